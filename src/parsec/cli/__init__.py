@@ -1,0 +1,1 @@
+"""The command `parsec`: parsing and printing only; the work is done elsewhere."""

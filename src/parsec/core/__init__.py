@@ -1,0 +1,1 @@
+"""Words that every part shares: events, errors, time. Imports nothing of Parsec."""

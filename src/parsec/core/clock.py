@@ -1,0 +1,58 @@
+"""Time and randomness as arguments, so that tests advance the clock instead of sleeping."""
+
+import os
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time for what is stored, monotonic time for what is waited."""
+
+    def time_ns(self) -> int:
+        """Nanoseconds since 1970 UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def time_ns(self) -> int:
+        return time.time_ns()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class ManualClock:
+    """Stands still until told: `clock.advance(30)`."""
+
+    def __init__(self, time_ns: int = 1_800_000_000_000_000_000) -> None:
+        self._time_ns = time_ns
+        self._monotonic = 0.0
+
+    def time_ns(self) -> int:
+        return self._time_ns
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Moves both clocks forward by `seconds`."""
+        self._time_ns += int(seconds * 1_000_000_000)
+        self._monotonic += seconds
+
+
+class Random(Protocol):
+    """Source of random bytes."""
+
+    def bytes(self, n: int) -> bytes:
+        """`n` random bytes."""
+
+
+class SystemRandom:
+    """The kernel's generator."""
+
+    def bytes(self, n: int) -> bytes:
+        return os.urandom(n)

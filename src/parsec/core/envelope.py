@@ -1,0 +1,61 @@
+"""The envelope: one normalised event as the broker carries it, one flat JSON object a line.
+
+In: normalised fields (parsec.ingest.normalize). Out: bytes that ClickHouse, Flink or kcat can read as they are.
+Errors: EnvelopeError for bytes that are no envelope of a version we know.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+SCHEMA_VERSION = 1
+EMPTY_OBJECT = msgspec.Raw(b"{}")
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=False):
+    """A normalised event. Strings are trimmed and bounded; see design section 4 and docs/api.md.
+
+    `timestamp` and `received_at` are RFC 3339 in UTC with `Z` and 0 to 9 digits of fraction. `metadata` is the
+    JSON object as the sender wrote it, on one line. `v` is the schema version.
+    """
+
+    v: int
+    tenant_id: str
+    id: str
+    timestamp: str
+    severity: str
+    source: str
+    message: str
+    metadata: msgspec.Raw
+    received_at: str
+    region: str
+    node: str
+
+
+class EnvelopeError(ValueError):
+    """Bytes that are not an envelope: not JSON, a field missing or of another type, an unknown version."""
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Envelope)
+
+
+def encode_lines(envelopes: Sequence[Envelope]) -> bytes:
+    """One JSON object per envelope, each ended by a newline; no newline inside an object."""
+    return _ENCODER.encode_lines(envelopes)
+
+
+def encode_one(envelope: Envelope) -> bytes:
+    """One JSON object without the newline."""
+    return _ENCODER.encode(envelope)
+
+
+def decode_one(line: bytes) -> Envelope:
+    """The envelope in `line`; EnvelopeError says what is wrong with it."""
+    try:
+        envelope = _DECODER.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise EnvelopeError(str(error)) from error
+    if envelope.v != SCHEMA_VERSION:
+        raise EnvelopeError(f"schema version {envelope.v} is not {SCHEMA_VERSION}")
+    return envelope

@@ -1,0 +1,151 @@
+"""The durable log between ingest and processor: contracts for writing and reading.
+
+Adapters: parsec.adapters.broker.embedded (segment files); Kafka comes with part 4.
+Next: parsec.process.loop.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from parsec.core.envelope import Envelope
+
+
+class Group(msgspec.Struct, frozen=True, gc=False):
+    """The valid events of one request, kept together: `lines` is encode_lines(events), never empty."""
+
+    events: Sequence[Envelope]
+    lines: bytes
+
+
+class LogWriter(Protocol):
+    """Called from one worker thread. Nobody but the caller retries."""
+
+    def publish(self, groups: Sequence[Group]) -> None:
+        """Returns when every event of every group survives a power cut.
+
+        Raises Retryable: the fate of these groups is unknown, assume not written; the same groups may be given again
+        and may then be in the log twice. Raises Fatal: no later call can succeed. After `close`: Fatal.
+        """
+
+    def refuses(self) -> str | None:
+        """Why nothing can be made durable now (disk full, log full), as a sentence; None when it can.
+
+        Cheap and never blocks: asked for every request, from any thread, before its body is read.
+        """
+
+    def close(self) -> None:
+        """Releases files and locks; safe to call twice."""
+
+
+class Range(msgspec.Struct, frozen=True):
+    """Offsets first..last, both included, of one partition of one log."""
+
+    log_id: str
+    partition: int
+    first: int
+    last: int
+
+    @property
+    def token(self) -> str:
+        """The name under which the store sees the block of this range."""
+        return f"{self.log_id}/{self.partition}/{self.first}-{self.last}"
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Cumulative fate of a partition's offsets: committed - start = stored + duplicate + dead + lost."""
+
+    stored: int = 0
+    duplicate: int = 0
+    dead: int = 0
+    lost: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.stored + self.duplicate + self.dead + self.lost
+
+    def plus(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.stored + other.stored,
+            self.duplicate + other.duplicate,
+            self.dead + other.dead,
+            self.lost + other.lost,
+        )
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """What the broker remembers of one reader on one partition.
+
+    `start`: the first offset ever given to this reader. `committed`: the next offset to read. `reserved`: the range
+    whose insert was announced but not committed, if any; `attempt` counts how often it was announced.
+    """
+
+    log_id: str
+    partition: int
+    start: int
+    committed: int
+    counts: Counts = Counts()
+    reserved: Range | None = None
+    attempt: int = 0
+
+
+class Assigned(msgspec.Struct, frozen=True):
+    """From now on this reader owns the partition, under `epoch`, and reads on at `progress.committed`."""
+
+    progress: Progress
+    epoch: int
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """The epoch of this partition has ended: whatever was polled under it must be dropped."""
+
+    partition: int
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """Records of one partition in order of offset. `offsets[i]` is the offset of `values[i]` (one envelope's bytes).
+
+    `next_offset` is where reading goes on: every offset below it that is not in `offsets` and not below
+    the slice's `first` holds nothing for us. `lost` counts those of them that once held an event (a bad frame,
+    a missing segment, data expired before it was read).
+    """
+
+    log_id: str
+    partition: int
+    epoch: int
+    first: int
+    next_offset: int
+    offsets: Sequence[int]
+    values: Sequence[bytes]
+    lost: int = 0
+
+    @property
+    def range(self) -> Range:
+        return Range(self.log_id, self.partition, self.first, self.next_offset - 1)
+
+
+class LogReader(Protocol):
+    """Called from one thread, the processor's. Positions are per reader name; each partition has one owner."""
+
+    def poll(self, max_wait_s: float, max_events: int, max_bytes: int) -> Slice | Assigned | Revoked | None:
+        """The next thing that happened; None: nothing within max_wait_s. Only durable records are given.
+
+        A slice has at most max_events records and about max_bytes (one frame or message may overshoot). It may be
+        empty of records but not of offsets when offsets were lost. Raises Retryable or Fatal.
+        """
+
+    def reserve(self, taken: Range, epoch: int, attempt: int) -> None:
+        """Durably announces that `taken` is about to be inserted. Raises Retryable or Fatal."""
+
+    def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> None:
+        """Durably moves the reader to next_offset with cumulative counts; ends the reservation.
+
+        Dropped without effect when `epoch` has ended. Raises Retryable or Fatal.
+        """
+
+    def ends(self) -> dict[int, int]:
+        """Per owned partition the offset after the last durable record."""
+
+    def close(self) -> None:
+        """Leaves; safe to call twice."""

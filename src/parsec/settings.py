@@ -1,0 +1,357 @@
+"""Every setting once: name, type, default, range, help. Flags, environment, the settings file, docs/settings.md and
+`parsec check-config` are all made from this list.
+
+In: flags, environment, a TOML file (in this order of precedence). Out: a frozen `Settings`.
+Errors: BadSettings with every fault at once. Next: parsec.wiring.
+"""
+
+import re
+import socket
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from parsec.core.errors import BadSettings
+
+Unit = Literal["bytes", "seconds", "milliseconds", ""]
+
+_SIZE_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
+               "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
+_TIME_UNITS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """What is said about a setting beside its type and default."""
+
+    env: str
+    help: str
+    unit: Unit = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    secret: bool = False
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, typed. Sizes are in bytes, times in seconds unless the name says otherwise."""
+
+    # Where and as what this process runs.
+    host: Annotated[str, Spec("PARSEC_HOST", "Address to listen on. Without API keys only a loopback address.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Spec("PARSEC_PORT", "Port to listen on; 0 picks a free one.", "", 0, 65535)] = 8080
+    data_dir: Annotated[
+        str, Spec("PARSEC_DATA_DIR", "Directory of the log, the store and small state. One process at a time.")
+    ] = "./data"
+    role: Annotated[Literal["all"], Spec("PARSEC_ROLE", "What this process does.")] = "all"
+    region: Annotated[str, Spec("PARSEC_REGION", "Region written into every event.")] = "local"
+    node: Annotated[str, Spec("PARSEC_NODE", "Node name written into every event; default: the host's name.")] = ""
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Spec("PARSEC_LOG_LEVEL", "Least severe line that is logged.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        Spec("PARSEC_LOG_FORMAT", "Log lines as JSON or for people; auto: for people on a terminal."),
+    ] = "auto"
+    stats_interval: Annotated[
+        float, Spec("PARSEC_STATS_INTERVAL", "Time between two stats lines in the log.", "seconds", 1, 3600)
+    ] = 30.0
+
+    # What a request may be.
+    max_body_bytes: Annotated[
+        int, Spec("PARSEC_MAX_BODY_BYTES", "Largest request body after decompression.", "bytes", 1024, 1 << 30)
+    ] = 16 << 20
+    max_event_bytes: Annotated[
+        int, Spec("PARSEC_MAX_EVENT_BYTES", "Largest encoded event.", "bytes", 1024, 16 << 20)
+    ] = 256 << 10
+    max_request_events: Annotated[
+        int, Spec("PARSEC_MAX_REQUEST_EVENTS", "Most events in one request.", "", 1, 1_000_000)
+    ] = 10_000
+    ingest_lenient: Annotated[
+        bool,
+        Spec("PARSEC_INGEST_LENIENT", "Fill in a missing timestamp (receipt), severity (info), source (unknown)."),
+    ] = False
+    derive_ids: Annotated[
+        Literal["body", "random"],
+        Spec(
+            "PARSEC_DERIVE_IDS", "Ids for events without one: from the body, so that a retry is recognised, or random."
+        ),
+    ] = "body"
+
+    # The channel between HTTP and the workers.
+    channel_events: Annotated[
+        int, Spec("PARSEC_CHANNEL_EVENTS", "Events that may wait for a worker.", "", 1, 10_000_000)
+    ] = 10_000
+    channel_bytes: Annotated[
+        int, Spec("PARSEC_CHANNEL_BYTES", "Bytes that may wait for a worker.", "bytes", 1 << 16, 1 << 36)
+    ] = 64 << 20
+    ingest_memory: Annotated[
+        int,
+        Spec(
+            "PARSEC_INGEST_MEMORY", "Bytes of request bodies being read or inflated at once.", "bytes", 1 << 20, 1 << 36
+        ),
+    ] = 128 << 20
+    publish_batch_events: Annotated[
+        int, Spec("KAFKA_BATCH_SIZE", "Events after which a publish batch is closed.", "", 1, 100_000)
+    ] = 100
+    publish_batch_timeout_ms: Annotated[
+        int,
+        Spec(
+            "KAFKA_BATCH_TIMEOUT_MS",
+            "Upper bound on waiting for a batch to fill; a free worker does not wait.",
+            "milliseconds",
+            0,
+            60_000,
+        ),
+    ] = 100
+    publish_retries: Annotated[
+        int, Spec("KAFKA_MAX_RETRIES", "Attempts to publish before an event is given up for this request.", "", 1, 100)
+    ] = 3
+
+    # The embedded log.
+    segment_bytes: Annotated[
+        int, Spec("PARSEC_SEGMENT_BYTES", "Size at which a log segment is closed.", "bytes", 1 << 16, 1 << 32)
+    ] = 128 << 20
+    log_max_bytes: Annotated[
+        int,
+        Spec(
+            "PARSEC_LOG_MAX_BYTES",
+            "Bound on the log's files; unread segments are never deleted, ingest answers 503 instead.",
+            "bytes",
+            1 << 18,
+            1 << 44,
+        ),
+    ] = 8 << 30
+    log_retention: Annotated[
+        float,
+        Spec(
+            "PARSEC_LOG_RETENTION",
+            "How long segments that the processor has read are kept.",
+            "seconds",
+            0,
+            10 * 365 * 86400.0,
+        ),
+    ] = 3600.0
+    disk_reserve: Annotated[
+        int,
+        Spec(
+            "PARSEC_DISK_RESERVE",
+            "Free bytes below which ingest answers 503, so that the processor can drain.",
+            "bytes",
+            0,
+            1 << 44,
+        ),
+    ] = 512 << 20
+
+    # The processor and the store.
+    storage_backend: Annotated[Literal["embedded"], Spec("STORAGE_BACKEND", "Where events are stored.")] = "embedded"
+    process_batch_events: Annotated[
+        int, Spec("PARSEC_PROCESS_BATCH_EVENTS", "Most events in one insert.", "", 1, 1_000_000)
+    ] = 20_000
+    process_batch_bytes: Annotated[
+        int, Spec("PARSEC_PROCESS_BATCH_BYTES", "Most bytes in one insert.", "bytes", 1 << 16, 1 << 30)
+    ] = 16 << 20
+    process_linger_ms: Annotated[
+        int, Spec("PARSEC_PROCESS_LINGER_MS", "Longest wait for an insert to fill.", "milliseconds", 0, 60_000)
+    ] = 500
+    retention: Annotated[
+        float,
+        Spec("PARSEC_RETENTION", "How long events are kept, from their receipt.", "seconds", 3600, 100 * 365 * 86400.0),
+    ] = 30 * 86400.0
+    query_timeout: Annotated[float, Spec("PARSEC_QUERY_TIMEOUT", "Deadline of one query.", "seconds", 0.1, 3600)] = 30.0
+    query_memory: Annotated[
+        int, Spec("PARSEC_QUERY_MEMORY", "Memory one query may use.", "bytes", 1 << 24, 1 << 40)
+    ] = 1 << 30
+
+    # Life.
+    drain: Annotated[
+        float, Spec("PARSEC_DRAIN_S", "Wait between /readyz turning false and closing the listener.", "seconds", 0, 600)
+    ] = 0.0
+    shutdown_timeout: Annotated[
+        float, Spec("PARSEC_SHUTDOWN_TIMEOUT_S", "Longest time a stop may take.", "seconds", 1, 3600)
+    ] = 30.0
+    stall_after: Annotated[
+        float,
+        Spec(
+            "PARSEC_STALL_AFTER",
+            "A stage that has work and makes no progress for this long is not ready.",
+            "seconds",
+            1,
+            3600,
+        ),
+    ] = 30.0
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One setting as the outside sees it."""
+
+    name: str
+    env: str
+    flag: str
+    type: Any
+    default: Any
+    spec: Spec
+
+
+def catalogue() -> tuple[Setting, ...]:
+    """All settings in the order of the class."""
+    hints = get_type_hints(Settings, include_extras=True)
+    settings = []
+    for field in msgspec.structs.fields(Settings):
+        kind, spec = get_args(hints[field.name])
+        flag = "--" + spec.env.removeprefix("PARSEC_").lower().replace("_", "-")
+        settings.append(Setting(field.name, spec.env, flag, kind, field.default, spec))
+    return tuple(settings)
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The settings and, per setting, where its value came from."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | None = None) -> Loaded:
+    """Flag, then environment, then file, then default. `flags` maps environment names to texts.
+
+    Raises BadSettings with all faults: unknown names, values that do not parse, values out of range.
+    """
+    problems: list[str] = []
+    known = {setting.env: setting for setting in catalogue()}
+    from_file = _read_file(config, known, problems) if config else {}
+    problems += [
+        f"{name}: no such setting{_did_you_mean(name, known)}"
+        for name in environ
+        if name.startswith("PARSEC_") and name not in known and name not in CLIENT_NAMES
+    ]
+    problems += [f"{name}: {why}" for name, why in NOT_YET.items() if environ.get(name) or from_file.get(name)]
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for setting in known.values():
+        for source, given in (("flag", flags), ("environment", environ), (f"file {config}", from_file)):
+            raw = given.get(setting.env)
+            if raw is None or raw == "":
+                continue
+            try:
+                values[setting.name] = parse(setting, raw)
+            except ValueError as error:
+                problems.append(f"{setting.env}={raw!r} ({source}): {error}")
+            sources[setting.name] = source
+            break
+        else:
+            sources[setting.name] = "default"
+    if problems:
+        raise BadSettings(problems)
+    if not values.get("node"):
+        values["node"] = socket.gethostname()
+    return Loaded(Settings(**values), sources)
+
+
+CLIENT_NAMES = frozenset({"PARSEC_URL", "PARSEC_API_KEY", "PARSEC_TENANT", "PARSEC_CONFIG"})
+"""Names that clients read and the server must not stumble over."""
+
+NOT_YET = {
+    "KAFKA_BROKERS": "this version has the embedded log only; unset it",
+    "REDIS_ADDR": "this version shares nothing through Redis; unset it",
+}
+"""Settings of later versions. Ignoring them silently would break a promise to whoever set them."""
+
+
+def parse(setting: Setting, raw: object) -> Any:
+    """The typed value of a text (or of a TOML value). Raises ValueError with what is allowed."""
+    text = str(raw).strip()
+    kind = setting.type
+    value: Any
+    if get_origin(kind) is Literal:
+        allowed = get_args(kind)
+        if text not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return text
+    if kind is bool:
+        if text.lower() not in _BOOLEANS:
+            raise ValueError("must be true or false")
+        return _BOOLEANS[text.lower()]
+    if kind is str:
+        return text
+    value = _parse_quantity(text, setting.spec.unit)
+    if kind is int:
+        if value != int(value):
+            raise ValueError("must be a whole number")
+        value = int(value)
+    low, high = setting.spec.minimum, setting.spec.maximum
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise ValueError(f"must be from {show(low, setting.spec.unit)} to {show(high, setting.spec.unit)}")
+    return value
+
+
+def show(value: object, unit: Unit) -> str:
+    """A value as a person would write it: 64MiB, 10m, 8080."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, int | float) or unit not in ("bytes", "seconds"):
+        return str(value)
+    steps: list[tuple[str, float]]
+    if unit == "bytes":
+        steps = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+    else:
+        steps = [("d", 86400), ("h", 3600), ("m", 60)]
+    for name, size in steps:
+        if value >= size and value % size == 0:
+            return f"{value / size:g}{name}"
+    return f"{value:g}{'s' if unit == 'seconds' else ''}"
+
+
+def _parse_quantity(text: str, unit: Unit) -> float:
+    match = _QUANTITY.fullmatch(text)
+    if not match:
+        example = {"bytes": "64MiB", "seconds": "10m", "milliseconds": "100"}.get(unit, "100")
+        raise ValueError(f"must be a number such as {example}")
+    number, suffix = float(match[1]) if "." in match[1] else int(match[1]), match[2]
+    scale: float | None
+    if unit == "bytes":
+        scale = _SIZE_UNITS.get(suffix.upper())
+    elif unit == "seconds":
+        scale = _TIME_UNITS.get(suffix)
+    else:
+        scale = 1 if suffix == "" else None
+    if scale is None:
+        raise ValueError(f"has an unknown unit {suffix!r}")
+    return number * scale
+
+
+def _read_file(path: Path, known: Mapping[str, Setting], problems: list[str]) -> dict[str, Any]:
+    """By environment name; a key of the file is the flag's name without the leading dashes, or the environment name."""
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        problems.append(f"{path}: cannot be read: {error.strerror}")
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(f"{path}: is not TOML: {error}")
+        return {}
+    names = {alias: env for env, setting in known.items() for alias in _aliases(setting)} | {n: n for n in NOT_YET}
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if key not in names:
+            problems.append(f"{path}: {key}: no such setting{_did_you_mean(key, names)}")
+        else:
+            found[names[key]] = value
+    return found
+
+
+def _aliases(setting: Setting) -> Iterator[str]:
+    yield setting.env
+    yield setting.flag.removeprefix("--")
+    yield setting.flag.removeprefix("--").replace("-", "_")
+
+
+def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

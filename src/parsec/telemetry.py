@@ -1,0 +1,61 @@
+"""Every metric once: name, kind, unit, labels, help. docs/metrics.md and /metrics are made from this list.
+
+A stage gets a `Telemetry` and adds per batch, never per event. Values are read back with `Telemetry.value`.
+"""
+
+import prometheus_client as prometheus
+
+
+class Telemetry:
+    """The catalogue, alive: one registry per process (or per test)."""
+
+    def __init__(self) -> None:
+        self.registry = prometheus.CollectorRegistry(auto_describe=True)
+
+        # Ingest.
+        self.requests = self._counter("parsec_ingest_requests", "Answered ingest requests.", "status")
+        self.accepted = self._counter("parsec_ingest_events_accepted", "Events counted in accepted of an answer.")
+        self.rejected = self._counter("parsec_ingest_events_rejected", "Events refused, by error code.", "reason")
+        self.body_bytes = self._counter("parsec_ingest_body_bytes", "Bytes of request bodies after decompression.")
+        self.ack_latency = self._histogram(
+            "parsec_ingest_ack_latency_seconds", "From the last byte of the body to the durable acknowledgement."
+        )
+        self.channel_events = self._gauge("parsec_channel_events", "Events that wait for a worker.")
+        self.channel_bytes = self._gauge("parsec_channel_bytes", "Bytes that wait for a worker.")
+
+        # Worker and log.
+        self.published = self._counter("parsec_publish_events", "Events made durable.")
+        self.published_bytes = self._counter("parsec_publish_bytes", "Bytes of envelopes made durable.")
+        self.publish_failed = self._counter("parsec_publish_events_failed", "Events whose publish failed in the end.")
+        self.publish_latency = self._histogram(
+            "parsec_publish_latency_seconds", "Duration of one publish: encode, write, sync."
+        )
+        self.publish_batch = self._histogram(
+            "parsec_publish_batch_events", "Events per publish.", buckets=(1, 10, 100, 1_000, 10_000, 100_000)
+        )
+        self.log_bytes = self._gauge("parsec_log_bytes", "Bytes of the embedded log's files.")
+        self.log_damaged = self._counter("parsec_log_damaged", "Damaged things set aside or skipped.", "what")
+
+        # Processor and store.
+        self.inserts = self._counter("parsec_store_inserts", "Blocks inserted into the store.")
+        self.insert_failures = self._counter("parsec_store_insert_failures", "Inserts that failed and were retried.")
+        self.insert_latency = self._histogram("parsec_store_insert_latency_seconds", "Duration of one insert.")
+        self.insert_rows = self._histogram(
+            "parsec_store_insert_rows", "Rows per insert.", buckets=(1, 10, 100, 1_000, 10_000, 100_000)
+        )
+        self.processed = self._counter("parsec_process_events", "Offsets processed, by what became of them.", "fate")
+        self.lag = self._gauge("parsec_process_lag_events", "Durable events not yet committed by the processor.")
+
+    def value(self, name: str, **labels: str) -> float:
+        """The present value of one series; 0 when it has none yet. `name` as in the exposition."""
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+    def _counter(self, name: str, text: str, *labels: str) -> prometheus.Counter:
+        return prometheus.Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> prometheus.Gauge:
+        return prometheus.Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...] | None = None) -> prometheus.Histogram:
+        seconds = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10)
+        return prometheus.Histogram(name, text, registry=self.registry, buckets=buckets or seconds)
