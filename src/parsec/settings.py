@@ -5,7 +5,6 @@ In: flags, environment, a TOML file (in this order of precedence). Out: a frozen
 Errors: BadSettings with every fault at once. Next: parsec.wiring.
 """
 
-import re
 import socket
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -15,13 +14,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from parsec.core.errors import BadSettings
+from parsec.core.quantity import Unit, parse_quantity, show_quantity
 
-Unit = Literal["bytes", "seconds", "milliseconds", ""]
-
-_SIZE_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
-               "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
-_TIME_UNITS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
@@ -216,10 +210,13 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | None = None) -> Loaded:
-    """Flag, then environment, then file, then default. `flags` maps environment names to texts.
+    """Flag, then environment, then file, then default. `flags` maps environment names to texts; an empty text is none.
 
+    The file is `config`, else the one that PARSEC_CONFIG in `environ` names, else none.
     Raises BadSettings with all faults: unknown names, values that do not parse, values out of range.
     """
+    if config is None and environ.get("PARSEC_CONFIG"):
+        config = Path(environ["PARSEC_CONFIG"])
     problems: list[str] = []
     known = {setting.env: setting for setting in catalogue()}
     from_file = _read_file(config, known, problems) if config else {}
@@ -232,18 +229,18 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | No
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in known.values():
+        sources[setting.name] = "default"
         for source, given in (("flag", flags), ("environment", environ), (f"file {config}", from_file)):
             raw = given.get(setting.env)
             if raw is None or raw == "":
                 continue
+            sources[setting.name] = source
             try:
                 values[setting.name] = parse(setting, raw)
             except ValueError as error:
-                problems.append(f"{setting.env}={raw!r} ({source}): {error}")
-            sources[setting.name] = source
+                shown = "(hidden)" if setting.spec.secret else f"{raw!r}"
+                problems.append(f"{setting.env}={shown} ({source}): {error}")
             break
-        else:
-            sources[setting.name] = "default"
     if problems:
         raise BadSettings(problems)
     if not values.get("node"):
@@ -263,13 +260,14 @@ NOT_YET = {
 
 def parse(setting: Setting, raw: object) -> Any:
     """The typed value of a text (or of a TOML value). Raises ValueError with what is allowed."""
+    if isinstance(raw, list | dict):
+        raise ValueError("must be one plain value")
     text = str(raw).strip()
     kind = setting.type
-    value: Any
     if get_origin(kind) is Literal:
         allowed = get_args(kind)
         if text not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
+            raise ValueError(f"must be {' or '.join(allowed)}")
         return text
     if kind is bool:
         if text.lower() not in _BOOLEANS:
@@ -277,50 +275,19 @@ def parse(setting: Setting, raw: object) -> Any:
         return _BOOLEANS[text.lower()]
     if kind is str:
         return text
-    value = _parse_quantity(text, setting.spec.unit)
-    if kind is int:
+    return _parse_number(setting, text)
+
+
+def _parse_number(setting: Setting, text: str) -> int | float:
+    unit, low, high = setting.spec.unit, setting.spec.minimum, setting.spec.maximum
+    value = parse_quantity(text, unit)
+    if setting.type is int:
         if value != int(value):
             raise ValueError("must be a whole number")
         value = int(value)
-    low, high = setting.spec.minimum, setting.spec.maximum
     if (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f"must be from {show(low, setting.spec.unit)} to {show(high, setting.spec.unit)}")
+        raise ValueError(f"must be from {show_quantity(low, unit)} to {show_quantity(high, unit)}")
     return value
-
-
-def show(value: object, unit: Unit) -> str:
-    """A value as a person would write it: 64MiB, 10m, 8080."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if not isinstance(value, int | float) or unit not in ("bytes", "seconds"):
-        return str(value)
-    steps: list[tuple[str, float]]
-    if unit == "bytes":
-        steps = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
-    else:
-        steps = [("d", 86400), ("h", 3600), ("m", 60)]
-    for name, size in steps:
-        if value >= size and value % size == 0:
-            return f"{value / size:g}{name}"
-    return f"{value:g}{'s' if unit == 'seconds' else ''}"
-
-
-def _parse_quantity(text: str, unit: Unit) -> float:
-    match = _QUANTITY.fullmatch(text)
-    if not match:
-        example = {"bytes": "64MiB", "seconds": "10m", "milliseconds": "100"}.get(unit, "100")
-        raise ValueError(f"must be a number such as {example}")
-    number, suffix = float(match[1]) if "." in match[1] else int(match[1]), match[2]
-    scale: float | None
-    if unit == "bytes":
-        scale = _SIZE_UNITS.get(suffix.upper())
-    elif unit == "seconds":
-        scale = _TIME_UNITS.get(suffix)
-    else:
-        scale = 1 if suffix == "" else None
-    if scale is None:
-        raise ValueError(f"has an unknown unit {suffix!r}")
-    return number * scale
 
 
 def _read_file(path: Path, known: Mapping[str, Setting], problems: list[str]) -> dict[str, Any]:
@@ -339,6 +306,8 @@ def _read_file(path: Path, known: Mapping[str, Setting], problems: list[str]) ->
     for key, value in content.items():
         if key not in names:
             problems.append(f"{path}: {key}: no such setting{_did_you_mean(key, names)}")
+        elif names[key] in found:
+            problems.append(f"{path}: {key}: given twice")
         else:
             found[names[key]] = value
     return found

@@ -3,7 +3,18 @@
 A stage gets a `Telemetry` and adds per batch, never per event. Values are read back with `Telemetry.value`.
 """
 
+import msgspec
 import prometheus_client as prometheus
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One metric as the outside sees it: `name` is the family's, a counter's with its `_total`."""
+
+    name: str
+    kind: str
+    unit: str
+    labels: tuple[str, ...]
+    help: str
 
 
 class Telemetry:
@@ -11,6 +22,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = prometheus.CollectorRegistry(auto_describe=True)
+        self.catalogue: list[Metric] = []
 
         # Ingest.
         self.requests = self._counter("parsec_ingest_requests", "Answered ingest requests.", "status")
@@ -51,11 +63,18 @@ class Telemetry:
         return self.registry.get_sample_value(name, labels) or 0.0
 
     def _counter(self, name: str, text: str, *labels: str) -> prometheus.Counter:
+        self._note(f"{name}_total", "counter", text, labels)
         return prometheus.Counter(name, text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> prometheus.Gauge:
+        self._note(name, "gauge", text, labels)
         return prometheus.Gauge(name, text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...] | None = None) -> prometheus.Histogram:
+        self._note(name, "histogram", text, ())
         seconds = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10)
         return prometheus.Histogram(name, text, registry=self.registry, buckets=buckets or seconds)
+
+    def _note(self, name: str, kind: str, text: str, labels: tuple[str, ...]) -> None:
+        unit = next((word for word in ("seconds", "bytes") if word in name.split("_")), "")
+        self.catalogue.append(Metric(name, kind, unit, labels, text))
