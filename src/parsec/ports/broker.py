@@ -106,9 +106,9 @@ class Revoked(msgspec.Struct, frozen=True):
 class Slice(msgspec.Struct, frozen=True):
     """Records of one partition in order of offset. `offsets[i]` is the offset of `values[i]` (one envelope's bytes).
 
-    `next_offset` is where reading goes on: every offset below it that is not in `offsets` and not below
-    the slice's `first` holds nothing for us. `lost` counts those of them that once held an event (a bad frame,
-    a missing segment, data expired before it was read).
+    `next_offset` is where reading goes on. Every offset from `first` to it is in `offsets` or counted in `lost` (a bad
+    frame, a missing segment, data expired before it was read, or a gap of unknown content), because the ledger is
+    kept in offsets: next_offset - first = len(values) + lost. `first` is the `next_offset` of the slice before.
     """
 
     log_id: str
@@ -136,13 +136,25 @@ class LogReader(Protocol):
         """
 
     def reserve(self, taken: Range, epoch: int, attempt: int) -> None:
-        """Durably announces that `taken` is about to be inserted. Raises Retryable or Fatal."""
+        """Durably announces that `taken` is about to be inserted.
+
+        Raises Retryable, also when `epoch` has ended: nothing is announced then, and poll will say Revoked. Or Fatal.
+        """
 
     def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> None:
         """Durably moves the reader to next_offset with cumulative counts; ends the reservation.
 
         Dropped without effect when `epoch` has ended. Raises Retryable or Fatal.
         """
+
+    def pause(self, partition: int) -> None:
+        """Until `resume` or the end of the epoch, poll gives no slice of this partition. All else goes on.
+
+        Never blocks; twice, or for a partition not owned, is no error.
+        """
+
+    def resume(self, partition: int) -> None:
+        """Undoes `pause`; reading goes on where it stood."""
 
     def ends(self) -> dict[int, int]:
         """Per owned partition the offset after the last durable record."""

@@ -68,6 +68,9 @@ class StoreWriter(Protocol):
     def landed(self, taken: Range) -> set[int]:
         """Offsets of this range that the store holds as rows or dead letters. Raises Retryable, Fatal."""
 
+    def landed_dead(self, taken: Range) -> set[int]:
+        """Those of `landed` that are dead letters, so that recovery counts them as such. Raises as landed."""
+
     def close(self) -> None:
         """Safe to call twice."""
 
