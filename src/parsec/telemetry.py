@@ -76,5 +76,5 @@ class Telemetry:
         return prometheus.Histogram(name, text, registry=self.registry, buckets=buckets or seconds)
 
     def _note(self, name: str, kind: str, text: str, labels: tuple[str, ...]) -> None:
-        unit = next((word for word in ("seconds", "bytes") if word in name.split("_")), "")
+        unit = next((word for word in ("seconds", "bytes", "events") if word in name.split("_")), "")
         self.catalogue.append(Metric(name, kind, unit, labels, text))

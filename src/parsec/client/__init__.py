@@ -1,0 +1,10 @@
+"""What other programs import to send events to a Parsec and to query it. Stands on parsec.core alone.
+
+In: bytes of events in any shape that `POST /ingest` takes. Out: its answer, verdict by verdict.
+Errors: Rejected (the request was refused for what it is), Retryable (gave up waiting; the same call may succeed later).
+"""
+
+from parsec.client.answers import Answer, Page, Verdict
+from parsec.client.client import Client, Patience
+
+__all__ = ("Answer", "Client", "Page", "Patience", "Verdict")

@@ -1,0 +1,249 @@
+"""A stream of unknown length to request bodies, in flat memory.
+
+In: bytes of JSON lines, of one or several JSON values in any layout (an array, `{"events": [...]}`, pretty-printed
+objects), or plain text lines. Out: bodies of at most so many events and bytes, one event a line, each event's bytes
+as they were. Events are cut apart here, not judged: what is broken goes to the server as it is and gets its verdict.
+Errors: Rejected(event_too_large) for one event beyond 16 MiB.
+"""
+
+import io
+import re
+import select
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Literal
+
+import msgspec
+
+from parsec.core.errors import Rejected
+
+Shape = Literal["text", "lines", "values"]
+
+MAX_EVENT_BYTES = 16 << 20
+MAX_BODY_BYTES = 4 << 20
+_CHUNK_BYTES = 1 << 16
+_LOOK_AHEAD_BYTES = 256
+_IDLE_S = 0.5
+
+# In flight between cutting and batching: an event's bytes, or None for "nothing more comes just now".
+Pieces = Iterator[bytes | None]
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# Group 1 is the next bracket outside strings, or the quote of a string that has not ended yet.
+_BRACKETS = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb')*+([{}\[\]"])', re.DOTALL)
+_BRACKETS_AND_COMMAS = re.compile(rb'(?:[^"{}\[\],]++|' + _STRING + rb')*+([{}\[\],"])', re.DOTALL)
+_EVENTS_OBJECT = re.compile(rb'\{\s*"events"\s*:\s*\[')
+_STRINGS_AND_BREAKS = re.compile(_STRING + rb"|\n", re.DOTALL)
+_BLANK = b" \t\r\n"
+
+
+class Body(msgspec.Struct, frozen=True):
+    """One request: `events` pieces, joined by newlines."""
+
+    content: bytes
+    events: int
+
+
+class Source:
+    """A binary stream by chunks. `bytes_read` tells a progress bar how far it is."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.bytes_read = 0
+        try:
+            self._descriptor: int | None = stream.fileno()
+        except (OSError, io.UnsupportedOperation):
+            self._descriptor = None
+
+    def chunks(self) -> Pieces:
+        """None whenever nothing came for half a second, so that a slow pipe's last events need not wait."""
+        while True:
+            if self._descriptor is not None and not select.select([self._descriptor], [], [], _IDLE_S)[0]:
+                yield None
+                continue
+            chunk = self._read()
+            if not chunk:
+                return
+            self.bytes_read += len(chunk)
+            yield chunk
+
+    def _read(self) -> bytes:
+        read1: Callable[[int], bytes] | None = getattr(self._stream, "read1", None)
+        return read1(_CHUNK_BYTES) if read1 else self._stream.read(_CHUNK_BYTES)
+
+
+def events_of(source: Source, shape: Shape | None, wrap: Callable[[bytes], bytes]) -> Pieces:
+    """The events of a stream. `shape` None: seen from its first line. `wrap` makes an event of a line of text."""
+    chunks = source.chunks()
+    head = _first_line(chunks)
+    shape = shape or shape_of(head)
+    rest = _chain(head, chunks)
+    if shape == "values":
+        yield from _values(rest)
+        return
+    for line in _lines(rest):
+        if line is None:
+            yield None
+        elif shape == "text":
+            yield wrap(line)
+        else:
+            yield line
+
+
+def shape_of(head: bytes) -> Shape:
+    """Text unless it begins as JSON does. JSON is one value a line unless its first line is clearly unfinished."""
+    head = head.lstrip(b"\xef\xbb\xbf" + _BLANK)
+    if head[:1] == b"[":
+        return "values" if head[1:].lstrip(_BLANK)[:1] in (b"{", b"[", b"]", b"") else "text"
+    if head[:1] != b"{":
+        return "text"
+    first = head.partition(b"\n")[0].rstrip(_BLANK)
+    return "values" if _EVENTS_OBJECT.match(first) or first.endswith((b"{", b"[", b",")) else "lines"
+
+
+def bodies(pieces: Iterable[bytes | None], max_events: int, max_bytes: int = MAX_BODY_BYTES) -> Iterator[Body]:
+    """Closes a body at `max_events`, before `max_bytes` (a larger event travels alone), or when the stream pauses."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if held and (piece is None or size + len(piece) > max_bytes):
+            yield Body(b"\n".join(held), len(held))
+            held, size = [], 0
+        if piece is None:
+            continue
+        held.append(piece)
+        size += len(piece) + 1
+        if len(held) >= max_events:
+            yield Body(b"\n".join(held), len(held))
+            held, size = [], 0
+    if held:
+        yield Body(b"\n".join(held), len(held))
+
+
+def _first_line(chunks: Pieces) -> bytes:
+    """Up to and with the chunk that ends the first line that is not blank."""
+    head = bytearray()
+    for chunk in chunks:
+        head += chunk or b""
+        if b"\n" in head.lstrip(_BLANK) or len(head) > MAX_EVENT_BYTES:
+            break
+        if _EVENTS_OBJECT.match(head.lstrip(_BLANK)) or head.lstrip(_BLANK)[:1] == b"[":
+            break
+    return bytes(head)
+
+
+def _chain(head: bytes, chunks: Pieces) -> Pieces:
+    yield head.removeprefix(b"\xef\xbb\xbf")
+    yield from chunks
+
+
+def _lines(chunks: Pieces) -> Pieces:
+    rest = bytearray()
+    for chunk in chunks:
+        if chunk is None:
+            yield None
+            continue
+        rest += chunk
+        *lines, last = rest.split(b"\n")
+        for line in lines:
+            if line.strip(_BLANK):
+                yield bytes(line.rstrip(b"\r"))
+        rest = last
+        _bound(rest)
+    if rest.strip(_BLANK):
+        yield bytes(rest.rstrip(b"\r"))
+
+
+def _values(chunks: Pieces) -> Pieces:
+    splitter = _Splitter()
+    for chunk in chunks:
+        if chunk is None:
+            yield None
+            continue
+        yield from splitter.feed(chunk)
+        _bound(splitter.rest)
+    yield from splitter.end()
+
+
+def _bound(rest: bytearray) -> None:
+    if len(rest) > MAX_EVENT_BYTES:
+        raise Rejected("event_too_large", f"one event of the input is larger than {MAX_EVENT_BYTES >> 20} MiB")
+
+
+class _Splitter:
+    """Cuts JSON values apart, looking at brackets and strings alone.
+
+    1. `rest` begins where the present piece begins; `_at` is how far it was looked through.
+    2. `_depth` counts the brackets open at `_at`. A piece ends where it comes back to `_floor`, which is above 0
+       inside an array of events only.
+    3. While `_skipping`, what comes is the rest of an `{"events": [...]}` object and no event.
+    """
+
+    def __init__(self) -> None:
+        self.rest = bytearray()
+        self._at = 0
+        self._depth = 0
+        self._floor = 0
+        self._skipping = False
+
+    def feed(self, chunk: bytes, *, final: bool = False) -> Iterator[bytes]:
+        self.rest += chunk
+        start = 0
+        while match := self._next(final):
+            self._at = match.end()
+            cut = self._turn(match)
+            if cut is not None:
+                if piece := bytes(self.rest[start : cut[0]]).strip(_BLANK):
+                    yield _on_one_line(piece)
+                start = self._at = cut[1]
+        del self.rest[:start]
+        self._at -= start
+
+    def end(self) -> Iterator[bytes]:
+        """What an input that stops in the middle leaves is a piece too, though a broken one."""
+        yield from self.feed(b"", final=True)
+        if not self._skipping and (piece := bytes(self.rest).strip(_BLANK)):
+            yield _on_one_line(piece)
+
+    def _next(self, final: bool) -> re.Match[bytes] | None:
+        """The next bracket or comma that counts; None when more bytes are needed first."""
+        tokens = _BRACKETS_AND_COMMAS if self._depth == self._floor else _BRACKETS
+        match = tokens.match(self.rest, self._at)
+        if match is None:
+            self._at = len(self.rest)
+            return None
+        at = match.start(1)
+        begins_value = match[1] == b"{" and self._depth == 0
+        if match[1] == b'"' or (begins_value and not final and len(self.rest) - at < _LOOK_AHEAD_BYTES):
+            self._at = at
+            return None
+        return match
+
+    def _turn(self, match: re.Match[bytes]) -> tuple[int, int] | None:
+        """Takes the bracket or comma in; if a piece ends here: its end, and where the next one begins."""
+        at, token = match.start(1), match[1]
+        if token == b",":
+            return at, at + 1
+        if token in b"{[":
+            events = _EVENTS_OBJECT.match(self.rest, at) if self._depth == 0 else None
+            if self._depth == 0 and (events or token == b"["):
+                self._depth = self._floor = 2 if events else 1
+                return at, events.end() if events else at + 1
+            self._depth += 1
+            return None
+        self._depth = max(0, self._depth - 1)
+        if self._depth < self._floor:
+            self._skipping = self._depth > 0
+            self._floor = 0
+            return at, at + 1
+        if self._depth > 0:
+            return None
+        end = 0 if self._skipping else at + 1
+        self._skipping = False
+        return end, at + 1
+
+
+def _on_one_line(piece: bytes) -> bytes:
+    """Line breaks between tokens become spaces; one inside a string, which JSON forbids, stays as forbidden."""
+    if b"\n" not in piece:
+        return piece
+    return _STRINGS_AND_BREAKS.sub(lambda m: b" " if m[0] == b"\n" else m[0].replace(b"\n", b"\v"), piece)
