@@ -1,0 +1,111 @@
+"""The queue between the event loop and the workers, bounded by events and bytes.
+
+In: submissions, one per request, offered without blocking. Out: batches of whole submissions for a worker thread.
+Errors: none; a full or closed channel answers `offer` with False. Next: parsec.ingest.worker.
+
+Invariants:
+1. A submission is admitted only while both counts are below their bounds, so the channel overshoots by one request.
+2. `buffered_events` and `buffered_bytes` are exactly those of submissions offered and not yet taken.
+3. What was admitted is taken exactly once, in order, also after `close`; nothing is admitted after `close`.
+4. A batch is whole submissions; it closes once it holds the limit, so only a single larger submission exceeds it.
+"""
+
+import queue
+import threading
+from collections.abc import Sequence
+
+import msgspec
+
+from parsec.core.envelope import Envelope
+
+
+class Submission(msgspec.Struct, eq=False):
+    """The valid events of one request on their way to the log, and what its answer waits for.
+
+    `body_bytes`: what the request weighed, the measure of the channel's bytes. `ticket`: whatever the pipeline
+    needs to find the waiting request again; the worker only carries it.
+    """
+
+    events: Sequence[Envelope]
+    body_bytes: int
+    ticket: object = None
+
+
+class BatchLimits(msgspec.Struct, frozen=True):
+    """When a batch is closed."""
+
+    max_events: int
+    max_bytes: int
+
+
+class Channel:
+    """One producer (the event loop), any number of workers."""
+
+    def __init__(self, max_events: int, max_bytes: int) -> None:
+        self.max_events = max_events
+        self.max_bytes = max_bytes
+        self._queue: queue.SimpleQueue[Submission | None] = queue.SimpleQueue()
+        self._offered_events = 0  # written by the event loop only
+        self._offered_bytes = 0
+        self._taken_events = 0  # written under the lock of the takers
+        self._taken_bytes = 0
+        self._taking = threading.Lock()
+        self._closed = False
+
+    @property
+    def buffered_events(self) -> int:
+        """Events that wait for a worker."""
+        return self._offered_events - self._taken_events
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes that wait for a worker."""
+        return self._offered_bytes - self._taken_bytes
+
+    def has_room(self) -> bool:
+        """Whether an offer would be admitted now."""
+        return (
+            not self._closed
+            and self._offered_events - self._taken_events < self.max_events
+            and self._offered_bytes - self._taken_bytes < self.max_bytes
+        )
+
+    def offer(self, submission: Submission) -> bool:
+        """Admits the submission whole, or answers False at once. Never blocks."""
+        if not self.has_room():
+            return False
+        self._offered_events += len(submission.events)
+        self._offered_bytes += submission.body_bytes
+        self._queue.put(submission)
+        return True
+
+    def take(self, limits: BatchLimits, max_wait_s: float) -> list[Submission] | None:
+        """The next batch. Empty: nothing within max_wait_s. None: closed and drained, for every worker."""
+        with self._taking:
+            batch: list[Submission] = []
+            events = size = 0
+            try:
+                submission = self._queue.get(timeout=max_wait_s)
+                while submission is not None:
+                    batch.append(submission)
+                    events += len(submission.events)
+                    size += submission.body_bytes
+                    if events >= limits.max_events or size >= limits.max_bytes:
+                        break
+                    submission = self._queue.get_nowait()
+            except queue.Empty:
+                pass
+            else:
+                if submission is None:
+                    self._queue.put(None)
+                    if not batch:
+                        return None
+            self._taken_events += events
+            self._taken_bytes += size
+            return batch
+
+    def close(self) -> None:
+        """Admits nothing from now on; workers still get what was admitted. Called by the event loop's thread."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)

@@ -1,0 +1,203 @@
+"""The story of one request on one screen: decode, normalise, offer, await the acknowledgement.
+
+In: a request's body and what was said beside it. Out: an `Outcome` that the web layer writes down as the answer.
+Errors: none escape; every refusal is an outcome with a code. Next: parsec.ingest.decode.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from parsec.core.clock import Clock, Random
+from parsec.core.envelope import Envelope
+from parsec.core.errors import ParsecError, Rejected
+from parsec.ingest.channel import Channel, Submission
+from parsec.ingest.decode import pieces
+from parsec.ingest.fields import FieldMap
+from parsec.ingest.normalize import Context, EventError, Verdicts, normalize
+from parsec.telemetry import Telemetry
+
+AckMode = Literal["durable", "enqueued"]
+
+RETRY_AFTER_S = 1
+"""What a refused client is told to wait: a full channel empties in well under a second."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One request to ingest. `body` is already inflated."""
+
+    body: bytes
+    fields: FieldMap
+    ack: AckMode = "durable"
+    tenant: str | None = None
+    idempotency_key: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The body of every answer of POST /ingest."""
+
+    success: bool
+    ack: str
+    accepted: int
+    rejected: int
+    errors: Sequence[EventError]
+    errors_truncated: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """HTTP status, body, and for 429 and 503 the seconds to wait."""
+
+    status: int
+    answer: Answer
+    retry_after_s: int | None = None
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What this process writes into every event it takes in."""
+
+    region: str
+    node: str
+
+
+class PipelineOptions(msgspec.Struct, frozen=True):
+    """Limits and rules of a request; see parsec.settings for each."""
+
+    identity: Identity
+    max_events: int
+    max_event_bytes: int
+    lenient: bool
+    derive_ids: Literal["body", "random"]
+    ack_timeout_s: float
+
+
+class Pipeline:
+    """Runs on the event loop; the only part of ingest that knows asyncio."""
+
+    def __init__(
+        self, channel: Channel, options: PipelineOptions, telemetry: Telemetry, clock: Clock, random: Random
+    ) -> None:
+        self._channel = channel
+        self._options = options
+        self._telemetry = telemetry
+        self._clock = clock
+        self._random = random
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def ingest(self, request: Request) -> Outcome:
+        """Takes one request to its end: durable, enqueued, or refused with a reason."""
+        received = self._clock.monotonic()
+        verdicts = Verdicts()
+        try:
+            events = await self._read(request, verdicts)
+        except Rejected as refusal:
+            return self.refused(refusal)
+        for code, count in verdicts.by_code.items():
+            self._telemetry.rejected.labels(code).inc(count)
+        if not events:
+            return _outcome(400, request.ack, 0, verdicts)
+        failure = await self._submit(events, request)
+        if failure is not None:
+            return failure
+        self._telemetry.accepted.inc(len(events))
+        self._telemetry.ack_latency.observe(self._clock.monotonic() - received)
+        return _outcome(200, request.ack, len(events), verdicts)
+
+    def resolve(self, submissions: Sequence[Submission], error: ParsecError | None) -> None:
+        """Called by a worker's thread once per publish; wakes the event loop once for all its requests."""
+        assert self._loop is not None  # a worker can only resolve what `ingest` offered
+        self._loop.call_soon_threadsafe(_wake, submissions, error)
+
+    async def _read(self, request: Request, verdicts: Verdicts) -> list[Envelope]:
+        """Body to envelopes; other requests get their turn between two pieces of a large body."""
+        options = self._options
+        now_ns = self._clock.time_ns()
+        context = Context(
+            tenant=request.tenant,
+            tenant_fixed=False,
+            fields=request.fields,
+            received_at_ns=now_ns,
+            received_at=_rfc3339(now_ns),
+            region=options.identity.region,
+            node=options.identity.node,
+            lenient=options.lenient,
+            derive_ids=options.derive_ids,
+            idempotency_key=request.idempotency_key,
+            body=request.body,
+            max_event_bytes=options.max_event_bytes,
+            random=self._random,
+        )
+        events: list[Envelope] = []
+        for piece in pieces(request.body, options.max_events):
+            if piece.first_index:
+                await asyncio.sleep(0)
+            events += normalize(piece, context, verdicts)
+        return events
+
+    async def _submit(self, events: Sequence[Envelope], request: Request) -> Outcome | None:
+        """Offers the events as one; None when they are as safe as the request asked for."""
+        loop = self._loop = asyncio.get_running_loop()
+        durable: asyncio.Future[None] | None = loop.create_future() if request.ack == "durable" else None
+        if not self._channel.offer(Submission(events, len(request.body), durable)):
+            return self.queue_full()
+        if durable is None:
+            return None
+        timer = loop.call_later(self._options.ack_timeout_s, _time_out, durable)
+        try:
+            await durable
+        except ParsecError as error:
+            return self._refused(503, "not_durable", f"{error}. Send the same request again.", None, RETRY_AFTER_S)
+        except TimeoutError:
+            message = "The log did not answer in time; the events may still arrive. Send the same request again."
+            return self._refused(503, "not_durable", message, None, RETRY_AFTER_S)
+        finally:
+            timer.cancel()
+        return None
+
+    def refused(self, refusal: Rejected) -> Outcome:
+        """The answer to a request that is wrong as a whole."""
+        self._telemetry.rejected.labels(refusal.code).inc()
+        return self._refused(refusal.status, refusal.code, refusal.message, refusal.field)
+
+    def queue_full(self) -> Outcome:
+        """The answer while the channel has no room."""
+        message = "The queue is full: events arrive faster than they can be made durable. Send the same request again."
+        return self._refused(429, "queue_full", message, None, RETRY_AFTER_S)
+
+    def unavailable(self, code: str, why: str) -> Outcome:
+        """The answer while nothing can be made durable, or during a stop."""
+        return self._refused(503, code, why, None, RETRY_AFTER_S)
+
+    def _refused(
+        self, status: int, code: str, message: str, field: str | None, retry_after_s: int | None = None
+    ) -> Outcome:
+        error = EventError(None, None, code, field, message, retryable=retry_after_s is not None)
+        return Outcome(status, Answer(False, "durable", 0, 0, [error]), retry_after_s)
+
+
+def _outcome(status: int, ack: AckMode, accepted: int, verdicts: Verdicts) -> Outcome:
+    truncated = True if verdicts.rejected > len(verdicts.errors) else msgspec.UNSET
+    return Outcome(status, Answer(verdicts.rejected == 0, ack, accepted, verdicts.rejected, verdicts.errors, truncated))
+
+
+def _wake(submissions: Sequence[Submission], error: ParsecError | None) -> None:
+    for submission in submissions:
+        waiting = submission.ticket
+        if not isinstance(waiting, asyncio.Future) or waiting.done():
+            continue  # enqueued mode, timed out, or gone
+        if error is None:
+            waiting.set_result(None)
+        else:
+            waiting.set_exception(error)
+
+
+def _time_out(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_exception(TimeoutError())
+
+
+def _rfc3339(time_ns: int) -> str:
+    seconds, ns = divmod(time_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ns // 1000:06d}Z"

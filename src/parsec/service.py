@@ -1,0 +1,157 @@
+"""The life of a process: start the parts in order, wait, stop them in reverse within a deadline.
+
+In: parts that can start and stop. Out: an exit code. Errors: a part that cannot start stops those before it and
+gives exit code 3; a part that dies later stops the service with exit code 1. A second signal forces.
+"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from parsec.core.clock import Clock
+from parsec.core.errors import ParsecError
+from parsec.core.life import Life
+
+_log = structlog.get_logger(__name__)
+
+EXIT_OK, EXIT_FAILED, EXIT_BAD_SETTINGS, EXIT_NOT_STARTED, EXIT_FORCED = 0, 1, 2, 3, 130
+
+
+class Part(Protocol):
+    """Something with a beginning and an end. Parts start in order and stop in reverse."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Returns when the part works. Raises ParsecError or OSError with what to do about it."""
+
+    async def stop(self, deadline: float) -> None:
+        """Returns when the part has ended its work, at the latest at `deadline` (monotonic seconds)."""
+
+
+class Resource:
+    """A part made of two blocking functions, run on the event loop's thread pool."""
+
+    def __init__(self, name: str, start: Callable[[], None], stop: Callable[[float], None]) -> None:
+        self.name = name
+        self._start = start
+        self._stop = stop
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._start)
+
+    async def stop(self, deadline: float) -> None:
+        await asyncio.to_thread(self._stop, deadline)
+
+
+class ThreadPart:
+    """A part that is one thread: `run` returns after `ask_to_stop`. An exception in it stops the service."""
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[], None],
+        ask_to_stop: Callable[[float], None],
+        fail: Callable[[str], None],
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self._run = run
+        self._ask_to_stop = ask_to_stop
+        self._fail = fail
+        self._clock = clock
+        self._thread = threading.Thread(target=self._body, name=f"parsec-{name}", daemon=True)
+
+    async def start(self) -> None:
+        self._thread.start()
+
+    async def stop(self, deadline: float) -> None:
+        self._ask_to_stop(deadline)
+        await asyncio.to_thread(self._thread.join, max(0.0, deadline - self._clock.monotonic()))
+        if self._thread.is_alive():
+            _log.warning("A part did not end within the shutdown timeout.", part=self.name)
+
+    def _body(self) -> None:
+        try:
+            self._run()
+        except Exception:  # noqa: BLE001 (the top of a thread: log, stop the service)
+            _log.exception("A part died; the service stops.", part=self.name)
+            self._fail(self.name)
+
+
+class Service:
+    """Runs the parts on the current event loop."""
+
+    def __init__(
+        self, parts: Sequence[Part], life: Life, drain_s: float, shutdown_timeout_s: float, clock: Clock
+    ) -> None:
+        self._parts = parts
+        self._life = life
+        self._drain_s = drain_s
+        self._shutdown_timeout_s = shutdown_timeout_s
+        self._clock = clock
+        self._stopping = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._exit_code = EXIT_OK
+        self._signals = 0
+
+    async def run(self) -> int:
+        """From the first start to the last stop; the exit code."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._on_signal, number)
+        started: list[Part] = []
+        try:
+            for part in self._parts:
+                await part.start()
+                started.append(part)
+        except (ParsecError, OSError) as error:
+            _log.error("Parsec could not start.", part=part.name, why=str(error))
+            self._exit_code = EXIT_NOT_STARTED
+        else:
+            self._life.phase = "ready"
+            await self._stopping.wait()
+            self._life.phase = "stopping"
+            await self._drain()
+        await self._stop(started)
+        return self._exit_code
+
+    def fail(self, part: str) -> None:
+        """A part died: stop everything, exit non-zero. Callable from any thread."""
+        self._exit_code = EXIT_FAILED
+        with suppress(RuntimeError):  # the loop has already ended
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def _on_signal(self, number: int) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            _log.warning("A second signal: stopping at once.", signal=signal.Signals(number).name)
+            force_exit()
+        _log.info("Stopping.", signal=signal.Signals(number).name)
+        self._stopping.set()
+
+    async def _drain(self) -> None:
+        if self._drain_s and self._exit_code == EXIT_OK:
+            _log.info("Not ready any more; waiting for load balancers to notice.", seconds=self._drain_s)
+            await asyncio.sleep(self._drain_s)
+
+    async def _stop(self, started: list[Part]) -> None:
+        deadline = self._clock.monotonic() + self._shutdown_timeout_s
+        for part in reversed(started):
+            try:
+                await part.stop(deadline)
+            except (ParsecError, OSError) as error:
+                _log.error("A part could not stop cleanly.", part=part.name, why=str(error))
+                self._exit_code = self._exit_code or EXIT_FAILED
+        _log.info("Stopped.", exit_code=self._exit_code)
+
+
+def force_exit() -> None:
+    """Ends the process without cleaning up: what was acknowledged is safe by design."""
+    import os
+
+    os._exit(EXIT_FORCED)

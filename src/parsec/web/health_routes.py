@@ -1,0 +1,78 @@
+"""GET /health, /livez, /readyz: judged by progress, not by existence.
+
+In: named checks. Out: /health tells all of them; /readyz says whether to send traffic here; /livez whether to restart.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from parsec.core.clock import Clock
+from parsec.core.life import Life
+
+Status = Literal["healthy", "degraded", "unhealthy"]
+
+
+class Check(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The state of one part. `alive` False: only a restart can help."""
+
+    status: Status
+    why: str = ""
+    alive: bool = True
+    details: Mapping[str, Any] = {}
+
+
+class Health:
+    """The checks of this process, asked anew at each call; none of them blocks."""
+
+    def __init__(self, life: Life, checks: Mapping[str, Callable[[], Check]], clock: Clock) -> None:
+        self._life = life
+        self._checks = checks
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        return [Route("/health", self.health), Route("/livez", self.livez), Route("/readyz", self.readyz)]
+
+    async def health(self, _: Request) -> Response:
+        """Everything that is known, 503 when unhealthy."""
+        checks = {name: check() for name, check in self._checks.items()}
+        status = _worst(checks)
+        body = {
+            "status": status,
+            "timestamp": datetime.fromtimestamp(self._clock.time_ns() / 1e9, UTC).isoformat().replace("+00:00", "Z"),
+            "phase": self._life.phase,
+            "checks": {
+                name: {"status": c.status, **({"why": c.why} if c.why else {}), **c.details}
+                for name, c in checks.items()
+            },
+        }
+        return _json(body, 503 if status == "unhealthy" else 200)
+
+    async def livez(self, _: Request) -> Response:
+        """503 when a part is beyond help, so that a supervisor restarts the process."""
+        dead = {name: check.why for name, check in self._asked() if not check.alive}
+        return _json({"alive": not dead, "why": dead}, 503 if dead else 200)
+
+    async def readyz(self, _: Request) -> Response:
+        """503 while starting, stopping, or when a part is unhealthy."""
+        why = {name: check.why for name, check in self._asked() if check.status == "unhealthy"}
+        if self._life.phase != "ready":
+            why["life"] = f"The process is {self._life.phase}."
+        return _json({"ready": not why, "why": why}, 503 if why else 200)
+
+    def _asked(self) -> list[tuple[str, Check]]:
+        return [(name, check()) for name, check in self._checks.items()]
+
+
+def _worst(checks: Mapping[str, Check]) -> Status:
+    found = {check.status for check in checks.values()}
+    return "unhealthy" if "unhealthy" in found else "degraded" if "degraded" in found else "healthy"
+
+
+def _json(body: object, status: int) -> Response:
+    return Response(msgspec.json.encode(body), status, {"Cache-Control": "no-store"}, "application/json")

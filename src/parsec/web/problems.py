@@ -1,0 +1,55 @@
+"""Errors of every endpoint but ingest: application/problem+json (RFC 9457) with a stable `code`."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from parsec.core.errors import Rejected, Retryable
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of an error answer."""
+
+    status: int
+    title: str
+    detail: str
+    code: str
+    field: str | None = None
+
+
+def problem(
+    status: int, code: str, detail: str, field: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An error answer."""
+    body = Problem(status, HTTPStatus(status).phrase, detail, code, field)
+    return Response(msgspec.json.encode(body), status, headers, media_type="application/problem+json")
+
+
+async def on_rejected(_: Request, error: Exception) -> Response:
+    """The question is wrong; the sender must change it."""
+    assert isinstance(error, Rejected)
+    return problem(error.status, error.code, error.message, error.field)
+
+
+async def on_retryable(_: Request, error: Exception) -> Response:
+    """The store does not answer now."""
+    assert isinstance(error, Retryable)
+    return problem(503, "unavailable", str(error), headers={"Retry-After": str(max(1, round(error.after_s)))})
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """No such address, or not with this method."""
+    status: int = getattr(error, "status_code", 500)
+    if status == 404:
+        return problem(404, "not_found", f"There is nothing at {request.url.path}; docs/api.md lists the addresses.")
+    if status == 405:
+        return problem(405, "method_not_allowed", "Not with this method.", headers=getattr(error, "headers", None))
+    return problem(status, "http_error", str(getattr(error, "detail", "The request failed.")))
+
+
+async def on_bug(_: Request, __: Exception) -> Response:
+    """Nothing should get here; the log has the stack."""
+    return problem(500, "internal", "Something went wrong inside Parsec; its log says what.")

@@ -1,0 +1,87 @@
+"""uvicorn as a part of the service: it serves on a socket that we bound, and leaves signals to the service."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
+from ipaddress import ip_address
+
+import structlog
+import uvicorn
+
+from parsec.core.errors import Fatal
+from parsec.web.app import App
+
+_log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+class HttpServer:
+    """The listener. `stop` closes it, then answers what is open."""
+
+    name = "http"
+
+    def __init__(self, app: App, host: str, port: int, shutdown_timeout_s: float) -> None:
+        self._host = host
+        self._port = port
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, int(shutdown_timeout_s) - 2),
+            backlog=2048,
+        )
+        self._server = _Server(config)
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        listener = _bind(self._host, self._port)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        while not self._server.started:
+            await asyncio.sleep(0.001)
+            if self._serving.done():
+                await self._serving
+                raise Fatal("The HTTP server ended while it was starting.")
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        _log.info("Serving.", url=f"http://{shown}:{port}")
+
+    async def stop(self, deadline: float) -> None:
+        del deadline  # uvicorn has its own, set at construction
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise Fatal(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --host and --port."
+        ) from error
+    listener.setblocking(False)  # noqa: FBT003
+    return listener

@@ -1,0 +1,120 @@
+"""The invariants of parsec.ingest.channel, by their numbers."""
+
+import threading
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from parsec.ingest.channel import BatchLimits, Channel, Submission
+from tests.support.events import envelopes
+
+LIMITS = BatchLimits(max_events=10, max_bytes=1000)
+
+
+def submission(events: int = 1, size: int = 100) -> Submission:
+    return Submission(envelopes(events), size)
+
+
+def test_overshoots_by_one_request_then_refuses() -> None:  # invariant 1
+    channel = Channel(max_events=10, max_bytes=10_000)
+    assert channel.offer(submission(9))
+    assert channel.offer(submission(50))
+    assert not channel.offer(submission(1))
+    assert channel.buffered_events == 59
+
+
+def test_is_bounded_by_bytes() -> None:  # invariant 1
+    channel = Channel(max_events=1000, max_bytes=250)
+    assert [channel.offer(submission(1, 100)) for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_batch_is_whole_submissions_up_to_the_limit() -> None:  # invariant 4
+    channel = Channel(max_events=1000, max_bytes=100_000)
+    for events in (4, 4, 4, 30, 1):
+        channel.offer(submission(events))
+    sizes = []
+    while batch := channel.take(LIMITS, 0):
+        sizes.append([len(s.events) for s in batch])
+    assert sizes == [[4, 4, 4], [30], [1]]
+
+
+def test_close_drains_then_tells_every_worker() -> None:  # invariant 3
+    channel = Channel(max_events=1000, max_bytes=100_000)
+    channel.offer(submission())
+    channel.close()
+    assert not channel.offer(submission())
+    assert len(channel.take(LIMITS, 0) or []) == 1
+    assert [channel.take(LIMITS, 0) for _ in range(3)] == [None, None, None]
+
+
+def test_many_takers_get_each_submission_once() -> None:  # invariants 2 and 3
+    channel = Channel(max_events=100_000, max_bytes=1 << 30)
+    taken: list[Submission] = []
+
+    def worker() -> None:
+        while (batch := channel.take(LIMITS, 0.1)) is not None:
+            taken.extend(batch)
+
+    workers = [threading.Thread(target=worker) for _ in range(4)]
+    for thread in workers:
+        thread.start()
+    offered = [submission(n % 5 + 1) for n in range(2000)]
+    for one in offered:
+        assert channel.offer(one)
+    channel.close()
+    for thread in workers:
+        thread.join(20)
+    assert {id(s) for s in taken} == {id(s) for s in offered}
+    assert len(taken) == len(offered)
+    assert (channel.buffered_events, channel.buffered_bytes) == (0, 0)
+
+
+class ChannelMachine(RuleBasedStateMachine):
+    """The channel against a plain list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channel = Channel(max_events=20, max_bytes=2000)
+        self.waiting: list[Submission] = []
+        self.closed = False
+
+    @rule(events=st.integers(1, 25), size=st.integers(1, 2500))
+    def offer(self, events: int, size: int) -> None:
+        room = (
+            not self.closed
+            and sum(len(s.events) for s in self.waiting) < 20
+            and sum(s.body_bytes for s in self.waiting) < 2000
+        )
+        one = submission(events, size)
+        assert self.channel.offer(one) is room
+        if room:
+            self.waiting.append(one)
+
+    @rule()
+    def take(self) -> None:
+        batch = self.channel.take(LIMITS, 0)
+        if batch is None:
+            assert self.closed
+            assert not self.waiting
+            return
+        assert batch == self.waiting[: len(batch)]
+        assert bool(batch) == bool(self.waiting)
+        assert sum(len(s.events) for s in batch[:-1]) < LIMITS.max_events
+        assert sum(s.body_bytes for s in batch[:-1]) < LIMITS.max_bytes
+        self.waiting = self.waiting[len(batch) :]
+
+    @precondition(lambda self: not self.closed)
+    @rule()
+    def close(self) -> None:
+        self.channel.close()
+        self.closed = True
+
+    @invariant()
+    def counts_are_exact(self) -> None:
+        assert self.channel.buffered_events == sum(len(s.events) for s in self.waiting)
+        assert self.channel.buffered_bytes == sum(s.body_bytes for s in self.waiting)
+
+
+TestChannelMachine = ChannelMachine.TestCase
+TestChannelMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

@@ -1,0 +1,108 @@
+"""The worker: retries, request-by-request fallback, and one resolve per publish."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from parsec.core.clock import ManualClock
+from parsec.core.errors import Fatal, ParsecError, Retryable
+from parsec.ingest.channel import BatchLimits, Channel, Submission
+from parsec.ingest.worker import Worker, WorkerOptions
+from parsec.ports.broker import Group
+from parsec.telemetry import Telemetry
+from tests.support.events import envelopes
+
+
+class ListWriter:
+    """A LogWriter that keeps groups in a list and fails as told."""
+
+    def __init__(self, failures: Sequence[Exception | None] = (), poison: int = -1) -> None:
+        self.failures = list(failures)
+        self.poison = poison
+        self.published: list[int] = []
+        self.calls: list[int] = []
+
+    def publish(self, groups: Sequence[Group]) -> None:
+        self.calls.append(len(groups))
+        failure = self.failures.pop(0) if self.failures else None
+        if failure is not None:
+            raise failure
+        sizes = [len(group.events) for group in groups]
+        if self.poison in sizes:
+            raise Retryable("this group never goes through")
+        for group in groups:
+            assert group.lines.count(b"\n") == len(group.events)
+        self.published += sizes
+
+    def refuses(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+class Bench:
+    """A worker on a list, and what it resolved: per call the sizes of the submissions and the error."""
+
+    def __init__(self, writer: ListWriter, attempts: int = 3) -> None:
+        self.channel = Channel(1000, 1 << 20)
+        self.resolved: list[tuple[list[int], ParsecError | None]] = []
+        self.telemetry = Telemetry()
+        options = WorkerOptions(BatchLimits(100, 1 << 20), attempts)
+        self.worker = Worker(self.channel, writer, self._resolve, options, self.telemetry, ManualClock())
+        self.worker.hurry()  # no waiting between attempts
+
+    def _resolve(self, submissions: Sequence[Submission], error: ParsecError | None) -> None:
+        self.resolved.append(([len(s.events) for s in submissions], error))
+
+    def offer(self, *sizes: int) -> None:
+        for size in sizes:
+            assert self.channel.offer(Submission(envelopes(size), 100))
+
+
+def test_one_publish_and_one_resolve_for_all_that_waits() -> None:
+    writer = ListWriter()
+    bench = Bench(writer)
+    bench.offer(1, 2, 3)
+    assert bench.worker.step(0)
+    assert writer.calls == [3]
+    assert bench.resolved == [([1, 2, 3], None)]
+    assert bench.telemetry.value("parsec_publish_events_total") == 6
+
+
+def test_a_failed_publish_is_tried_again() -> None:
+    writer = ListWriter([Retryable("a"), Retryable("b")])
+    bench = Bench(writer)
+    bench.offer(1, 2)
+    bench.worker.step(0)
+    assert writer.calls == [2, 2, 2]
+    assert bench.resolved == [([1, 2], None)]
+
+
+def test_a_batch_that_cannot_be_published_goes_request_by_request() -> None:
+    writer = ListWriter(poison=2)
+    bench = Bench(writer, attempts=2)
+    bench.offer(1, 2, 3)
+    bench.worker.step(0)
+    assert writer.calls == [3, 3, 1, 1, 1]
+    assert writer.published == [1, 3]
+    assert [(sizes, error is None) for sizes, error in bench.resolved] == [([1], True), ([2], False), ([3], True)]
+    assert bench.telemetry.value("parsec_publish_events_failed_total") == 2
+    assert bench.telemetry.value("parsec_publish_events_total") == 4
+
+
+def test_fatal_answers_those_in_hand_and_ends_the_worker() -> None:
+    bench = Bench(ListWriter([Fatal("the log is gone")]))
+    bench.offer(1, 2)
+    with pytest.raises(Fatal):
+        bench.worker.step(0)
+    assert [(sizes, str(error)) for sizes, error in bench.resolved] == [([1, 2], "the log is gone")]
+
+
+def test_ends_when_the_channel_is_closed_and_empty() -> None:
+    writer = ListWriter()
+    bench = Bench(writer)
+    bench.offer(1)
+    bench.channel.close()
+    bench.worker.run()
+    assert writer.published == [1]
