@@ -1,1 +1,27 @@
-"""The command `parsec`: parsing and printing only; the work is done elsewhere."""
+"""The command `parsec`: parsing and printing only; the work is done elsewhere. One file per command.
+
+Commands import what they need when they run, so that `parsec --help` and `parsec send` do not wait for a server's
+libraries. Exit codes: 0 well, 1 done but not all of it, 2 wrong use or wrong settings, 3 gave up or could not start.
+"""
+
+import click
+
+from parsec import __version__
+from parsec.cli.check_config import check_config
+from parsec.cli.query import query
+from parsec.cli.reference import reference
+from parsec.cli.send import send
+from parsec.cli.serve import serve
+from parsec.cli.version import version
+
+__all__ = ("main",)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="parsec", message="%(prog)s %(version)s")
+def main() -> None:
+    """Takes log events over HTTP, answers when they are safe, finds them seconds later."""
+
+
+for _command in (serve, send, query, check_config, version, reference):
+    main.add_command(_command)

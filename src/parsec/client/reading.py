@@ -7,8 +7,10 @@ Errors: Rejected(event_too_large) for one event beyond 16 MiB.
 """
 
 import io
+import os
 import re
 import select
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Literal
 
@@ -16,7 +18,7 @@ import msgspec
 
 from parsec.core.errors import Rejected
 
-Shape = Literal["text", "lines", "values"]
+Kind = Literal["text", "json"]
 
 MAX_EVENT_BYTES = 16 << 20
 MAX_BODY_BYTES = 4 << 20
@@ -34,6 +36,7 @@ _BRACKETS_AND_COMMAS = re.compile(rb'(?:[^"{}\[\],]++|' + _STRING + rb')*+([{}\[
 _EVENTS_OBJECT = re.compile(rb'\{\s*"events"\s*:\s*\[')
 _STRINGS_AND_BREAKS = re.compile(_STRING + rb"|\n", re.DOTALL)
 _BLANK = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -54,6 +57,14 @@ class Source:
         except (OSError, io.UnsupportedOperation):
             self._descriptor = None
 
+    @property
+    def size(self) -> int | None:
+        """Bytes of a regular file; None for a pipe."""
+        if self._descriptor is None:
+            return None
+        found = os.fstat(self._descriptor)
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
     def chunks(self) -> Pieces:
         """None whenever nothing came for half a second, so that a slow pipe's last events need not wait."""
         while True:
@@ -71,33 +82,32 @@ class Source:
         return read1(_CHUNK_BYTES) if read1 else self._stream.read(_CHUNK_BYTES)
 
 
-def events_of(source: Source, shape: Shape | None, wrap: Callable[[bytes], bytes]) -> Pieces:
-    """The events of a stream. `shape` None: seen from its first line. `wrap` makes an event of a line of text."""
+def events_of(source: Source, kind: Kind | None, wrap: Callable[[bytes], bytes]) -> Pieces:
+    """The events of a stream. `kind` None: seen from its first line. `wrap` makes an event of a line of text."""
     chunks = source.chunks()
     head = _first_line(chunks)
-    shape = shape or shape_of(head)
+    kind = kind or kind_of(head)
     rest = _chain(head, chunks)
-    if shape == "values":
+    if kind == "json" and not _one_a_line(head):
         yield from _values(rest)
         return
     for line in _lines(rest):
-        if line is None:
-            yield None
-        elif shape == "text":
-            yield wrap(line)
-        else:
-            yield line
+        yield wrap(line) if line is not None and kind == "text" else line
 
 
-def shape_of(head: bytes) -> Shape:
-    """Text unless it begins as JSON does. JSON is one value a line unless its first line is clearly unfinished."""
-    head = head.lstrip(b"\xef\xbb\xbf" + _BLANK)
+def kind_of(head: bytes) -> Kind:
+    """JSON when it begins as an object or an array of something does; "[2026-01-01] started" is text."""
+    head = head.lstrip(_BOM + _BLANK)
     if head[:1] == b"[":
-        return "values" if head[1:].lstrip(_BLANK)[:1] in (b"{", b"[", b"]", b"") else "text"
-    if head[:1] != b"{":
-        return "text"
-    first = head.partition(b"\n")[0].rstrip(_BLANK)
-    return "values" if _EVENTS_OBJECT.match(first) or first.endswith((b"{", b"[", b",")) else "lines"
+        return "json" if head[1:].lstrip(_BLANK)[:1] in (b"{", b"[", b"]", b"") else "text"
+    return "json" if head[:1] == b"{" else "text"
+
+
+def _one_a_line(head: bytes) -> bool:
+    """Whether newlines part the values: unless the first line is an array or clearly unfinished. A bad line harms
+    no other then, while brackets out of step would."""
+    first = head.lstrip(_BOM + _BLANK).partition(b"\n")[0].rstrip(_BLANK)
+    return not (first.startswith(b"[") or _EVENTS_OBJECT.match(first) or first.endswith((b"{", b"[", b",")))
 
 
 def bodies(pieces: Iterable[bytes | None], max_events: int, max_bytes: int = MAX_BODY_BYTES) -> Iterator[Body]:
@@ -132,7 +142,7 @@ def _first_line(chunks: Pieces) -> bytes:
 
 
 def _chain(head: bytes, chunks: Pieces) -> Pieces:
-    yield head.removeprefix(b"\xef\xbb\xbf")
+    yield head.removeprefix(_BOM)
     yield from chunks
 
 

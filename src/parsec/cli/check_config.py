@@ -1,0 +1,55 @@
+"""`parsec check-config`: what `parsec serve` would run with, and why."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from parsec.cli.flags import load_or_exit, setting_flags
+from parsec.cli.terminal import is_terminal, visible
+from parsec.core.quantity import show_quantity
+from parsec.settings import Loaded, catalogue
+
+
+@click.command("check-config")
+@setting_flags
+def check_config(config: Path | None, **flags: str | None) -> None:
+    """Show every setting, its value and where it came from.
+
+    Takes the flags of `parsec serve`. A table on a terminal, JSON in a pipe. Exit code 2 lists all that is wrong.
+    """
+    rows = _rows(load_or_exit(config, flags))
+    if is_terminal():
+        _print_table(rows)
+    else:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
+
+
+def _rows(loaded: Loaded) -> list[dict[str, Any]]:
+    rows = []
+    for setting in catalogue():
+        value = getattr(loaded.settings, setting.name)
+        if setting.spec.secret and value:
+            value = "(hidden)"
+        rows.append(
+            {
+                "name": setting.env,
+                "value": value,
+                "shown": show_quantity(value, setting.spec.unit),
+                "source": loaded.sources[setting.name],
+            }
+        )
+    return rows
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("setting", "value", "from", box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        given = "" if row["source"] == "default" else "bold"
+        table.add_row(row["name"], Text(visible(row["shown"]), given), Text(visible(row["source"]), given))
+    Console().print(table)

@@ -1,0 +1,89 @@
+"""`parsec reference`: the catalogues of settings and metrics as Markdown; docs/settings.md and docs/metrics.md are
+its output, and `make check` compares them.
+"""
+
+from collections.abc import Iterator
+from typing import get_args, get_origin
+
+import click
+
+from parsec.core.quantity import Unit, show_quantity
+from parsec.settings import NOT_YET, Setting, catalogue
+
+_SETTINGS_HEAD = """# Settings
+
+Made by `parsec reference settings` from [src/parsec/settings.py](../src/parsec/settings.py); do not edit.
+
+Each setting can be given as a flag, as an environment variable, or in a TOML file (`--config FILE` or `PARSEC_CONFIG`)
+under the flag's name without the dashes in front. The first of these that has it counts: flag, environment, file,
+default. Sizes are numbers of bytes or the like of `64KiB`, `16MiB`, `2GB`; times are seconds or the like of `250ms`,
+`30s`, `10m`, `7d`. An unknown name that starts with `PARSEC_` is an error, as is a value out of range; all errors are
+reported together before anything opens. `parsec check-config` shows what holds and where it came from.
+
+| environment | flag | default | allowed | meaning |
+| --- | --- | --- | --- | --- |
+"""
+
+_METRICS_HEAD = """# Metrics
+
+Made by `parsec reference metrics` from [src/parsec/telemetry.py](../src/parsec/telemetry.py); do not edit.
+
+`GET /metrics` gives them in the Prometheus text format. A histogram has `_bucket`, `_sum` and `_count` series.
+
+| name | kind | unit | labels | meaning |
+| --- | --- | --- | --- | --- |
+"""
+
+
+@click.command(hidden=True)
+@click.argument("topic", type=click.Choice(["settings", "metrics"]))
+def reference(topic: str) -> None:
+    """Print the reference of all settings or metrics as Markdown."""
+    click.echo(settings_page() if topic == "settings" else metrics_page(), nl=False)
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    rows = (
+        _row(f"`{s.env}`", f"`{s.flag}`", _default(s), _allowed(s), s.spec.help + (" Secret." if s.spec.secret else ""))
+        for s in catalogue()
+    )
+    later = "\n".join(f"- `{name}`: {why}." for name, why in NOT_YET.items())
+    clients = (
+        "Clients (`parsec send`, `parsec query`) read `PARSEC_URL`, `PARSEC_API_KEY` and `PARSEC_TENANT`.\n"
+        "`NO_COLOR` turns colours off."
+    )
+    return _SETTINGS_HEAD + "".join(rows) + f"\nRefused by this version:\n\n{later}\n\n{clients}\n"
+
+
+def metrics_page() -> str:
+    """docs/metrics.md."""
+    # Late: the metrics' library is of no use to the other commands.
+    from parsec.telemetry import Telemetry
+
+    rows: Iterator[str] = (
+        _row(f"`{m.name}`", m.kind, m.unit, ", ".join(f"`{label}`" for label in m.labels), m.help)
+        for m in Telemetry().catalogue
+    )
+    return _METRICS_HEAD + "".join(rows)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
+
+
+def _default(setting: Setting) -> str:
+    shown = show_quantity(setting.default, setting.spec.unit)
+    return f"`{shown}`" if shown else ""
+
+
+def _allowed(setting: Setting) -> str:
+    if get_origin(setting.type) is not None:
+        return ", ".join(f"`{name}`" for name in get_args(setting.type))
+    if setting.type is bool:
+        return "`true`, `false`"
+    unit: Unit = setting.spec.unit
+    low, high = setting.spec.minimum, setting.spec.maximum
+    if low is None or high is None:
+        return "text"
+    return f"{show_quantity(low, unit)} to {show_quantity(high, unit)}"
