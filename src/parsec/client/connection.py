@@ -52,7 +52,7 @@ class Connection:
                 return self._exchange(method, path, body, headers)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise Retryable(f"{self.url}: {_in_words(error)}") from error
+            raise Retryable(f"{self.url}: {_in_words(error)}", after_s=0.0) from error
 
     def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
         kept = self._http.sock is not None

@@ -1,0 +1,79 @@
+"""A loopback HTTP server that gives the answers it was told, in order, and remembers what it was asked."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+
+
+class Asked(NamedTuple):
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Reply(NamedTuple):
+    """`status` 0: the connection is closed without an answer. `unread`: it answers without reading the body."""
+
+    status: int
+    body: bytes = b"{}"
+    headers: Mapping[str, str] = {}
+    unread: bool = False
+    close_after: bool = False
+
+
+class Answering:
+    """What a test says to the server and learns from it. Past the last reply it repeats the last one."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[Asked] = []
+        self.replies: deque[Reply] = deque()
+
+    def will(self, *replies: Reply) -> None:
+        self.replies.extend(replies)
+
+    def next_reply(self) -> Reply:
+        return self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
+
+
+@contextmanager
+def answering() -> Iterator[Answering]:
+    state = Answering()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one(self) -> None:
+            reply = state.next_reply()
+            length = 0 if reply.unread else int(self.headers.get("Content-Length") or 0)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            state.asked.append(Asked(self.command, self.path, headers, self.rfile.read(length)))
+            self.close_connection = reply.unread or reply.close_after or reply.status == 0
+            if reply.status == 0:
+                return
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+        do_GET = do_POST = handle_one  # noqa: N815  the names that http.server looks for
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing: a test's output is its own."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        state.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield state
+        finally:
+            server.shutdown()
+            thread.join()

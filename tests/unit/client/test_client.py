@@ -1,0 +1,184 @@
+"""The client against a server that answers as told: what is tried again, with which bytes, and when it stops."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from parsec.client import Client, Patience
+from parsec.core.clock import ManualClock
+from parsec.core.errors import Rejected, Retryable
+from tests.support.answering import Answering, Reply, answering
+from tests.support.process import free_port
+
+ALL_WELL = Reply(200, b'{"success":true,"ack":"durable","accepted":2,"rejected":0,"errors":[],"new_field":1}')
+FULL = Reply(
+    429,
+    b'{"success":false,"accepted":0,"rejected":0,"errors":[{"code":"queue_full","message":"The queue is full."}]}',
+    {"Retry-After": "7"},
+)
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    with answering() as state:
+        yield state
+
+
+class Waiting:
+    """A patience that never sleeps: the clock moves instead."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.waits: list[float] = []
+        self.reasons: list[str] = []
+        self.patience = Patience(self.clock, self._sleep, lambda: 1.0, lambda _s, reason: self.reasons.append(reason))
+
+    def _sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.clock.advance(seconds)
+
+
+def test_an_answer_comes_back_as_it_is(server: Answering) -> None:
+    server.will(ALL_WELL)
+    with Client(server.url, api_key="k-1") as client:
+        answer = client.send(b"[{},{}]", defaults={"tenant_id": "acme corp"})
+    assert (answer.success, answer.ack, answer.accepted, answer.rejected) == (True, "durable", 2, 0)
+    assert server.asked[0].path == "/ingest?tenant_id=acme+corp"
+    assert server.asked[0].headers["authorization"] == "Bearer k-1"
+
+
+def test_a_rejected_request_is_an_answer_not_an_error(server: Answering) -> None:
+    verdict = {"index": 0, "code": "invalid_timestamp", "field": "timestamp", "message": "no", "retryable": False}
+    server.will(Reply(400, json.dumps({"success": False, "accepted": 0, "rejected": 1, "errors": [verdict]}).encode()))
+    with Client(server.url) as client:
+        answer = client.send(b"{}")
+    assert answer.errors[0].code == "invalid_timestamp"
+    assert answer.errors[0].index == 0
+
+
+def test_busy_servers_get_the_very_same_bytes_after_retry_after(server: Answering) -> None:
+    server.will(FULL, Reply(503, b"<html>", {"Retry-After": "2"}), Reply(502, b""), ALL_WELL)
+    waiting = Waiting()
+    with Client(server.url, patience=waiting.patience) as client:
+        assert client.send(b"the body").accepted == 2
+    assert [asked.body for asked in server.asked] == [b"the body"] * 4
+    assert waiting.waits == [7.0, 2.0, 0.4]
+    assert waiting.reasons[0] == "The queue is full. (queue_full)"
+
+
+def test_it_gives_up_in_time_and_says_why(server: Answering) -> None:
+    server.will(FULL)
+    waiting = Waiting()
+    with Client(server.url, patience=waiting.patience) as client, pytest.raises(Retryable, match="queue is full"):
+        client.send(b"{}", give_up_after_s=20.0)
+    assert waiting.waits == [7.0, 7.0]
+
+
+def test_a_server_that_is_away_is_tried_again() -> None:
+    waiting = Waiting()
+    with (
+        Client(f"http://127.0.0.1:{free_port()}", patience=waiting.patience) as client,
+        pytest.raises(Retryable, match=r"gave up after 1 s: .*refused"),
+    ):
+        client.send(b"{}", give_up_after_s=1.0)
+    assert waiting.waits == [0.1, 0.2, 0.4]
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(server: Answering) -> None:
+    server.will(Reply(0), ALL_WELL)
+    waiting = Waiting()
+    with Client(server.url, patience=waiting.patience) as client:
+        assert client.send(b"x").accepted == 2
+    assert [asked.body for asked in server.asked] == [b"x", b"x"]
+    assert waiting.waits == [0.1]
+
+
+def test_a_kept_connection_that_was_closed_meanwhile_costs_no_wait(server: Answering) -> None:
+    server.will(ALL_WELL, Reply(0), ALL_WELL)
+    waiting = Waiting()
+    with Client(server.url, patience=waiting.patience) as client:
+        client.send(b"1")
+        client.send(b"2")
+    assert [asked.body for asked in server.asked] == [b"1", b"2", b"2"]
+    assert waiting.waits == []
+
+
+def test_a_refusal_before_the_body_was_read_is_heard(server: Answering) -> None:
+    body = b'{"success":false,"errors":[{"code":"payload_too_large","message":"Send less."}]}'
+    server.will(Reply(413, body, unread=True))
+    with Client(server.url) as client, pytest.raises(Rejected) as caught:
+        client.send(b"x" * 100)
+    assert (caught.value.code, caught.value.status, caught.value.message) == ("payload_too_large", 413, "Send less.")
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (Reply(401, b'{"title":"no key","code":"unauthorized"}'), "unauthorized"),
+        (Reply(404, b"not json"), "http_404"),
+        (Reply(200, b"<html>a proxy's page</html>"), "http_200"),
+        (Reply(400, b'{"success":false,"errors":[{"code":"no_events","message":"Nothing."}]}'), "no_events"),
+    ],
+)
+def test_what_concerns_the_whole_request_is_raised_and_not_tried_again(
+    server: Answering, reply: Reply, code: str
+) -> None:
+    server.will(reply)
+    with Client(server.url) as client, pytest.raises(Rejected) as caught:
+        client.send(b"{}")
+    assert caught.value.code == code
+    assert len(server.asked) == 1
+
+
+def _page(events: int, cursor: str | None) -> Reply:
+    rows = [{"id": str(n), "big": 10**30} for n in range(events)]
+    return Reply(200, json.dumps({"events": rows, "cursor": cursor, "complete_until": "t", "missing": []}).encode())
+
+
+def test_pages_follow_the_cursor_up_to_the_limit(server: Answering) -> None:
+    server.will(_page(1000, "c1"), _page(1000, "c2"), _page(500, "c3"))
+    with Client(server.url) as client:
+        pages = list(client.pages("acme", start="-2h", end="now", limit=2500))
+    assert [len(page.events) for page in pages] == [1000, 1000, 500]
+    assert [asked.path for asked in server.asked] == [
+        "/query/events?tenant=acme&from=-2h&to=now&limit=1000",
+        "/query/events?tenant=acme&from=-2h&to=now&limit=1000&cursor=c1",
+        "/query/events?tenant=acme&from=-2h&to=now&limit=500&cursor=c2",
+    ]
+    assert b"1000000000000000000000000000000" in bytes(pages[0].events[0])
+
+
+def test_pages_end_where_the_cursor_ends(server: Answering) -> None:
+    server.will(_page(3, None))
+    with Client(server.url) as client:
+        assert [len(page.events) for page in client.pages("acme", limit=10)] == [3]
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply(503, b"{}"), Retryable),
+        (Reply(400, b'{"code":"missing_tenant"}'), Rejected),
+        (Reply(200, b"1"), Rejected),
+    ],
+)
+def test_a_question_that_cannot_be_answered_raises(server: Answering, reply: Reply, kind: type[Exception]) -> None:
+    server.will(reply)
+    with Client(server.url) as client, pytest.raises(kind):
+        client.query("acme")
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://h:port", "http://h/?q=1", ""])
+def test_what_is_no_address_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Client(url)
+
+
+def test_an_address_may_have_a_path_and_lack_a_scheme(server: Answering) -> None:
+    server.will(ALL_WELL)
+    with Client(server.url.removeprefix("http://") + "/logs/") as client:
+        client.send(b"{}")
+    assert server.asked[0].path == "/logs/ingest"
