@@ -238,14 +238,18 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | No
             try:
                 values[setting.name] = parse(setting, raw)
             except ValueError as error:
-                shown = "(hidden)" if setting.spec.secret else f"{raw!r}"
-                problems.append(f"{setting.env}={shown} ({source}): {error}")
+                problems.append(fault(setting, raw, source, error))
             break
     if problems:
         raise BadSettings(problems)
     if not values.get("node"):
         values["node"] = socket.gethostname()
     return Loaded(Settings(**values), sources)
+
+
+def fault(setting: Setting, raw: object, source: str, why: Exception) -> str:
+    """One line about a bad value; a secret's value is not part of it."""
+    return f"{setting.env}={'(hidden)' if setting.spec.secret else repr(raw)} ({source}): {why}"
 
 
 CLIENT_NAMES = frozenset({"PARSEC_URL", "PARSEC_API_KEY", "PARSEC_TENANT", "PARSEC_CONFIG"})

@@ -6,6 +6,9 @@ A stage gets a `Telemetry` and adds per batch, never per event. Values are read 
 import msgspec
 import prometheus_client as prometheus
 
+# Without this every counter and histogram has a second series with the time of its making.
+prometheus.disable_created_metrics()
+
 
 class Metric(msgspec.Struct, frozen=True):
     """One metric as the outside sees it: `name` is the family's, a counter's with its `_total`."""

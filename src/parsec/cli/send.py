@@ -46,7 +46,9 @@ def send(file: BinaryIO, url: str, timeout: float, batch: int, kind: Kind | None
     Exit code: 0 all accepted, 1 some rejected, 3 gave up.
     """
     defaults = {"tenant_id": words["tenant"], "source": words["source"], "severity": words["severity"]}
-    sending = Sending(Source(file), {name: word for name, word in defaults.items() if word}, file.name)
+    sending = Sending(
+        Source(file), {name: word for name, word in defaults.items() if word}, str(getattr(file, "name", "-"))
+    )
     patience = Patience(told=sending.waits)
     with open_client(url, max(timeout, 1.0), patience) as client:
         code = sending.run(client, kind, batch, timeout)

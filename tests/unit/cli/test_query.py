@@ -1,0 +1,107 @@
+"""`parsec query` in a pipe and on a terminal (a real one: a pseudo-terminal with the real process on it)."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+from parsec.cli import main
+from tests.support.answering import Answering, Reply, answering
+from tests.support.process import free_port
+
+EVENT = {
+    "timestamp": "2026-11-23T12:00:00.5Z",
+    "severity": "error",
+    "source": "api",
+    "message": "bad\x1b[31m [red]\u202eline\nend",
+    "metadata": {"n": 10**30},
+}
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    with answering() as state:
+        yield state
+
+
+def page(*events: object, cursor: str | None = None, missing: tuple[str, ...] = ()) -> Reply:
+    answer = {"events": events, "cursor": cursor, "complete_until": "2026-11-23T12:00:01Z", "missing": missing}
+    return Reply(200, json.dumps(answer).encode())
+
+
+def run(url: str, *arguments: str) -> Result:
+    environment = {"PARSEC_TENANT": None, "PARSEC_API_KEY": None}
+    return CliRunner(env=environment).invoke(main, ["query", "--url", url, *arguments])
+
+
+def on_terminal(url: str, *arguments: str, **environment: str) -> str:
+    """What the real command shows on a terminal 140 columns wide."""
+    ours, theirs = pty.openpty()
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "parsec", "query", "--url", url, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**kept, "TERM": "xterm-256color", "COLUMNS": "140", **environment},
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            some = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other side of a terminal is closed
+            break
+        if not some:
+            break
+        shown += some
+    os.close(ours)
+    assert child.wait(60) == 0, shown
+    return shown.decode()
+
+
+def test_in_a_pipe_each_event_is_a_line_as_it_came(server: Answering) -> None:
+    server.will(page(EVENT, EVENT, cursor="c"), page(EVENT))
+    result = run(server.url, "--tenant", "acme", "--from", "-2h", "--limit", "3")
+    assert result.exit_code == 0, result.output
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [EVENT] * 3
+    assert server.asked[0].path == "/query/events?tenant=acme&from=-2h&limit=3"
+    assert server.asked[1].path == "/query/events?tenant=acme&from=-2h&limit=1&cursor=c"
+    assert result.stderr == ""
+
+
+def test_on_a_terminal_nothing_a_message_holds_can_act(server: Answering) -> None:
+    server.will(page(EVENT))
+    shown = on_terminal(server.url, "--tenant", "acme")
+    assert "bad\\x1b[31m [red]\\u202eline\\nend" in shown
+    assert "\u202e" not in shown
+    assert "\x1b[31merror" in shown
+    assert "1 event" in shown
+    assert '{"n": 1000000000000000000000000000000}' in shown
+
+
+def test_no_color_is_heeded(server: Answering) -> None:
+    server.will(page(EVENT))
+    assert "\x1b[31m" not in on_terminal(server.url, "--tenant", "acme", NO_COLOR="1")
+
+
+def test_what_is_missing_is_said(server: Answering) -> None:
+    server.will(page(missing=("node-2",)))
+    result = run(server.url, "--tenant", "acme")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert 'missing: ["node-2"]' in result.stderr
+
+
+def test_a_refused_question_and_no_answer_have_exit_codes(server: Answering) -> None:
+    server.will(Reply(400, b'{"code":"invalid_time","detail":"from is no time."}'))
+    refused = run(server.url, "--tenant", "acme", "--from", "x")
+    assert (refused.exit_code, refused.stderr) == (1, "parsec: from is no time. (invalid_time)\n")
+    away = run(f"http://127.0.0.1:{free_port()}", "--tenant", "acme")
+    assert away.exit_code == 3
+    assert "refused" in away.stderr

@@ -1,0 +1,128 @@
+"""`parsec send` from the outside: what it posts, prints and returns."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from parsec.cli import main
+from tests.support.answering import Answering, Reply, answering
+from tests.support.process import free_port
+
+CLEAN = {"PARSEC_TENANT": None, "PARSEC_API_KEY": None, "PARSEC_URL": None}
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    with answering() as state:
+        yield state
+
+
+def run(server_url: str, *arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> Result:
+    return CliRunner(env={**CLEAN, **(env or {})}).invoke(main, ["send", "--url", server_url, *arguments], input=stdin)
+
+
+def took(accepted: int, *codes: str) -> Reply:
+    errors = [{"index": n, "code": code, "field": "f", "message": f"wrong\n{n}"} for n, code in enumerate(codes)]
+    answer = {"success": not codes, "ack": "durable", "accepted": accepted, "rejected": len(codes), "errors": errors}
+    return Reply(200 if accepted else 400, json.dumps(answer).encode())
+
+
+def test_batches_go_out_one_event_a_line(server: Answering) -> None:
+    server.will(took(2), took(1))
+    result = run(server.url, "--batch", "2", stdin='[{"a":1},{"a":2},\n{"a":3}]')
+    assert result.exit_code == 0, result.output
+    assert [asked.body for asked in server.asked] == [b'{"a":1}\n{"a":2}', b'{"a":3}']
+    assert result.stdout.startswith("3 events: 3 accepted, durable, 0 rejected, ")
+
+
+def test_a_file_is_read_and_defaults_stand_in_the_address(server: Answering, tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_text('{"a":1}\n')
+    server.will(took(1))
+    result = run(server.url, str(path), "--tenant", "acme", "--source", "web")
+    assert result.exit_code == 0, result.output
+    assert server.asked[0].path == "/ingest?tenant_id=acme&source=web"
+
+
+def test_text_lines_become_events(server: Answering, tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(b"one\n\xff two\n")
+    server.will(took(2))
+    result = run(server.url, str(path), "--tenant", "acme", "--severity", "warn")
+    assert result.exit_code == 0, result.output
+    first, second = (msgspec.json.decode(line) for line in server.asked[0].body.split(b"\n"))
+    assert {name: first[name] for name in ("tenant_id", "severity", "source", "message")} == {
+        "tenant_id": "acme",
+        "severity": "warn",
+        "source": "app.log",
+        "message": "one",
+    }
+    assert first["timestamp"].endswith("Z")
+    assert second["message"] == "\ufffd two"
+
+
+def test_text_without_a_tenant_is_wrong_use(server: Answering) -> None:
+    server.will(took(1))
+    result = run(server.url, stdin="a line\n")
+    assert result.exit_code == 2
+    assert "--tenant" in result.stderr
+    assert server.asked == []
+
+
+def test_with_a_key_the_key_names_the_tenant(server: Answering) -> None:
+    server.will(took(1))
+    result = run(server.url, stdin="a line\n", env={"PARSEC_API_KEY": "k-1"})
+    assert result.exit_code == 0, result.output
+    assert server.asked[0].headers["authorization"] == "Bearer k-1"
+    assert "tenant_id" not in json.loads(server.asked[0].body)
+
+
+def test_rejected_events_are_named_by_their_place_in_the_whole_input(server: Answering) -> None:
+    server.will(took(1, "invalid_timestamp"), took(0, *["missing_field"] * 12))
+    result = run(server.url, "--batch", "2", stdin='{"a":1}\n{"a":2}\n{"a":3}\n')
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert lines[0] == "event 0: invalid_timestamp (f): wrong\\n0"
+    assert lines[1] == "event 2: missing_field (f): wrong\\n0"
+    assert lines[10:] == ["and 3 more rejected"]
+    assert result.stdout.startswith("14 events: 1 accepted, durable, 13 rejected")
+
+
+def test_a_refused_request_stops_the_run(server: Answering) -> None:
+    server.will(took(1), Reply(413, b'{"success":false,"errors":[{"code":"payload_too_large","message":"Less."}]}'))
+    result = run(server.url, "--batch", "1", stdin='{"a":1}\n{"a":2}\n{"a":3}\n')
+    assert result.exit_code == 1
+    assert "Less. (payload_too_large)" in result.stderr
+    assert result.stdout.startswith("1 events: 1 accepted")
+    assert len(server.asked) == 2
+
+
+def test_giving_up_has_its_own_exit_code() -> None:
+    result = run(f"http://127.0.0.1:{free_port()}", "--timeout", "0", stdin='{"a":1}\n')
+    assert result.exit_code == 3
+    assert "gave up after 0 s" in result.stderr
+
+
+def test_waiting_is_told(server: Answering) -> None:
+    server.will(Reply(503, b'{"code":"unavailable","detail":"The disk is full."}'), took(1))
+    result = run(server.url, stdin='{"a":1}\n')
+    assert result.exit_code == 0
+    assert "The disk is full. (unavailable)" in result.stderr
+    assert server.asked[0].body == server.asked[1].body
+
+
+@pytest.mark.parametrize("arguments", [["--batch", "0"], ["no-such-file"], ["--url", "ftp://x"]])
+def test_wrong_use_is_exit_2(arguments: list[str]) -> None:
+    assert run("http://127.0.0.1:1", *arguments).exit_code == 2
+
+
+def test_text_and_json_can_be_forced(server: Answering) -> None:
+    server.will(took(1))
+    assert run(server.url, "--text", "--tenant", "a", stdin='{"a":1}\n').exit_code == 0
+    assert json.loads(server.asked[0].body)["message"] == '{"a":1}'
+    assert run(server.url, "--json", stdin="broken\n").exit_code == 0
+    assert server.asked[1].body == b"broken"

@@ -1,0 +1,144 @@
+"""Settings: precedence, every fault at once, and a catalogue that is in order."""
+
+import re
+import socket
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import pytest
+
+from parsec.core.errors import BadSettings
+from parsec.core.quantity import show_quantity
+from parsec.settings import NOT_YET, Setting, Settings, Spec, catalogue, fault, load, parse
+
+
+def write(tmp_path: Path, content: str) -> Path:
+    path = tmp_path / "parsec.toml"
+    path.write_text(content)
+    return path
+
+
+def problems(flags: dict[str, str], environ: dict[str, str], config: Path | None = None) -> list[str]:
+    with pytest.raises(BadSettings) as caught:
+        load(flags, environ, config)
+    return caught.value.problems
+
+
+def test_defaults_hold_when_nothing_is_said() -> None:
+    loaded = load({}, {})
+    assert loaded.settings.port == 8080
+    assert loaded.settings.host == "127.0.0.1"
+    assert loaded.settings.node == socket.gethostname()
+    assert set(loaded.sources.values()) == {"default"}
+
+
+def test_flag_then_environment_then_file_then_default(tmp_path: Path) -> None:
+    config = write(tmp_path, 'port = 1\nregion = "file"\nnode = "file"\n')
+    loaded = load({"PARSEC_PORT": "3"}, {"PARSEC_PORT": "2", "PARSEC_REGION": "environment"}, config)
+    assert (loaded.settings.port, loaded.sources["port"]) == (3, "flag")
+    assert (loaded.settings.region, loaded.sources["region"]) == ("environment", "environment")
+    assert (loaded.settings.node, loaded.sources["node"]) == ("file", f"file {config}")
+    assert loaded.sources["host"] == "default"
+
+
+def test_an_empty_text_is_as_good_as_none(tmp_path: Path) -> None:
+    loaded = load({"PARSEC_REGION": ""}, {"PARSEC_REGION": ""}, write(tmp_path, 'region = "file"'))
+    assert loaded.settings.region == "file"
+
+
+def test_the_environment_may_name_the_file_and_a_flag_names_another(tmp_path: Path) -> None:
+    named = {"PARSEC_CONFIG": str(write(tmp_path, "port = 7"))}
+    assert load({}, named).settings.port == 7
+    other = tmp_path / "other.toml"
+    other.write_text("port = 8")
+    assert load({}, named, other).settings.port == 8
+
+
+@pytest.mark.parametrize("key", ["max-body-bytes", "max_body_bytes", "PARSEC_MAX_BODY_BYTES"])
+def test_a_file_may_use_any_of_the_names(tmp_path: Path, key: str) -> None:
+    assert load({}, {}, write(tmp_path, f'{key} = "1MiB"')).settings.max_body_bytes == 1 << 20
+
+
+def test_a_file_has_types_of_its_own(tmp_path: Path) -> None:
+    settings = load({}, {}, write(tmp_path, "ingest-lenient = true\ndrain-s = 1.5\nport = 0x10\n")).settings
+    assert (settings.ingest_lenient, settings.drain, settings.port) == (True, 1.5, 16)
+
+
+def test_all_faults_are_told_together(tmp_path: Path) -> None:
+    config = write(tmp_path, "prot = 1\nport = [1]\nregion = 'a'\nPARSEC_REGION = 'b'\n")
+    found = problems({"PARSEC_DRAIN_S": "soon"}, {"PARSEC_PROT": "1", "PARSEC_LOG_LEVEL": "loud"}, config)
+    assert found == [
+        f"{config}: prot: no such setting; did you mean port?",
+        f"{config}: PARSEC_REGION: given twice",
+        "PARSEC_PROT: no such setting; did you mean PARSEC_PORT?",
+        f"PARSEC_PORT=[1] (file {config}): must be one plain value",
+        "PARSEC_LOG_LEVEL='loud' (environment): must be debug or info or warning or error",
+        "PARSEC_DRAIN_S='soon' (flag): must be a number such as 10m",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"), [("port =", "is not TOML"), ("[server]\nport = 1", "server: no such setting")]
+)
+def test_a_bad_file_is_a_fault(tmp_path: Path, content: str, fault: str) -> None:
+    assert fault in problems({}, {}, write(tmp_path, content))[0]
+
+
+def test_a_missing_file_is_a_fault(tmp_path: Path) -> None:
+    assert "cannot be read: No such file" in problems({}, {}, tmp_path / "none.toml")[0]
+
+
+@pytest.mark.parametrize("name", NOT_YET)
+def test_a_setting_of_a_later_version_is_refused_not_ignored(tmp_path: Path, name: str) -> None:
+    assert problems({}, {name: "x:1"})[0].startswith(f"{name}: this version")
+    assert problems({}, {}, write(tmp_path, f'{name} = "x:1"'))[0].startswith(f"{name}: this version")
+
+
+def test_names_of_other_programs_are_none_of_our_business() -> None:
+    load({}, {"PATH": "/bin", "PARSEC_URL": "http://x", "PARSEC_API_KEY": "k", "KAFKA_HEAP_OPTS": "-Xmx1g"})
+
+
+def test_bounds_are_part_of_the_message() -> None:
+    assert problems({"PARSEC_PORT": "65536"}, {}) == ["PARSEC_PORT='65536' (flag): must be from 0 to 65535"]
+    assert problems({"PARSEC_PORT": "1.5"}, {}) == ["PARSEC_PORT='1.5' (flag): must be a whole number"]
+
+
+def test_booleans_are_words() -> None:
+    lenient = next(setting for setting in catalogue() if setting.type is bool)
+    assert [parse(lenient, word) for word in ("TRUE", "1", "yes", "on", "false", "0", "no", "off")] == [True] * 4 + [
+        False
+    ] * 4
+    with pytest.raises(ValueError, match="true or false"):
+        parse(lenient, "maybe")
+
+
+@pytest.mark.parametrize("setting", catalogue(), ids=lambda setting: setting.env)
+class TestCatalogue:
+    def test_the_default_is_within_the_bounds_and_can_be_written(self, setting: Setting) -> None:
+        shown = show_quantity(setting.default, setting.spec.unit)
+        if shown:
+            assert parse(setting, shown) == setting.default
+
+    def test_the_help_is_a_sentence(self, setting: Setting) -> None:
+        assert re.fullmatch(r"[A-Z].*\.", setting.spec.help)
+
+    def test_numbers_have_bounds(self, setting: Setting) -> None:
+        numeric = setting.type in (int, float)
+        assert (setting.spec.minimum is not None) == (setting.spec.maximum is not None) == numeric
+
+    def test_choices_are_texts(self, setting: Setting) -> None:
+        if get_origin(setting.type) is not None:
+            choices: tuple[Any, ...] = get_args(setting.type)
+            assert setting.default in choices
+
+
+def test_no_name_or_flag_is_used_twice() -> None:
+    for names in ([s.env for s in catalogue()], [s.flag for s in catalogue()]):
+        assert len(set(names)) == len(names)
+    assert [s.name for s in catalogue()] == list(Settings.__struct_fields__)
+
+
+def test_a_secret_stays_out_of_errors() -> None:
+    why = ValueError("must be a number")
+    secret = Setting("key", "PARSEC_KEY", "--key", int, 1, Spec("PARSEC_KEY", "A key.", secret=True))
+    assert fault(secret, "hunter2", "flag", why) == "PARSEC_KEY=(hidden) (flag): must be a number"
