@@ -7,7 +7,7 @@ import msgspec
 import prometheus_client as prometheus
 
 # Without this every counter and histogram has a second series with the time of its making.
-prometheus.disable_created_metrics()
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metric(msgspec.Struct, frozen=True):
