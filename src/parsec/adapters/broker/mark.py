@@ -1,0 +1,115 @@
+"""The mark: one small record, rewritten after every publish, that says how far the log is durable.
+
+In: the end of the log after each sync. Out: at the next start, a lower bound of what must be there. It is not synced,
+so after a power cut it may be old; while the machine has not restarted, or after a clean stop, it is exact. With it a
+start knows how much is missing when the newest segment was cut or deleted, and where the check of that segment may
+begin. A mark that does not prove itself is no mark. Next: parsec.adapters.broker.recovery.
+"""
+
+import struct
+from pathlib import Path
+
+import google_crc32c
+import msgspec
+
+from parsec.adapters.broker.files import Files
+
+_BODY = struct.Struct("<8s16s16sQQQQ?7x")
+_SUM = struct.Struct("<I")
+_MAGIC = b"\xffPLmark1"
+_SIZE = _BODY.size + _SUM.size
+NO_BOOT = bytes(16)
+
+
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """`end`: the next offset; its segment begins at offset `segment` and is sound up to byte `position`.
+
+    `high_water` bounds every offset ever given out when this was written. `clean`: nothing was written after it.
+    """
+
+    log_id: str
+    boot_id: bytes
+    segment: int
+    position: int
+    end: int
+    high_water: int
+    clean: bool = False
+
+    def exact(self, boot_id: bytes) -> bool:
+        """Whether nothing can have become durable after this mark without being in it."""
+        return self.clean or (self.boot_id == boot_id != NO_BOOT)
+
+
+class MarkFile:
+    """Keeps the descriptor open. Every call may raise OSError."""
+
+    def __init__(self, files: Files, fd: int) -> None:
+        self._files = files
+        self._fd = fd
+
+    @classmethod
+    def begin(cls, files: Files, path: Path, first: Mark) -> "MarkFile":
+        """Writes `first` over what is there, durably, so that an old `clean` cannot come back."""
+        try:
+            file = cls(files, files.open(path, write=True))
+        except FileNotFoundError:
+            file = cls(files, files.create(path))
+        try:
+            file.write(first)
+            file.sync()
+            files.sync_directory(path.parent)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def write(self, mark: Mark) -> None:
+        """Survives the death of this process, not yet a power cut."""
+        data = pack(mark)
+        if self._files.write(self._fd, [data], 0) != len(data):
+            raise OSError("the mark was written in part only")
+
+    def sync(self) -> None:
+        self._files.sync(self._fd)
+
+    def close(self) -> None:
+        self._files.close(self._fd)
+
+
+def pack(mark: Mark) -> bytes:
+    body = _BODY.pack(
+        _MAGIC,
+        bytes.fromhex(mark.log_id),
+        mark.boot_id,
+        mark.segment,
+        mark.position,
+        mark.end,
+        mark.high_water,
+        mark.clean,
+    )
+    return body + _SUM.pack(google_crc32c.value(body))
+
+
+def unpack(data: bytes) -> Mark | None:
+    """None when the bytes do not prove themselves."""
+    if len(data) < _SIZE or _SUM.unpack_from(data, _BODY.size)[0] != google_crc32c.value(data[: _BODY.size]):
+        return None
+    magic, log_id, *rest = _BODY.unpack_from(data)
+    return Mark(log_id.hex(), *rest) if magic == _MAGIC else None
+
+
+def load(files: Files, path: Path) -> tuple[Mark | None, bool]:
+    """The mark, and whether there was a file that holds none (damaged, or half written at a power cut)."""
+    try:
+        fd = files.open(path)
+    except FileNotFoundError:
+        return None, False
+    except OSError:
+        return None, True
+    try:
+        mark = unpack(files.read(fd, _SIZE, 0))
+    except OSError:
+        mark = None
+    finally:
+        files.close(fd)
+    return mark, mark is None
