@@ -58,7 +58,7 @@ docs: $(VENV)/.dev ## write docs/settings.md and docs/metrics.md anew
 	for topic in settings metrics; do $(BIN)/parsec reference $$topic > docs/$$topic.md || exit 1; done
 
 bench: $(VENV)/.dev ## every file of bench/, one claim each
-	@for file in bench/bench_*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
+	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
 
 up: ## Parsec in a container, by docker compose
 	docker compose up --build

@@ -185,7 +185,8 @@ class _Splitter:
     1. `rest` begins where the present piece begins; `_at` is how far it was looked through.
     2. `_depth` counts the brackets open at `_at`. A piece ends where it comes back to `_floor`, which is above 0
        inside an array of events only.
-    3. While `_skipping`, what comes is the rest of an `{"events": [...]}` object and no event.
+    3. `_closing`: the array of an `{"events": [...]}` object has ended, and the object's own `}` is still to come.
+       Anything before it is a piece, so that the server may refuse it; nothing is left out in silence.
     """
 
     def __init__(self) -> None:
@@ -193,7 +194,7 @@ class _Splitter:
         self._at = 0
         self._depth = 0
         self._floor = 0
-        self._skipping = False
+        self._closing = False
 
     def feed(self, chunk: bytes, *, final: bool = False) -> Iterator[bytes]:
         self.rest += chunk
@@ -211,7 +212,7 @@ class _Splitter:
     def end(self) -> Iterator[bytes]:
         """What an input that stops in the middle leaves is a piece too, though a broken one."""
         yield from self.feed(b"", final=True)
-        if not self._skipping and (piece := bytes(self.rest).strip(_BLANK)):
+        if piece := bytes(self.rest).strip(_BLANK):
             yield _on_one_line(piece)
 
     def _next(self, final: bool) -> re.Match[bytes] | None:
@@ -242,13 +243,13 @@ class _Splitter:
             return None
         self._depth = max(0, self._depth - 1)
         if self._depth < self._floor:
-            self._skipping = self._depth > 0
+            self._closing = self._depth > 0
             self._floor = 0
             return at, at + 1
         if self._depth > 0:
             return None
-        end = 0 if self._skipping else at + 1
-        self._skipping = False
+        end = at if self._closing else at + 1
+        self._closing = False
         return end, at + 1
 
 
