@@ -106,7 +106,7 @@ def test_generated_pages_are_what_the_code_says(topic: str) -> None:
     assert (ROOT / "docs" / f"{topic}.md").read_text() == CliRunner().invoke(main, ["reference", topic]).stdout
 
 
-@pytest.mark.parametrize(("here", "there"), pairwise(WAY))
+@pytest.mark.parametrize(("here", "there"), list(pairwise(WAY)))
 def test_each_module_on_the_way_names_the_next(here: str, there: str) -> None:
     path = SOURCES.joinpath(*here.split(".")[1:]).with_suffix(".py")
     text = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())

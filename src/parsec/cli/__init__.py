@@ -7,6 +7,7 @@ libraries. Exit codes: 0 well, 1 done but not all of it, 2 wrong use or wrong se
 import click
 
 from parsec import __version__
+from parsec.cli.bench import bench
 from parsec.cli.check_config import check_config
 from parsec.cli.query import query
 from parsec.cli.reference import reference
@@ -23,5 +24,5 @@ def main() -> None:
     """Takes log events over HTTP, answers when they are safe, finds them seconds later."""
 
 
-for _command in (serve, send, query, check_config, version, reference):
+for _command in (serve, send, query, bench, check_config, version, reference):
     main.add_command(_command)

@@ -41,7 +41,7 @@ def send(file: BinaryIO, url: str, timeout: float, batch: int, kind: Kind | None
     """Send events from FILE (default: standard input).
 
     Takes a JSON array, {"events": [...]}, JSON lines, single objects, or plain text lines. Memory stays flat, whatever
-    the size. A request that got no answer is sent again unchanged, so that the server can tell a repeat.
+    the size. A request that got no answer is sent again unchanged, so that its events keep their ids.
 
     Exit code: 0 all accepted, 1 some rejected, 3 gave up.
     """
