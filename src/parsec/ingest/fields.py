@@ -1,0 +1,116 @@
+"""Names: which field of an event holds what, as the address of the request says.
+
+In: a query string such as `message_field=log,msg&tenant_id=acme`. Out: a FieldMap. Errors: Rejected(unknown_parameter,
+invalid_parameter) and those of parsec.ingest.vocabulary for constants. Next: parsec.ingest.normalize.
+
+`<field>_field` lists names to try in order; the standard name is tried last unless listed. A name with dots also means
+a path into nested objects where no field has the literal name. `tenant_id`, `source` and `severity` are used where an
+event has none.
+"""
+
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from parsec.core.errors import Rejected
+from parsec.ingest.vocabulary import SEVERITY_NAMES, SOURCES, TENANTS
+
+STANDARD = ("id", "tenant_id", "timestamp", "severity", "source", "message", "metadata")
+PARAMETERS = {
+    "id_field": "id",
+    "tenant_field": "tenant_id",
+    "timestamp_field": "timestamp",
+    "severity_field": "severity",
+    "source_field": "source",
+    "message_field": "message",
+}
+CONSTANTS = {"tenant_id": TENANTS, "source": SOURCES, "severity": SEVERITY_NAMES}
+READ_ELSEWHERE = frozenset({"ack"})
+"""Parameters of the same address that the web layer reads."""
+
+MAX_NAMES = 16
+MAX_NAME_CHARS = 256
+_LONGEST_REMEMBERED = 2048
+
+
+class FieldMap(msgspec.Struct, frozen=True):
+    """Names to try in order for each field, and what to put where an event has none ('' for nothing).
+
+    `standard_only`: no listed name is another standard field or a path into one, so an event that has
+    standard fields only can be read without looking at the lists. `renames`: there are lists.
+    """
+
+    id: tuple[str, ...] = ("id",)
+    tenant_id: tuple[str, ...] = ("tenant_id",)
+    timestamp: tuple[str, ...] = ("timestamp",)
+    severity: tuple[str, ...] = ("severity",)
+    source: tuple[str, ...] = ("source",)
+    message: tuple[str, ...] = ("message",)
+    default_tenant_id: str = ""
+    default_source: str = ""
+    default_severity: str = ""
+    standard_only: bool = True
+    renames: bool = False
+
+    @staticmethod
+    def parse(query_string: bytes) -> "FieldMap":
+        """Parsed once per distinct query string. Raises Rejected."""
+        return _remembered(query_string) if len(query_string) <= _LONGEST_REMEMBERED else _parse(query_string)
+
+
+PLAIN = FieldMap()
+
+
+def _parse(query_string: bytes) -> FieldMap:
+    if not query_string:
+        return PLAIN
+    try:
+        pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64)
+    except ValueError:
+        raise Rejected("invalid_parameter", "The query string is not percent-encoded UTF-8.") from None
+    lists: dict[str, tuple[str, ...]] = {}
+    constants: dict[str, str] = {}
+    for name, text in pairs:
+        if name in READ_ELSEWHERE:
+            continue
+        if name in lists or name in constants:
+            raise Rejected("invalid_parameter", f"{name} is given twice; list names with commas.", field=name)
+        if name in PARAMETERS:
+            lists[name] = _names(name, text)
+        elif name in CONSTANTS:
+            constants[name] = _constant(name, text)
+        else:
+            known = ", ".join(sorted({*PARAMETERS, *CONSTANTS, *READ_ELSEWHERE}))
+            message = f"There is no parameter {name[:64]!r}. The parameters are {known}."
+            raise Rejected("unknown_parameter", message, field=name[:64])
+    tried = {PARAMETERS[name]: names for name, names in lists.items()}
+    values: dict[str, Any] = {f: names if f in names else (*names, f) for f, names in tried.items()}
+    values |= {f"default_{name}": value for name, value in constants.items()}
+    touched = any(_touches_standard(field, name) for field, names in tried.items() for name in names)
+    return FieldMap(**values, standard_only=not touched, renames=bool(lists))
+
+
+_remembered = lru_cache(maxsize=256)(_parse)
+
+
+def _names(parameter: str, text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    if len(names) > MAX_NAMES or not all(0 < len(name) <= MAX_NAME_CHARS for name in names):
+        raise Rejected(
+            "invalid_parameter",
+            f"{parameter} must list 1 to {MAX_NAMES} names of 1 to {MAX_NAME_CHARS} characters, with commas between.",
+            field=parameter,
+        )
+    return names
+
+
+def _constant(name: str, text: str) -> str:
+    if not text.strip():
+        raise Rejected("invalid_parameter", f"{name} is blank; leave it out or give it a value.", field=name)
+    return CONSTANTS[name][text]
+
+
+def _touches_standard(field: str, name: str) -> bool:
+    return name != field and name.partition(".")[0] in STANDARD

@@ -1,0 +1,325 @@
+"""Events to envelopes: trim, lowercase, read timestamps, derive ids. Pure, but for what it remembers.
+
+In: a Piece of a body and what the request says (Context). Out: envelopes of the valid events, and a verdict on each
+other one in Verdicts. Errors: Rejected only when the request's own tenant is no tenant's name. Next:
+parsec.ingest.channel.
+
+`_standard` settles events that have standard fields only, column by column; an event with anything unusual about it
+goes through `_careful` alone, which knows all rules. Where both can read an event they give the same envelope.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from parsec.core.clock import Random
+from parsec.core.envelope import SCHEMA_VERSION, Envelope, encode_one
+from parsec.core.errors import Rejected
+from parsec.ingest import metadata
+from parsec.ingest.decode import Piece
+from parsec.ingest.event import NO_METADATA, Event, Fault, Fields, Item, LooseEvent, WideEvent
+from parsec.ingest.fields import STANDARD, FieldMap
+from parsec.ingest.pick import pick, pick_text, read_string, required_text, unknown_fields
+from parsec.ingest.timestamps import FUTURE_BOUND_S, read_column, read_number, read_text
+from parsec.ingest.vocabulary import SEVERITY_NAMES, SOURCES, TENANTS, missing
+
+MAX_ERRORS = 100
+"""Verdicts that are told one by one; the rest is counted."""
+
+MAX_ID_CHARS = 128
+_ENVELOPE_OVERHEAD_BYTES = 4096  # all but message and metadata, with every character escaped
+_ENCODER = msgspec.json.Encoder()
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What one request says about all its events. `remembered` is ours: id prefixes, by tenant."""
+
+    tenant: str | None
+    tenant_fixed: bool
+    fields: FieldMap
+    received_at_ns: int
+    received_at: str
+    region: str
+    node: str
+    lenient: bool
+    derive_ids: Literal["body", "random"]
+    idempotency_key: str | None
+    body: bytes
+    max_event_bytes: int
+    random: Random
+    remembered: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def latest_s(self) -> int:
+        """The last second that a timestamp may name."""
+        return self.received_at_ns // 1_000_000_000 + FUTURE_BOUND_S
+
+
+class EventError(msgspec.Struct, frozen=True):
+    """One entry of `errors` in the answer. `code` is one of parsec.ingest.codes."""
+
+    index: int | None
+    id: str | None
+    code: str
+    field: str | None
+    message: str
+    retryable: bool = False
+
+
+class Verdicts:
+    """What was refused in one request: the first MAX_ERRORS in full, all of them by code."""
+
+    def __init__(self) -> None:
+        self.errors: list[EventError] = []
+        self.rejected = 0
+        self.by_code: dict[str, int] = {}
+
+    def add(self, error: EventError) -> None:
+        self.rejected += 1
+        self.by_code[error.code] = self.by_code.get(error.code, 0) + 1
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(error)
+
+
+def normalize(piece: Piece, context: Context, verdicts: Verdicts) -> list[Envelope]:
+    """The envelopes of the valid events, in order; each other item adds one verdict."""
+    default_tenant = context.fields.default_tenant_id or _own_tenant(context)
+    columns = _columns(piece.items, context)
+    if columns is not None:
+        return _standard(piece, columns, default_tenant, context, verdicts)
+    envelopes: list[Envelope] = []
+    for index, item in enumerate(piece.items, piece.first_index):
+        envelope = _verdict(item, index, default_tenant, context, verdicts)
+        if envelope is not None:
+            envelopes.append(envelope)
+    return envelopes
+
+
+class _Columns(msgspec.Struct):
+    """Events of one kind, and beside each its timestamp and metadata, or None and _BAD where `_careful` must look."""
+
+    events: Sequence[Event | LooseEvent]
+    stamps: Sequence[str | None]
+    metadata: Sequence[msgspec.Raw]
+
+
+def _columns(items: Sequence[Item], context: Context) -> _Columns | None:
+    """None: the items are of several kinds, or their names need looking at."""
+    kinds = set(map(type, items))
+    if kinds == {Event} and context.fields.standard_only:
+        events: Sequence[Event] = items  # type: ignore[assignment]
+        column = _checked([event.metadata for event in events], context.max_event_bytes)
+        return _Columns(events, read_column([event.timestamp for event in events], context.latest_s), column)
+    if kinds == {WideEvent} and not context.fields.renames:
+        wide: Sequence[WideEvent] = items  # type: ignore[assignment]
+        column = _checked([_joined(one.fields, context) for one in wide], context.max_event_bytes)
+        stamps = read_column([_stamp(one) for one in wide], context.latest_s)
+        return _Columns([one.event for one in wide], stamps, column)
+    return None
+
+
+def _stamp(one: WideEvent) -> str | int:
+    stamp = one.event.timestamp
+    return bytes(one.fields["timestamp"]).decode() if isinstance(stamp, float) else stamp
+
+
+def _standard(
+    piece: Piece, columns: _Columns, default_tenant: str, context: Context, verdicts: Verdicts
+) -> list[Envelope]:
+    fields = context.fields
+    default_source = fields.default_source or ("unknown" if context.lenient else "")
+    default_severity = fields.default_severity or ("info" if context.lenient else "")
+    only_tenant = _own_tenant(context) if context.tenant_fixed else ""
+    may_be_large = _bound(piece.size_bytes, context) > context.max_event_bytes
+    received_at, region, node, prefixes = context.received_at, context.region, context.node, context.remembered
+    envelopes: list[Envelope] = []
+    append = envelopes.append
+    rows = zip(columns.events, columns.stamps, columns.metadata, strict=True)
+    for index, (event, stamp, extra) in enumerate(rows, piece.first_index):
+        try:
+            tenant = TENANTS[event.tenant_id or default_tenant]
+            severity = SEVERITY_NAMES[event.severity or default_severity]
+            source = SOURCES[event.source or default_source]
+            message = event.message.strip()
+            name = event.id or f"{prefixes.get(tenant) or _derived_prefix(tenant, context)}-{index}"
+            if message and stamp is not None and extra is not _BAD and len(name) <= MAX_ID_CHARS:
+                envelope = Envelope(
+                    SCHEMA_VERSION, tenant, name, stamp, severity, source, message, extra, received_at, region, node
+                )
+                if not (only_tenant and tenant != only_tenant) and not (may_be_large and _too_large(envelope, context)):
+                    append(envelope)
+                    continue
+        except Rejected:
+            pass
+        careful = _verdict(piece.items[index - piece.first_index], index, default_tenant, context, verdicts)
+        if careful is not None:
+            append(careful)
+    return envelopes
+
+
+_BAD = msgspec.Raw(b"")
+"""In the place of metadata that `_careful` has to look at."""
+
+
+def _checked(column: list[msgspec.Raw], max_bytes: int) -> list[msgspec.Raw]:
+    if metadata.check_column(column):
+        return column
+    checked = []
+    for raw in column:
+        if raw is not NO_METADATA and raw is not _BAD:
+            try:
+                raw = msgspec.Raw(metadata.check(bytes(raw), max_bytes))
+            except Rejected:
+                raw = _BAD
+        checked.append(raw)
+    return checked
+
+
+def _joined(fields: Fields, context: Context) -> msgspec.Raw:
+    """Not checked yet."""
+    unknown = fields.copy()
+    for name in STANDARD:
+        unknown.pop(name, None)
+    raw = fields.get("metadata", NO_METADATA)
+    try:
+        return msgspec.Raw(metadata.join(bytes(raw), unknown, context.max_event_bytes)) if unknown else raw
+    except Rejected:
+        return _BAD
+
+
+def _verdict(item: Item, index: int, default_tenant: str, context: Context, verdicts: Verdicts) -> Envelope | None:
+    if isinstance(item, Fault):
+        verdicts.add(EventError(index, None, item.code, item.field, item.message))
+        return None
+    fields = _fields_of(item) if isinstance(item, Event) else item.fields if isinstance(item, WideEvent) else item
+    try:
+        return _careful(fields, index, default_tenant, context)
+    except Rejected as why:
+        verdicts.add(EventError(index, _id_if_any(fields, context), why.code, why.field, why.message))
+        return None
+
+
+def _careful(fields: Fields, index: int, default_tenant: str, context: Context) -> Envelope:
+    """One event by all the rules. Raises Rejected."""
+    names, lenient = context.fields, context.lenient
+    used: set[str] = set()
+    name = pick_text(fields, names.id, "id", used)
+    if len(name) > MAX_ID_CHARS:
+        raise Rejected("invalid_id", f"id has {len(name)} characters; at most {MAX_ID_CHARS} fit.", field="id")
+    tenant = TENANTS[pick_text(fields, names.tenant_id, "tenant_id", used).strip() or default_tenant]
+    if context.tenant_fixed and tenant != _own_tenant(context):
+        message = f"tenant_id {tenant!r} is not the tenant of this API key; leave it out or use that tenant's key."
+        raise Rejected("tenant_mismatch", message, field="tenant_id")
+    stamp = _timestamp(pick(fields, names.timestamp, used), context)
+    severity_text = _severity_text(pick(fields, names.severity, used))
+    severity = SEVERITY_NAMES[severity_text or names.default_severity or ("info" if lenient else "")]
+    source_text = pick_text(fields, names.source, "source", used).strip()
+    source = SOURCES[source_text or names.default_source or ("unknown" if lenient else "")]
+    message = required_text(fields, names.message, "message", used)
+    extra = _metadata(fields, used, context)
+    if not name:
+        prefix = context.remembered.get(tenant) or _derived_prefix(tenant, context)
+        name = f"{prefix if stamp else _random_prefix(context)}-{index}"
+    envelope = Envelope(
+        SCHEMA_VERSION, tenant, name, stamp or context.received_at, severity, source, message, extra,
+        context.received_at, context.region, context.node,
+    )  # fmt: skip
+    if _too_large(envelope, context):
+        raise metadata.too_large(context.max_event_bytes)
+    return envelope
+
+
+def _timestamp(text: bytes, context: Context) -> str:
+    """'' when absent and this server fills in."""
+    if text.startswith(b'"'):
+        stamp = read_string(text, "timestamp").strip()
+        if stamp:
+            return read_text(stamp, context.latest_s)
+    elif text:
+        if text[0] not in b"-0123456789":
+            raise Rejected("invalid_timestamp", "timestamp must be a string or a number.", field="timestamp")
+        return read_number(text.decode(), context.latest_s)
+    if context.lenient:
+        return ""
+    raise missing("timestamp")
+
+
+def _severity_text(text: bytes) -> str:
+    """A number counts as its digits: syslog's levels."""
+    if text.startswith(b'"'):
+        return read_string(text, "severity").strip()
+    if text and text[0] not in b"-0123456789":
+        raise Rejected("invalid_severity", "severity must be a string, or a syslog level 0 to 7.", field="severity")
+    return text.decode()
+
+
+def _metadata(fields: Fields, used: set[str], context: Context) -> msgspec.Raw:
+    raw = fields.get("metadata", NO_METADATA)
+    own = bytes(raw)
+    own = bytes(NO_METADATA) if own == b"null" else own
+    unknown = unknown_fields(fields, used)
+    if unknown:
+        own = metadata.join(own, unknown, context.max_event_bytes)
+    return msgspec.Raw(metadata.check(own, context.max_event_bytes))
+
+
+def _fields_of(event: Event) -> Fields:
+    """What `_careful` reads, of an event that was read in one go; the bytes of metadata stay."""
+    fields: Fields = {}
+    for field in ("id", "tenant_id", "timestamp", "severity", "source", "message"):
+        value = getattr(event, field)
+        if value != "":
+            fields[field] = msgspec.Raw(_ENCODER.encode(value))
+    fields["metadata"] = event.metadata
+    return fields
+
+
+def _id_if_any(fields: Fields, context: Context) -> str | None:
+    try:
+        name = pick_text(fields, context.fields.id, "id", set())
+    except Rejected:
+        return None
+    return name if 0 < len(name) <= MAX_ID_CHARS else None
+
+
+def _own_tenant(context: Context) -> str:
+    """The tenant of the key or header; '' if neither names one."""
+    if not context.tenant:
+        return ""
+    try:
+        return TENANTS[context.tenant]
+    except Rejected as error:
+        raise Rejected("invalid_tenant_id", f"X-Tenant-ID: {error.message}", field="X-Tenant-ID") from error
+
+
+def _derived_prefix(tenant: str, context: Context) -> str:
+    """What the ids of one tenant's events in this request begin with; the index follows."""
+    if context.derive_ids == "random":
+        prefix = _random_prefix(context)
+    else:
+        if ":digest" not in context.remembered:  # no tenant has a colon in its name
+            key = context.idempotency_key
+            source = b"key\0" + key.encode() if key else b"body\0" + hashlib.sha256(context.body).digest()
+            context.remembered[":digest"] = hashlib.sha256(source).hexdigest()
+        digest = hashlib.sha256(f"{context.remembered[':digest']}\0{tenant}".encode())
+        prefix = digest.hexdigest()[:32]
+    context.remembered[tenant] = prefix
+    return prefix
+
+
+def _random_prefix(context: Context) -> str:
+    if ":random" not in context.remembered:
+        context.remembered[":random"] = context.random.bytes(16).hex()
+    return context.remembered[":random"]
+
+
+def _bound(size_bytes: int, context: Context) -> int:
+    return size_bytes + _ENVELOPE_OVERHEAD_BYTES + 6 * (len(context.region) + len(context.node))
+
+
+def _too_large(envelope: Envelope, context: Context) -> bool:
+    """Exact, but the cheap bound mostly settles it: a character takes at most six bytes."""
+    size = 6 * len(envelope.message) + memoryview(envelope.metadata).nbytes
+    return _bound(size, context) > context.max_event_bytes and len(encode_one(envelope)) > context.max_event_bytes

@@ -1,0 +1,69 @@
+"""Where a JSON value ends and how deep it nests, told from its brackets and strings alone.
+
+In: bytes that may be anything. Out: positions and depths. Nothing is validated and nothing recurses, so 100,000
+brackets are as harmless as ten; linear in what is read. Used where parsec.ingest.decode has met something unusual.
+"""
+
+import re
+
+WHITESPACE = b" \t\r\n"
+
+_BLANK = re.compile(rb"[ \t\r\n]*+")
+_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{}\[\]])', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_SCALAR = re.compile(rb'[^ \t\r\n,:{}\[\]"]++')
+_NAME = re.compile(rb'[ \t\r\n]*+"(?:[^"\\]++|\\.)*+"[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
+_OPENING = frozenset((b"{", b"["))
+
+
+def skip_blank(body: bytes, at: int, end: int) -> int:
+    """The first position from `at` that holds no white space; `end` if there is none."""
+    found = _BLANK.match(body, at, end)
+    return found.end() if found else at
+
+
+def value_end(body: bytes, at: int, end: int) -> int | None:
+    """The position after the value that starts at `at`; None when it does not end, or when no value starts there."""
+    first = body[at : at + 1]
+    if first not in _OPENING:
+        found = _STRING.match(body, at, end) if first == b'"' else _SCALAR.match(body, at, end)
+        return found.end() if found else None
+    depth = 0
+    while found := _BRACKET.match(body, at, end):
+        at = found.end()
+        if found[1] in _OPENING:
+            depth += 1
+        else:
+            depth -= 1
+            if depth == 0:
+                return at
+    return None
+
+
+def nests_deeper(value: bytes, limit: int) -> bool:
+    """Whether brackets nest more than `limit` deep in this valid JSON value."""
+    if value.count(b"{") + value.count(b"[") <= limit:
+        return False
+    at = depth = 0
+    while found := _BRACKET.match(value, at):
+        at = found.end()
+        depth += 1 if found[1] in _OPENING else -1
+        if depth > limit:
+            return True
+    return False
+
+
+def has_more_keys(text: bytes, limit: int) -> bool:
+    """Whether the object in `text` has more than `limit` keys at its top level; stops reading at the first above."""
+    at = skip_blank(text, 0, len(text))
+    for _ in range(limit):
+        name = _NAME.match(text, at + 1)
+        if name is None:
+            return False  # the end, or not JSON
+        stop = value_end(text, name.end(), len(text))
+        if stop is None:
+            return False
+        at = skip_blank(text, stop, len(text))
+        if text[at : at + 1] != b",":
+            return False
+    return True

@@ -1,0 +1,103 @@
+"""Tenants, sources and severities: the words that repeat from event to event, each to its one spelling.
+
+In: the text as sent. Out: its canonical form, remembered, because millions of events share a few of them.
+Errors: Rejected(missing_field, invalid_tenant_id, invalid_source, invalid_severity). Next: parsec.ingest.normalize.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from parsec.core.errors import Rejected
+
+SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
+MAX_SOURCE_CHARS = 256
+REMEMBERED = 4096
+"""Entries of each memory; it starts anew when full, so names made up by a tenant cannot grow it."""
+
+_LONGEST_REMEMBERED = 300
+_TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+_SPELLINGS = {
+    "trace": "trc verbose fine finer finest silly t v trace2 trace3 trace4",
+    "debug": "dbg d debug1 debug2 debug3 debug4 debug5 7",
+    "info": "inf information informational notice note log normal default success i info2 info3 info4 5 6",
+    "warn": "warning wrn w warn2 warn3 warn4 4",
+    "error": "err eror severe failure e error2 error3 error4 3",
+    "fatal": "critical crit alert emerg emergency panic dpanic f c fatal2 fatal3 fatal4 0 1 2",
+}
+ALIASES = {spelling: name for name, text in _SPELLINGS.items() for spelling in (name, *text.split())}
+"""Lower-case spelling to severity. Digits are syslog's levels (RFC 5424), as journald and GELF send them; the numbers
+of OpenTelemetry and of pino contradict these and each other, so they are not guessed."""
+
+
+Remembered = TypeVar("Remembered")
+
+
+class Memory(dict[str, Remembered]):
+    """Answers a known text at once, asks the rule about a new one, and never holds more than REMEMBERED."""
+
+    def __init__(self, rule: Callable[[str], Remembered]) -> None:
+        super().__init__()
+        self._rule = rule
+
+    def __missing__(self, text: str) -> Remembered:
+        found = self._rule(text)
+        if len(text) <= _LONGEST_REMEMBERED:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[text] = found
+        return found
+
+
+def tenant_rule(text: str) -> str:
+    """Trimmed, lower case, at most 64 of `a-z 0-9 . _ -`. Not ASCII is refused first: some such letters become ASCII
+    in lower case, and one tenant must not be able to spell another's name."""
+    name = text.strip()
+    if not name:
+        raise missing("tenant_id")
+    lowered = name.lower()
+    if not name.isascii() or not _TENANT.fullmatch(lowered):
+        raise Rejected(
+            "invalid_tenant_id",
+            f"tenant_id {name[:64]!r} must be 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit.",
+            field="tenant_id",
+        )
+    return lowered
+
+
+def source_rule(text: str) -> str:
+    """Trimmed, lower case, 1 to 256 characters."""
+    name = text.strip().lower()
+    if not name:
+        raise missing("source")
+    if len(name) > MAX_SOURCE_CHARS:
+        raise Rejected(
+            "invalid_source", f"source has {len(name)} characters; at most {MAX_SOURCE_CHARS} fit.", field="source"
+        )
+    return name
+
+
+def severity_rule(text: str) -> str:
+    """One of SEVERITIES, by any of their aliases."""
+    name = text.strip().lower()
+    if not name:
+        raise missing("severity")
+    severity = ALIASES.get(name)
+    if severity is None:
+        raise Rejected(
+            "invalid_severity",
+            f"severity {name[:64]!r} is unknown; send one of {', '.join(SEVERITIES)}.",
+            field="severity",
+        )
+    return severity
+
+
+def missing(field: str) -> Rejected:
+    """A required field is absent, null or blank."""
+    return Rejected("missing_field", f"{field} is missing or blank; every event needs one.", field=field)
+
+
+TENANTS = Memory(tenant_rule)
+SOURCES = Memory(source_rule)
+SEVERITY_NAMES = Memory(severity_rule)
