@@ -35,18 +35,39 @@ class Part(Protocol):
 
 
 class Resource:
-    """A part made of two blocking functions, run on the event loop's thread pool."""
+    """A part that is open from the beginning and only needs closing, perhaps slowly."""
 
-    def __init__(self, name: str, start: Callable[[], None], stop: Callable[[float], None]) -> None:
+    def __init__(self, name: str, close: Callable[[], None]) -> None:
         self.name = name
-        self._start = start
-        self._stop = stop
+        self._close = close
 
     async def start(self) -> None:
-        await asyncio.to_thread(self._start)
+        return
 
     async def stop(self, deadline: float) -> None:
-        await asyncio.to_thread(self._stop, deadline)
+        await asyncio.to_thread(self._close)
+
+
+class Ticker:
+    """A part that calls a quick function every `interval_s` seconds on the event loop."""
+
+    def __init__(self, name: str, interval_s: float, tick: Callable[[], None]) -> None:
+        self.name = name
+        self._interval_s = interval_s
+        self._tick = tick
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self, deadline: float) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval_s)
+            self._tick()
 
 
 class ThreadPart:
@@ -57,7 +78,7 @@ class ThreadPart:
         name: str,
         run: Callable[[], None],
         ask_to_stop: Callable[[float], None],
-        fail: Callable[[str], None],
+        fail: Callable[[], None],
         clock: Clock,
     ) -> None:
         self.name = name
@@ -81,16 +102,13 @@ class ThreadPart:
             self._run()
         except Exception:  # noqa: BLE001 (the top of a thread: log, stop the service)
             _log.exception("A part died; the service stops.", part=self.name)
-            self._fail(self.name)
+            self._fail()
 
 
 class Service:
     """Runs the parts on the current event loop."""
 
-    def __init__(
-        self, parts: Sequence[Part], life: Life, drain_s: float, shutdown_timeout_s: float, clock: Clock
-    ) -> None:
-        self._parts = parts
+    def __init__(self, life: Life, drain_s: float, shutdown_timeout_s: float, clock: Clock) -> None:
         self._life = life
         self._drain_s = drain_s
         self._shutdown_timeout_s = shutdown_timeout_s
@@ -100,13 +118,13 @@ class Service:
         self._exit_code = EXIT_OK
         self._signals = 0
 
-    async def run(self) -> int:
+    async def run(self, parts: Sequence[Part]) -> int:
         """From the first start to the last stop; the exit code."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._on_signal, number)
         started: list[Part] = []
         try:
-            for part in self._parts:
+            for part in parts:
                 await part.start()
                 started.append(part)
         except (ParsecError, OSError) as error:
@@ -120,7 +138,7 @@ class Service:
         await self._stop(started)
         return self._exit_code
 
-    def fail(self, part: str) -> None:
+    def fail(self) -> None:
         """A part died: stop everything, exit non-zero. Callable from any thread."""
         self._exit_code = EXIT_FAILED
         with suppress(RuntimeError):  # the loop has already ended

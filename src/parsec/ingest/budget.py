@@ -1,4 +1,4 @@
-"""One budget of bytes for all request bodies being read, inflated and decoded, so that memory is bounded under any load.
+"""One budget of bytes for all request bodies in flight, so that memory is bounded under any load.
 
 In: reservations by the web layer before bytes are kept. Out: yes or no, at once.
 """

@@ -6,7 +6,7 @@ from one budget before it is used, so overload is refused while it is still chea
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast, get_args
 from urllib.parse import parse_qs
 
 import msgspec
@@ -96,14 +96,13 @@ class IngestRoute:
     async def _body(self, receive: Receive, heads: _Heads, held: "_Reservation") -> bytes | None:
         """The inflated body. None: the budget for bodies in flight is used up. Raises Rejected(payload_too_large)."""
         limit = self._door.max_body_bytes
-        inflate = None
-        if heads.encoding not in ("", "identity"):
-            inflate = inflater(heads.encoding, limit)
-        elif heads.length is not None:
-            if heads.length > limit:
-                raise _too_large(limit)
-            if not held.grow_to(heads.length):
-                return None
+        plain = heads.encoding in ("", "identity")
+        inflate = None if plain else inflater(heads.encoding, limit)
+        announced = heads.length or 0
+        if plain and announced > limit:
+            raise _too_large(limit)
+        if not held.grow_to(min(announced, limit)):
+            return None
         body: bytes | bytearray = b""
         more = True
         while more:
@@ -165,9 +164,9 @@ def _heads(headers: list[tuple[bytes, bytes]]) -> _Heads:
 @lru_cache(maxsize=128)
 def _query(query_string: bytes) -> _Query:
     ack = parse_qs(query_string.decode("latin-1"), keep_blank_values=True).get("ack", ["durable"])[-1]
-    if ack == "durable" or ack == "enqueued":  # noqa: PLR1714 (narrows the type)
-        return _Query(FieldMap.parse(query_string), ack)
-    raise Rejected("invalid_parameter", "ack must be durable or enqueued.", field="ack")
+    if ack not in get_args(AckMode):
+        raise Rejected("invalid_parameter", "ack must be durable or enqueued.", field="ack")
+    return _Query(FieldMap.parse(query_string), cast("AckMode", ack))
 
 
 def _too_large(limit: int) -> Rejected:

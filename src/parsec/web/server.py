@@ -83,5 +83,5 @@ def _bind(host: str, port: int) -> socket.socket:
         raise Fatal(
             f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --host and --port."
         ) from error
-    listener.setblocking(False)  # noqa: FBT003
+    listener.setblocking(False)
     return listener

@@ -1,0 +1,74 @@
+"""GET /query/events: parameters to a question, rows to JSON.
+
+In: query parameters. Out: `{"events":[...],"cursor":...,"complete_until":...,"missing":[]}`. Errors: 400 with the
+parameter's name, 503 while the store does not answer. Questions run on a few threads of their own, so that a slow one
+never holds up the event loop. Next: parsec.query.events.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from parsec.core.clock import Clock
+from parsec.core.errors import Rejected
+from parsec.ports.store import Limits, StoreReader
+from parsec.query.events import Question, ask
+from parsec.query.timerange import timerange
+
+PARAMETERS = ("tenant", "from", "to", "limit", "cursor")
+MAX_LIMIT = 10_000
+DEFAULT_LIMIT = 100
+
+
+class QueryRoutes:
+    """The questions a person or a program may ask."""
+
+    def __init__(
+        self, store: StoreReader, limits: Limits, complete_until: Callable[[], str], executor: Executor, clock: Clock
+    ) -> None:
+        self._store = store
+        self._limits = limits
+        self._complete_until = complete_until
+        self._executor = executor
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        return [Route("/query/events", self.events)]
+
+    async def events(self, request: Request) -> Response:
+        """Events of one tenant, newest first, a page at a time."""
+        question = self._question(request)
+        complete_until = self._complete_until()  # before the store is asked: what arrives meanwhile is not promised
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._executor, ask, self._store, question, self._limits)
+        body = {
+            "events": answer.events,
+            "cursor": answer.cursor,
+            "complete_until": complete_until,
+            "missing": [],
+        }
+        return Response(msgspec.json.encode(body), media_type="application/json")
+
+    def _question(self, request: Request) -> Question:
+        given = request.query_params
+        for name in given:
+            if name not in PARAMETERS:
+                raise Rejected("unknown_parameter", f"There is {', '.join(PARAMETERS)}.", field=name)
+        tenant = given.get("tenant", "").strip().lower()
+        if not tenant:
+            raise Rejected("missing_parameter", "Say whose events: ?tenant=...", field="tenant")
+        between = timerange(given.get("from"), given.get("to"), self._clock)
+        return Question(tenant, between, _limit(given.get("limit")), given.get("cursor"))
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
+        raise Rejected("invalid_parameter", f"limit must be a whole number from 1 to {MAX_LIMIT}.", field="limit")
+    return int(text)
