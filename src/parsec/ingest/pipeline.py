@@ -5,6 +5,7 @@ Errors: none escape; every refusal is an outcome with a code. Next: parsec.inges
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -85,6 +86,9 @@ class Pipeline:
         self._clock = clock
         self._random = random
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._deadlines: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._second = -1
+        self._second_text = ""
 
     async def ingest(self, request: Request) -> Outcome:
         """Takes one request to its end: durable, enqueued, or refused with a reason."""
@@ -119,7 +123,7 @@ class Pipeline:
             tenant_fixed=False,
             fields=request.fields,
             received_at_ns=now_ns,
-            received_at=_rfc3339(now_ns),
+            received_at=self._rfc3339(now_ns),
             region=options.identity.region,
             node=options.identity.node,
             lenient=options.lenient,
@@ -144,7 +148,7 @@ class Pipeline:
             return self.queue_full()
         if durable is None:
             return None
-        timer = loop.call_later(self._options.ack_timeout_s, _time_out, durable)
+        self._deadlines.append((self._clock.monotonic() + self._options.ack_timeout_s, durable))
         try:
             await durable
         except ParsecError as error:
@@ -152,9 +156,24 @@ class Pipeline:
         except TimeoutError:
             message = "The log did not answer in time; the events may still arrive. Send the same request again."
             return self._refused(503, "not_durable", message, None, RETRY_AFTER_S)
-        finally:
-            timer.cancel()
         return None
+
+    def expire(self) -> None:
+        """Once a second: ends the waiting of requests that nobody acknowledged. One timer for all of them."""
+        now = self._clock.monotonic()
+        while self._deadlines:
+            deadline, waiting = self._deadlines[0]
+            if not waiting.done():
+                if deadline > now:
+                    return
+                waiting.set_exception(TimeoutError())
+            self._deadlines.popleft()
+
+    def _rfc3339(self, time_ns: int) -> str:
+        seconds, ns = divmod(time_ns, 1_000_000_000)
+        if seconds != self._second:
+            self._second, self._second_text = seconds, f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+        return f"{self._second_text}.{ns // 1000:06d}Z"
 
     def refused(self, refusal: Rejected) -> Outcome:
         """The answer to a request that is wrong as a whole."""
@@ -191,13 +210,3 @@ def _wake(submissions: Sequence[Submission], error: ParsecError | None) -> None:
             waiting.set_result(None)
         else:
             waiting.set_exception(error)
-
-
-def _time_out(waiting: asyncio.Future[None]) -> None:
-    if not waiting.done():
-        waiting.set_exception(TimeoutError())
-
-
-def _rfc3339(time_ns: int) -> str:
-    seconds, ns = divmod(time_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ns // 1000:06d}Z"

@@ -16,7 +16,7 @@ from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import Channel
 from parsec.ingest.fields import FieldMap
 from parsec.ingest.inflate import inflater
-from parsec.ingest.pipeline import AckMode, Outcome, Pipeline, Request
+from parsec.ingest.pipeline import AckMode, Answer, Outcome, Pipeline, Request
 from parsec.telemetry import Telemetry
 
 Scope = MutableMapping[str, Any]
@@ -75,7 +75,11 @@ class IngestRoute:
         finally:
             held.release()
         self._telemetry.requests.labels(str(outcome.status)).inc()
-        await _answer(outcome, send)
+        answer = outcome.answer
+        all_well = outcome.status == 200 and not answer.errors
+        start, body = _all_well(answer.ack, answer.accepted) if all_well else _messages(outcome)
+        await send(start)
+        await send(body)
 
     async def _outcome(self, scope: Scope, receive: Receive, held: "_Reservation") -> Outcome:
         if scope["method"] != "POST":
@@ -175,12 +179,18 @@ def _too_large(limit: int) -> Rejected:
     )
 
 
-async def _answer(outcome: Outcome, send: Send) -> None:
+@lru_cache(maxsize=1024)
+def _all_well(ack: str, accepted: int) -> tuple[Message, Message]:
+    """The usual answer, which says little else than a number."""
+    return _messages(Outcome(200, Answer(True, ack, accepted, 0, [])))
+
+
+def _messages(outcome: Outcome) -> tuple[Message, Message]:
     body = _ENCODER.encode(outcome.answer)
     headers = [_JSON_HEADER, (b"content-length", b"%d" % len(body))]
     if outcome.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % outcome.retry_after_s))
     if outcome.status == 405:
         headers.append((b"allow", b"POST"))
-    await send({"type": "http.response.start", "status": outcome.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    start = {"type": "http.response.start", "status": outcome.status, "headers": headers}
+    return start, {"type": "http.response.body", "body": body}

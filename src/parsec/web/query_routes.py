@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
+from parsec.core.moment import text_of
 from parsec.ports.store import Limits, StoreReader
 from parsec.query.events import Question, ask
 from parsec.query.timerange import timerange
@@ -29,11 +30,11 @@ class QueryRoutes:
     """The questions a person or a program may ask."""
 
     def __init__(
-        self, store: StoreReader, limits: Limits, complete_until: Callable[[], str], executor: Executor, clock: Clock
+        self, store: StoreReader, limits: Limits, complete_until_ns: Callable[[], int], executor: Executor, clock: Clock
     ) -> None:
         self._store = store
         self._limits = limits
-        self._complete_until = complete_until
+        self._complete_until_ns = complete_until_ns
         self._executor = executor
         self._clock = clock
 
@@ -43,13 +44,13 @@ class QueryRoutes:
     async def events(self, request: Request) -> Response:
         """Events of one tenant, newest first, a page at a time."""
         question = self._question(request)
-        complete_until = self._complete_until()  # before the store is asked: what arrives meanwhile is not promised
+        complete_until_ns = self._complete_until_ns()  # before the store is asked: what arrives meanwhile is not promised
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._executor, ask, self._store, question, self._limits)
         body = {
             "events": answer.events,
             "cursor": answer.cursor,
-            "complete_until": complete_until,
+            "complete_until": text_of(complete_until_ns),
             "missing": [],
         }
         return Response(msgspec.json.encode(body), media_type="application/json")

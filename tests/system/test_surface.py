@@ -1,0 +1,96 @@
+"""Health, stats, metrics and queries on the real process."""
+
+from datetime import datetime
+
+import pytest
+
+from tests.support.load import event
+from tests.support.process import Parsec
+
+
+def test_health_tells_of_every_part(parsec: Parsec) -> None:
+    status, health = parsec.get("/health")
+    assert (status, health["status"]) == (200, "healthy")
+    assert datetime.fromisoformat(health["timestamp"]).tzinfo is not None
+    assert set(health["checks"]) == {"log", "channel", "worker", "processor"}
+    assert parsec.get("/livez")[0] == parsec.get("/readyz")[0] == 200
+
+
+def test_stats_add_up(parsec: Parsec) -> None:
+    before = parsec.stats()
+    assert parsec.ingest([event(f"stats-{n}", "stats") for n in range(7)])[1]["accepted"] == 7
+    parsec.wait_processed()
+    after = parsec.stats()
+    assert after["worker"]["processed"] - before["worker"]["processed"] == 7
+    assert after["worker"]["failed"] == 0
+    assert after["producer"]["messages_sent"] - before["producer"]["messages_sent"] == 7
+    assert after["producer"]["bytes_written"] > before["producer"]["bytes_written"]
+    assert after["channel"] == {"buffered": 0, "capacity": 10_000, "buffered_bytes": 0, "capacity_bytes": 64 << 20}
+    ledger = after["ledger"]
+    assert ledger["committed"] - ledger["start"] == sum(
+        ledger[fate] for fate in ("stored", "duplicate", "dead", "lost")
+    )
+    assert (ledger["difference"], ledger["in_flight"]) == (0, 0)
+
+
+def test_metrics_are_in_prometheus_text(parsec: Parsec) -> None:
+    parsec.ingest(event("metric-1"))
+    parsec.ingest(b"{}")
+    status, text = parsec.get("/metrics")
+    assert status == 200
+    assert b"parsec_ingest_events_accepted_total" in text
+    assert b'parsec_ingest_events_rejected_total{reason="missing_field"}' in text
+
+
+def test_paging_gives_each_event_once_newest_first(parsec: Parsec) -> None:
+    sent = [event(f"page-{n}", "pages") | {"timestamp": f"2026-01-01T00:00:{n % 10:02d}Z"} for n in range(57)]
+    parsec.ingest(sent)
+    parsec.wait_processed()
+    found = parsec.search("pages", limit=10)
+    assert sorted(e["id"] for e in found) == sorted(str(e["id"]) for e in sent)
+    times = [e["timestamp"] for e in found]
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_range_is_inclusive_and_exclusive(parsec: Parsec) -> None:
+    parsec.ingest([event(f"range-{n}", "ranges") | {"timestamp": f"2026-01-01T00:00:0{n}Z"} for n in range(5)])
+    parsec.wait_processed()
+    status, page = parsec.get("/query/events?tenant=ranges&from=2026-01-01T00:00:01Z&to=2026-01-01T00:00:03Z")
+    assert status == 200
+    assert [e["id"] for e in page["events"]] == ["range-2", "range-1"]
+    assert page["cursor"] is None
+    assert page["missing"] == []
+    assert datetime.fromisoformat(page["complete_until"]).tzinfo is not None
+
+
+def test_one_tenant_never_sees_another(parsec: Parsec) -> None:
+    parsec.ingest([event("mine", "tenant-a"), event("yours", "tenant-b")])
+    parsec.wait_processed()
+    assert [e["id"] for e in parsec.search("tenant-a")] == ["mine"]
+    assert [e["id"] for e in parsec.search("tenant-b")] == ["yours"]
+    assert parsec.search("nobody") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("", "tenant"),
+        ("?tenant=a&limit=0", "limit"),
+        ("?tenant=a&limit=10001", "limit"),
+        ("?tenant=a&limit=x", "limit"),
+        ("?tenant=a&from=tomorrowish", "from"),
+        ("?tenant=a&cursor=%00", "cursor"),
+        ("?tenant=a&colour=red", "colour"),
+    ],
+)
+def test_a_wrong_question_is_answered_with_the_parameter(parsec: Parsec, query: str, field: str) -> None:
+    status, headers, body = parsec.request("GET", f"/query/events{query}")
+    assert (status, headers["content-type"]) == (400, "application/problem+json")
+    assert f'"field":"{field}"'.encode() in body
+
+
+def test_other_addresses_are_problems_too(parsec: Parsec) -> None:
+    status, headers, body = parsec.request("GET", "/nothing")
+    assert (status, headers["content-type"]) == (404, "application/problem+json")
+    assert b"not_found" in body
+    assert parsec.request("DELETE", "/health")[0] == 405
