@@ -62,14 +62,18 @@ def pieces(body: bytes, max_events: int) -> Iterator[Piece]:
 
 
 class _Reader:
-    """One body on its way. `at` is the first byte that is in no piece yet, `taken` counts the items before it."""
+    """One body on its way. `at` is the first byte that is in no piece yet, `taken` counts the items before it.
 
-    def __init__(self, body: bytes, at: int, end: int, max_events: int, taken: int = 0) -> None:
+    `empty` counts the values that held no event: they cost time as events do, and no more of them may be.
+    """
+
+    def __init__(self, body: bytes, at: int, end: int, max_events: int, taken: int = 0, empty: int = 0) -> None:
         self.body = body
         self.at = at
         self.end = end
         self.max_events = max_events
         self.taken = taken
+        self.empty = empty
 
     def read(self) -> Iterator[Piece]:
         first = self.body[self.at]
@@ -92,8 +96,8 @@ class _Reader:
 
     def _limit(self, items: list[Item]) -> None:
         """Asked while items are collected, so that a flood of tiny ones never becomes a long list."""
-        if self.taken + len(items) > self.max_events:
-            message = f"The body holds more than {self.max_events} events; send them in several requests."
+        if self.taken + len(items) > self.max_events or self.empty > self.max_events:
+            message = f"The body holds more than {self.max_events} events or empty arrays; send several requests."
             raise Rejected("too_many_events", message, status=413)
 
     # One JSON object, a batch object, or objects after one another.
@@ -238,8 +242,11 @@ class _Reader:
             array = quick_array(text) if text.startswith(b"[") else None
             if array is not None:
                 items += array
+                self.empty += not array
             else:
-                items += _Reader(text, 0, len(text), self.max_events, self.taken + len(items))._values()
+                values = _Reader(text, 0, len(text), self.max_events, self.taken + len(items), self.empty)
+                items += values._values()
+                self.empty = values.empty
 
     # Values after one another, however they are laid out.
 
@@ -269,6 +276,7 @@ class _Reader:
                 self._inner_array(at, stop, items) if self.body[at] == ord("[") else [read_value(self.body[at:stop])]
             )
             items += found
+            self.empty += not found
             self._limit(items)
             self.at = stop
             if found and isinstance(found[-1], Fault) and found[-1].code == "invalid_json":

@@ -1,0 +1,111 @@
+"""A body through decode and normalise, for tests that look at envelopes and verdicts."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from parsec.core.envelope import Envelope
+from parsec.ingest.decode import pieces
+from parsec.ingest.fields import FieldMap
+from parsec.ingest.normalize import Context, EventError, Verdicts, normalize
+
+NOW_NS = 1_790_000_000_000_000_000
+RECEIVED_AT = "2026-09-21T14:13:20.000000Z"
+
+
+class CountingRandom:
+    """Bytes that differ at each call and are the same in each run."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def bytes(self, n: int) -> bytes:
+        self.calls += 1
+        return self.calls.to_bytes(n, "big")
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What came of a body."""
+
+    envelopes: list[Envelope]
+    verdicts: Verdicts
+    items: int
+
+    @property
+    def codes(self) -> list[str]:
+        return [error.code for error in self.verdicts.errors]
+
+    @property
+    def only(self) -> Envelope:
+        assert self.verdicts.errors == []
+        assert len(self.envelopes) == 1
+        return self.envelopes[0]
+
+    @property
+    def error(self) -> EventError:
+        assert self.envelopes == []
+        assert len(self.verdicts.errors) == 1
+        return self.verdicts.errors[0]
+
+
+def context(body: bytes, query_string: bytes = b"", **changes: Any) -> Context:
+    """As the pipeline makes it, at NOW_NS."""
+    values: dict[str, Any] = {
+        "tenant": None,
+        "tenant_fixed": False,
+        "fields": FieldMap.parse(query_string),
+        "received_at_ns": NOW_NS,
+        "received_at": RECEIVED_AT,
+        "region": "local",
+        "node": "node-1",
+        "lenient": False,
+        "derive_ids": "body",
+        "idempotency_key": None,
+        "body": body,
+        "max_event_bytes": 256 << 10,
+        "random": CountingRandom(),
+    }
+    return Context(**(values | changes))
+
+
+def take(body: bytes, query_string: bytes = b"", *, max_events: int = 10_000, **changes: Any) -> Taken:
+    """Raises Rejected as the pipeline would see it."""
+    around = context(body, query_string, **changes)
+    verdicts = Verdicts()
+    envelopes: list[Envelope] = []
+    items = 0
+    for piece in pieces(body, max_events):
+        assert piece.first_index == items
+        items += len(piece.items)
+        envelopes += normalize(piece, around, verdicts)
+    return Taken(envelopes, verdicts, items)
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    """A valid event with these fields; None takes a field away."""
+    fields: dict[str, Any] = {
+        "id": "evt-1",
+        "tenant_id": "acme",
+        "timestamp": "2026-09-21T14:00:00.123Z",
+        "severity": "info",
+        "source": "api",
+        "message": "hello",
+        "metadata": {"n": 1},
+    }
+    fields.update(changes)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def compact(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def lines(events: Sequence[object]) -> bytes:
+    return b"".join(compact(one) + b"\n" for one in events)
+
+
+def with_text(field: str, json_text: bytes, **changes: Any) -> bytes:
+    """One event as JSON, in which `field` is exactly `json_text`."""
+    return compact(event(**changes) | {field: "@@"}).replace(b'"@@"', json_text)

@@ -1,0 +1,313 @@
+"""Each rule of the field table, on the quick way and on the careful one."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+import pytest
+
+from parsec.core.envelope import decode_one, encode_lines
+from parsec.core.errors import Rejected
+from parsec.ingest.normalize import MAX_ERRORS, EventError, Verdicts
+from tests.support.ingesting import RECEIVED_AT, Taken, compact, event, lines, take, with_text
+
+
+def both(one: dict[str, Any], query: bytes = b"", **changes: Any) -> Taken:
+    """Alone, in an array, and beside a line that makes the careful reader look at each: the same every way."""
+    body = compact(one)
+    alone = take(body, query, idempotency_key="k", **changes)
+    quick = take(b"[%b]" % body, query, idempotency_key="k", **changes)
+    careful = take(body + b"\noops\n", query, idempotency_key="k", **changes)
+    assert told(alone) == told(quick) == told(careful, but_last=True)
+    return alone
+
+
+def told(taken: Taken, but_last: bool = False) -> tuple[bytes, list[EventError]]:
+    errors = taken.verdicts.errors
+    return encode_lines(taken.envelopes), errors[:-1] if but_last else errors
+
+
+def test_an_event_becomes_an_envelope() -> None:
+    only = both(event(tenant_id=" ACME ", severity="WARNING", source=" Web ", message=" hi \n")).only
+    assert msgspec.structs.asdict(only) | {"metadata": bytes(only.metadata)} == {
+        "v": 1,
+        "tenant_id": "acme",
+        "id": "evt-1",
+        "timestamp": "2026-09-21T14:00:00.123Z",
+        "severity": "warn",
+        "source": "web",
+        "message": "hi",
+        "metadata": b'{"n":1}',
+        "received_at": RECEIVED_AT,
+        "region": "local",
+        "node": "node-1",
+    }
+
+
+@pytest.mark.parametrize("field", ["tenant_id", "timestamp", "severity", "source", "message"])
+@pytest.mark.parametrize("blank", [None, "", " \t"])
+def test_required_fields(field: str, blank: str | None) -> None:
+    error = both(event(**{field: blank})).error
+    assert (error.index, error.id, error.field) == (0, "evt-1", field)
+    assert error.code == "missing_field"
+
+
+@pytest.mark.parametrize("field", ["tenant_id", "timestamp", "severity", "source", "message"])
+def test_null_is_missing(field: str) -> None:
+    assert take(with_text(field, b"null")).error.code == "missing_field"
+
+
+@pytest.mark.parametrize(
+    ("field", "json_text", "code"),
+    [
+        ("id", b"5", "invalid_id"), ("id", b"{}", "invalid_id"), ("id", b'"' + b"x" * 129 + b'"', "invalid_id"),
+        ("tenant_id", b"5", "invalid_tenant_id"), ("tenant_id", b'"a b"', "invalid_tenant_id"),
+        ("timestamp", b"true", "invalid_timestamp"), ("timestamp", b"[]", "invalid_timestamp"),
+        ("timestamp", b'"soon"', "invalid_timestamp"), ("timestamp", b"-5", "invalid_timestamp"),
+        ("timestamp", b"1e400", "invalid_timestamp"), ("timestamp", b"9" * 5000, "invalid_timestamp"),
+        ("timestamp", b'"9999-01-01T00:00:00Z"', "timestamp_in_future"),
+        ("severity", b'"loud"', "invalid_severity"), ("severity", b"8", "invalid_severity"),
+        ("severity", b"true", "invalid_severity"), ("severity", b"-1", "invalid_severity"),
+        ("source", b"5", "invalid_source"), ("source", b'"' + b"x" * 257 + b'"', "invalid_source"),
+        ("message", b"5", "invalid_message"), ("message", b"{}", "invalid_message"),
+        ("metadata", b"[]", "invalid_metadata"), ("metadata", b'"x"', "invalid_metadata"),
+        ("metadata", b'{"a":' * 33 + b"1" + b"}" * 33, "too_deep"),
+    ],
+)  # fmt: skip
+def test_wrong_values(field: str, json_text: bytes, code: str) -> None:
+    for extra in ({}, {"host": 1}):
+        error = take(with_text(field, json_text, **extra)).error
+        assert (error.code, error.field, error.retryable) == (code, field, False)
+        assert error.id == (None if field == "id" else "evt-1")
+        assert error.message.endswith(".")
+        assert len(error.message) < 250
+
+
+@pytest.mark.parametrize(
+    ("json_text", "stored"),
+    [
+        (b"1700000000", "2023-11-14T22:13:20Z"), (b"1700000000.123456789", "2023-11-14T22:13:20.123456789Z"),
+        (b"1700000000123", "2023-11-14T22:13:20.123Z"), (b"1.7e9", "2023-11-14T22:13:20Z"),
+        (b'"1700000000123"', "2023-11-14T22:13:20.123Z"), (b'" 2023-11-14 22:13:20z "', "2023-11-14T22:13:20Z"),
+        (b"1700000000.0000000001", "2023-11-14T22:13:20.000000000Z"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("extra", [{}, {"host": 1}])
+def test_timestamps(json_text: bytes, stored: str, extra: dict[str, Any]) -> None:
+    assert take(with_text("timestamp", json_text, **extra)).only.timestamp == stored
+
+
+@pytest.mark.parametrize("level", [3, "3", "ERR", " error "])
+def test_syslog_levels(level: object) -> None:
+    assert take(compact(event(severity=level))).only.severity == "error"
+
+
+def test_unknown_fields_move_into_metadata_as_they_are() -> None:
+    body = with_text("host", b'{"a":[1.50,1e400]}', metadata={"n": 1, "pid": 2}, pid=3)
+    assert bytes(take(body).only.metadata) == b'{"n":1,"pid":2,"_pid":3,"host":{"a":[1.50,1e400]}}'
+
+
+def test_null_metadata_is_none() -> None:
+    assert bytes(take(with_text("metadata", b"null")).only.metadata) == b"{}"
+    assert bytes(take(with_text("metadata", b"null", host=1)).only.metadata) == b'{"host":1}'
+
+
+def test_pretty_json_leaves_no_line_break_in_an_envelope() -> None:
+    import json
+
+    only = take(json.dumps(event(metadata={"a": {"b": [1]}}, host={"c": 2}), indent=2).encode()).only
+    assert bytes(only.metadata) == b'{"a":{"b":[1]},"host":{"c":2}}'
+    assert encode_lines([only]).count(b"\n") == 1
+
+
+# Tenants.
+
+
+@pytest.mark.parametrize("extra", [{}, {"host": 1}])
+def test_a_header_fills_in_a_tenant(extra: dict[str, Any]) -> None:
+    assert both(event(tenant_id=None, **extra), tenant=" Other ").only.tenant_id == "other"
+    assert both(event(tenant_id=" ", **extra), tenant="other").only.tenant_id == "other"
+    assert both(event(**extra), tenant="other").only.tenant_id == "acme"
+
+
+@pytest.mark.parametrize("extra", [{}, {"host": 1}])
+def test_a_keys_tenant_refuses_others(extra: dict[str, Any]) -> None:
+    assert both(event(tenant_id=None, **extra), tenant="acme", tenant_fixed=True).only.tenant_id == "acme"
+    assert both(event(tenant_id="ACME", **extra), tenant="acme", tenant_fixed=True).only.tenant_id == "acme"
+    error = both(event(tenant_id="other", **extra), tenant="acme", tenant_fixed=True).error
+    assert (error.code, error.field) == ("tenant_mismatch", "tenant_id")
+    assert both(event(tenant_id=None, **extra), b"tenant_id=other", tenant="acme", tenant_fixed=True).error.code == (
+        "tenant_mismatch"
+    )
+
+
+def test_a_header_that_is_no_tenant_refuses_the_request() -> None:
+    with pytest.raises(Rejected) as refused:
+        take(compact(event()), tenant="a b")
+    assert (refused.value.code, refused.value.field) == ("invalid_tenant_id", "X-Tenant-ID")
+
+
+# Names and constants.
+
+
+@pytest.mark.parametrize("extra", [{}, {"host": 1}])
+def test_constants_fill_in_and_never_override(extra: dict[str, Any]) -> None:
+    query = b"tenant_id=t&source=s&severity=debug"
+    only = both(event(tenant_id=None, source=None, severity="", **extra), query).only
+    assert (only.tenant_id, only.source, only.severity) == ("t", "s", "debug")
+    only = both(event(**extra), query).only
+    assert (only.tenant_id, only.source, only.severity) == ("acme", "api", "info")
+
+
+def test_fields_by_other_names() -> None:
+    body = {"log": "hi", "date": 1_700_000_000, "level": "err", "app": "web", "team": "acme", "uid": "u-1", "x": 1}
+    query = b"message_field=msg,log&timestamp_field=date&severity_field=level&source_field=app"
+    query += b"&tenant_field=team&id_field=uid"
+    only = both(body, query).only
+    assert (only.message, only.severity, only.source, only.tenant_id, only.id) == ("hi", "error", "web", "acme", "u-1")
+    assert (only.timestamp, bytes(only.metadata)) == ("2023-11-14T22:13:20Z", b'{"x":1}')
+
+
+def test_the_first_name_that_holds_something_wins_and_the_rest_stays() -> None:
+    only = both(event(msg="", log="from log", message="from message"), b"message_field=msg,log").only
+    assert only.message == "from log"
+    assert bytes(only.metadata) == b'{"n":1,"message":"from message","msg":""}'
+
+
+def test_the_standard_name_serves_when_no_listed_one_does() -> None:
+    assert both(event(), b"message_field=log").only.message == "hello"
+    assert both(event(), b"message_field=source").only.message == "api"
+
+
+def test_a_dotted_name_is_literal_first_and_a_path_second() -> None:
+    nested = event(message=None, log={"text": "nested"})
+    assert both(nested, b"message_field=log.text").only.message == "nested"
+    assert bytes(both(nested, b"message_field=log.text").only.metadata) == b'{"n":1,"log":{"text":"nested"}}'
+    literal = event(message=None, log={"text": "nested"}) | {"log.text": "literal"}
+    assert both(literal, b"message_field=log.text").only.message == "literal"
+    assert both(event(message=None, metadata={"a": {"b": "m"}}), b"message_field=metadata.a.b").only.message == "m"
+    assert both(event(message=None, log="x"), b"message_field=log.text").error.code == "missing_field"
+
+
+# Lenient.
+
+
+@pytest.mark.parametrize("extra", [{}, {"host": 1}])
+def test_lenient_fills_in_what_is_missing_and_nothing_else(extra: dict[str, Any]) -> None:
+    only = both(event(timestamp=None, severity="", source=" ", **extra), lenient=True).only
+    assert (only.timestamp, only.severity, only.source) == (RECEIVED_AT, "info", "unknown")
+    assert both(event(timestamp="soon", **extra), lenient=True).error.code == "invalid_timestamp"
+    assert both(event(severity="loud", **extra), lenient=True).error.code == "invalid_severity"
+    assert both(event(message=None, **extra), lenient=True).error.code == "missing_field"
+
+
+# Ids.
+
+
+class OtherRandom:
+    def bytes(self, n: int) -> bytes:
+        return b"\xff" * n
+
+
+def ids(body: bytes, **changes: Any) -> list[str]:
+    return [envelope.id for envelope in take(body, **changes).envelopes]
+
+
+TWINS = lines([event(id=None), event(id=None), event(id="own"), event(id=None, host=1), event(id="")])
+
+
+def test_the_same_bytes_give_the_same_ids_and_equal_events_differ() -> None:
+    first = ids(TWINS)
+    assert first == ids(TWINS)
+    assert len(set(first)) == 5
+    assert first[2] == "own"
+    assert all(len(one) <= 128 and one.isascii() for one in first)
+
+
+def test_other_bytes_or_another_tenant_give_other_ids() -> None:
+    body = lines([event(id=None, tenant_id=None)])
+    assert ids(body, tenant="a") != ids(body, tenant="b")
+    assert ids(body, tenant="a") != ids(body + b"\n", tenant="a")
+
+
+def test_an_idempotency_key_takes_the_place_of_the_digest() -> None:
+    assert ids(TWINS, idempotency_key="k") == ids(TWINS + b"\n", idempotency_key="k")
+    assert ids(TWINS, idempotency_key="k")[0] != ids(TWINS, idempotency_key="l")[0]
+    assert ids(TWINS, idempotency_key="")[0] == ids(TWINS)[0]
+    digest = hashlib.sha256(TWINS).digest().decode("latin-1")
+    assert ids(TWINS, idempotency_key=digest)[0] != ids(TWINS)[0]
+
+
+def test_without_a_timestamp_of_its_own_an_events_id_is_random() -> None:
+    body = lines([event(id=None, timestamp=None), event(id=None, timestamp=None), event(id=None)])
+
+    first, other = ids(body, lenient=True), ids(body, lenient=True, random=OtherRandom())
+    assert len({*first, *other}) == 5
+    assert first[2] == other[2]
+
+
+def test_random_ids_are_random_for_all() -> None:
+    first, other = ids(TWINS, derive_ids="random"), ids(TWINS, derive_ids="random", random=OtherRandom())
+    assert len({*first, *other}) == 9
+    assert first[2] == other[2] == "own"
+
+
+# Size.
+
+
+@pytest.mark.parametrize("filler", ["x", "é", "\x01", "😀", '"'])
+@pytest.mark.parametrize("extra", [{}, {"host": 1}])
+def test_the_encoded_event_is_what_is_measured(filler: str, extra: dict[str, Any]) -> None:
+    around = event(message="|", **extra)
+    empty = len(encode_lines([take(compact(around), max_event_bytes=10_000).only])) - 1
+    each = len(msgspec.json.encode(filler)) - 2
+    fits = (10_000 - empty) // each
+    at_limit = take(compact(around | {"message": "|" + filler * fits}), max_event_bytes=10_000).only
+    assert 10_000 - each < len(encode_lines([at_limit])) - 1 <= 10_000
+    error = take(compact(around | {"message": "|" + filler * (fits + 1)}), max_event_bytes=10_000).error
+    assert (error.code, error.id) == ("event_too_large", "evt-1")
+
+
+def test_large_metadata_counts_and_its_neighbours_stay() -> None:
+    big = event(id="big", metadata={"a": "x" * 300_000})
+    taken = take(compact([event(), big, event(id="evt-2")]))
+    assert [envelope.id for envelope in taken.envelopes] == ["evt-1", "evt-2"]
+    assert [(error.index, error.code) for error in taken.verdicts.errors] == [(1, "event_too_large")]
+
+
+# Verdicts.
+
+
+def test_a_hundred_verdicts_are_told_and_all_are_counted() -> None:
+    taken = take(lines([event(severity="loud")] * 150 + [event(message="")] * 50 + [event()]))
+    assert len(taken.verdicts.errors) == MAX_ERRORS == 100
+    assert taken.verdicts.rejected == 200
+    assert taken.verdicts.by_code == {"invalid_severity": 150, "missing_field": 50}
+    assert len(taken.envelopes) == 1
+
+
+def test_verdicts_keep_their_order() -> None:
+    verdicts = Verdicts()
+    for index in range(3):
+        verdicts.add(EventError(index, None, "invalid_json", None, "x."))
+    assert [error.index for error in verdicts.errors] == [0, 1, 2]
+
+
+def test_one_odd_event_leaves_its_neighbours_on_the_quick_way_alone() -> None:
+    odd = [
+        event(id="a"),
+        event(id="b", timestamp="soon"),
+        event(id="c", tenant_id="?"),
+        event(id="d" * 129),
+        event(id="e"),
+    ]
+    taken = take(compact(odd))
+    assert [envelope.id for envelope in taken.envelopes] == ["a", "e"]
+    assert [error.index for error in taken.verdicts.errors] == [1, 2, 3]
+
+
+def test_every_envelope_reads_back() -> None:
+    taken = take(lines([event(), event(message="é\n\x00😀", host=[1]), event(metadata={"a": {"b": 1}})]))
+    text = encode_lines(taken.envelopes)
+    back = [decode_one(line) for line in text.splitlines()]
+    assert [msgspec.json.encode(one) for one in back] == [msgspec.json.encode(one) for one in taken.envelopes]
