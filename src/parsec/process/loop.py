@@ -1,0 +1,300 @@
+"""The processor: poll, reserve, make rows, insert, commit. The only file that knows this order (design section 7).
+
+In: slices of the durable log (parsec.ports.broker). Out: rows and dead letters in the store, commits with exact counts.
+Errors: a Retryable step is given again after a growing wait, while polling for other partitions goes on; Fatal and
+whatever is unexpected end the thread, and the reservation left behind is finished by the next start.
+Next: parsec.process.ranges.
+
+Invariants, cited by tests
+ 1. One thread: poll, reserve, insert and commit never overlap, and a partition lost in a poll gets no further call.
+ 2. Per partition at most one batch is in hand, and no more is taken while its batch is in trouble: memory is bounded.
+ 3. A batch of an idle partition is inserted at once, of a busy one when full or `linger_s` after the insert before it.
+"""
+
+import time
+
+import msgspec
+import structlog
+
+from parsec.core.clock import Clock, Random
+from parsec.core.errors import Fatal, Poison, Retryable
+from parsec.ports.broker import Assigned, LogReader, Progress, Revoked, Slice
+from parsec.ports.store import StoreWriter
+from parsec.process.backlog import Limits, Partition
+from parsec.process.bites import MakeRows, rows_of
+from parsec.process.ranges import Ask, Commit, Insert, InsertDead, Passage, Reserve
+from parsec.telemetry import Telemetry
+
+_log = structlog.get_logger(__name__)
+
+POLL_WAIT_S = 0.2
+GATHER_S = 0.05
+LAG_EVERY_S = 1.0
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How large inserts are, how long they wait to fill, and the longest wait between two attempts."""
+
+    limits: Limits
+    max_backoff_s: float = 5.0
+
+
+class _Owned:
+    """A partition, the batch of it that is in hand, and its times (monotonic seconds)."""
+
+    def __init__(self, partition: Partition, now: float) -> None:
+        self.partition = partition
+        self.passage: Passage | None = None
+        self.paused = False
+        self.failures = 0
+        self.not_before = now
+        self.cut_at = float("-inf")
+        self.moved_at = now
+
+
+class Processor:
+    """One thread, one reader, one store. `step` does one turn; `run` is the thread's body."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        store: StoreWriter,
+        make_rows: MakeRows,
+        options: Options,
+        telemetry: Telemetry,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._reader = reader
+        self._store = store
+        self._make_rows = make_rows
+        self._options = options
+        self._telemetry = telemetry
+        self._clock = clock
+        self._random = random
+        self._owned: dict[int, _Owned] = {}
+        self._progress: dict[int, Progress] = {}
+        self._poll_failures = 0
+        self._poll_not_before = float("-inf")
+        self._lag_at = float("-inf")
+        self._moved_at = clock.monotonic()
+        self._stopping = False
+        self._finish_until: float | None = None
+
+    def run(self) -> None:
+        """Turns until `stop`. Raises Fatal, or whatever was unexpected, for parsec.service to log and to stop."""
+        while not self._finished():
+            self.step(POLL_WAIT_S)
+
+    def stop(self, finish_backlog_until: float | None = None) -> None:
+        """From any thread: `run` returns after the step in hand, or when all is committed, or at this monotonic time.
+
+        What is left stays in the log, perhaps with an open reservation: no error, the next start goes on there.
+        """
+        self._finish_until = finish_backlog_until
+        self._stopping = True
+
+    def stalled_for(self) -> float:
+        """Seconds for which some partition has had work and made no progress, or the thread has not turned at all."""
+        return max(0.0, self._clock.monotonic() - self._moved_at)
+
+    def progress(self) -> dict[int, Progress]:
+        """Per owned partition where it started, what is committed and how it came out. From any thread."""
+        return self._progress
+
+    def positions(self) -> dict[int, int]:
+        """Per owned partition the committed offset: all before it can be searched. From any thread."""
+        return {number: progress.committed for number, progress in self._progress.items()}
+
+    def step(self, max_wait_s: float) -> None:
+        """One turn: what the broker has to say, then the work of each partition whose time has come."""
+        self._poll(max_wait_s)
+        for owned in list(self._owned.values()):
+            now = self._clock.monotonic()
+            if owned.passage is None and self._due_in(owned, now) <= 0:
+                self._begin(owned, now)
+            if owned.passage is not None and now >= owned.not_before:
+                self._advance(owned, owned.passage)
+        now = self._clock.monotonic()
+        self._moved_at = min((o.moved_at for o in self._owned.values() if self._has_work(o)), default=now)
+        if now - self._lag_at >= LAG_EVERY_S:
+            self._lag_at = now
+            self._telemetry.lag.set(self._lag())
+
+    def _poll(self, max_wait_s: float) -> None:
+        now = self._clock.monotonic()
+        wait_s = min([max_wait_s, *(self._ready_in(owned, now) for owned in self._owned.values())])
+        if now < self._poll_not_before:
+            time.sleep(max(0.0, min(wait_s, self._poll_not_before - now)))
+            return
+        if any(owned.partition.waiting for owned in self._owned.values()):
+            # A busy log has a record each millisecond; without a nap each would cost a turn and a tiny slice.
+            time.sleep(max(0.0, min(wait_s, GATHER_S)))
+            wait_s = 0.0
+        limits = self._options.limits
+        rooms = [o.partition.room(limits) for o in self._owned.values() if not o.paused]
+        events = min((room[0] for room in rooms), default=limits.max_events)
+        size = min((room[1] for room in rooms), default=limits.max_bytes)
+        try:
+            happened = self._reader.poll(max(wait_s, 0.0), events, size)
+        except Retryable as error:
+            self._poll_not_before = now + self._backoff(self._poll_failures, error)
+            self._poll_failures += 1
+            _log.warning("The log could not be read and is tried again.", why=str(error))
+            return
+        self._poll_failures = 0
+        if happened is not None:
+            self._take(happened)
+
+    def _take(self, happened: Slice | Assigned | Revoked) -> None:
+        now = self._clock.monotonic()
+        if isinstance(happened, Assigned):
+            partition = Partition(happened)
+            self._owned[partition.number] = _Owned(partition, now)
+            self._publish_progress()
+            _log.info("Reading a partition.", partition=partition.number, offset=partition.progress.committed,
+                      recovering=partition.recovering)  # fmt: skip
+        elif isinstance(happened, Revoked):
+            self._owned.pop(happened.partition, None)
+            self._publish_progress()
+        elif (owned := self._owned.get(happened.partition)) is not None:
+            if not self._has_work(owned):
+                owned.moved_at = now
+            owned.partition.take(happened)
+
+    def _due_in(self, owned: _Owned, now: float) -> float:
+        """Seconds until what is waiting should become a batch: 0 or less for now, infinite when nothing is waiting."""
+        partition, limits = owned.partition, self._options.limits
+        if not partition.waiting:
+            return float("inf")
+        if partition.full(limits):
+            return 0.0
+        # The linger is shared: a node makes about 1 / linger_s inserts a second, however many partitions it has.
+        due_in = 0.0 if self._stopping else owned.cut_at + limits.linger_s * len(self._owned) - now
+        rest_is_there = partition.recovering and self._reader.ends().get(partition.number, 0) > partition.next_offset
+        if rest_is_there:
+            return max(due_in, GATHER_S)  # the next polls bring what was reserved
+        return due_in
+
+    def _ready_in(self, owned: _Owned, now: float) -> float:
+        return owned.not_before - now if owned.passage is not None else self._due_in(owned, now)
+
+    def _begin(self, owned: _Owned, now: float) -> None:
+        batch = owned.partition.cut()
+        owned.cut_at = now
+        rows, letters = rows_of(batch.slices, self._make_rows)
+        owned.passage = Passage(batch, rows, letters)
+
+    def _advance(self, owned: _Owned, passage: Passage) -> None:
+        """All steps of a batch in one go; once something went wrong, one step a turn with a poll in between."""
+        while owned.passage is not None:
+            asked = isinstance(passage.step(), Ask)
+            try:
+                self._perform(owned, passage)
+            except Retryable as error:
+                return self._retry_later(owned, passage, error)
+            except Poison as error:
+                return self._split(owned, passage, error)
+            # What follows from an answer follows at once: an answer that waits a turn may be wrong by then.
+            if owned.paused and not asked:
+                return None
+        return None
+
+    def _perform(self, owned: _Owned, passage: Passage) -> None:
+        step = passage.step()
+        match step:
+            case Reserve():
+                self._reader.reserve(step.range, owned.partition.epoch, step.attempt)
+                passage.done()
+            case Ask():
+                found = self._store.landed(step.block.range)
+                passage.landed(found, self._store.landed_dead(step.block.range) if found else set())
+            case InsertDead():
+                self._store.insert_dead(step.letters)
+                passage.done()
+                self._moved(owned)
+            case Insert():
+                self._insert(step)
+                passage.done()
+                self._moved(owned)
+            case Commit():
+                self._commit(owned, step)
+                self._moved(owned)
+
+    def _insert(self, step: Insert) -> None:
+        started = self._clock.monotonic()
+        self._store.insert(step.block.rows, step.block.token)
+        self._telemetry.inserts.inc()
+        self._telemetry.insert_latency.observe(self._clock.monotonic() - started)
+        self._telemetry.insert_rows.observe(len(step.block.rows))
+
+    def _moved(self, owned: _Owned) -> None:
+        """Something landed. Answers to questions do not count: a store that only answers is no progress."""
+        owned.failures = 0
+        owned.moved_at = self._clock.monotonic()
+
+    def _commit(self, owned: _Owned, step: Commit) -> None:
+        partition, counts = owned.partition, step.counts
+        self._reader.commit(partition.number, partition.epoch, step.range.last + 1, partition.counts_with(counts))
+        partition.commit(step.range, counts)
+        self._publish_progress()
+        owned.passage = None
+        if owned.paused:
+            owned.paused = False
+            self._reader.resume(partition.number)
+        for fate in ("stored", "duplicate", "dead", "lost"):
+            if count := getattr(counts, fate):
+                self._telemetry.processed.labels(fate).inc(count)
+        if counts.lost:
+            _log.error("Events were lost in the log before they could be stored.", range=step.range.token,
+                       events=counts.lost)  # fmt: skip
+
+    def _split(self, owned: _Owned, passage: Passage, error: Poison) -> None:
+        step = passage.step()
+        if not isinstance(step, Insert):
+            raise Fatal(f"the store refuses dead letters of {passage.range.token}: {error}") from error
+        passage.refused(str(error))
+        self._moved(owned)
+        self._pause(owned)
+        _log.warning("The store refuses a block; it is split to find the records at fault.",
+                     range=step.block.range.token, why=str(error))  # fmt: skip
+
+    def _retry_later(self, owned: _Owned, passage: Passage, error: Retryable) -> None:
+        step = passage.step()
+        if isinstance(step, Insert):
+            passage.in_doubt()
+        if isinstance(step, Insert | InsertDead):
+            self._telemetry.insert_failures.inc()
+        owned.not_before = self._clock.monotonic() + self._backoff(owned.failures, error)
+        owned.failures += 1
+        self._pause(owned)
+        _log.warning("A step of the processor failed and is tried again.", step=type(step).__name__,
+                     range=passage.range.token, why=str(error))  # fmt: skip
+
+    def _pause(self, owned: _Owned) -> None:
+        if not owned.paused:
+            owned.paused = True
+            self._reader.pause(owned.partition.number)
+
+    def _backoff(self, failures: int, error: Retryable) -> float:
+        """At least `after_s`; at random up to twice as much with each failure, never more than the cap."""
+        ceiling = min(error.after_s * (1 << min(failures, 16)), self._options.max_backoff_s)
+        low = min(error.after_s, ceiling)
+        return low + (ceiling - low) * int.from_bytes(self._random.bytes(2), "big") / 0xFFFF
+
+    def _publish_progress(self) -> None:
+        # Replaced as a whole, so that other threads read it without a lock.
+        self._progress = {number: owned.partition.progress for number, owned in self._owned.items()}
+
+    def _has_work(self, owned: _Owned) -> bool:
+        return owned.passage is not None or owned.partition.waiting
+
+    def _lag(self) -> int:
+        ends = self._reader.ends()
+        return sum(max(0, ends.get(n, 0) - o.partition.progress.committed) for n, o in self._owned.items())
+
+    def _finished(self) -> bool:
+        if not self._stopping:
+            return False
+        until = self._finish_until
+        return until is None or self._clock.monotonic() >= until or self._lag() == 0

@@ -1,0 +1,88 @@
+"""The store in memory: StoreWriter with tokens that are forgotten, blocks that land late, and a hook in every call.
+
+What it can do wrong is what ClickHouse can: forget a token outside its window, note a token and die before the block,
+land half of a block that touches two days, land a block after its client has given up (`give_up` is raised by the
+next insert, whose block lands with `land_late`).
+"""
+
+from collections.abc import Callable, Sequence
+
+from parsec.core.errors import Poison
+from parsec.ports.broker import Range
+from parsec.ports.store import DeadLetter, Row
+from tests.support.memory_log import Hook, no_hook
+
+Position = tuple[str, int, int]
+
+
+class MemoryStore:
+    """Rows as they landed, so that a position that landed twice is seen. `calls` notes every insert."""
+
+    def __init__(self, refuses: Callable[[Row], bool] = lambda _: False) -> None:
+        self.rows: list[Row] = []
+        self.dead: dict[Position, DeadLetter] = {}
+        self.hook: Hook = no_hook
+        self.calls: list[str] = []
+        self.give_up: BaseException | None = None
+        self._late: list[tuple[Sequence[Row], str]] = []
+        self.closed = False
+        self._refuses = refuses
+        self._tokens: set[str] = set()
+
+    def insert(self, rows: Sequence[Row], token: str) -> None:
+        self.calls.append(f"insert {token} {len(rows)}")
+        self.hook("insert.before")
+        if self.give_up is not None:
+            error, self.give_up = self.give_up, None
+            self._late.append((list(rows), token))
+            raise error
+        if token in self._tokens:
+            self.hook("insert.after")
+            return
+        if any(map(self._refuses, rows)):
+            raise Poison("cannot parse a row")
+        self._tokens.add(token)
+        self.hook("insert.token")
+        self.rows += rows[: len(rows) // 2]
+        self.hook("insert.half")
+        self.rows += rows[len(rows) // 2 :]
+        self.hook("insert.after")
+
+    def insert_dead(self, letters: Sequence[DeadLetter]) -> None:
+        self.calls.append(f"insert_dead {[letter.offset for letter in letters]}")
+        self.hook("dead.before")
+        for letter in letters:
+            self.dead[letter.log_id, letter.partition, letter.offset] = letter
+        self.hook("dead.after")
+
+    def landed(self, taken: Range) -> set[int]:
+        self.calls.append(f"landed {taken.first}-{taken.last}")
+        self.hook("landed.before")
+        return {r.offset for r in self.rows if _within(taken, r)} | self._dead_in(taken)
+
+    def landed_dead(self, taken: Range) -> set[int]:
+        self.hook("landed_dead.before")
+        return self._dead_in(taken)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def land_late(self) -> None:
+        """What was sent when `give_up` was raised arrives: stored unless its token is known by now."""
+        late, self._late = self._late, []
+        for rows, token in late:
+            if token not in self._tokens and not any(map(self._refuses, rows)):
+                self._tokens.add(token)
+                self.rows += rows
+
+    def forget_tokens(self) -> None:
+        """The deduplication window has moved on, or was lost."""
+        self._tokens.clear()
+
+    def _dead_in(self, taken: Range) -> set[int]:
+        return {letter.offset for letter in self.dead.values() if _within(taken, letter)}
+
+
+def _within(taken: Range, what: Row | DeadLetter) -> bool:
+    place = (what.log_id, what.partition)
+    return place == (taken.log_id, taken.partition) and taken.first <= what.offset <= taken.last

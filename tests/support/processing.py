@@ -1,0 +1,102 @@
+"""A processor on memory adapters that can be crashed and started again, and the audit of what came out.
+
+Records are their own message: one that begins with `dead` becomes a dead letter, with `poison` a row that the store
+refuses.
+"""
+
+from collections.abc import Callable
+
+from parsec.core.clock import ManualClock
+from parsec.ports.broker import Slice
+from parsec.ports.store import DeadLetter, Row
+from parsec.process.backlog import Limits
+from parsec.process.loop import Options, Processor
+from parsec.telemetry import Telemetry
+from tests.support.memory_log import MemoryLog, MemoryReader
+from tests.support.memory_store import MemoryStore
+
+LIMITS = Limits(max_events=8, max_bytes=1000, linger_s=0.5)
+
+
+class Crash(BaseException):
+    """kill -9: nothing of the process handles it."""
+
+
+class FixedRandom:
+    def bytes(self, n: int) -> bytes:
+        return b"\x80" * n
+
+
+def make_rows(taken: Slice) -> tuple[list[Row], list[DeadLetter]]:
+    rows, letters = [], []
+    for offset, value in zip(taken.offsets, taken.values, strict=True):
+        text = value.decode()
+        place = (taken.log_id, taken.partition, offset)
+        if text.startswith("dead"):
+            letters.append(DeadLetter(*place, "acme", "not_an_envelope", "no JSON", value))
+        else:
+            at = 1_800_000_000_000_000_000
+            rows.append(Row("acme", at, "info", "api", text, "{}", f"e{offset}", at, "r", "n", *place, 20_800))
+    return rows, letters
+
+
+class Rig:
+    """Log, store and clock outlive the processor of the moment."""
+
+    def __init__(self, partitions: int = 1, limits: Limits = LIMITS) -> None:
+        self.log = MemoryLog(partitions)
+        self.store = MemoryStore(refuses=lambda row: row.message.startswith("poison"))
+        self.clock = ManualClock()
+        self.telemetry = Telemetry()
+        self.limits = limits
+        self.largest = 1_000_000
+        self.processor, self.reader = self.start()
+
+    def start(self) -> tuple[Processor, MemoryReader]:
+        """A new owner of all partitions; what was there before is never stepped again unless kept by the caller."""
+        self.reader = self.log.reader(*range(len(self.log.records)))
+        self.reader.largest = self.largest
+        self.processor = Processor(
+            self.reader, self.store, make_rows, Options(self.limits), self.telemetry, self.clock, FixedRandom()
+        )
+        return self.processor, self.reader
+
+    def on(self, place: str, error: BaseException, times: int = 1) -> None:
+        """The first `times` calls of a hook of log or store raise."""
+        left = [times]
+
+        def hook(name: str) -> None:
+            if name == place and left[0] > 0:
+                left[0] -= 1
+                raise error
+
+        self.log.hook = self.store.hook = hook
+
+    def clear_hooks(self, hook: Callable[[str], None] = lambda _: None) -> None:
+        self.log.hook = self.store.hook = hook
+
+    def turn(self, times: int = 1, seconds: float = 0.0) -> None:
+        for _ in range(times):
+            self.clock.advance(seconds)
+            self.processor.step(0)
+
+    def settle(self, turns: int = 2000) -> None:
+        """Turns until all is committed."""
+        for _ in range(turns):
+            if all(p.committed == len(r) for p, r in zip(self.log.progress, self.log.records, strict=True)):
+                return
+            self.turn(1, self.limits.linger_s)
+        raise AssertionError("the processor does not finish its work")
+
+    def audit(self) -> None:
+        """Each record that is not lost is stored or dead exactly once, and the ledger says just that."""
+        for progress, records in zip(self.log.progress, self.log.records, strict=True):
+            stored = sorted(row.offset for row in self.store.rows if row.partition == progress.partition)
+            dead = sorted(at for _, number, at in self.store.dead if number == progress.partition)
+            landed = sorted(stored + dead)
+            assert landed == sorted(set(landed)), "a record landed twice"
+            assert {at for at, value in enumerate(records) if value is not None} <= set(landed), "a record is missing"
+            counts = progress.counts
+            assert progress.committed - progress.start == counts.total
+            assert (counts.stored, counts.dead) == (len(stored), len(dead))
+            assert counts.lost == len(records) - len(landed)
