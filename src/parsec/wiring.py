@@ -16,7 +16,7 @@ import uvloop
 from parsec import __version__, logs
 from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.store.clickhouse import ClickHouseStore
-from parsec.adapters.store.embedded import open_embedded
+from parsec.adapters.store.embedded import Embedded
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.errors import BadSettings, ParsecError
 from parsec.core.life import Life
@@ -83,7 +83,7 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     telemetry = Telemetry()
     log = _open_log(settings, telemetry)
     try:
-        store = _open_store(settings)
+        store = ClickHouseStore(Embedded(Path(settings.data_dir) / "store"), settings.retention)
     except BaseException:
         log.close()
         raise
@@ -92,7 +92,7 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     channel = Channel(settings.channel_events, settings.channel_bytes)
     pipeline = Pipeline(channel, _pipeline_options(settings), telemetry, _clock, SystemRandom())
     worker = Worker(channel, log, pipeline.resolve, _worker_options(settings), telemetry, _clock)
-    stats = Stats(telemetry, channel, lambda: _ledger(log, processor), lambda: log.size_bytes)
+    stats = Stats(telemetry, channel, lambda: _ledger(log, processor, channel), lambda: log.size_bytes)
     checks = {
         "log": log_check(log),
         "channel": channel_check(channel),
@@ -147,7 +147,7 @@ def _processor(settings: Settings, log: EmbeddedLog, store: StoreWriter, telemet
     return Processor(log.reader(READER), store, make_rows, Options(limits), telemetry, _clock, SystemRandom())
 
 
-def _ledger(log: EmbeddedLog, processor: Processor) -> Ledger | None:
+def _ledger(log: EmbeddedLog, processor: Processor, channel: Channel) -> Ledger | None:
     progress = processor.progress().get(0)
     if progress is None:
         return None
@@ -161,7 +161,7 @@ def _ledger(log: EmbeddedLog, processor: Processor) -> Ledger | None:
         dead=counts.dead,
         lost=counts.lost,
         difference=progress.committed - progress.start - counts.total,
-        in_flight=log.end - progress.committed,
+        in_flight=log.end - progress.committed + channel.buffered_events,
     )
 
 

@@ -47,7 +47,7 @@ class QueryRoutes:
         complete_until_ns = self._complete_until_ns()  # before the store is asked: what arrives meanwhile is not promised
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._executor, ask, self._store, question, self._limits)
-        body = {
+        body: dict[str, object] = {
             "events": answer.events,
             "cursor": answer.cursor,
             "complete_until": text_of(complete_until_ns),
