@@ -4,35 +4,50 @@ Adapter: parsec.adapters.store.clickhouse, embedded (chDB) or, with part 4, a se
 Next: parsec.query.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from parsec.ports.broker import Range
 
+T = TypeVar("T")
 
-class Row(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """One row of table `events`, in column order. Made by parsec.process.rows; no field of it can fail an insert."""
+AHEAD_S = 86_400 + 600
+"""How far `timestamp` of a stored row lies ahead of `received_at` at most: ingest's 24 hours and ten minutes of slack
+for clocks. A question about timestamps from T on may leave out all that was received before T - AHEAD_S."""
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One row of table `events`, in column order. Made by parsec.process.rows; no field of it can fail an insert.
+
+    `timestamp` and `received_at` are nanoseconds since 1970 below 2**63, `expires_on` days since 1970 below 2**16.
+    `metadata` is the text of a JSON object in which no key stands twice; `search_text` is empty, or the same with those
+    numbers as strings that the engine cannot hold.
+    """
 
     tenant_id: str
-    timestamp: str
+    timestamp: int
     severity: str
     source: str
     message: str
     metadata: str
     id: str
-    received_at: str
+    received_at: int
     region: str
     node: str
     log_id: str
     partition: int
     offset: int
-    expires_on: str
+    expires_on: int
+    search_text: str = ""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, gc=False):
-    """A record that cannot become a row: kept with its reason and its bytes under its position."""
+    """A record that cannot become a row: kept with its reason and its bytes under its position.
+
+    `tenant_id` is empty when it cannot be told. `stage` is who gave up: `rows` or `store`.
+    """
 
     log_id: str
     partition: int
@@ -41,15 +56,17 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
     reason: str
     detail: str
     raw: bytes
+    stage: str = "rows"
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What one query may cost; fixed by us, never by a client."""
+    """What one query may cost; fixed by us, never by a client. 0 rows or bytes: no bound."""
 
-    max_rows: int
-    max_bytes_read: int
     max_memory_bytes: int
     timeout_s: float
+    max_result_rows: int = 100_000
+    max_result_bytes: int = 256 << 20
+    max_rows_read: int = 0
 
 
 class StoreWriter(Protocol):
@@ -78,10 +95,11 @@ class StoreWriter(Protocol):
 class StoreReader(Protocol):
     """Called from any thread; each thread gets a connection of its own."""
 
-    def select(self, sql: str, parameters: Mapping[str, Any], limits: Limits) -> Iterator[list[dict[str, Any]]]:
-        """Blocks of rows as they arrive. Values are bound, never spliced in. Read-only.
+    def select(self, sql: str, parameters: Mapping[str, Any], limits: Limits, into: type[T]) -> list[T]:
+        """The rows of a question, each decoded into `into`: a tuple or an array_like struct of its columns in order.
 
-        Raises Rejected(code=query_too_expensive) when a limit is hit, Retryable when the store does not answer.
+        Values are bound as `{name:Type}`, never spliced in. Read-only. Raises Rejected(code=query_too_expensive) when
+        a limit is hit, Retryable when the store does not answer, Fatal when the question is wrong or after `close`.
         """
 
     def ping(self) -> None:

@@ -1,0 +1,221 @@
+"""Events and dead letters in ClickHouse, embedded or a server: one SQL, one driver.
+
+In: rows, dead letters, questions. Out: what landed, rows. Errors: Retryable, Poison, Fatal, Rejected as the port says.
+Next: parsec.query.
+
+1. A call of `insert` sends one block. With rows of one day of receipt it becomes one part, whole or not at all; rows of
+   n days become n parts, which appear one after the other, so that a crash in between may leave some of the days.
+   Recovery by position sees that; the token cannot.
+2. Every setting by which the engine could split, reorder or defer a block is written with the insert.
+3. A client is used by one thread at a time: the writer has one, each asking thread its own.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from parsec.adapters.store import errors, native
+from parsec.adapters.store.migrations import migrate, migrations
+from parsec.core.errors import Fatal, ParsecError
+from parsec.ports.broker import Range
+from parsec.ports.store import DeadLetter, Limits, Row, T
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+MINIMUM_VERSION = (26, 5)
+"""The oldest engine that the contract suite has run on."""
+
+_EVENT_TYPES = {
+    "tenant_id": "LowCardinality(String)",
+    "timestamp": "DateTime64(9, 'UTC')",
+    "severity": "LowCardinality(String)",
+    "source": "LowCardinality(String)",
+    "message": "String",
+    "metadata": "String",
+    "id": "String",
+    "received_at": "DateTime64(9, 'UTC')",
+    "region": "LowCardinality(String)",
+    "node": "LowCardinality(String)",
+    "log_id": "LowCardinality(String)",
+    "partition": "UInt32",
+    "offset": "UInt64",
+    "expires_on": "Date",
+    "search_text": "String",
+}
+_LETTER_TYPES = {
+    "log_id": "LowCardinality(String)",
+    "partition": "UInt32",
+    "offset": "UInt64",
+    "tenant_id": "LowCardinality(String)",
+    "reason": "LowCardinality(String)",
+    "stage": "LowCardinality(String)",
+    "detail": "String",
+    "raw": "String",
+    "expires_on": "Date",
+}
+_PINNED = {
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "input_format_parallel_parsing": 0,
+    "max_insert_threads": 1,
+    "max_threads": 1,
+    "max_insert_block_size": 1 << 30,
+    "min_insert_block_size_rows": 1 << 30,
+    "min_insert_block_size_bytes": 0,
+    "max_partitions_per_insert_block": 0,
+    "optimize_on_insert": 0,
+    "type_json_skip_duplicated_paths": 1,
+    # Fresh parts are small and read whole; the indexes come with their first merge.
+    "exclude_materialize_skip_indexes_on_insert": "'message_words'",
+}
+_EPOCH = date(1970, 1, 1)
+
+
+class Engine(Protocol):
+    """Where the clients come from, and how a block gets through one."""
+
+    def connect(self, settings: Mapping[str, str | int]) -> "Client": ...
+
+    def write(self, client: "Client", into: str, settings: str, block: bytes) -> None: ...
+
+
+class ClickHouseStore:
+    """StoreWriter. `letters_s` is how long dead letters are kept."""
+
+    def __init__(self, engine: Engine, letters_s: float, today: Callable[[], date] | None = None) -> None:
+        self._engine = engine
+        self._letters_days = int(-(-letters_s // 86_400))
+        self._today = today or (lambda: datetime.now(UTC).date())
+        self._readers: list[ClickHouseReader] = []
+        self._closed = False
+        self._client = engine.connect({})
+        try:
+            version = str(self._client.command("SELECT version()"))
+            if tuple(map(int, version.split(".")[:2])) < MINIMUM_VERSION:
+                raise Fatal(
+                    f"the store is ClickHouse {version}; at least {'.'.join(map(str, MINIMUM_VERSION))} is needed"
+                )
+            self.migrated = migrate(self._client, migrations())
+        except ClickHouseError as error:
+            self._client.close()
+            raise errors.of_query(error) from error
+        except ParsecError:
+            self._client.close()
+            raise
+
+    def reader(self) -> "ClickHouseReader":
+        """Questions to the same store; closed with it."""
+        reader = ClickHouseReader(self._engine)
+        self._readers.append(reader)
+        return reader
+
+    def insert(self, rows: Sequence[Row], token: str) -> None:
+        if rows:
+            columns = [(name, kind, list(map(attrgetter(name), rows))) for name, kind in _EVENT_TYPES.items()]
+            self._write("events", columns, token)
+
+    def insert_dead(self, letters: Sequence[DeadLetter]) -> None:
+        if letters:
+            expires_on = min((self._today() - _EPOCH).days + self._letters_days, (1 << 16) - 1)
+            values: dict[str, list[Any]] = {n: list(map(attrgetter(n), letters)) for n in DeadLetter.__struct_fields__}
+            values["expires_on"] = [expires_on] * len(letters)
+            self._write("dead_letters", [(name, kind, values[name]) for name, kind in _LETTER_TYPES.items()], None)
+
+    def landed(self, taken: Range) -> set[int]:
+        return self._offsets("events", taken) | self.landed_dead(taken)
+
+    def landed_dead(self, taken: Range) -> set[int]:
+        return self._offsets("dead_letters", taken)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            for reader in self._readers:
+                reader.close()
+            self._client.close()
+
+    def _write(self, table: str, columns: Sequence[tuple[str, str, Sequence[Any]]], token: str | None) -> None:
+        self._check_open()
+        names = ", ".join(f"`{name}`" for name, _, _ in columns)
+        settings = ", ".join(f"{name} = {value}" for name, value in _PINNED.items())
+        if token is not None:
+            quoted = token.replace("\\", "\\\\").replace("'", "\\'")
+            settings += f", insert_deduplication_token = '{quoted}'"
+        try:
+            self._engine.write(self._client, f"{table} ({names})", settings, native.block(columns))
+        except (ClickHouseError, OSError) as error:
+            raise errors.of_insert(error) from error
+
+    def _offsets(self, table: str, taken: Range) -> set[int]:
+        self._check_open()
+        sql = (
+            f"SELECT offset FROM {table} WHERE log_id = {{log_id:String}} AND partition = {{partition:UInt32}} "  # noqa: S608
+            "AND offset BETWEEN {first:UInt64} AND {last:UInt64}"
+        )
+        place = {"log_id": taken.log_id, "partition": taken.partition, "first": taken.first, "last": taken.last}
+        try:
+            found = self._client.query(sql, parameters=place, column_oriented=True).result_columns
+        except (ClickHouseError, OSError) as error:
+            raise errors.of_query(error) from error
+        return set(found[0]) if found else set()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Fatal("the store is closed")
+
+
+class ClickHouseReader:
+    """StoreReader: one read-only client for each thread that asks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._own = threading.local()
+        self._lock = threading.Lock()
+        self._clients: list[Client] = []
+        self._closed = False
+
+    def select(self, sql: str, parameters: Mapping[str, Any], limits: Limits, into: type[T]) -> list[T]:
+        bounds = {
+            "max_memory_usage": limits.max_memory_bytes,
+            "max_execution_time": limits.timeout_s,
+            "max_result_rows": limits.max_result_rows,
+            "max_result_bytes": limits.max_result_bytes,
+            "max_rows_to_read": limits.max_rows_read,
+            "query_plan_max_limit_for_lazy_materialization": 20_000,  # the largest page reads its texts last, too
+            "date_time_output_format": "'iso'",
+            "output_format_json_quote_64bit_integers": 0,
+            "output_format_json_escape_forward_slashes": 0,
+        }
+        text = f"{sql}\nSETTINGS {', '.join(f'{name} = {value}' for name, value in bounds.items())}"
+        try:
+            lines = self._client().raw_query(text, parameters=dict(parameters), fmt="JSONCompactEachRow")
+        except (ClickHouseError, OSError) as error:
+            raise errors.of_query(error) from error
+        return msgspec.json.Decoder(into).decode_lines(lines)
+
+    def ping(self) -> None:
+        self.select("SELECT 1", {}, Limits(64 << 20, 1.0), tuple[int])
+
+    def close(self) -> None:
+        """Ends the connections of all threads, once their calls are done."""
+        with self._lock:
+            self._closed = True
+            clients, self._clients = self._clients, []
+        for client in clients:
+            client.close()
+
+    def _client(self) -> "Client":
+        client: Client | None = getattr(self._own, "client", None)
+        if client is None or self._closed:
+            with self._lock:
+                if self._closed:
+                    raise Fatal("the store is closed")
+                client = self._own.client = self._engine.connect({"readonly": 2})
+                self._clients.append(client)
+        return client

@@ -1,0 +1,131 @@
+"""chDB, the engine of ClickHouse inside this process, behind the same client as a server.
+
+In: a directory. Out: clients for it, and blocks written through them. Errors: Fatal when the engine is not installed or
+the directory cannot be opened; the driver's own from inserts. Next: parsec.adapters.store.clickhouse.
+
+One engine per process, one directory per engine, one process per directory; any number of clients, each used by one
+thread. `close` ends the engine once every client is closed.
+"""
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from parsec.core.errors import Fatal
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+_MIB = 1 << 20
+_NOT_OURS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS", "SIGTSTP")
+# Its defaults are for a machine of its own: caches of gigabytes and merges at the same priority as everything else.
+_SERVER_SETTINGS: Mapping[str, int] = {
+    "mark_cache_size": 32 * _MIB,
+    "primary_index_cache_size": 32 * _MIB,
+    "index_mark_cache_size": 8 * _MIB,
+    "query_condition_cache_size": 8 * _MIB,
+    "text_index_tokens_cache_size": 8 * _MIB,
+    "text_index_header_cache_size": 8 * _MIB,
+    "text_index_postings_cache_size": 16 * _MIB,
+    "compiled_expression_cache_size": 0,
+    "background_pool_size": 1,
+    "background_merges_mutations_concurrency_ratio": 2,
+    "os_threads_nice_value_merge_mutate": 10,
+}
+_loading = threading.Lock()
+
+
+class Embedded:
+    """An engine on one directory. `memory_bytes` bounds the whole process as the engine sees it."""
+
+    def __init__(self, directory: Path, database: str = "parsec", memory_bytes: int = 2 << 30) -> None:
+        _load_chdb()
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._database = database
+        self._options = {**_SERVER_SETTINGS, "max_server_memory_usage": memory_bytes}
+
+    def connect(self, settings: Mapping[str, str | int]) -> "Client":
+        """A client for one thread, in its database, with these settings."""
+        from clickhouse_connect.driver import create_client
+        from clickhouse_connect.driver.exceptions import Error
+
+        try:
+            client = create_client(
+                interface="chdb", path=str(self._directory), chdb_options=self._options, tz_source="server"
+            )
+            client.command(f"CREATE DATABASE IF NOT EXISTS {self._database} ENGINE = Atomic")
+            client.database = self._database
+            for name, value in settings.items():
+                client.set_client_setting(name, value)
+        except (Error, OSError) as error:
+            raise Fatal(f"the store in {self._directory} cannot be opened: {error}") from error
+        return client
+
+    def write(self, client: "Client", into: str, settings: str, block: bytes) -> None:
+        """Inserts one block in Native format. `into` is `table (columns)`; both texts are ours, not a client's.
+
+        The engine reads from a file; this one has no name and no disk behind it, so nothing is left after a crash.
+        """
+        file = os.memfd_create("parsec-insert", os.MFD_CLOEXEC)
+        try:
+            rest = memoryview(block)
+            while rest:
+                rest = rest[os.write(file, rest) :]
+            source = f"/proc/self/fd/{file}"
+            client.command(
+                f"INSERT INTO {into} FROM INFILE '{source}' COMPRESSION 'none' SETTINGS {settings} FORMAT Native"
+            )
+        finally:
+            os.close(file)
+
+
+def _load_chdb() -> None:
+    """Imports the engine without pyarrow, and gives back the signals that it takes.
+
+    chdb asks for pyarrow when it is imported and touches it only to return Arrow tables, which nobody here asks for.
+    Where it is not installed a placeholder stands in for the time of the import: 70 MB of memory and 150 MB of disk
+    less. The engine's handler of crashes waits for a server's logger and hangs the dying process; and Ctrl-Z was ours.
+    """
+    with _loading:
+        if "chdb" in sys.modules:
+            return
+        placeholder = ModuleType("pyarrow")
+        placeholder.__dict__.update(RecordBatchReader=object, Table=object)
+        stands_in = "pyarrow" not in sys.modules and not _installed("pyarrow")
+        try:
+            if stands_in:
+                sys.modules["pyarrow"] = placeholder
+            import chdb  # noqa: F401
+        except ImportError as error:
+            raise Fatal(
+                f"the embedded store needs the extra `embedded` (pip install parsec-logs[embedded]): {error}"
+            ) from error
+        finally:
+            if stands_in:
+                del sys.modules["pyarrow"]
+        _give_back_signals()
+
+
+def _installed(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def _give_back_signals() -> None:
+    """Python lets only the main thread do this; the store is opened there."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in _NOT_OURS:
+        number = getattr(signal, name)
+        signal.signal(number, signal.getsignal(number) or signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})  # blocked, it would stay so in every child process
+    if faulthandler.is_enabled():
+        faulthandler.enable()

@@ -1,0 +1,93 @@
+"""The text of metadata, with each key once: of duplicate keys the last wins, as in every JSON parser we know of.
+
+In: the bytes of JSON objects. Out: the same text, or, only if a key stands twice in one object, a text without the
+earlier ones; all numbers, escapes and the order of keys stay as sent. Beside it, where a number is beyond what the
+store can search, a text with such numbers as strings. Errors: ValueError (no JSON object, not UTF-8, a lone surrogate),
+RecursionError. Next: parsec.process.rows.
+
+Decoding keeps each key once, so text that is encoded again has fewer colons if, and only if, a key stood twice: what
+is inside of strings is the same on both sides, unless it is escaped by its number.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+Fields = dict[str, msgspec.Raw]
+Leaf = Callable[[msgspec.Raw], bytes]
+
+_FIELDS = msgspec.json.Decoder(Fields)
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_OBJECTS = msgspec.json.Decoder(list[dict[str, Any]])
+_ENCODER = msgspec.json.Encoder()
+_OBJECT, _ARRAY = ord("{"), ord("[")
+_TO_DIGITS = bytes(ord("0") if chr(c) in "-0123456789" else ord(" ") for c in range(256))
+_NUMBER_STARTS = frozenset(b"%c" % c for c in b"-0123456789")
+_LONG_NUMBER = b"0" * 20  # the shortest that may be beyond 64 bits, with or without a sign
+
+
+def plain(raws: Sequence[msgspec.Raw]) -> bool:
+    """Whether all of these are one-line objects without duplicate keys or huge numbers, as far as is told quickly."""
+    joined = b",".join(raws)
+    if b"\\u" in joined or b"\n" in joined or b"\r" in joined or _LONG_NUMBER in joined.translate(_TO_DIGITS):
+        return False
+    try:
+        objects = _OBJECTS.decode(b"[%b]" % joined)
+        return len(objects) == len(raws) and _ENCODER.encode(objects).count(b":") == joined.count(b":")
+    except (ValueError, OverflowError, RecursionError):
+        return False  # among others for numbers that neither 64 bits nor a double can hold
+
+
+def texts(raw: msgspec.Raw) -> tuple[str, str]:
+    """The object `raw` without line breaks and with each key once; and what to search by, empty if that is the same."""
+    text = str(raw, "utf-8")
+    if plain([raw]):
+        return text, ""
+    fields = _FIELDS.decode(raw)
+    if "\n" in text or "\r" in text or _repeats(text):
+        text = _object(fields, bytes).decode()
+    whole, searchable = _object(fields, bytes), _object(fields, _searchable)
+    return text, "" if whole == searchable else searchable.decode()
+
+
+def _repeats(text: str) -> bool:
+    """The exact and slow answer: whether a key stands twice in one object."""
+    repeats = False
+
+    def see(pairs: list[tuple[str, object]]) -> None:
+        nonlocal repeats
+        repeats = repeats or len(dict(pairs)) < len(pairs)
+
+    json.loads(text, object_pairs_hook=see, parse_int=str, parse_float=str)
+    return repeats
+
+
+def _object(fields: Fields, leaf: Leaf) -> bytes:
+    """The object, and all below it, with the last of each key and no white space between tokens."""
+    return b"{%b}" % b",".join([_ENCODER.encode(key) + b":" + _value(value, leaf) for key, value in fields.items()])
+
+
+def _value(raw: msgspec.Raw, leaf: Leaf) -> bytes:
+    first = memoryview(raw)[0]
+    if first == _OBJECT:
+        return _object(_FIELDS.decode(raw), leaf)
+    if first == _ARRAY:
+        return b"[%b]" % b",".join([_value(item, leaf) for item in _ITEMS.decode(raw)])
+    return leaf(raw)
+
+
+def _searchable(raw: msgspec.Raw) -> bytes:
+    """A number beyond 64 bits, or beyond a double, as a string of its digits; all else as it is."""
+    text = bytes(raw)
+    if text[:1] not in _NUMBER_STARTS:
+        return text
+    if text.lstrip(b"-").isdigit():
+        return text if len(text) < 20 or -(1 << 63) <= _integer(text) < 1 << 64 else b'"%b"' % text
+    return text if math.isfinite(float(text)) else b'"%b"' % text
+
+
+def _integer(text: bytes) -> int:
+    return int(text[:40])  # as far beyond 64 bits as the whole; Python refuses to read thousands of digits

@@ -1,0 +1,230 @@
+"""Records of the log to rows of the store: one row or one dead letter for each, whatever the bytes are.
+
+In: a slice's values, most of them written by parsec.ingest, some perhaps by another producer. Out: rows that no insert
+can fail on, and dead letters with a reason code. Errors: none; the functions are pure, time comes in with the rules.
+
+Reasons: `invalid_envelope` (no JSON, a field missing or of another type, an unknown version), `invalid_field` (detail
+names it), `event_too_large`, `timestamp_in_future`, `expired` (its retention ended before it was stored).
+Next: parsec.process.ranges.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import repeat
+
+import msgspec
+
+from parsec.core.envelope import Envelope, EnvelopeError, decode_all, decode_one
+from parsec.core.moment import LATEST, SECOND, nanoseconds
+from parsec.ports.broker import Slice
+from parsec.ports.store import AHEAD_S, DeadLetter, Row
+from parsec.process.metadata import plain, texts
+
+MAX_RECORD_BYTES = 32 << 20
+"""Above every bound that PARSEC_MAX_EVENT_BYTES may set, so that lowering it loses nothing already in the log."""
+MAX_SOURCE, MAX_ID, MAX_NAME = 256, 128, 256
+SEVERITIES = frozenset(("trace", "debug", "info", "warn", "error", "fatal"))
+LAST_DAY = (1 << 16) - 1
+
+_DAY_NS = 86_400 * SECOND
+_AHEAD_NS = AHEAD_S * SECOND
+_TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What depends on settings and on the time: how long events are kept, and now (nanoseconds since 1970)."""
+
+    retention_s: float
+    now_ns: int
+
+    @property
+    def oldest_ns(self) -> int:
+        """What was received before this has expired."""
+        return self.now_ns - int(self.retention_s * SECOND)
+
+
+class _Owner(msgspec.Struct):
+    tenant_id: str = ""
+
+
+class _Unfit(Exception):
+    """An envelope that cannot be a row."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+_OWNER = msgspec.json.Decoder(_Owner)
+
+
+def rows(piece: Slice, rules: Rules) -> tuple[list[Row], list[DeadLetter]]:
+    """One row or one dead letter for each record, in order of offset."""
+    made = _column_wise(piece, rules)
+    if made is not None:
+        return made, []
+    made, letters = [], []
+    for offset, value in zip(piece.offsets, piece.values, strict=True):
+        one = row(value, piece.log_id, piece.partition, offset, rules)
+        if isinstance(one, Row):
+            made.append(one)
+        else:
+            letters.append(one)
+    return made, letters
+
+
+def _column_wise(piece: Slice, rules: Rules) -> list[Row] | None:
+    """All rows at once, when every record is as parsec.ingest makes them; None: look at each by itself.
+
+    Says yes to nothing that `row` refuses, and then makes the same rows: a test holds the two together.
+    """
+    try:
+        events = decode_all(piece.values) if piece.values else []
+    except EnvelopeError:
+        return None
+    if not events:
+        return []
+    tenants = [e.tenant_id for e in events]
+    severities = [e.severity for e in events]
+    sources = [e.source for e in events]
+    messages = [e.message for e in events]
+    ids = [e.id for e in events]
+    regions = [e.region for e in events]
+    nodes = [e.node for e in events]
+    raws = [e.metadata for e in events]
+    arrivals = [e.received_at for e in events]
+    happened = [nanoseconds(e.timestamp) for e in events]
+    received = {text: nanoseconds(text) for text in set(arrivals)}
+    if not (
+        _in_bounds(happened, list(received.values()), rules)
+        and all(map(_TENANT.fullmatch, set(tenants)))
+        and SEVERITIES.issuperset(severities)
+        and all(0 < len(source) <= MAX_SOURCE for source in set(sources))
+        and all(messages)
+        and min(map(len, ids)) > 0
+        and max(map(len, ids)) <= MAX_ID
+        and max(map(len, {*regions, *nodes})) <= MAX_NAME
+        and plain(raws)
+    ):
+        return None
+    expires = {text: _expires_on(moment, rules) for text, moment in received.items() if moment is not None}
+    return list(
+        map(
+            Row,
+            tenants,
+            happened,
+            severities,
+            sources,
+            messages,
+            [str(raw, "utf-8") for raw in raws],
+            ids,
+            map(received.__getitem__, arrivals),
+            regions,
+            nodes,
+            repeat(piece.log_id),
+            repeat(piece.partition),
+            piece.offsets,
+            map(expires.__getitem__, arrivals),
+        )
+    )
+
+
+def _in_bounds(happened: Sequence[int | None], received: Sequence[int | None], rules: Rules) -> bool:
+    if None in happened or None in received:
+        return False
+    moments = [moment for moment in received if moment is not None]
+    first, last = min(moments), max(moments)
+    earliest = min(moment for moment in happened if moment is not None)
+    latest = max(moment for moment in happened if moment is not None)
+    return (
+        max(0, rules.oldest_ns) <= first
+        and last <= min(LATEST, rules.now_ns + _AHEAD_NS)
+        and earliest >= 0
+        and latest <= min(LATEST, first + _AHEAD_NS)
+    )
+
+
+def _expires_on(received: int, rules: Rules) -> int:
+    """Days since 1970, rounded up: never before its time."""
+    return min(LAST_DAY, -((-received - int(rules.retention_s * SECOND)) // _DAY_NS))
+
+
+def row(value: bytes, log_id: str, partition: int, offset: int, rules: Rules) -> Row | DeadLetter:
+    """What becomes of one record."""
+    try:
+        if len(value) > MAX_RECORD_BYTES:
+            raise _Unfit("event_too_large", f"{len(value)} bytes; at most {MAX_RECORD_BYTES}")
+        return _row(decode_one(value), log_id, partition, offset, rules)
+    except _Unfit as unfit:
+        reason, detail = unfit.reason, unfit.detail
+    except EnvelopeError as error:
+        reason, detail = "invalid_envelope", str(error)
+    return DeadLetter(log_id, partition, offset, _owner(value), reason, detail[:1000], value)
+
+
+def _row(event: Envelope, log_id: str, partition: int, offset: int, rules: Rules) -> Row:
+    tenant, source, event_id = event.tenant_id, event.source, event.id
+    if not _TENANT.fullmatch(tenant):
+        raise _Unfit("invalid_field", f"tenant_id must match {_TENANT.pattern}")
+    if event.severity not in SEVERITIES:
+        raise _Unfit("invalid_field", "severity is not one of " + ", ".join(sorted(SEVERITIES)))
+    if not source or len(source) > MAX_SOURCE:
+        raise _Unfit("invalid_field", f"source must have 1 to {MAX_SOURCE} characters")
+    if not event_id or len(event_id) > MAX_ID:
+        raise _Unfit("invalid_field", f"id must have 1 to {MAX_ID} characters")
+    if not event.message:
+        raise _Unfit("invalid_field", "message is empty")
+    if len(event.region) > MAX_NAME or len(event.node) > MAX_NAME:
+        raise _Unfit("invalid_field", f"region and node have at most {MAX_NAME} characters")
+    received = _moment(event.received_at, "received_at")
+    happened = _moment(event.timestamp, "timestamp")
+    if received > rules.now_ns + _AHEAD_NS:
+        raise _Unfit("invalid_field", "received_at is more than a day ahead of the processor's clock")
+    if received < rules.oldest_ns:
+        raise _Unfit("expired", f"received at {event.received_at}, kept for {rules.retention_s:.0f} s")
+    if happened > received + _AHEAD_NS:
+        raise _Unfit("timestamp_in_future", f"{event.timestamp}, received at {event.received_at}")
+    metadata, search_text = _metadata(event.metadata)
+    return Row(
+        tenant,
+        happened,
+        event.severity,
+        source,
+        event.message,
+        metadata,
+        event_id,
+        received,
+        event.region,
+        event.node,
+        log_id,
+        partition,
+        offset,
+        _expires_on(received, rules),
+        search_text,
+    )
+
+
+def _moment(text: str, name: str) -> int:
+    moment = nanoseconds(text)
+    if moment is None:
+        raise _Unfit("invalid_field", f"{name} is not RFC 3339 in UTC with Z and at most 9 digits of fraction")
+    if not 0 <= moment <= LATEST:
+        raise _Unfit("invalid_field", f"{name} lies outside 1970 to 2262")
+    return moment
+
+
+def _metadata(raw: msgspec.Raw) -> tuple[str, str]:
+    try:
+        return texts(raw)
+    except (ValueError, RecursionError) as error:
+        raise _Unfit("invalid_field", f"metadata: {error}") from error
+
+
+def _owner(value: bytes) -> str:
+    """Whose record this was, as far as that can be told."""
+    try:
+        tenant = _OWNER.decode(value).tenant_id
+    except (ValueError, RecursionError):
+        return ""
+    return tenant if _TENANT.fullmatch(tenant) else ""
