@@ -8,22 +8,22 @@ parsec.ingest.channel.
 goes through `_careful` alone, which knows all rules. Where both can read an event they give the same envelope.
 """
 
-import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
-from parsec.core.clock import Random
 from parsec.core.envelope import SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
 from parsec.ingest import metadata
+from parsec.ingest.context import Context, derived_prefix, own_tenant, random_prefix
 from parsec.ingest.decode import Piece
 from parsec.ingest.event import NO_METADATA, Event, Fault, Fields, Item, LooseEvent, WideEvent
-from parsec.ingest.fields import STANDARD, FieldMap
+from parsec.ingest.fields import STANDARD
 from parsec.ingest.pick import pick, pick_text, read_string, required_text, unknown_fields
-from parsec.ingest.timestamps import FUTURE_BOUND_S, read_column, read_number, read_text
+from parsec.ingest.timestamps import read_column, read_number, read_text
 from parsec.ingest.vocabulary import SEVERITY_NAMES, SOURCES, TENANTS, missing
+
+__all__ = ("Context", "EventError", "Verdicts", "normalize")
 
 MAX_ERRORS = 100
 """Verdicts that are told one by one; the rest is counted."""
@@ -31,30 +31,6 @@ MAX_ERRORS = 100
 MAX_ID_CHARS = 128
 _ENVELOPE_OVERHEAD_BYTES = 4096  # all but message and metadata, with every character escaped
 _ENCODER = msgspec.json.Encoder()
-
-
-class Context(msgspec.Struct, frozen=True):
-    """What one request says about all its events. `remembered` is ours: id prefixes, by tenant."""
-
-    tenant: str | None
-    tenant_fixed: bool
-    fields: FieldMap
-    received_at_ns: int
-    received_at: str
-    region: str
-    node: str
-    lenient: bool
-    derive_ids: Literal["body", "random"]
-    idempotency_key: str | None
-    body: bytes
-    max_event_bytes: int
-    random: Random
-    remembered: dict[str, str] = msgspec.field(default_factory=dict)
-
-    @property
-    def latest_s(self) -> int:
-        """The last second that a timestamp may name."""
-        return self.received_at_ns // 1_000_000_000 + FUTURE_BOUND_S
 
 
 class EventError(msgspec.Struct, frozen=True):
@@ -85,7 +61,7 @@ class Verdicts:
 
 def normalize(piece: Piece, context: Context, verdicts: Verdicts) -> list[Envelope]:
     """The envelopes of the valid events, in order; each other item adds one verdict."""
-    default_tenant = context.fields.default_tenant_id or _own_tenant(context)
+    default_tenant = context.fields.default_tenant_id or own_tenant(context)
     columns = _columns(piece.items, context)
     if columns is not None:
         return _standard(piece, columns, default_tenant, context, verdicts)
@@ -131,7 +107,7 @@ def _standard(
     fields = context.fields
     default_source = fields.default_source or ("unknown" if context.lenient else "")
     default_severity = fields.default_severity or ("info" if context.lenient else "")
-    only_tenant = _own_tenant(context) if context.tenant_fixed else ""
+    only_tenant = own_tenant(context) if context.tenant_fixed else ""
     may_be_large = _bound(piece.size_bytes, context) > context.max_event_bytes
     received_at, region, node, prefixes = context.received_at, context.region, context.node, context.remembered
     envelopes: list[Envelope] = []
@@ -143,7 +119,7 @@ def _standard(
             severity = SEVERITY_NAMES[event.severity or default_severity]
             source = SOURCES[event.source or default_source]
             message = event.message.strip()
-            name = event.id or f"{prefixes.get(tenant) or _derived_prefix(tenant, context)}-{index}"
+            name = event.id or f"{prefixes.get(tenant) or derived_prefix(tenant, context)}-{index}"
             if message and stamp is not None and extra is not _BAD and len(name) <= MAX_ID_CHARS:
                 envelope = Envelope(
                     SCHEMA_VERSION, tenant, name, stamp, severity, source, message, extra, received_at, region, node
@@ -209,7 +185,7 @@ def _careful(fields: Fields, index: int, default_tenant: str, context: Context) 
     if len(name) > MAX_ID_CHARS:
         raise Rejected("invalid_id", f"id has {len(name)} characters; at most {MAX_ID_CHARS} fit.", field="id")
     tenant = TENANTS[pick_text(fields, names.tenant_id, "tenant_id", used).strip() or default_tenant]
-    if context.tenant_fixed and tenant != _own_tenant(context):
+    if context.tenant_fixed and tenant != own_tenant(context):
         message = f"tenant_id {tenant!r} is not the tenant of this API key; leave it out or use that tenant's key."
         raise Rejected("tenant_mismatch", message, field="tenant_id")
     stamp = _timestamp(pick(fields, names.timestamp, used), context)
@@ -220,8 +196,8 @@ def _careful(fields: Fields, index: int, default_tenant: str, context: Context) 
     message = required_text(fields, names.message, "message", used)
     extra = _metadata(fields, used, context)
     if not name:
-        prefix = context.remembered.get(tenant) or _derived_prefix(tenant, context)
-        name = f"{prefix if stamp else _random_prefix(context)}-{index}"
+        prefix = context.remembered.get(tenant) or derived_prefix(tenant, context)
+        name = f"{prefix if stamp else random_prefix(context)}-{index}"
     envelope = Envelope(
         SCHEMA_VERSION, tenant, name, stamp or context.received_at, severity, source, message, extra,
         context.received_at, context.region, context.node,
@@ -282,37 +258,6 @@ def _id_if_any(fields: Fields, context: Context) -> str | None:
     except Rejected:
         return None
     return name if 0 < len(name) <= MAX_ID_CHARS else None
-
-
-def _own_tenant(context: Context) -> str:
-    """The tenant of the key or header; '' if neither names one."""
-    if not context.tenant:
-        return ""
-    try:
-        return TENANTS[context.tenant]
-    except Rejected as error:
-        raise Rejected("invalid_tenant_id", f"X-Tenant-ID: {error.message}", field="X-Tenant-ID") from error
-
-
-def _derived_prefix(tenant: str, context: Context) -> str:
-    """What the ids of one tenant's events in this request begin with; the index follows."""
-    if context.derive_ids == "random":
-        prefix = _random_prefix(context)
-    else:
-        if ":digest" not in context.remembered:  # no tenant has a colon in its name
-            key = context.idempotency_key
-            source = b"key\0" + key.encode() if key else b"body\0" + hashlib.sha256(context.body).digest()
-            context.remembered[":digest"] = hashlib.sha256(source).hexdigest()
-        digest = hashlib.sha256(f"{context.remembered[':digest']}\0{tenant}".encode())
-        prefix = digest.hexdigest()[:32]
-    context.remembered[tenant] = prefix
-    return prefix
-
-
-def _random_prefix(context: Context) -> str:
-    if ":random" not in context.remembered:
-        context.remembered[":random"] = context.random.bytes(16).hex()
-    return context.remembered[":random"]
 
 
 def _bound(size_bytes: int, context: Context) -> int:

@@ -82,6 +82,7 @@ SHAPES = {
     "binary in an array": (b"[" + A + b"," + BINARY + b"," + B + b"]", ["a", "invalid_utf8", "b"]),
     "binary in a line": (A + b"\n" + BINARY + b"\n" + B, ["a", "invalid_utf8", "b"]),
     "binary alone": (BINARY, ["invalid_utf8"]),
+    "binary in metadata alone": (b'{"id":"u","metadata":{"x":"\xff"}}', ["invalid_utf8"]),
     "binary in a name": (b'{"\xff":1}\n' + A, ["invalid_utf8", "a"]),
     "100,000 deep in an array": (b"[" + A + b"," + DEEP + b"," + B + b"]", ["a", "too_deep", "b"]),
     "100,000 deep in a line": (A + b"\n" + DEEP + b"\n" + B, ["a", "too_deep", "b"]),
@@ -109,7 +110,8 @@ def test_no_events(body: bytes) -> None:
     [
         b"{", b"[", b'{"id":', b"{oops}", b'{"id":"a"', b"[" + A, b"[" + A + b",", b"[" + A + b" " + B + b"]",
         b"[" + A + b",]", b"[,]", b"[" + A + b',{"id":tru}]', b"hello", b"message=hi", b"<html>", b"]", b"[NaN]",
-        b'{"id":NaN}', b"[" * 100_000, b'{"a":' * 100_000, b"{\n" + PRETTY[1:-1], b"[\n" + A + b",\n" + B + b"\n",
+        b"[[tru]]", b'{"id":NaN}', b"[" * 100_000, b'{"a":' * 100_000, b"{\n" + PRETTY[1:-1],
+        b"[\n" + A + b",\n" + B + b"\n",
         b'{"events":[' + A, b'{"events":[' + A + b",oops]}", b"\x01", b"'",
     ],
 )  # fmt: skip

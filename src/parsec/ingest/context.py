@@ -1,0 +1,72 @@
+"""What one request says about all its events, and the ids that follow from it.
+
+In: the request's tenant, names, body and key, and this process's identity. Out: a Context. Errors:
+Rejected(invalid_tenant_id) when the header names no tenant. Next: parsec.ingest.normalize.
+"""
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+from parsec.core.clock import Random
+from parsec.core.errors import Rejected
+from parsec.ingest.fields import FieldMap
+from parsec.ingest.timestamps import FUTURE_BOUND_S
+from parsec.ingest.vocabulary import TENANTS
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What one request says about all its events. `remembered` is ours: id prefixes, by tenant."""
+
+    tenant: str | None
+    tenant_fixed: bool
+    fields: FieldMap
+    received_at_ns: int
+    received_at: str
+    region: str
+    node: str
+    lenient: bool
+    derive_ids: Literal["body", "random"]
+    idempotency_key: str | None
+    body: bytes
+    max_event_bytes: int
+    random: Random
+    remembered: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def latest_s(self) -> int:
+        """The last second that a timestamp may name."""
+        return self.received_at_ns // 1_000_000_000 + FUTURE_BOUND_S
+
+
+def own_tenant(context: Context) -> str:
+    """The tenant of the key or header; '' if neither names one."""
+    if not context.tenant:
+        return ""
+    try:
+        return TENANTS[context.tenant]
+    except Rejected as error:
+        raise Rejected("invalid_tenant_id", f"X-Tenant-ID: {error.message}", field="X-Tenant-ID") from error
+
+
+def derived_prefix(tenant: str, context: Context) -> str:
+    """What the ids of one tenant's events in this request begin with; the index follows."""
+    if context.derive_ids == "random":
+        prefix = random_prefix(context)
+    else:
+        if ":digest" not in context.remembered:  # no tenant has a colon in its name
+            key = context.idempotency_key
+            source = b"key\0" + key.encode() if key else b"body\0" + hashlib.sha256(context.body).digest()
+            context.remembered[":digest"] = hashlib.sha256(source).hexdigest()
+        digest = hashlib.sha256(f"{context.remembered[':digest']}\0{tenant}".encode())
+        prefix = digest.hexdigest()[:32]
+    context.remembered[tenant] = prefix
+    return prefix
+
+
+def random_prefix(context: Context) -> str:
+    """The same, of events that no retry can be told by."""
+    if ":random" not in context.remembered:
+        context.remembered[":random"] = context.random.bytes(16).hex()
+    return context.remembered[":random"]
