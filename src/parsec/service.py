@@ -30,7 +30,7 @@ class Part(Protocol):
     async def start(self) -> None:
         """Returns when the part works. Raises ParsecError or OSError with what to do about it."""
 
-    async def stop(self, deadline: float) -> None:
+    async def stop(self, deadline: float, /) -> None:
         """Returns when the part has ended its work, at the latest at `deadline` (monotonic seconds)."""
 
 
@@ -44,7 +44,7 @@ class Resource:
     async def start(self) -> None:
         return
 
-    async def stop(self, deadline: float) -> None:
+    async def stop(self, _: float) -> None:
         await asyncio.to_thread(self._close)
 
 
@@ -60,7 +60,7 @@ class Ticker:
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run())
 
-    async def stop(self, deadline: float) -> None:
+    async def stop(self, _: float) -> None:
         if self._task is not None:
             self._task.cancel()
 

@@ -90,13 +90,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 128 << 20
     publish_batch_events: Annotated[
-        int, Spec("KAFKA_BATCH_SIZE", "Events after which a publish batch is closed.", "", 1, 100_000)
+        int,
+        Spec(
+            "KAFKA_BATCH_SIZE",
+            "Events that close a publish batch; the embedded log takes all that waits, up to 8 MiB.",
+            "",
+            1,
+            100_000,
+        ),
     ] = 100
     publish_batch_timeout_ms: Annotated[
         int,
         Spec(
             "KAFKA_BATCH_TIMEOUT_MS",
-            "Upper bound on waiting for a batch to fill; a free worker does not wait.",
+            "Upper bound on the wait for a batch to fill; a free worker never waits.",
             "milliseconds",
             0,
             60_000,

@@ -18,7 +18,7 @@ from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.embedded import Embedded
 from parsec.core.clock import SystemClock, SystemRandom
-from parsec.core.errors import BadSettings, ParsecError
+from parsec.core.errors import ParsecError
 from parsec.core.life import Life
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
@@ -59,13 +59,14 @@ def serve(loaded: Loaded) -> int:
     settings = loaded.settings
     logs.configure(settings.log_level, settings.log_format)
     if not is_loopback(settings.host):
-        raise BadSettings([f"PARSEC_HOST={settings.host}: without API keys Parsec listens on a loopback address only"])
+        _log.error("Without API keys only a loopback address is served; change PARSEC_HOST.", host=settings.host)
+        return EXIT_BAD_SETTINGS
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     return uvloop.run(_run(settings))
 
 
 async def _run(settings: Settings) -> int:
-    _log.info("Starting.", version=__version__, data_dir=str(Path(settings.data_dir).resolve()), pid=os.getpid())
+    _log.info("Starting.", version=__version__, data_dir=settings.data_dir, pid=os.getpid())
     life = Life()
     service = Service(life, settings.drain, settings.shutdown_timeout, _clock)
     try:

@@ -44,7 +44,8 @@ class QueryRoutes:
     async def events(self, request: Request) -> Response:
         """Events of one tenant, newest first, a page at a time."""
         question = self._question(request)
-        complete_until_ns = self._complete_until_ns()  # before the store is asked: what arrives meanwhile is not promised
+        # Before the store is asked: what arrives meanwhile is not promised.
+        complete_until_ns = self._complete_until_ns()
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._executor, ask, self._store, question, self._limits)
         body: dict[str, object] = {
