@@ -64,6 +64,7 @@ class Embedded:
             client.database = self._database
             for name, value in settings.items():
                 client.set_client_setting(name, value)
+            _give_back_signals()
         except (Error, OSError) as error:
             raise Fatal(f"the store in {self._directory} cannot be opened: {error}") from error
         return client
@@ -87,11 +88,11 @@ class Embedded:
 
 
 def _load_chdb() -> None:
-    """Imports the engine without pyarrow, and gives back the signals that it takes.
+    """Imports the engine without pyarrow.
 
     chdb asks for pyarrow when it is imported and touches it only to return Arrow tables, which nobody here asks for.
     Where it is not installed a placeholder stands in for the time of the import: 70 MB of memory and 150 MB of disk
-    less. The engine's handler of crashes waits for a server's logger and hangs the dying process; and Ctrl-Z was ours.
+    less.
     """
     with _loading:
         if "chdb" in sys.modules:
@@ -110,7 +111,6 @@ def _load_chdb() -> None:
         finally:
             if stands_in:
                 del sys.modules["pyarrow"]
-        _give_back_signals()
 
 
 def _installed(name: str) -> bool:
@@ -120,7 +120,11 @@ def _installed(name: str) -> bool:
 
 
 def _give_back_signals() -> None:
-    """Python lets only the main thread do this; the store is opened there."""
+    """Undoes what the engine does to the process when its first client connects.
+
+    Its handler of crashes waits for a server's logger, so that a dying process hangs; Ctrl-Z and blocked signals are not
+    its business either. Python lets only the main thread set handlers; the store is opened there.
+    """
     if threading.current_thread() is not threading.main_thread():
         return
     for name in _NOT_OURS:

@@ -1,0 +1,69 @@
+"""The embedded store for tests: one engine per process, one database per test.
+
+Opening an engine takes a second and only one directory may be open at a time, so a client is kept until the process
+ends and every test gets a database of its own name.
+"""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.adapters.store.embedded import Embedded
+from parsec.ports.store import Limits
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+LIMITS = Limits(1 << 30, 30.0)
+LETTERS_S = 30 * 86_400.0
+
+_numbers = count()
+
+
+class TestEngine(Embedded):
+    """A database in the shared directory."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        directory, _ = _shared()
+        super().__init__(directory, f"test_{next(_numbers)}")
+
+    def ask(self, sql: str) -> Any:
+        """The answer's only value, or its first row, over a client of its own."""
+        client: Client = self.connect({})
+        try:
+            return client.command(sql)
+        finally:
+            client.close()
+
+
+@contextmanager
+def embedded_store() -> Iterator[tuple[ClickHouseStore, TestEngine]]:
+    """An empty store, and its engine to look behind it."""
+    engine = TestEngine()
+    store = ClickHouseStore(engine, LETTERS_S)
+    try:
+        yield store, engine
+    finally:
+        store.close()
+
+
+@cache
+def _shared() -> "tuple[Path, Client]":
+    directory = Path(tempfile.mkdtemp(prefix="parsec-test-store-"))
+    keeper = Embedded(directory).connect({})
+
+    def remove() -> None:
+        keeper.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+    atexit.register(remove)
+    return directory, keeper
