@@ -1,6 +1,9 @@
 """Health, stats, metrics and queries on the real process."""
 
+import json
+import time
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +97,18 @@ def test_other_addresses_are_problems_too(parsec: Parsec) -> None:
     assert (status, headers["content-type"]) == (404, "application/problem+json")
     assert b"not_found" in body
     assert parsec.request("DELETE", "/health")[0] == 405
+
+
+def test_logs_tell_the_life_and_requests_only_when_asked(tmp_path: Path) -> None:
+    with Parsec(tmp_path / "data", PARSEC_DISK_RESERVE="0", PARSEC_LOG_LEVEL="debug", PARSEC_STATS_INTERVAL="1") as one:
+        one.ingest(event("logged-1"))
+        time.sleep(1.5)
+        assert one.terminate() == 0
+        lines = [json.loads(line) for line in one.logs().splitlines()]
+    said = [line["event"] for line in lines]
+    assert said[0] == "Starting."
+    assert said[-1] == "Stopped."
+    assert {"Serving.", "Stopping.", "Stats."} <= set(said)
+    (answered,) = [line for line in lines if line["event"] == "Events answered."]
+    assert (answered["level"], answered["status"], answered["accepted"]) == ("debug", 200, 1)
+    assert not [line for line in lines if line["level"] in ("warning", "error")]

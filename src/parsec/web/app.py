@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
@@ -16,6 +17,8 @@ class App:
 
     def __init__(self, ingest: IngestRoute, routes: Sequence[BaseRoute]) -> None:
         self._ingest = ingest
+        # Bound once, when logging is set up: where DEBUG is off a call costs next to nothing.
+        self._log = structlog.get_logger(__name__).bind()
         self._rest = Starlette(
             routes=list(routes),
             exception_handlers={
@@ -27,6 +30,7 @@ class App:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._log.debug("A request.", method=scope.get("method"), path=scope.get("path"))
         if scope["type"] == "http" and scope["path"] == "/ingest":
             await self._ingest(scope, receive, send)
         else:

@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 from urllib.parse import parse_qs
 
 import msgspec
+import structlog
 
 from parsec.core.errors import Rejected
 from parsec.ingest.budget import ByteBudget
@@ -63,6 +64,7 @@ class IngestRoute:
         self._pipeline = pipeline
         self._door = door
         self._telemetry = telemetry
+        self._log = structlog.get_logger(__name__).bind()  # once: see parsec.web.app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         held = _Reservation(self._door.budget)
@@ -76,6 +78,7 @@ class IngestRoute:
             held.release()
         self._telemetry.requests.labels(str(outcome.status)).inc()
         answer = outcome.answer
+        self._log.debug("Events answered.", status=outcome.status, accepted=answer.accepted, rejected=answer.rejected)
         all_well = outcome.status == 200 and not answer.errors
         start, body = _all_well(answer.ack, answer.accepted) if all_well else _messages(outcome)
         await send(start)
