@@ -66,8 +66,7 @@ class Ranges(RuleBasedStateMachine):
 
         Not with a refused row in the range: then another block under way may be a part of what is split anew.
         """
-        log = self.rig.log
-        if b"poison" not in log.records[0][log.progress[0].committed :]:
+        if not self.may_split():
             self.late_insert = True
             self.rig.store.give_up = Crash() if kind == "crash" else Retryable("no answer")
             self.turn_or_restart(turns)
@@ -110,8 +109,7 @@ class Ranges(RuleBasedStateMachine):
 
         Not with a refused row in the range, as above.
         """
-        log = self.rig.log
-        if b"poison" in log.records[0][log.progress[0].committed :]:
+        if self.may_split():
             return
         frozen = self.rig.processor
 
@@ -136,6 +134,11 @@ class Ranges(RuleBasedStateMachine):
     def nothing_is_stored_twice(self) -> None:
         offsets = [row.offset for row in self.rig.store.rows] + [offset for _, _, offset in self.rig.store.dead]
         assert len(offsets) == len(set(offsets))
+
+    def may_split(self) -> bool:
+        """A refused row is ahead, or a split is open whose refused row the log has lost since."""
+        log = self.rig.log
+        return b"poison" in log.records[0][log.progress[0].committed :] or log.progress[0].attempt > 1
 
     def turn_or_restart(self, turns: int) -> None:
         try:
