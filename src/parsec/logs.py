@@ -21,7 +21,10 @@ class RepeatFilter:
     def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
         if method not in ("warning", "error"):
             return event
-        key = str(event.get("event"))
+        if "exc_info" in event:
+            return event
+        # An error says what was lost where: only the very same one is a repeat.
+        key = str(sorted(event.items())) if method == "error" else str(event.get("event"))
         now = time.monotonic()
         since, dropped = self._seen.get(key, (-REPEAT_AFTER_S, 0))
         if now - since < REPEAT_AFTER_S:

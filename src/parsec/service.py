@@ -5,6 +5,7 @@ gives exit code 3; a part that dies later stops the service with exit code 1. A 
 """
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -18,6 +19,9 @@ from parsec.core.errors import ParsecError
 from parsec.core.life import Life
 
 _log = structlog.get_logger(__name__)
+
+GRACE_S = 1.0
+"""What a part gets beyond the deadline to close what it holds."""
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_SETTINGS, EXIT_NOT_STARTED, EXIT_FORCED = 0, 1, 2, 3, 130
 
@@ -51,10 +55,11 @@ class Resource:
 class Ticker:
     """A part that calls a quick function every `interval_s` seconds on the event loop."""
 
-    def __init__(self, name: str, interval_s: float, tick: Callable[[], None]) -> None:
+    def __init__(self, name: str, interval_s: float, tick: Callable[[], None], fail: Callable[[], None]) -> None:
         self.name = name
         self._interval_s = interval_s
         self._tick = tick
+        self._fail = fail
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -65,9 +70,13 @@ class Ticker:
             self._task.cancel()
 
     async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval_s)
-            self._tick()
+        try:
+            while True:
+                await asyncio.sleep(self._interval_s)
+                self._tick()
+        except Exception:  # noqa: BLE001 (the top of a part: log, stop the service)
+            _log.exception("A part died; the service stops.", part=self.name)
+            self._fail()
 
 
 class ThreadPart:
@@ -95,7 +104,7 @@ class ThreadPart:
         self._ask_to_stop(deadline)
         await asyncio.to_thread(self._thread.join, max(0.0, deadline - self._clock.monotonic()))
         if self._thread.is_alive():
-            _log.warning("A part did not end within the shutdown timeout.", part=self.name)
+            raise TimeoutError
 
     def _body(self) -> None:
         try:
@@ -117,11 +126,12 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._exit_code = EXIT_OK
         self._signals = 0
+        self._hung = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._on_signal, number)
 
     async def run(self, parts: Sequence[Part]) -> int:
         """From the first start to the last stop; the exit code."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(number, self._on_signal, number)
         started: list[Part] = []
         try:
             for part in parts:
@@ -136,6 +146,8 @@ class Service:
             self._life.phase = "stopping"
             await self._drain()
         await self._stop(started)
+        if self._hung:
+            force_exit(EXIT_FAILED)  # a thread that cannot be ended would keep the process; the data is safe by design
         return self._exit_code
 
     def fail(self) -> None:
@@ -148,7 +160,7 @@ class Service:
         self._signals += 1
         if self._signals > 1:
             _log.warning("A second signal: stopping at once.", signal=signal.Signals(number).name)
-            force_exit()
+            force_exit(EXIT_FORCED)
         _log.info("Stopping.", signal=signal.Signals(number).name)
         self._stopping.set()
 
@@ -160,16 +172,18 @@ class Service:
     async def _stop(self, started: list[Part]) -> None:
         deadline = self._clock.monotonic() + self._shutdown_timeout_s
         for part in reversed(started):
+            left_s = max(0.0, deadline - self._clock.monotonic()) + GRACE_S
             try:
-                await part.stop(deadline)
-            except (ParsecError, OSError) as error:
-                _log.error("A part could not stop cleanly.", part=part.name, why=str(error))
+                await asyncio.wait_for(part.stop(deadline), left_s)
+            except TimeoutError:
+                _log.warning("A part did not end within the shutdown timeout.", part=part.name)
+                self._hung = True
+            except Exception:  # noqa: BLE001 (the other parts still have to stop)
+                _log.exception("A part could not stop cleanly.", part=part.name)
                 self._exit_code = self._exit_code or EXIT_FAILED
         _log.info("Stopped.", exit_code=self._exit_code)
 
 
-def force_exit() -> None:
+def force_exit(code: int) -> None:
     """Ends the process without cleaning up: what was acknowledged is safe by design."""
-    import os
-
-    os._exit(EXIT_FORCED)
+    os._exit(code)

@@ -76,6 +76,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "body"
 
+    body_timeout: Annotated[
+        float, Spec("PARSEC_BODY_TIMEOUT", "Longest time a body may take to arrive.", "seconds", 1, 3600)
+    ] = 60.0
+
     # The channel between HTTP and the workers.
     channel_events: Annotated[
         int, Spec("PARSEC_CHANNEL_EVENTS", "Events that may wait for a worker.", "", 1, 10_000_000)
@@ -264,6 +268,7 @@ CLIENT_NAMES = frozenset({"PARSEC_URL", "PARSEC_API_KEY", "PARSEC_TENANT", "PARS
 
 NOT_YET = {
     "KAFKA_BROKERS": "this version has the embedded log only; unset it",
+    "CLICKHOUSE_URL": "this version stores events in the embedded store only; unset it",
     "REDIS_ADDR": "this version shares nothing through Redis; unset it",
 }
 """Settings of later versions. Ignoring them silently would break a promise to whoever set them."""

@@ -46,6 +46,8 @@ _log = structlog.get_logger(__name__)
 GROUP_COMMIT_BYTES = 8 << 20
 ACK_TIMEOUT_S = 30.0
 QUERY_THREADS = 4
+LAST_INSERT_SHARE = 0.25
+"""Share of the shutdown timeout that is left to the insert in hand when the processor begins no new one."""
 READER = "processor"
 """The name under which the log remembers how far the processor has read."""
 SWITCH_INTERVAL_S = 0.001
@@ -92,8 +94,13 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     completeness = Completeness(lambda: log.end, lambda: processor.positions().get(0, 0), _clock)
     channel = Channel(settings.channel_events, settings.channel_bytes)
     pipeline = Pipeline(channel, _pipeline_options(settings), telemetry, _clock, SystemRandom())
-    worker = Worker(channel, log, pipeline.resolve, _worker_options(settings), telemetry, _clock)
-    stats = Stats(telemetry, channel, lambda: _ledger(log, processor, channel), lambda: log.size_bytes)
+    worker = Worker(channel, log, pipeline.resolve, _worker_options(settings), telemetry, _clock, fail)
+    stats = Stats(
+        telemetry,
+        channel,
+        lambda: _ledger(log, processor, channel.offered_events - worker.finished_events),
+        lambda: log.size_bytes,
+    )
     checks = {
         "log": log_check(log),
         "channel": channel_check(channel),
@@ -103,7 +110,9 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     askers = ThreadPoolExecutor(QUERY_THREADS, "parsec-query")
     limits = Limits(settings.query_memory, settings.query_timeout)
     queries = QueryRoutes(store.reader(), limits, completeness.until_ns, askers, _clock)
-    door = Door(settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, log.refuses)
+    door = Door(
+        settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, log.refuses, settings.body_timeout
+    )
     ingest = IngestRoute(pipeline, door, telemetry)
     routes = [*Health(life, checks, _clock).routes(), *stats.routes(), *queries.routes()]
 
@@ -111,19 +120,22 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         channel.close()
         worker.hurry()
 
+    def stop_processor(deadline: float) -> None:
+        processor.stop(deadline - settings.shutdown_timeout * LAST_INSERT_SHARE)
+
     def stats_line() -> None:
-        completeness.until_ns()
         _log.info("Stats.", **stats.snapshot())
 
     return [
         Resource("log", log.close),
         Resource("store", store.close),
-        ThreadPart("processor", processor.run, processor.stop, fail, _clock),
+        ThreadPart("processor", processor.run, stop_processor, fail, _clock),
         Resource("queries", lambda: askers.shutdown(cancel_futures=True)),
         ThreadPart("worker", worker.run, stop_worker, fail, _clock),
-        HttpServer(App(ingest, routes), settings.host, settings.port, settings.shutdown_timeout),
-        Ticker("acks", 1.0, pipeline.expire),
-        Ticker("stats", settings.stats_interval, stats_line),
+        Ticker("acks", 1.0, pipeline.expire, fail),
+        Ticker("completeness", 1.0, completeness.sample, fail),
+        HttpServer(App(ingest, routes), settings.host, settings.port, settings.shutdown_timeout, fail),
+        Ticker("stats", settings.stats_interval, stats_line, fail),
     ]
 
 
@@ -148,7 +160,7 @@ def _processor(settings: Settings, log: EmbeddedLog, store: StoreWriter, telemet
     return Processor(log.reader(READER), store, make_rows, Options(limits), telemetry, _clock, SystemRandom())
 
 
-def _ledger(log: EmbeddedLog, processor: Processor, channel: Channel) -> Ledger | None:
+def _ledger(log: EmbeddedLog, processor: Processor, not_durable: int) -> Ledger | None:
     progress = processor.progress().get(0)
     if progress is None:
         return None
@@ -162,7 +174,7 @@ def _ledger(log: EmbeddedLog, processor: Processor, channel: Channel) -> Ledger 
         dead=counts.dead,
         lost=counts.lost,
         difference=progress.committed - progress.start - counts.total,
-        in_flight=log.end - progress.committed + channel.buffered_events,
+        in_flight=log.end - progress.committed + not_durable,
     )
 
 

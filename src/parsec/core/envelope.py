@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import msgspec
 
 SCHEMA_VERSION = 1
-EMPTY_OBJECT = msgspec.Raw(b"{}")
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=False):

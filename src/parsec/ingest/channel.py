@@ -45,7 +45,7 @@ class Channel:
         self.max_events = max_events
         self.max_bytes = max_bytes
         self._queue: queue.SimpleQueue[Submission | None] = queue.SimpleQueue()
-        self._offered_events = 0  # written by the event loop only
+        self.offered_events = 0  # ever admitted; written by the event loop only
         self._offered_bytes = 0
         self._taken_events = 0  # written under the lock of the takers
         self._taken_bytes = 0
@@ -55,7 +55,7 @@ class Channel:
     @property
     def buffered_events(self) -> int:
         """Events that wait for a worker."""
-        return self._offered_events - self._taken_events
+        return self.offered_events - self._taken_events
 
     @property
     def buffered_bytes(self) -> int:
@@ -66,7 +66,7 @@ class Channel:
         """Whether an offer would be admitted now."""
         return (
             not self._closed
-            and self._offered_events - self._taken_events < self.max_events
+            and self.offered_events - self._taken_events < self.max_events
             and self._offered_bytes - self._taken_bytes < self.max_bytes
         )
 
@@ -74,7 +74,7 @@ class Channel:
         """Admits the submission whole, or answers False at once. Never blocks."""
         if not self.has_room():
             return False
-        self._offered_events += len(submission.events)
+        self.offered_events += len(submission.events)
         self._offered_bytes += submission.body_bytes
         self._queue.put(submission)
         return True

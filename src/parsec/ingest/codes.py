@@ -27,6 +27,7 @@ CODES: dict[str, Code] = {
     "unknown_field": Code("Fields stand beside `events` in a batch object.", 400),
     "unknown_parameter": Code("The address has a parameter that does not exist.", 400),
     "invalid_parameter": Code("A parameter of the address has a value that it cannot have.", 400),
+    "body_too_slow": Code("The body did not arrive in time.", 408),
     "method_not_allowed": Code("Events are sent with POST.", 405),
     # One event.
     "not_an_object": Code("An event is not a JSON object."),
@@ -46,6 +47,8 @@ CODES: dict[str, Code] = {
     "event_too_large": Code("The event is larger than one event may be."),
     # The state of the server.
     "queue_full": Code("Events arrive faster than they can be made durable.", 429, retryable=True),
+    "too_many_bodies": Code("Other bodies in flight use up the memory for them.", 429, retryable=True),
+    "internal": Code("A fault of Parsec's; its log says what.", 500),
     "not_durable": Code("The events could not be made durable in time.", 503, retryable=True),
     "unavailable": Code("Nothing can be made durable now: a stop, or a full disk.", 503, retryable=True),
 }

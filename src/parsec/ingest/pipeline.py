@@ -14,7 +14,7 @@ import msgspec
 
 from parsec.core.clock import Clock, Random
 from parsec.core.envelope import Envelope
-from parsec.core.errors import ParsecError, Rejected
+from parsec.core.errors import ParsecError, Rejected, Retryable
 from parsec.ingest.channel import Channel, Submission
 from parsec.ingest.decode import pieces
 from parsec.ingest.fields import FieldMap
@@ -98,15 +98,16 @@ class Pipeline:
             events = await self._read(request, verdicts)
         except Rejected as refusal:
             return self.refused(refusal)
+        failure = await self._submit(events, request) if events else None
+        if failure is not None:
+            return failure
         for code, count in verdicts.by_code.items():
             self._telemetry.rejected.labels(code).inc(count)
         if not events:
             return _outcome(400, request.ack, 0, verdicts)
-        failure = await self._submit(events, request)
-        if failure is not None:
-            return failure
         self._telemetry.accepted.inc(len(events))
-        self._telemetry.ack_latency.observe(self._clock.monotonic() - received)
+        if request.ack == "durable":
+            self._telemetry.ack_latency.observe(self._clock.monotonic() - received)
         return _outcome(200, request.ack, len(events), verdicts)
 
     def resolve(self, submissions: Sequence[Submission], error: ParsecError | None) -> None:
@@ -151,7 +152,7 @@ class Pipeline:
         self._deadlines.append((self._clock.monotonic() + self._options.ack_timeout_s, durable))
         try:
             await durable
-        except ParsecError as error:
+        except Retryable as error:
             return self._refused(503, "not_durable", f"{error}. Send the same request again.", None, RETRY_AFTER_S)
         except TimeoutError:
             message = "The log did not answer in time; the events may still arrive. Send the same request again."
@@ -177,13 +178,21 @@ class Pipeline:
 
     def refused(self, refusal: Rejected) -> Outcome:
         """The answer to a request that is wrong as a whole."""
-        self._telemetry.rejected.labels(refusal.code).inc()
         return self._refused(refusal.status, refusal.code, refusal.message, refusal.field)
 
     def queue_full(self) -> Outcome:
         """The answer while the channel has no room."""
         message = "The queue is full: events arrive faster than they can be made durable. Send the same request again."
         return self._refused(429, "queue_full", message, None, RETRY_AFTER_S)
+
+    def too_many_bodies(self) -> Outcome:
+        """The answer while the bodies of other requests use up the memory set aside for them."""
+        message = "Too many requests are being read at once. Send the same request again."
+        return self._refused(429, "too_many_bodies", message, None, RETRY_AFTER_S)
+
+    def internal_error(self) -> Outcome:
+        """The answer to a fault of ours; the log has the stack."""
+        return self._refused(500, "internal", "Something went wrong inside Parsec; its log says what.", None)
 
     def unavailable(self, code: str, why: str) -> Outcome:
         """The answer while nothing can be made durable, or during a stop."""
@@ -192,6 +201,7 @@ class Pipeline:
     def _refused(
         self, status: int, code: str, message: str, field: str | None, retry_after_s: int | None = None
     ) -> Outcome:
+        self._telemetry.rejected.labels(code).inc()
         error = EventError(None, None, code, field, message, retryable=retry_after_s is not None)
         return Outcome(status, Answer(False, "durable", 0, 0, [error]), retry_after_s)
 
@@ -209,4 +219,4 @@ def _wake(submissions: Sequence[Submission], error: ParsecError | None) -> None:
         if error is None:
             waiting.set_result(None)
         else:
-            waiting.set_exception(error)
+            waiting.set_exception(Retryable(str(error)))  # its own: an exception raised twice grows its traceback

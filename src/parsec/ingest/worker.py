@@ -44,6 +44,7 @@ class Worker:
         options: WorkerOptions,
         telemetry: Telemetry,
         clock: Clock,
+        fail: Callable[[], None],
     ) -> None:
         self._channel = channel
         self._writer = writer
@@ -51,13 +52,22 @@ class Worker:
         self._options = options
         self._telemetry = telemetry
         self._clock = clock
+        self._fail = fail
+        self.finished_events = 0
         self._hurry = threading.Event()
         self._busy_since: float | None = None
 
     def run(self) -> None:
-        """The thread's body. Raises Fatal when the writer can never publish again."""
-        while self.step(max_wait_s=1.0):
-            pass
+        """The thread's body. Raises Fatal when the writer can never publish again, once nobody waits any more."""
+        try:
+            while self.step(max_wait_s=1.0):
+                pass
+        except Fatal as error:
+            _log.error("Nothing can be made durable any more; the service stops.", why=str(error))
+            self._fail()
+            while (batch := self._channel.take(self._options.limits, 1.0)) is not None:
+                self._finish(batch, error)
+            raise
 
     def step(self, max_wait_s: float) -> bool:
         """One batch, if one comes within max_wait_s. False: the channel is closed and empty."""
@@ -118,9 +128,7 @@ class Worker:
 
     def _finish(self, batch: Sequence[Submission], error: ParsecError | None) -> None:
         if error is not None:
-            events = sum(len(submission.events) for submission in batch)
-            self._telemetry.publish_failed.inc(events)
-            _log.error(
-                "Events could not be made durable; their senders were told to retry.", events=events, why=str(error)
-            )
+            self._telemetry.publish_failed.inc(sum(len(submission.events) for submission in batch))
+            _log.warning("Events were not made durable; their senders were told to retry.", why=str(error))
         self._resolve(batch, error)
+        self.finished_events += sum(len(submission.events) for submission in batch)

@@ -4,6 +4,7 @@ In: one HTTP request. Out: the answer of design section 4. Errors: every refusal
 from one budget before it is used, so overload is refused while it is still cheap. Next: parsec.ingest.pipeline.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
 from typing import Any, cast, get_args
@@ -36,7 +37,8 @@ class Door(msgspec.Struct, frozen=True):
     budget: ByteBudget
     channel: Channel
     closed_because: Callable[[], str | None]
-    """Why nothing can be made durable now (stopping, disk full), or None."""
+    """Why nothing can be made durable now (disk full, log full, log closed), or None."""
+    body_timeout_s: float
 
 
 class _Heads(msgspec.Struct):
@@ -74,6 +76,9 @@ class IngestRoute:
             outcome = self._pipeline.refused(refusal)
         except _Disconnected:
             return
+        except Exception:  # noqa: BLE001 (the top of a request: log, count, answer)
+            self._log.exception("A request failed inside Parsec.")
+            outcome = self._pipeline.internal_error()
         finally:
             held.release()
         self._telemetry.requests.labels(str(outcome.status)).inc()
@@ -96,40 +101,34 @@ class IngestRoute:
         query = _query(scope["query_string"])
         body = await self._body(receive, heads, held)
         if body is None:
-            return self._pipeline.queue_full()
+            return self._pipeline.too_many_bodies()
         self._telemetry.body_bytes.inc(len(body))
         return await self._pipeline.ingest(Request(body, query.fields, query.ack, heads.tenant, heads.idempotency_key))
 
     async def _body(self, receive: Receive, heads: _Heads, held: "_Reservation") -> bytes | None:
-        """The inflated body. None: the budget for bodies in flight is used up. Raises Rejected(payload_too_large)."""
+        """The inflated body. None: the budget for bodies in flight is used up. Raises Rejected."""
         limit = self._door.max_body_bytes
-        plain = heads.encoding in ("", "identity")
-        inflate = None if plain else inflater(heads.encoding, limit)
-        announced = heads.length or 0
-        if plain and announced > limit:
+        inflate = inflater(heads.encoding, limit)
+        if heads.encoding in ("", "identity") and (heads.length or 0) > limit:
             raise _too_large(limit)
-        if not held.grow_to(min(announced, limit)):
+        chunk, more = await _receive(receive)
+        first = bytes(inflate.feed(chunk))
+        if not held.grow_to(len(first)):
             return None
-        body: bytes | bytearray = b""
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _Disconnected
-            more = message.get("more_body", False)
-            chunk: bytes = message.get("body", b"")
-            if inflate is not None:
-                chunk = bytes(inflate.feed(chunk)) + (b"" if more else bytes(inflate.finish()))
-            if len(body) + len(chunk) > limit:
-                raise _too_large(limit)
-            if not held.grow_to(len(body) + len(chunk)):
-                return None
-            if not body:
-                body = chunk
-            else:
-                body = bytearray(body) if isinstance(body, bytes) else body
-                body += chunk
-        return bytes(body)
+        if not more:
+            return first + inflate.finish()
+        body = bytearray(first)
+        try:
+            async with asyncio.timeout(self._door.body_timeout_s):
+                while more:
+                    chunk, more = await _receive(receive)
+                    part = inflate.feed(chunk)
+                    if not held.grow_to(len(body) + len(part)):
+                        return None
+                    body += part
+        except TimeoutError:
+            raise _too_slow(self._door.body_timeout_s) from None
+        return bytes(body) + inflate.finish()
 
 
 class _Reservation:
@@ -154,6 +153,14 @@ class _Reservation:
         self._bytes = 0
 
 
+async def _receive(receive: Receive) -> tuple[bytes, bool]:
+    """The next bytes of the body, and whether more will come. Raises _Disconnected."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise _Disconnected
+    return message.get("body", b""), message.get("more_body", False)
+
+
 def _heads(headers: list[tuple[bytes, bytes]]) -> _Heads:
     heads = _Heads()
     for name, value in headers:
@@ -174,6 +181,11 @@ def _query(query_string: bytes) -> _Query:
     if ack not in get_args(AckMode):
         raise Rejected("invalid_parameter", "ack must be durable or enqueued.", field="ack")
     return _Query(FieldMap.parse(query_string), cast("AckMode", ack))
+
+
+def _too_slow(seconds: float) -> Rejected:
+    message = f"The body was not complete after {seconds:g} s. Send smaller requests, or from nearer."
+    return Rejected("body_too_slow", message, status=408)
 
 
 def _too_large(limit: int) -> Rejected:

@@ -6,8 +6,10 @@ never holds up the event loop. Next: parsec.query.events.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 
 import msgspec
 from starlette.requests import Request
@@ -15,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from parsec.core.clock import Clock
-from parsec.core.errors import Rejected
+from parsec.core.errors import Rejected, Retryable
 from parsec.core.moment import text_of
 from parsec.ports.store import Limits, StoreReader
 from parsec.query.events import Question, ask
@@ -37,6 +39,7 @@ class QueryRoutes:
         self._complete_until_ns = complete_until_ns
         self._executor = executor
         self._clock = clock
+        self._turns = Turns()
 
     def routes(self) -> list[Route]:
         return [Route("/query/events", self.events)]
@@ -47,7 +50,8 @@ class QueryRoutes:
         # Before the store is asked: what arrives meanwhile is not promised.
         complete_until_ns = self._complete_until_ns()
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._executor, ask, self._store, question, self._limits)
+        with self._turns.take(question.tenant):
+            answer = await loop.run_in_executor(self._executor, ask, self._store, question, self._limits)
         body: dict[str, object] = {
             "events": answer.events,
             "cursor": answer.cursor,
@@ -58,9 +62,11 @@ class QueryRoutes:
 
     def _question(self, request: Request) -> Question:
         given = request.query_params
-        for name in given:
+        for name, value in given.multi_items():
             if name not in PARAMETERS:
                 raise Rejected("unknown_parameter", f"There is {', '.join(PARAMETERS)}.", field=name)
+            if given[name] != value:
+                raise Rejected("invalid_parameter", "It is given twice, with different values.", field=name)
         tenant = given.get("tenant", "").strip().lower()
         if not tenant:
             raise Rejected("missing_parameter", "Say whose events: ?tenant=...", field="tenant")
@@ -68,9 +74,31 @@ class QueryRoutes:
         return Question(tenant, between, _limit(given.get("limit")), given.get("cursor"))
 
 
+class Turns:
+    """Who may ask now: few questions at once per tenant, so that one tenant's slow ones leave threads to the others."""
+
+    def __init__(self, per_tenant: int = 2, in_all: int = 64) -> None:
+        self._per_tenant = per_tenant
+        self._in_all = in_all
+        self._asking: Counter[str] = Counter()
+
+    @contextmanager
+    def take(self, tenant: str) -> Iterator[None]:
+        """One question's time. Raises Retryable at once when there is no turn; used by the event loop only."""
+        if self._asking[tenant] >= self._per_tenant or self._asking.total() >= self._in_all:
+            raise Retryable("Too many questions at once; ask again.")
+        self._asking[tenant] += 1
+        try:
+            yield
+        finally:
+            self._asking[tenant] -= 1
+            if not self._asking[tenant]:
+                del self._asking[tenant]
+
+
 def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
+    if len(text) > 5 or not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
         raise Rejected("invalid_parameter", f"limit must be a whole number from 1 to {MAX_LIMIT}.", field="limit")
     return int(text)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from ipaddress import ip_address
 
 import structlog
@@ -26,7 +26,8 @@ class HttpServer:
 
     name = "http"
 
-    def __init__(self, app: App, host: str, port: int, shutdown_timeout_s: float) -> None:
+    def __init__(self, app: App, host: str, port: int, shutdown_timeout_s: float, fail: Callable[[], None]) -> None:
+        self._fail = fail
         self._host = host
         self._port = port
         config = uvicorn.Config(
@@ -54,6 +55,7 @@ class HttpServer:
                 raise Fatal("The HTTP server ended while it was starting.")
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
+        self._serving.add_done_callback(self._ended)
         _log.info("Serving.", url=f"http://{shown}:{port}")
 
     async def stop(self, deadline: float) -> None:
@@ -61,6 +63,11 @@ class HttpServer:
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        if not self._server.should_exit:
+            _log.error("The HTTP server ended by itself; the service stops.")
+            self._fail()
 
 
 def is_loopback(host: str) -> bool:

@@ -48,9 +48,14 @@ class Bench:
         self.channel = Channel(1000, 1 << 20)
         self.resolved: list[tuple[list[int], ParsecError | None]] = []
         self.telemetry = Telemetry()
+        self.failed = False
         options = WorkerOptions(BatchLimits(100, 1 << 20), attempts)
-        self.worker = Worker(self.channel, writer, self._resolve, options, self.telemetry, ManualClock())
+        self.worker = Worker(self.channel, writer, self._resolve, options, self.telemetry, ManualClock(), self._fail)
         self.worker.hurry()  # no waiting between attempts
+
+    def _fail(self) -> None:
+        self.failed = True
+        self.channel.close()
 
     def _resolve(self, submissions: Sequence[Submission], error: ParsecError | None) -> None:
         self.resolved.append(([len(s.events) for s in submissions], error))
@@ -97,6 +102,16 @@ def test_fatal_answers_those_in_hand_and_ends_the_worker() -> None:
     with pytest.raises(Fatal):
         bench.worker.step(0)
     assert [(sizes, str(error)) for sizes, error in bench.resolved] == [([1, 2], "the log is gone")]
+
+
+def test_after_fatal_nobody_is_left_waiting() -> None:
+    bench = Bench(ListWriter([Fatal("the log is gone")]))
+    bench.offer(*[150] * 3)  # more than one batch
+    with pytest.raises(Fatal):
+        bench.worker.run()
+    assert bench.failed
+    assert [(sizes, str(error)) for sizes, error in bench.resolved] == [([150], "the log is gone")] * 3
+    assert bench.worker.finished_events == 450
 
 
 def test_ends_when_the_channel_is_closed_and_empty() -> None:
