@@ -64,6 +64,12 @@ class MemoryStore:
         self.hook("landed_dead.before")
         return self._dead_in(taken)
 
+    def highest(self, log_id: str, partition: int, from_offset: int) -> int | None:
+        self.hook("highest.before")
+        everything = Range(log_id, partition, from_offset, 1 << 62)
+        rows = (row.offset for row in self.rows if _within(everything, row))
+        return max((*rows, *self._dead_in(everything)), default=None)
+
     def close(self) -> None:
         self.closed = True
 

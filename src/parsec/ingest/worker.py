@@ -89,6 +89,10 @@ class Worker:
         since = self._busy_since
         return 0.0 if since is None else self._clock.monotonic() - since
 
+    def silent_for(self) -> float:
+        """Seconds inside the batch in hand, whose attempts are bounded."""
+        return self.stalled_for()
+
     def _publish(self, batch: list[Submission]) -> None:
         error = self._attempt(batch, self._options.attempts)
         if error is None or len(batch) == 1:

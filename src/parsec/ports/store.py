@@ -85,6 +85,9 @@ class StoreWriter(Protocol):
     def landed(self, taken: Range) -> set[int]:
         """Offsets of this range that the store holds as rows or dead letters. Raises Retryable, Fatal."""
 
+    def highest(self, log_id: str, partition: int, from_offset: int) -> int | None:
+        """The highest offset at or above from_offset that the store holds; None when it holds none. Raises as landed."""
+
     def landed_dead(self, taken: Range) -> set[int]:
         """Those of `landed` that are dead letters, so that recovery counts them as such. Raises as landed."""
 

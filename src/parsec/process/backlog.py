@@ -24,11 +24,15 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Slices that make one range. `attempt` is that of the reservation an earlier life left open for it, 0: none."""
+    """Slices that make one range. `attempt` is that of the reservation an earlier life left open for it, 0: none.
+
+    `seen_before`: the store holds positions at or beyond this range that the broker does not know as committed.
+    """
 
     range: Range
     slices: Sequence[Slice]
     attempt: int
+    seen_before: bool = False
 
     def offsets(self) -> Iterator[int]:
         return (offset for piece in self.slices for offset in piece.offsets)
@@ -96,8 +100,11 @@ class Partition:
             return self.next_offset > self._reserved.last
         return self.events >= limits.max_events or self.bytes >= limits.max_bytes
 
-    def cut(self) -> Batch:
-        """What was taken, as one batch; while recovering no more than was reserved. Only when something is waiting."""
+    def cut(self, seen_below: int) -> Batch:
+        """What was taken, as one batch; while recovering no more than was reserved. Only when something is waiting.
+
+        `seen_below`: the store holds something up to this offset, whatever the broker knows of it.
+        """
         slices, self._slices = self._slices, []
         attempt = 0
         if self._reserved:
@@ -108,7 +115,7 @@ class Partition:
         self.events = sum(len(s.values) for s in self._slices)
         self.bytes = sum(len(value) for s in self._slices for value in s.values)
         taken = Range(self._log_id, self.number, slices[0].first, slices[-1].next_offset - 1)
-        return Batch(taken, slices, attempt)
+        return Batch(taken, slices, attempt, taken.first < seen_below)
 
     def counts_with(self, counts: Counts) -> Counts:
         """The cumulative counts to commit with a range that came out as `counts`."""

@@ -49,6 +49,7 @@ class _Owned:
         self.failures = 0
         self.not_before = now
         self.cut_at = float("-inf")
+        self.seen_below: int | None = None
         self.moved_at = now
 
 
@@ -76,6 +77,7 @@ class Processor:
         self._progress: dict[int, Progress] = {}
         self._poll_failures = 0
         self._poll_not_before = float("-inf")
+        self._turned_at = clock.monotonic()
         self._lag_at = float("-inf")
         self._moved_at = clock.monotonic()
         self._stopping = False
@@ -102,16 +104,21 @@ class Processor:
         """Per owned partition where it started, what is committed and how it came out. From any thread."""
         return self._progress
 
+    def silent_for(self) -> float:
+        """Seconds since the thread began its last turn: it hangs in a call when this grows."""
+        return max(0.0, self._clock.monotonic() - self._turned_at)
+
     def positions(self) -> dict[int, int]:
         """Per owned partition the committed offset: all before it can be searched. From any thread."""
         return {number: progress.committed for number, progress in self._progress.items()}
 
     def step(self, max_wait_s: float) -> None:
         """One turn: what the broker has to say, then the work of each partition whose time has come."""
+        self._turned_at = self._clock.monotonic()
         self._poll(max_wait_s)
         for owned in list(self._owned.values()):
             now = self._clock.monotonic()
-            if owned.passage is None and self._due_in(owned, now) <= 0:
+            if owned.passage is None and now >= owned.not_before and self._due_in(owned, now) <= 0:
                 self._begin(owned, now)
             if owned.passage is not None and now >= owned.not_before:
                 self._advance(owned, owned.passage)
@@ -177,13 +184,32 @@ class Processor:
         return due_in
 
     def _ready_in(self, owned: _Owned, now: float) -> float:
-        return owned.not_before - now if owned.passage is not None else self._due_in(owned, now)
+        held_s = owned.not_before - now
+        return held_s if owned.passage is not None else max(held_s, self._due_in(owned, now))
 
     def _begin(self, owned: _Owned, now: float) -> None:
-        batch = owned.partition.cut()
+        if owned.seen_below is None:
+            try:
+                owned.seen_below = self._seen_below(owned.partition.progress)
+            except Retryable as error:
+                owned.not_before = now + self._backoff(owned.failures, error)
+                owned.failures += 1
+                _log.warning("The store does not say what it has and is asked again.", why=str(error))
+                return
+        batch = owned.partition.cut(owned.seen_below)
         owned.cut_at = now
         rows, letters = rows_of(batch.slices, self._make_rows)
         owned.passage = Passage(batch, rows, letters)
+
+    def _seen_below(self, progress: Progress) -> int:
+        """Ranges that begin below this offset may have landed before; the committed offset when none has."""
+        highest = self._store.highest(progress.log_id, progress.partition, progress.committed)
+        if highest is None:
+            return progress.committed
+        if progress.reserved is None or highest > progress.reserved.last:
+            _log.warning("The store has more than was committed; what it has is not stored again.",
+                         committed=progress.committed, highest=highest)  # fmt: skip
+        return highest + 1
 
     def _advance(self, owned: _Owned, passage: Passage) -> None:
         """All steps of a batch in one go; once something went wrong, one step a turn with a poll in between."""

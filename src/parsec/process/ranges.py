@@ -15,7 +15,9 @@ Invariants, cited by tests
     the store may know the token without having the rows.
  6. Rows still missing then go in under `token#attempt`, an attempt that is reserved before and never used before.
  7. A block that the store refuses is split under sub tokens, down to one row, which becomes a dead letter.
- 8. A range is committed when each record has landed as row or dead letter, with
+ 8. What the store holds beyond the committed offset (the broker's memory of this reader was lost or is old) is
+    doubtful too, so that it is not stored again.
+ 9. A range is committed when each record has landed as row or dead letter, with
     committed - start = stored + duplicate + dead + lost.
 """
 
@@ -99,14 +101,17 @@ class Passage:
         if len(rows) + len(letters) != len(self._known):
             made = f"{len(rows)} rows and {len(letters)} dead letters"
             raise Fatal(f"range {batch.range.token} has {len(self._known)} records, but {made} were made of them")
-        block = Block(batch.range, self._attempt, rows, doubtful=batch.attempt > 0)
+        block = Block(batch.range, self._attempt, rows, doubtful=batch.attempt > 0 or batch.seen_before)
         self._steps: list[_Open] = []  # the last one is next
         if rows and not block.doubtful:
             self._steps.append(Insert(block))
         if letters:
             self._steps.append(InsertDead(letters))
         # Asked even without rows: what the log has lost since may have landed before.
-        self._steps.append(Ask(block, inserted=False) if block.doubtful else Reserve(batch.range, self._attempt))
+        if block.doubtful:
+            self._steps.append(Ask(block, inserted=False))
+        if batch.attempt == 0:
+            self._steps.append(Reserve(batch.range, self._attempt))
 
     @property
     def range(self) -> Range:
@@ -167,7 +172,7 @@ class Passage:
             self._steps.append(Reserve(self.range, attempt))
 
     def counts(self) -> Counts:
-        """What became of the range's offsets; final when the next step is Commit (invariant 8)."""
+        """What became of the range's offsets; final when the next step is Commit (invariant 9)."""
         known = self._known | self._found_rows | self._found_dead
         dead = {letter.offset for letter in self._letters} - self._found_rows | self._refused | self._found_dead
         taken = self._batch.range

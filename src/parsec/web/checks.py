@@ -11,14 +11,17 @@ from parsec.ports.broker import LogWriter
 from parsec.web.health_routes import Check
 
 BEYOND_HELP = 10
-"""A stage that stalls this many times longer than the limit will not recover by itself."""
+"""A stage that hangs this many times longer than the limit will not come back by itself."""
 
 
 class Stage(Protocol):
-    """A thread that works on something."""
+    """A thread that works on something. Progress decides whether to send traffic, silence whether to restart."""
 
     def stalled_for(self) -> float:
         """Seconds for which it has had work and made no progress; 0 when idle or moving."""
+
+    def silent_for(self) -> float:
+        """Seconds for which it has been inside one call; a thread that tries again and again is not silent."""
 
 
 def channel_check(channel: Channel) -> Callable[[], Check]:
@@ -51,6 +54,6 @@ def stage_check(name: str, stage: Stage, stall_after_s: float) -> Callable[[], C
         if stalled_s <= stall_after_s:
             return Check("healthy")
         why = f"The {name} has work and has made no progress for {stalled_s:.0f} s."
-        return Check("unhealthy", why, alive=stalled_s <= BEYOND_HELP * stall_after_s)
+        return Check("unhealthy", why, alive=stage.silent_for() <= BEYOND_HELP * stall_after_s)
 
     return check

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
 from parsec.core.errors import Rejected, Retryable
+
+_log = structlog.get_logger(__name__)
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,7 +40,14 @@ async def on_rejected(_: Request, error: Exception) -> Response:
 async def on_retryable(_: Request, error: Exception) -> Response:
     """The store does not answer now."""
     assert isinstance(error, Retryable)
-    return problem(503, "unavailable", str(error), headers={"Retry-After": str(max(1, round(error.after_s)))})
+    # Not to the client: the reason may name files of this machine.
+    _log.warning("A question could not be answered.", why=str(error))
+    return problem(
+        503,
+        "unavailable",
+        "The store cannot answer now; ask again. The log of Parsec says why.",
+        headers={"Retry-After": str(max(1, round(error.after_s)))},
+    )
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

@@ -12,6 +12,9 @@ import uvicorn
 from parsec.core.errors import Fatal
 from parsec.web.app import App
 
+BODY_GRACE_S = 2.0
+"""How long a request may still arrive after the listener is closed."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -62,7 +65,16 @@ class HttpServer:
         del deadline  # uvicorn has its own, set at construction
         self._server.should_exit = True
         if self._serving is not None:
+            await asyncio.wait([self._serving], timeout=BODY_GRACE_S)
+            self._cut_unfinished_bodies()
             await self._serving
+
+    def _cut_unfinished_bodies(self) -> None:
+        """A request that is not complete by now has no answer to lose, and its client could hold up the stop."""
+        for connection in list(self._server.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and cycle.more_body and not cycle.response_started:
+                connection.transport.abort()
 
     def _ended(self, _: asyncio.Task[None]) -> None:
         if not self._server.should_exit:

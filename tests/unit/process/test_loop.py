@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from parsec.core.errors import Fatal, Poison, Retryable
+from parsec.ports.broker import Progress
 from parsec.process.backlog import Limits
 from tests.support.processing import LIMITS, Crash, Rig
 
@@ -438,3 +439,34 @@ def test_the_unexpected_ends_the_thread_with_its_error() -> None:
     rig.on("insert.before", ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         rig.processor.run()
+
+
+def test_what_the_broker_forgot_is_not_stored_again() -> None:  # ranges 8
+    rig = Rig()
+    rig.log.append(*[b"event"] * 25, b"dead", *[b"event"] * 14)
+    rig.settle()
+    rig.log.progress[0] = Progress(rig.log.progress[0].log_id, 0, 0, 0)
+    rig.log.append(*[b"event"] * 5)
+    rig.start()
+    rig.settle()
+    rig.audit()
+    counts = rig.log.progress[0].counts
+    assert (counts.stored, counts.dead, counts.lost) == (44, 1, 0)
+
+
+def test_a_store_that_does_not_answer_at_the_start_is_asked_again() -> None:
+    rig = Rig()
+    rig.log.append(*[b"event"] * 5)
+    asked = []
+
+    def fail_twice(name: str) -> None:
+        if name == "highest.before" and len(asked) < 2:
+            asked.append(name)
+            raise Retryable("down")
+
+    rig.clear_hooks(fail_twice)
+    for _ in range(10):
+        rig.turn(1, 6)
+    rig.audit()
+    assert len(asked) == 2
+    assert rig.log.progress[0].committed == 5

@@ -44,6 +44,7 @@ def test_each_key_once_is_left_as_it_is(text: str) -> None:
         ('{"a":1,"\\u0061":2}', '{"a":2}'),
         ('{"a":1,"a":2,"b":"\\u0022:"}', '{"a":2,"b":"\\u0022:"}'),
         ('{"a" :1,"b":2,"b":3}', '{"a":1,"b":3}'),
+        ('{"a":1,"a":2,"b":"\\u003a"}', '{"a":2,"b":"\\u003a"}'),
     ],
 )
 def test_of_duplicate_keys_the_last_wins(text: str, expected: str) -> None:

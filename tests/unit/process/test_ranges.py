@@ -44,7 +44,7 @@ def test_slices_of_another_epoch_and_taken_offsets_are_dropped() -> None:  # 1
     owned.take(events(0, 3))
     owned.take(piece(5, b"zombie", epoch=2))
     owned.take(events(3, 6))
-    batch = owned.cut()
+    batch = owned.cut(0)
     assert list(batch.offsets()) == list(range(7))
     assert batch.raw(5) == b"event"
 
@@ -93,8 +93,8 @@ def test_room_while_recovering_is_the_rest_of_the_reservation() -> None:  # 4
     assert not owned.full(LIMITS)
     owned.take(events(10, 34))
     assert owned.full(LIMITS)
-    assert owned.cut().range.token == "log/0/0-29"
-    assert owned.cut().range.token == "log/0/30-34"
+    assert owned.cut(0).range.token == "log/0/0-29"
+    assert owned.cut(0).range.token == "log/0/30-34"
     assert not owned.recovering
 
 

@@ -110,6 +110,12 @@ def test_what_cannot_be_a_row_is_a_dead_letter_with_a_reason(value: bytes, reaso
     assert letters[0].detail
 
 
+def test_two_envelopes_in_one_record_are_not_mistaken_for_two_records() -> None:
+    made, letters = both_ways(record(id="a") + b"\n" + record(id="b"), b"")
+    assert made == []
+    assert [dead.reason for dead in letters] == ["invalid_envelope"] * 2
+
+
 def test_the_largest_record_is_bounded() -> None:
     dead = one(record(message="x" * MAX_RECORD_BYTES))
     assert isinstance(dead, DeadLetter)

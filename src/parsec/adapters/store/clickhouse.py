@@ -133,6 +133,10 @@ class ClickHouseStore:
     def landed_dead(self, taken: Range) -> set[int]:
         return self._offsets("dead_letters", taken)
 
+    def highest(self, log_id: str, partition: int, from_offset: int) -> int | None:
+        found = [self._highest(table, log_id, partition, from_offset) for table in ("events", "dead_letters")]
+        return max((offset for offset in found if offset is not None), default=None)
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
@@ -164,6 +168,19 @@ class ClickHouseStore:
         except (ClickHouseError, OSError) as error:
             raise errors.of_query(error) from error
         return set(found[0]) if found else set()
+
+    def _highest(self, table: str, log_id: str, partition: int, from_offset: int) -> int | None:
+        self._check_open()
+        sql = (
+            f"SELECT maxOrNull(offset) FROM {table} WHERE log_id = {{log_id:String}} "  # noqa: S608 (our own names)
+            "AND partition = {partition:UInt32} AND offset >= {first:UInt64}"
+        )
+        place = {"log_id": log_id, "partition": partition, "first": from_offset}
+        try:
+            ((found,),) = self._client.query(sql, parameters=place).result_rows
+        except (ClickHouseError, OSError) as error:
+            raise errors.of_query(error) from error
+        return None if found is None else int(found)
 
     def _check_open(self) -> None:
         if self._closed:
