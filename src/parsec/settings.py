@@ -8,6 +8,7 @@ Errors: BadSettings with every fault at once. Next: parsec.wiring.
 import socket
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -251,11 +252,32 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | No
             except ValueError as error:
                 problems.append(fault(setting, raw, source, error))
             break
+    problems += conflicts(Settings(**values))
     if problems:
         raise BadSettings(problems)
     if not values.get("node"):
         values["node"] = socket.gethostname()
     return Loaded(Settings(**values), sources)
+
+
+def conflicts(settings: Settings) -> list[str]:
+    """What is wrong with settings that are each allowed."""
+    problems = []
+    if not is_loopback(settings.host):
+        problems.append(f"PARSEC_HOST={settings.host}: without API keys Parsec serves a loopback address only")
+    if settings.ingest_memory < settings.max_body_bytes:
+        problems.append("PARSEC_INGEST_MEMORY: is less than PARSEC_MAX_BODY_BYTES, so the largest bodies never fit")
+    return problems
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def fault(setting: Setting, raw: object, source: str, why: Exception) -> str:

@@ -30,7 +30,7 @@ from parsec.process.backlog import Limits as InsertLimits
 from parsec.process.completeness import Completeness
 from parsec.process.loop import Options, Processor
 from parsec.process.rows import Rules, rows
-from parsec.service import EXIT_BAD_SETTINGS, EXIT_NOT_STARTED, Part, Resource, Service, ThreadPart, Ticker
+from parsec.service import EXIT_NOT_STARTED, Part, Resource, Service, ThreadPart, Ticker
 from parsec.settings import Loaded, Settings
 from parsec.telemetry import Telemetry
 from parsec.web.app import App
@@ -38,7 +38,7 @@ from parsec.web.checks import channel_check, log_check, stage_check
 from parsec.web.health_routes import Health
 from parsec.web.ingest_routes import Door, IngestRoute
 from parsec.web.query_routes import QueryRoutes
-from parsec.web.server import HttpServer, is_loopback
+from parsec.web.server import HttpServer
 from parsec.web.stats_routes import Ledger, Stats
 
 _log = structlog.get_logger(__name__)
@@ -60,9 +60,6 @@ def serve(loaded: Loaded) -> int:
     """Runs Parsec until it is told to stop; the exit code."""
     settings = loaded.settings
     logs.configure(settings.log_level, settings.log_format)
-    if not is_loopback(settings.host):
-        _log.error("Without API keys only a loopback address is served; change PARSEC_HOST.", host=settings.host)
-        return EXIT_BAD_SETTINGS
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     return uvloop.run(_run(settings))
 
@@ -92,6 +89,7 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         raise
     processor = _processor(settings, log, store, telemetry)
     completeness = Completeness(lambda: log.end, lambda: processor.positions().get(0, 0), _clock)
+    completeness.sample()
     channel = Channel(settings.channel_events, settings.channel_bytes)
     pipeline = Pipeline(channel, _pipeline_options(settings), telemetry, _clock, SystemRandom())
     worker = Worker(channel, log, pipeline.resolve, _worker_options(settings), telemetry, _clock, fail)

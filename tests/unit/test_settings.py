@@ -142,3 +142,16 @@ def test_a_secret_stays_out_of_errors() -> None:
     why = ValueError("must be a number")
     secret = Setting("key", "PARSEC_KEY", "--key", int, 1, Spec("PARSEC_KEY", "A key.", secret=True))
     assert fault(secret, "hunter2", "flag", why) == "PARSEC_KEY=(hidden) (flag): must be a number"
+
+
+def test_settings_that_cannot_work_together_are_told_with_all_others() -> None:
+    environ = {
+        "PARSEC_HOST": "192.0.2.1",
+        "PARSEC_INGEST_MEMORY": "1MiB",
+        "PARSEC_PORT": "99999",
+        "CLICKHOUSE_URL": "http://127.0.0.1:8123",
+    }
+    with pytest.raises(BadSettings) as caught:
+        load({}, environ)
+    told = " ".join(caught.value.problems)
+    assert all(name in told for name in environ)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Generator
-from ipaddress import ip_address
 
 import structlog
 import uvicorn
@@ -80,16 +79,6 @@ class HttpServer:
         if not self._server.should_exit:
             _log.error("The HTTP server ended by itself; the service stops.")
             self._fail()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _bind(host: str, port: int) -> socket.socket:
