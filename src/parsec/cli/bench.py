@@ -8,10 +8,13 @@ from typing import Any
 
 import click
 
-from parsec.cli.server import GAVE_UP, NOT_ALL, api_key, fail, server_flags
-from parsec.cli.terminal import is_terminal
+from parsec.cli.server import GAVE_UP, NOT_ALL, api_key, fail, open_client, server_flags
+from parsec.cli.terminal import is_terminal, visible
+from parsec.client import Client, Patience
+from parsec.core.errors import Rejected, Retryable
 
-_SETTLE_S = 120.0
+_STATS_TIMEOUT_S = 10.0
+_POLL_S = 0.1
 
 
 @click.command()
@@ -24,11 +27,22 @@ _SETTLE_S = 120.0
 @click.option("--tenant", default="bench", show_default=True, help="Whose events these are.")
 @click.option("--message-bytes", default=60, show_default=True, type=click.IntRange(1, 100_000), help="Per message.")
 @click.option("--ack", default="durable", show_default=True, type=click.Choice(["durable", "enqueued"]))
+@click.option(
+    "--settle",
+    default=120.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Seconds to wait, before and after, until the server has processed all that is durable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; so is the output in a pipe.")
-def bench(url: str, as_json: bool, **plan: Any) -> None:
+def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
     """Send made-up events and compare what Parsec answered, made durable and processed.
 
-    Exit code 1 when the counts differ. Other senders at the same time make them differ too.
+    A request that is answered 429 or 5xx is not repeated; its connection waits as long as the answer asks for.
+    With --rate, latency counts from the moment at which a request was due. Other senders at the same time make the
+    counts differ.
+
+    Exit code: 0 the counts agree, 1 they differ or cannot be compared, 3 no Parsec answers, or not to these requests.
     """
     import uvloop
 
@@ -37,16 +51,37 @@ def bench(url: str, as_json: bool, **plan: Any) -> None:
     plan["events"] = plan.pop("count")
     plan["duration_s"] = plan.pop("duration")
     try:
-        before = _settled_stats(url)
-        load = Load(Plan(url, api_key=api_key(), **plan))
-        uvloop.run(_watched(load, plan))
-        after = _settled_stats(url)
+        with open_client(url, _STATS_TIMEOUT_S) as client:
+            before, left_before = settled(client, settle)
+            load = Load(Plan(url, api_key=api_key(), **plan))
+            uvloop.run(_watched(load, plan))
+            after, left_after = settled(client, settle)
+    except Rejected as error:
+        fail(visible(f"{url}: {error.message} ({error.code})"), GAVE_UP)
+    except Retryable as error:
+        fail(visible(str(error)), GAVE_UP)
     except OSError as error:
-        fail(f"{url}: {error}", GAVE_UP)
+        fail(visible(f"{url}: {error}"), GAVE_UP)
     report = _report(load.result, before, after)
+    report["counts_agree"], doubt = _agreement(report, bool(_part(after, "ledger")), left_before, left_after)
     click.echo(json.dumps(report) if as_json or not is_terminal() else _table(report))
-    if not report["counts_agree"]:
-        fail("the server's counts differ from the answers", NOT_ALL)
+    if doubt:
+        fail(doubt, NOT_ALL)
+
+
+def settled(client: Client, within_s: float, patience: Patience | None = None) -> tuple[dict[str, Any], int]:
+    """The server's counts once it has processed all it took, and how many events it has not after `within_s`.
+
+    Raises as Client.stats.
+    """
+    patience = patience or Patience()
+    end = patience.clock.monotonic() + within_s
+    while True:
+        stats = client.stats()
+        in_flight = _part(stats, "ledger").get("in_flight", 0) + _part(stats, "channel").get("buffered", 0)
+        if in_flight == 0 or patience.clock.monotonic() >= end:
+            return stats, in_flight
+        patience.sleep(_POLL_S)
 
 
 async def _watched(load: Any, plan: dict[str, Any]) -> None:
@@ -75,36 +110,17 @@ async def _watched(load: Any, plan: dict[str, Any]) -> None:
     await running
 
 
-def _stats(url: str) -> dict[str, Any]:
-    import urllib.request
-
-    request = urllib.request.Request(url.rstrip("/") + "/stats")  # noqa: S310 (the address is the caller's own)
-    if key := api_key():
-        request.add_header("Authorization", f"Bearer {key}")
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-        stats: dict[str, Any] = json.load(answer)
-        return stats
-
-
-def _settled_stats(url: str) -> dict[str, Any]:
-    """The server's counts once it has processed all that is durable."""
-    end = time.monotonic() + _SETTLE_S
-    while True:
-        stats = _stats(url)
-        if not stats["ledger"] or stats["ledger"]["in_flight"] == 0 or time.monotonic() > end:
-            return stats
-        time.sleep(0.1)
+def _part(stats: dict[str, Any], name: str) -> dict[str, int]:
+    part = stats.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _report(result: Any, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     def grown(part: str, name: str) -> int:
-        first, last = before.get(part, {}), after.get(part, {})
-        return int(last.get(name, 0)) - int(first.get(name, 0))
+        return _part(after, part).get(name, 0) - _part(before, part).get(name, 0)
 
     processed = sum(grown("ledger", fate) for fate in ("stored", "duplicate", "dead", "lost"))
     published = grown("producer", "messages_sent")
-    # A request without an answer may or may not have been taken.
-    agree = all(result.accepted <= n <= result.accepted + result.unanswered for n in (published, processed))
     quantiles = {
         f"p{q:g}".replace(".", "_"): round(result.latencies.quantile(q / 100) * 1000, 3) for q in (50, 90, 99, 99.9)
     }
@@ -118,10 +134,29 @@ def _report(result: Any, before: dict[str, Any], after: dict[str, Any]) -> dict[
         "rejected": result.rejected,
         "refused": result.refused,
         "unanswered": result.unanswered,
+        "unsent": result.unsent,
+        "reconnected": result.reconnected,
         "statuses": {str(status): count for status, count in sorted(result.statuses.items())},
         "server": {"published": published, "processed": processed, "stored": grown("ledger", "stored")},
-        "counts_agree": agree,
     }
+
+
+def _agreement(report: dict[str, Any], has_ledger: bool, left_before: int, left_after: int) -> tuple[bool | None, str]:
+    """Whether the server's counts are those of its answers, and if not, why; None: that cannot be said."""
+    least = report["accepted"]
+    most = least + report["unanswered"]  # without an answer they may or may not have been taken
+    published, processed = report["server"]["published"], report["server"]["processed"]
+    answered = f"accepted {least:,} and left {most - least:,} without a clear answer"
+    for left, when in ((left_before, "before"), (left_after, "after")):
+        if left:
+            return None, f"counts cannot be compared: {when} the run {left:,} events did not get processed in time"
+    if not least <= published <= most:
+        return False, f"counts differ: the server made {published:,} events durable, but {answered}"
+    if not has_ledger:
+        return None, "counts cannot be compared: the server's /stats has no ledger of what it processed"
+    if not least <= processed <= most:
+        return False, f"counts differ: the server processed {processed:,} events, but {answered}"
+    return True, ""
 
 
 def _table(report: dict[str, Any]) -> str:
@@ -130,7 +165,7 @@ def _table(report: dict[str, Any]) -> str:
         f"{report['events_per_s']:>12,} events/s, {report['requests_per_s']:,} requests/s in {report['seconds']:.1f} s",
         f"{'latency':>12} ms: {latency}",
         f"{report['accepted']:>12,} accepted, {report['rejected']:,} rejected, {report['refused']:,} refused, "
-        f"{report['unanswered']:,} unanswered",
+        f"{report['unanswered']:,} unanswered, {report['unsent']:,} unsent",
         f"{report['server']['published']:>12,} durable on the server, {report['server']['processed']:,} processed",
     ]
     return "\n".join(lines)

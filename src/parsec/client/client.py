@@ -8,12 +8,13 @@ what it had already taken is recognised.
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
 from parsec.client.answers import Answer, Page, read_answer, read_page, refusal
-from parsec.client.connection import Connection, Response
+from parsec.client.connection import Connection, Response, retry_after_s
 from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable
 
@@ -96,12 +97,7 @@ class Client:
         """
         asked = {"tenant": tenant, "from": start, "to": end, "limit": str(limit), "cursor": cursor}
         path = "/query/events?" + urlencode({name: value for name, value in asked.items() if value is not None})
-        response = self._connection.request("GET", path, None, self._headers)
-        if response.status in _TRY_AGAIN:
-            raise _try_again(response)
-        if response.status != 200:
-            raise refusal(response.status, response.body)
-        return read_page(response.body)
+        return read_page(self._get(path))
 
     def pages(
         self, tenant: str | None = None, *, start: str | None = None, end: str | None = None, limit: int = 100
@@ -117,9 +113,27 @@ class Client:
             if cursor is None:
                 return
 
+    def stats(self) -> dict[str, Any]:
+        """The counts of GET /stats, as docs/api.md has them. Not repeated. Raises as query."""
+        try:
+            stats: dict[str, Any] = msgspec.json.decode(self._get("/stats"), type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise Rejected("not_parsec", f"the answer is not the counts of a Parsec: {error}") from error
+        if not isinstance(stats.get("producer"), dict):
+            raise Rejected("not_parsec", "the answer is not the counts of a Parsec: it lacks `producer`")
+        return stats
+
     def close(self) -> None:
         """Safe to call twice."""
         self._connection.close()
+
+    def _get(self, path: str) -> bytes:
+        response = self._connection.request("GET", path, None, self._headers)
+        if response.status in _TRY_AGAIN:
+            raise _try_again(response)
+        if response.status != 200:
+            raise refusal(response.status, response.body)
+        return response.body
 
     def _backoff_s(self, attempt: int) -> float:
         """Doubles from 0.1 s to 10 s; half of it is random, so that many clients do not come back at once."""
@@ -136,6 +150,5 @@ def _settled(response: Response) -> Answer:
 
 
 def _try_again(response: Response) -> Retryable:
-    seconds = response.headers.get("retry-after", "").strip()
     why: Rejected = refusal(response.status, response.body)
-    return Retryable(f"{why.message} ({why.code})", after_s=float(seconds) if seconds.isdecimal() else 0.0)
+    return Retryable(f"{why.message} ({why.code})", after_s=retry_after_s(response.headers.get("retry-after", "")))

@@ -22,6 +22,35 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Address(msgspec.Struct, frozen=True):
+    """Where a Parsec is. `prefix` stands before every path, for one behind a proxy; it does not end in a slash."""
+
+    secure: bool
+    host: str
+    port: int
+    authority: str
+    prefix: str
+
+    @property
+    def url(self) -> str:
+        return f"http{'s' * self.secure}://{self.authority}{self.prefix}"
+
+
+def read_address(url: str) -> Address:
+    """Raises ValueError when `url` is not an http or https address. A name and password in it are left out."""
+    parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8080")
+    secure = parts.scheme == "https"
+    port = parts.port if parts.port is not None else 443 if secure else 80
+    return Address(secure, parts.hostname, port, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"))
+
+
+def retry_after_s(value: str) -> float:
+    """The seconds of a Retry-After header; 0 without one, and for a date, which Parsec does not send."""
+    return float(value) if value.strip().isdecimal() else 0.0
+
+
 class _Stale(Exception):
     """The server had closed a kept connection before this request; a fresh one must be tried."""
 
@@ -31,17 +60,15 @@ class Connection:
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
         """Raises ValueError when `url` is not an http or https address. Connects with the first request."""
-        parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8080")
-        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
-        self._prefix = parts.path.rstrip("/")
-        if parts.scheme == "https":
+        address = read_address(url)
+        self.url = address.url
+        self._prefix = address.prefix
+        if address.secure:
             self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=timeout_s, context=ssl.create_default_context()
+                address.host, address.port, timeout=timeout_s, context=ssl.create_default_context()
             )
         else:
-            self._http = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+            self._http = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
 
     def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
         """Raises Retryable; a kept connection that the server closed meanwhile is replaced without a word."""

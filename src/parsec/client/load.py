@@ -1,7 +1,8 @@
 """Load on a Parsec, and an exact account of what it answered.
 
-In: a plan (connections, batch, rate, how long). Out: a Result. Errors: Rejected when the very first answers are
-refusals for good, OSError when nobody listens. Used by `parsec bench` and bench/.
+In: a plan (connections, batch, rate, how long). Out: a Result. Errors: Rejected when requests are refused for good
+before any was accepted, or something else than a Parsec answers; OSError when nobody listens or connections break
+again and again; ValueError when the address is none. Used by `parsec bench` and bench/.
 
 Each request has the same body for a second and an Idempotency-Key of its own, so that ids differ and the client is not
 busy with making JSON: it must be faster than what it measures.
@@ -10,18 +11,19 @@ busy with making JSON: it must be faster than what it measures.
 import asyncio
 import math
 import os
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import cast
-from urllib.parse import urlsplit
 
-import httptools
 import msgspec
 
-from parsec.client.answers import Answer
+from parsec.client.answers import read_answer, refusal
+from parsec.client.connection import read_address
+from parsec.client.load_connection import LoadConnection
+from parsec.core.errors import Rejected
 
-_ANSWERS = msgspec.json.Decoder(Answer)
+_RENEW_S = 1.0
 _STEPS_PER_OCTAVE = 32
 
 
@@ -63,7 +65,11 @@ class Latencies:
 
 
 class Result(msgspec.Struct):
-    """What was sent and what came back; events, not requests, unless the name says so."""
+    """What was sent and what came back; events, not requests, unless the name says so.
+
+    `refused`: surely not taken, though all was well with them. `unanswered`: nobody knows. `unsent`: due by the rate,
+    but no connection was free before the end. `latencies`: of requests answered with 200.
+    """
 
     seconds: float = 0.0
     requests: int = 0
@@ -71,6 +77,8 @@ class Result(msgspec.Struct):
     rejected: int = 0
     refused: int = 0
     unanswered: int = 0
+    unsent: int = 0
+    reconnected: int = 0
     statuses: dict[int, int] = {}
     latencies: Latencies = msgspec.field(default_factory=Latencies)
 
@@ -79,78 +87,101 @@ class Load:
     """One run of a plan; `result` grows while it runs."""
 
     def __init__(self, plan: Plan, clock: Callable[[], float] = perf_counter) -> None:
-        self._plan = plan
-        self._clock = clock
-        self._run = os.urandom(6).hex()
+        """Raises ValueError when the plan's url is no address. The schedule begins here, and anew with `run`.
+
+        `ends_at` is by the clock, and infinite for a plan of a number of events.
+        """
+        self.plan = plan
+        self.clock = clock
+        self.address = read_address(plan.url)
+        self.tls = ssl.create_default_context() if self.address.secure else None
+        self.result = Result(statuses={})
+        self._key = os.urandom(6).hex().encode()
         self._sent_requests = 0
         self._request = b""
-        self._started = 0.0
-        self.result = Result(statuses={})
+        self._renew_at = 0.0
+        self._begin()
 
     async def run(self) -> Result:
-        """Sends until the plan is fulfilled. Raises OSError when a connection cannot be opened."""
-        parts = urlsplit(self._plan.url)
-        loop = asyncio.get_running_loop()
-        self._renew()
-        self._started = self._clock()
-        opened = [
-            await loop.create_connection(lambda: _Connection(self), parts.hostname or "127.0.0.1", parts.port or 80)
-            for _ in range(self._plan.connections)
-        ]
-        renewal = asyncio.create_task(self._keep_renewing())
+        """Sends until the plan is fulfilled. Raises OSError, Rejected; `result` then has what was booked before."""
+        self._begin()
+        connections = [LoadConnection(self) for _ in range(self.plan.connections)]
+        running: list[asyncio.Task[None]] = []
         try:
-            await asyncio.gather(*(connection.finished for _, connection in opened))
+            for connection in connections:
+                await connection.open()
+                running.append(asyncio.create_task(connection.run()))
+            await asyncio.gather(*running)
         finally:
-            renewal.cancel()
-            for transport, _ in opened:
-                transport.close()
-        self.result.seconds = self._clock() - self._started
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for connection in connections:
+                connection.close()
+            self.result.seconds = self.clock() - self._started
+        if not self.plan.events:
+            due = int(self.plan.rate * self.plan.duration_s)
+            self.result.unsent = max(0, due - self._sent_requests * self.plan.batch)
         return self.result
 
-    def next_request(self) -> tuple[bytes | None, float]:
-        """The next request and the seconds to wait before it; None: the plan is fulfilled."""
-        plan = self._plan
+    def next_request(self) -> tuple[bytes, float | None] | None:
+        """The next request and when it is due by the clock (None: at once); None alone: the plan is fulfilled."""
+        plan = self.plan
+        now = self.clock()
         sent_events = self._sent_requests * plan.batch
-        elapsed = self._clock() - self._started
+        due = self._started + sent_events / plan.rate if plan.rate else None
         if plan.events and sent_events >= plan.events:
-            return None, 0.0
-        if not plan.events and elapsed >= plan.duration_s:
-            return None, 0.0
-        wait_s = sent_events / plan.rate - elapsed if plan.rate else 0.0
+            return None
+        if now >= self.ends_at or (due is not None and due >= self.ends_at):
+            return None
+        if now >= self._renew_at:
+            self._renew(now)
         self._sent_requests += 1
-        return self._request.replace(b"RUN-KEY", b"%s-%d" % (self._run.encode(), self._sent_requests), 1), wait_s
+        return self._request.replace(b"RUN-KEY", b"%s-%d" % (self._key, self._sent_requests), 1), due
 
-    def count(self, status: int, body: bytes, seconds: float) -> None:
-        """Books one answer."""
-        result = self.result
+    def count(self, status: int, body: bytes, seconds: float) -> bool:
+        """Books one answer; True: it asks for a pause. Raises Rejected when going on makes no sense."""
+        result, batch = self.result, self.plan.batch
         result.requests += 1
         result.statuses[status] = result.statuses.get(status, 0) + 1
-        result.latencies.add(seconds)
         if status == 200:
-            answer = _ANSWERS.decode(body)
+            answer = read_answer(body)
+            if answer is None or answer.accepted + answer.rejected != batch:
+                raise Rejected("not_parsec", f"a status of 200 without a verdict for each of {batch} events")
             result.accepted += answer.accepted
             result.rejected += answer.rejected
-        elif status in (429, 503):
-            result.refused += self._plan.batch
-        else:
-            result.rejected += self._plan.batch
+            result.latencies.add(seconds)
+            return False
+        if status == 429 or status >= 500:
+            if status == 429 or refusal(status, body).code == "unavailable":
+                result.refused += batch
+            else:  # not durable in time, or a bug or a proxy on the way: they may arrive all the same
+                result.unanswered += batch
+            return True
+        answer = read_answer(body) if status == 400 else None
+        about_events = answer is not None and answer.rejected > 0
+        if not about_events and not result.accepted:
+            raise refusal(status, body)
+        result.rejected += batch
+        return False
 
     def count_unanswered(self) -> None:
         """Books a request whose connection broke: nobody knows whether it was taken."""
-        self.result.unanswered += self._plan.batch
+        self.result.unanswered += self.plan.batch
 
-    async def _keep_renewing(self) -> None:
-        while True:
-            await asyncio.sleep(1)
-            self._renew()
+    def _begin(self) -> None:
+        self._started = self.clock()
+        self.ends_at = math.inf if self.plan.events else self._started + self.plan.duration_s
+        self._renew(self._started)
 
-    def _renew(self) -> None:
-        plan = self._plan
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        body = msgspec.json.encode([_event(plan, now, n) for n in range(plan.batch)])
+    def _renew(self, now: float) -> None:
+        plan = self.plan
+        self._renew_at = now + _RENEW_S
+        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        body = msgspec.json.encode([_event(plan, timestamp, n) for n in range(plan.batch)])
         key = f"Authorization: Bearer {plan.api_key}\r\n" if plan.api_key else ""
         head = (
-            f"POST /ingest?ack={plan.ack} HTTP/1.1\r\nHost: {urlsplit(plan.url).netloc}\r\n{key}"
+            f"POST {self.address.prefix}/ingest?ack={plan.ack} HTTP/1.1\r\nHost: {self.address.authority}\r\n{key}"
             f"Content-Type: application/json\r\nIdempotency-Key: RUN-KEY\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         self._request = head.encode() + body
@@ -167,59 +198,3 @@ def _event(plan: Plan, timestamp: str, number: int) -> dict[str, object]:
         "message": message,
         "metadata": {"user_id": number, "latency_ms": number % 500 + 0.5, "trace_id": f"{number:032x}", "region": "eu"},
     }
-
-
-class _Connection(asyncio.Protocol):
-    """One keep-alive connection: a request, its answer, the next request."""
-
-    def __init__(self, load: Load) -> None:
-        self._load = load
-        self._parser = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._sent_at = 0.0
-        self._waiting = False
-        self._body = b""
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is not derived from asyncio's
-        self._next()
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def connection_lost(self, _: Exception | None) -> None:
-        if self._waiting:
-            self._load.count_unanswered()
-        self._finish()
-
-    def on_body(self, body: bytes) -> None:
-        self._body += body
-
-    def on_message_complete(self) -> None:
-        self._waiting = False
-        self._load.count(self._parser.get_status_code(), self._body, perf_counter() - self._sent_at)
-        self._parser = httptools.HttpResponseParser(self)
-        self._body = b""
-        self._next()
-
-    def _next(self) -> None:
-        request, wait_s = self._load.next_request()
-        if request is None:
-            self._finish()
-        elif wait_s > 0:
-            asyncio.get_running_loop().call_later(wait_s, self._send, request)
-        else:
-            self._send(request)
-
-    def _send(self, request: bytes) -> None:
-        assert self._transport is not None
-        if self._transport.is_closing():
-            return
-        self._sent_at = perf_counter()
-        self._waiting = True
-        self._transport.write(request)
-
-    def _finish(self) -> None:
-        if not self.finished.done():
-            self.finished.set_result(None)

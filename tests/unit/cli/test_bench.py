@@ -1,0 +1,119 @@
+"""`parsec bench`: what it says of the server's counts, and how it ends."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+from parsec.cli import main
+from parsec.cli.bench import settled
+from parsec.client import Client, Patience
+from parsec.core.clock import ManualClock
+from tests.support.answering import Answering, Reply, answering
+from tests.support.process import free_port
+
+NO_LEDGER: dict[str, int] = {}
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    with answering() as state:
+        yield state
+
+
+def stats(published: int, ledger: dict[str, int] | None = None, buffered: int = 0) -> Reply:
+    """What /stats says when all that is published was stored, unless `ledger` says otherwise."""
+    if ledger is None:
+        ledger = {"stored": published, "duplicate": 0, "dead": 0, "lost": 0, "in_flight": 0}
+    channel = {"buffered": buffered}
+    return Reply(
+        200, json.dumps({"producer": {"messages_sent": published}, "channel": channel, "ledger": ledger}).encode()
+    )
+
+
+def taken(events: int) -> Reply:
+    return Reply(200, json.dumps({"success": True, "accepted": events, "rejected": 0, "errors": []}).encode())
+
+
+def run(url: str, *arguments: str, key: str | None = None) -> Result:
+    environment = {"PARSEC_URL": None, "PARSEC_API_KEY": key}
+    plan = ("--connections", "1", "--batch", "5", "--count", "10", "--settle", "0")
+    return CliRunner(env=environment).invoke(main, ["bench", "--url", url, *plan, *arguments])
+
+
+def test_counts_that_agree(server: Answering) -> None:
+    server.will(stats(100), taken(5), taken(5), stats(110))
+    result = run(f"{server.url}/logs", key="k-1")
+    assert (result.exit_code, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+    assert report["counts_agree"] is True
+    assert (report["accepted"], report["server"]) == (10, {"published": 10, "processed": 10, "stored": 10})
+    assert [asked.path for asked in server.asked] == ["/logs/stats", *["/logs/ingest?ack=durable"] * 2, "/logs/stats"]
+    assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer k-1"}
+
+
+@pytest.mark.parametrize("published", [105, 110])
+def test_what_may_still_arrive_may_be_counted_or_not(server: Answering, published: int) -> None:
+    late = Reply(503, b'{"success":false,"errors":[{"code":"not_durable"}]}')
+    server.will(stats(100), taken(5), late, stats(published))
+    result = run(server.url)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["unanswered"] == 5
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "agree", "why"),
+    [
+        (stats(0), stats(9), False, "the server made 9 events durable, but accepted 10 and left 0"),
+        (stats(0), stats(10, {"stored": 9, "in_flight": 0}), False, "the server processed 9 events"),
+        (stats(0, NO_LEDGER), stats(10, NO_LEDGER), None, "no ledger"),
+        (stats(0), stats(10, {"stored": 7, "in_flight": 3}), None, "after the run 3 events"),
+        (stats(0), stats(8, buffered=2), None, "after the run 2 events"),
+        (stats(7, {"stored": 0, "in_flight": 7}), stats(17), None, "before the run 7 events"),
+    ],
+    ids=["published", "processed", "no ledger", "in flight", "in the channel", "in flight before"],
+)
+def test_why_counts_do_not_agree(server: Answering, before: Reply, after: Reply, agree: bool | None, why: str) -> None:
+    server.will(before, taken(5), taken(5), after)
+    result = run(server.url)
+    assert json.loads(result.stdout)["counts_agree"] is agree
+    assert result.exit_code == 1
+    assert why in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_it_waits_until_all_is_processed(server: Answering) -> None:
+    server.will(stats(9, {"in_flight": 4}), stats(9, buffered=1), stats(9), stats(9, {"in_flight": 2}))
+    clock = ManualClock()
+    with Client(server.url) as client:
+        patience = Patience(clock, clock.advance)
+        assert settled(client, 1.0, patience)[1] == 0
+        assert clock.monotonic() == pytest.approx(0.2)
+        assert settled(client, 1.0, patience)[1] == 2
+        assert clock.monotonic() == pytest.approx(1.2, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(200, b"<html>"), Reply(200, b"{}"), Reply(200, b'{"producer":1}'), Reply(404), Reply(401), Reply(503)],
+    ids=["html", "empty", "other", "404", "401", "503"],
+)
+def test_what_is_no_parsec_is_told_in_one_line(server: Answering, reply: Reply) -> None:
+    server.will(reply)
+    result = run(server.url)
+    assert (result.exit_code, len(result.stderr.splitlines()), result.stdout) == (3, 1, "")
+
+
+def test_requests_that_are_refused_for_good_end_it(server: Answering) -> None:
+    server.will(stats(0), Reply(413, b'{"success":false,"errors":[{"code":"payload_too_large","message":"Less."}]}'))
+    result = run(server.url)
+    assert (result.exit_code, result.stderr) == (3, f"parsec: {server.url}: Less. (payload_too_large)\n")
+
+
+def test_nobody_listens_and_no_address() -> None:
+    away = run(f"http://127.0.0.1:{free_port()}")
+    assert (away.exit_code, len(away.stderr.splitlines())) == (3, 1)
+    wrong = run("ftp://127.0.0.1")
+    assert wrong.exit_code == 2
+    assert "is not an address" in wrong.stderr
