@@ -31,6 +31,7 @@ class Appender:
         self._segment: Segment | None = None
         self._fd = -1
         self._mark: MarkFile | None = None
+        self._doubtful: Segment | None = None
 
     def resume(self, newest: Segment) -> None:
         """Goes on in a segment that recovery found sound up to its last byte. Raises OSError."""
@@ -38,10 +39,14 @@ class Appender:
             self._fd = self._parts.files.open(newest.path, write=True)
             self._segment = newest
 
-    def begin(self) -> None:
+    def begin(self) -> Segment:
         """Seals the segment and starts the next, at the durable end. Raises Retryable."""
         self._let_go()
         parts, first = self._parts, self._parts.index.end
+        if self._doubtful is not None:
+            # Should the cut not have reached the disk: only this keeps what is behind it out of sight for good (I3).
+            parts.state.cut(self._doubtful.first, self._doubtful.size)
+            self._doubtful = None
         try:
             fd = segment.create(parts.files, parts.directory, parts.log_id, first)
         except OSError as error:
@@ -56,26 +61,33 @@ class Appender:
         path = parts.directory / segment.file_name(first)
         self._segment = Segment(first, path, segment.HEADER_BYTES, self._clock.time_ns())
         parts.index.add(self._segment, self._clock.time_ns())
+        return self._segment
 
-    def start_mark(self) -> None:
+    def start_mark(self) -> MarkFile:
         """Before the first publish of this process. Raises OSError."""
         path = self._parts.directory.parent / "mark"
         self._mark = MarkFile.begin(self._parts.files, path, self._present_mark(clean=False))
+        return self._mark
+
+    def announce(self) -> None:
+        """Puts into the state where this process began; a full disk may keep it from that."""
+        newest, end = self._parts.index.newest, self._parts.index.end
+        with contextlib.suppress(Retryable):
+            self._remember(newest.first if newest else end, self._high_water or end + BLOCK)
 
     def append(self, groups: Sequence[Group]) -> int:
         """Returns the bytes written once all groups are durable. Raises Retryable."""
         parts = self._parts
         growing = self._segment
+        mark = self._mark or self._repaired_mark()
         if growing is None or growing.size >= self._segment_bytes:
-            self.begin()
-            growing = self._segment
-        assert growing is not None
-        assert self._mark is not None
+            growing = self.begin()
         buffers: list[bytes] = []
-        end, size = parts.index.end, 0
+        began = end = parts.index.end
+        size = 0
         for group in groups:
             count, lines = len(group.events), group.lines
-            buffers += (frame.header(self._seed, end, count, lines), lines)
+            buffers += (frame.header(self._seed, began, end, count, lines), lines)
             end += count
             size += frame.HEADER_BYTES + len(lines)
         if end > self._high_water:
@@ -86,28 +98,49 @@ class Appender:
             if parts.files.write(self._fd, buffers, growing.size) != size:
                 raise OSError("the disk took only a part of the bytes")
             parts.files.sync(self._fd)
-            # Nothing is acknowledged beyond the mark, so that it is exact while the machine runs (I2).
-            self._mark.write(Mark(parts.log_id, self._boot_id, growing.first, position, end, self._high_water))
             durable = True
         except OSError as error:
             raise Retryable(f"the log cannot be written: {error.strerror or error}") from error
         finally:
             if not durable:
                 self._abandon(growing)
-        parts.index.advance(growing, position, end)
+        self._note(mark, Mark(parts.log_id, self._boot_id, growing.first, position, end, self._high_water), growing)
         return size
+
+    def _note(self, file: MarkFile, mark: Mark, growing: Segment) -> None:
+        """Nothing is acknowledged beyond the mark, so that it is exact while the machine runs (I2)."""
+        try:
+            file.write(mark)
+            self._parts.index.advance(growing, mark.position, mark.end)
+        except OSError:
+            # Perhaps half written, perhaps whole: so the bytes stay, and the mark is made anew.
+            self._parts.index.advance(growing, mark.position, mark.end)
+            self._drop_mark()
+            self._repaired_mark()
 
     def close(self) -> None:
         """Leaves a clean mark where the disk lets it."""
+        with contextlib.suppress(Retryable):
+            self._parts.state.note_durable(self._parts.index.end)
         with contextlib.suppress(OSError):
-            if self._mark:
-                self._mark.write(self._present_mark(clean=True))
-                self._mark.sync()
+            mark = self._mark or self.start_mark()
+            mark.write(self._present_mark(clean=True))
+            mark.sync()
+        self._drop_mark()
+        self._let_go()
+
+    def _repaired_mark(self) -> MarkFile:
+        try:
+            return self.start_mark()
+        except OSError as error:
+            raise Retryable(f"the log's mark cannot be written: {error.strerror or error}") from error
+
+    def _drop_mark(self) -> None:
+        """A mark that may be half written: the next publish begins with a sound one."""
         with contextlib.suppress(OSError):
             if self._mark:
                 self._mark.close()
         self._mark = None
-        self._let_go()
 
     def _present_mark(self, *, clean: bool) -> Mark:
         newest = self._parts.index.newest
@@ -123,6 +156,8 @@ class Appender:
         """After a write or sync of unknown outcome (I3): no further sync of this file could be believed."""
         with contextlib.suppress(OSError):
             self._parts.files.truncate(self._fd, growing.size)
+        if growing.size > segment.HEADER_BYTES:
+            self._doubtful = growing
         self._let_go()
 
     def _let_go(self) -> None:

@@ -20,6 +20,7 @@ Invariants, cited by tests
 
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import structlog
@@ -153,10 +154,11 @@ class EmbeddedLog:
             if self._closed:
                 return
             self._closed = True
-            self._parts.index.close()
-            self._appender.close()
-            self._parts.state.close()
-            self._lock.release()
+            with ExitStack() as last_first:
+                last_first.callback(self._lock.release)
+                last_first.callback(self._parts.state.close)
+                last_first.callback(self._appender.close)
+                self._parts.index.close()
 
     def _progress(self, name: str) -> Progress | None:
         return self._parts.state.readers(self.log_id).get(name)
@@ -199,8 +201,9 @@ def _open(
     progress = state.readers(known.log_id if known else "")
     positions = max((max(p.committed, p.reserved.last + 1 if p.reserved else 0) for p in progress.values()), default=0)
     aside = Aside(files, segments, options.max_bytes // 8, telemetry)
-    hints = Hints(mark, known, positions, rebuilt=known is None)
+    hints = Hints(mark, known, positions, state.cuts())
     found = Recovery(files, segments, aside, random, telemetry, hints).run()
+    state.forget_cuts(found.segments[0].first if found.segments else found.end)
     index = SegmentIndex(found.segments, found.end, {name: p.committed for name, p in progress.items()})
     parts = Parts(found.log_id, files, segments, index, state, aside)
     segment_bytes = max(min(options.segment_bytes, options.max_bytes // 4), _SMALLEST_SEGMENT)
@@ -213,6 +216,7 @@ def _open(
     except Retryable as error:
         _log.warning("The log opens for reading; a segment to write to will be tried for again.", why=str(error))
     appender.start_mark()
+    appender.announce()
     bounds = Bounds(parts, options, clock, telemetry)
     bounds.wrote(0)
     return EmbeddedLog(parts, appender, bounds, lock, clock)

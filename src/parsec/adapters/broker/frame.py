@@ -3,10 +3,12 @@
 In: first offset, count and payload (JSON lines). Out: bytes for the segment file, and back. A frame that does not prove
 itself is no frame: `claim` and `decode` answer None for it and never raise. Next: parsec.adapters.broker.segment.
 
-Header, little-endian, 32 bytes: magic, first offset u64, count u32, payload length u32, codec u8, 3 zero bytes,
-CRC32C of these 24 bytes, CRC32C of these 24 bytes and the payload. Both sums start from the log's id, so a frame of
-another log, or one forged inside a message, does not prove itself. The sum of the header alone makes its length
-trustworthy: a bad payload is stepped over exactly, and no damaged length is ever allocated.
+Header, little-endian, 36 bytes: magic, first offset u64, count u32, back u32, payload length u32, codec u8, 3 zero
+bytes, CRC32C of these 28 bytes, CRC32C of these 28 bytes and the payload. `back` is the number of offsets between the
+begin of the publish and the frame: a publish begins only when the one before is durable, so a sound frame proves that
+everything before its publish was durable once, and a hole there is a loss and not a torn write. Both sums start from
+the log's id, so a frame of another log, or one forged inside a message, does not prove itself. The sum of the header
+alone makes its length trustworthy: a bad payload is stepped over exactly, and no damaged length is ever allocated.
 """
 
 import struct
@@ -16,13 +18,13 @@ import msgspec
 
 MAGIC = b"\xffPL1"
 """0xFF never occurs in UTF-8, so a search for the magic cannot stop inside the text of an event."""
-HEADER_BYTES = 32
+HEADER_BYTES = 36
 PLAIN = 0
 """The only codec so far: the payload as it is."""
 
-_HEAD = struct.Struct("<4sQIIB3x")
+_HEAD = struct.Struct("<4sQIIIB3x")
 _SUMS = struct.Struct("<II")
-_HEADER = struct.Struct("<4sQIIB3xII")
+_HEADER = struct.Struct("<4sQIIIB3xII")
 _HEAD_BYTES = _HEAD.size
 
 
@@ -31,6 +33,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
     first: int
     count: int
+    back: int
     length: int
     codec: int
     head_sum: int
@@ -52,19 +55,19 @@ def seed(log_id: str) -> int:
     return int(google_crc32c.value(log_id.encode()))
 
 
-def header(start: int, first: int, count: int, payload: bytes) -> bytes:
-    """The bytes that stand in front of `payload`; `start` is the log's seed."""
-    head = _HEAD.pack(MAGIC, first, count, len(payload), PLAIN)
+def header(start: int, began: int, first: int, count: int, payload: bytes) -> bytes:
+    """The bytes that stand in front of `payload`, in a publish that began at offset `began`. `start`: the seed."""
+    head = _HEAD.pack(MAGIC, first, count, first - began, len(payload), PLAIN)
     head_sum = google_crc32c.extend(start, head)
     return head + _SUMS.pack(head_sum, google_crc32c.extend(head_sum, payload))
 
 
 def claim(start: int, buffer: bytes, at: int) -> Claim | None:
     """The header at `at`; None when no sound one is there. `buffer` must hold HEADER_BYTES from `at`."""
-    magic, first, count, length, codec, head_sum, whole_sum = _HEADER.unpack_from(buffer, at)
+    magic, first, count, back, length, codec, head_sum, whole_sum = _HEADER.unpack_from(buffer, at)
     if magic != MAGIC or google_crc32c.extend(start, buffer[at : at + _HEAD_BYTES]) != head_sum:
         return None
-    return Claim(first, count, length, codec, head_sum, whole_sum)
+    return Claim(first, count, back, length, codec, head_sum, whole_sum)
 
 
 def decode(found: Claim, buffer: bytes, at: int) -> bytes | None:
@@ -113,7 +116,7 @@ def run(start: int, buffer: bytes, at: int, first: int, limits: tuple[int, int, 
     values: list[bytes] = []
     begin, offset, last_header = at, first, len(buffer) - HEADER_BYTES
     while at <= last_header and len(values) < max_events and at - begin < max_bytes:
-        magic, found, count, length, codec, head_sum, whole_sum = unpack(buffer, at)
+        magic, found, count, _, length, codec, head_sum, whole_sum = unpack(buffer, at)
         body = at + HEADER_BYTES
         after = body + length
         if (

@@ -6,6 +6,7 @@ not read here, so that a start does not depend on the backlog. Errors: OSError w
 durable. Next: parsec.adapters.broker.embedded.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from parsec.adapters.broker import frame, segment
 from parsec.adapters.broker.aside import Aside
 from parsec.adapters.broker.files import Entry, Files
 from parsec.adapters.broker.mark import Mark
-from parsec.adapters.broker.segment import PATIENCE, Frame, FrameCursor, Segment
+from parsec.adapters.broker.segment import PATIENCE, UNREADABLE, Frame, FrameCursor, Segment
 from parsec.adapters.broker.state import Known
 from parsec.core.clock import Random
 from parsec.core.errors import Retryable
@@ -30,12 +31,20 @@ _log = structlog.get_logger(__name__)
 
 
 class Hints(msgspec.Struct, frozen=True):
-    """What is known from elsewhere. `positions`: the highest offset that any reader has committed or reserved."""
+    """What is known from elsewhere. `positions`: the highest offset that any reader has committed or reserved.
+
+    `cuts`: segments with something in doubt behind this many bytes.
+    """
 
     mark: Mark | None
     known: Known | None
     positions: int
-    rebuilt: bool
+    cuts: Mapping[int, int]
+
+    def floor(self, log_id: str) -> int:
+        """Everything below was durable once."""
+        mark = self.mark.end if self.mark and self.mark.log_id == log_id else 0
+        return max(mark, self.known.durable if self.known else 0, self.positions)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -48,11 +57,11 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class _Tail(msgspec.Struct, frozen=True):
-    """Where the sound part of the newest segment ends, in bytes and as offset, and where the check began."""
+    """Where the sound part of a segment ends, in bytes and as offset. `proven`: below it all was durable once."""
 
     position: int
     end: int
-    checked_from: int
+    proven: int
 
 
 class Recovery:
@@ -71,19 +80,32 @@ class Recovery:
     def run(self) -> Found:
         """Settles the newest segment and finds the offset at which to go on."""
         entries = self._segments()
+        # An earlier process may have died between giving a segment its name and making the name durable.
+        self._files.sync_directory(self._directory)
         log_id = self._log_id(entries)
         mark = self._hints.mark if self._hints.mark and self._hints.mark.log_id == log_id else None
         while entries and segment.log_id_of(self._files, *_where(self._directory, entries[-1])) != log_id:
             self._aside.segment(self._directory / entries.pop()[1].name, "its header is damaged or of another log")
-        segments = [
-            Segment(first, self._directory / entry.name, entry.size, entry.mtime_ns) for first, entry in entries
-        ]
-        tail = self._check(segments[-1], log_id, mark) if segments else None
-        end = self._next_offset(segments[-1] if segments else None, tail, mark)
+        segments = [self._segment(first, entry) for first, entry in entries]
+        newest = segments[-1] if segments else None
+        trusted = self._trusted(newest, mark) if newest else None
+        tail = self._check(newest, log_id, trusted) if newest and trusted else None
+        end = self._next_offset(newest, tail, mark)
         intact = tail is not None and tail.end == end
-        if tail:
-            self._settle(segments[-1], tail, mark, keep=not intact)
-        return Found(log_id, segments, end, intact)
+        if newest and trusted and tail:
+            self._settle(newest, trusted, tail, mark, lost=not intact)
+        return Found(log_id, segments, end, intact and newest is not None and newest.first not in self._hints.cuts)
+
+    def _segment(self, first: int, entry: Entry) -> Segment:
+        size = min(entry.size, self._hints.cuts.get(first, entry.size))
+        return Segment(first, self._directory / entry.name, size, entry.mtime_ns)
+
+    @staticmethod
+    def _trusted(newest: Segment, mark: Mark | None) -> _Tail:
+        """From where on the newest segment must be checked: from the mark on, if there is one for it."""
+        if mark and mark.segment == newest.first and mark.position <= newest.size:
+            return _Tail(mark.position, mark.end, mark.end)
+        return _Tail(segment.HEADER_BYTES, newest.first, newest.first)
 
     def _segments(self) -> list[tuple[int, Entry]]:
         found = []
@@ -106,25 +128,30 @@ class Recovery:
             return self._hints.mark.log_id
         return self._random.bytes(16).hex()
 
-    def _check(self, newest: Segment, log_id: str, mark: Mark | None) -> _Tail:
-        """Walks the newest segment from the mark on, or from its begin when there is no mark to trust."""
-        position, end = segment.HEADER_BYTES, newest.first
-        if mark and mark.segment == newest.first and mark.position <= newest.size:
-            position, end = mark.position, mark.end
-        checked_from = position
+    def _check(self, newest: Segment, log_id: str, trusted: _Tail) -> _Tail:
+        """Walks the newest segment. A hole in what was durable once is left to the reader, which counts it as lost; a
+        hole in the last publish was never acknowledged, and what follows it goes with it."""
+        position, end = trusted.position, trusted.end
+        proven = max(trusted.proven, self._hints.floor(log_id))
+        torn: tuple[_Tail, int] | None = None
         fd = self._files.open(newest.path)
         try:
             cursor = FrameCursor(self._files, fd, frame.seed(log_id), position, end)
             while found := _patiently(cursor, newest.size):
+                proven = max(proven, found.began)
+                if torn and proven >= torn[1]:
+                    torn = None
+                if torn is None and found.first > max(end, proven):
+                    torn = _Tail(position, end, proven), found.first
                 position, end = found.ends_at, found.first + found.count
         finally:
             self._files.close(fd)
-        return _Tail(position, end, checked_from)
+        return torn[0] if torn else _Tail(position, end, proven)
 
     def _next_offset(self, newest: Segment | None, tail: _Tail | None, mark: Mark | None) -> int:
         """Where to go on: at the end of the newest segment unless something says that more was there (I2)."""
         hints, known = self._hints, self._hints.known
-        floor = max(mark.end if mark else 0, known.durable if known else 0, hints.positions)
+        floor = max(tail.proven if tail else 0, mark.end if mark else 0, known.durable if known else 0, hints.positions)
         last_segment = max(mark.segment if mark else 0, known.segment if known else 0)
         reached = tail.end if tail else 0
         deleted = last_segment > newest.first if newest else (known or mark) is not None
@@ -133,8 +160,8 @@ class Recovery:
         end = max(floor, reached)
         if not (mark and mark.exact(self._files.boot_id())):
             # What came after an old mark is unknown: give no offset twice, and count all that may be gone.
-            high_water = max(mark.high_water if mark else 0, known.high_water if known else 0)
-            end = max(end, high_water + (BLOCK if hints.rebuilt else 0))
+            marked = mark.high_water if mark else 0
+            end = max(end, marked, known.high_water if known else marked + BLOCK)
         self._telemetry.log_damaged.labels(what="tail").inc()
         _log.error(
             "The end of the log is missing; its events are lost and will be counted.",
@@ -143,10 +170,10 @@ class Recovery:
         )
         return end
 
-    def _settle(self, newest: Segment, tail: _Tail, mark: Mark | None, *, keep: bool) -> None:
+    def _settle(self, newest: Segment, trusted: _Tail, tail: _Tail, mark: Mark | None, *, lost: bool) -> None:
         """Cuts what is no frame, and makes the rest durable."""
         if newest.size > tail.position:
-            if keep:
+            if lost:
                 self._aside.stretch(newest.path, tail.position, newest.size)
             else:
                 self._telemetry.log_damaged.labels(what="torn_tail").inc()
@@ -158,11 +185,11 @@ class Recovery:
                 )
         fd = self._files.open(newest.path, write=True)
         try:
-            if newest.size > tail.position:
+            if self._files.size(fd) > tail.position:
                 self._files.truncate(fd, tail.position)
                 newest.size = tail.position
-            if mark and mark.boot_id == self._files.boot_id():
-                self._write_again(fd, tail.checked_from, tail.position)
+            if mark is None or mark.boot_id == self._files.boot_id():
+                self._write_again(fd, trusted.position, tail.position)
             self._files.sync(fd)
         finally:
             self._files.close(fd)
@@ -171,7 +198,12 @@ class Recovery:
         """A sync that failed in an earlier process may have left bytes in memory that the kernel takes for written,
         and that a later sync would not write."""
         for at in range(begin, end, _COPY_BYTES):
-            data = self._files.read(fd, min(_COPY_BYTES, end - at), at)
+            try:
+                data = self._files.read(fd, min(_COPY_BYTES, end - at), at)
+            except OSError as error:
+                if error.errno in UNREADABLE:
+                    return
+                raise
             if self._files.write(fd, [data], at) != len(data):
                 raise OSError("the tail of the log could not be written again")
 

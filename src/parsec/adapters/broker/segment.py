@@ -118,8 +118,12 @@ class Values(msgspec.Struct, frozen=True, gc=False):
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """A sound frame: its events have the offsets first..first+count-1. `ends_at` is the byte after it."""
+    """A sound frame: its events have the offsets first..first+count-1. `ends_at` is the byte after it.
 
+    Everything below offset `began`, where its publish began, was durable before it was written.
+    """
+
+    began: int
     first: int
     count: int
     payload: bytes
@@ -167,7 +171,7 @@ class FrameCursor:
                 self._report(begin)
                 continue
             self._expected = claim.end
-            return Frame(claim.first, claim.count, payload, ends_at)
+            return Frame(claim.first - claim.back, claim.first, claim.count, payload, ends_at)
         return None
 
     def values(self, limit: int, end: int, max_events: int, max_bytes: int) -> Values | None:

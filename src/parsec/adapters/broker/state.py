@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS reader (
     name TEXT PRIMARY KEY, start INTEGER NOT NULL, committed INTEGER NOT NULL,
     stored INTEGER NOT NULL, duplicate INTEGER NOT NULL, dead INTEGER NOT NULL, lost INTEGER NOT NULL,
     reserved_first INTEGER, reserved_last INTEGER, attempt INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS cut (segment INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;
 """
 _VERSION = 1
 _FILES = ("", "-wal", "-shm")
@@ -82,12 +83,35 @@ class State:
         return Known(*row) if row else None
 
     def remember(self, known: Known) -> None:
-        with self._turn, _translated():
+        """A segment that begins anew has nothing in doubt."""
+        with self._turn, _translated(), self._connection:
+            self._connection.execute("DELETE FROM cut WHERE segment >= ?", (known.segment,))
             self._connection.execute(
                 "INSERT INTO log VALUES (1, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET"
                 " high_water = excluded.high_water, segment = excluded.segment, durable = excluded.durable",
                 (_VERSION, known.log_id, known.high_water, known.segment, known.durable),
             )
+
+    def note_durable(self, end: int) -> None:
+        """Everything below `end` is durable."""
+        with self._turn, _translated():
+            self._connection.execute("UPDATE log SET durable = max(durable, ?)", (end,))
+
+    def cut(self, segment: int, size: int) -> None:
+        """What is in this segment's file from byte `size` on is nobody's, whatever it looks like."""
+        with self._turn, _translated():
+            self._connection.execute("INSERT OR REPLACE INTO cut VALUES (?, ?)", (segment, size))
+
+    def cuts(self) -> dict[int, int]:
+        """Sizes by first offset of the segment."""
+        with self._turn, _translated():
+            rows: list[tuple[Any, ...]] = self._connection.execute("SELECT segment, size FROM cut").fetchall()
+        return dict(rows)
+
+    def forget_cuts(self, before: int) -> None:
+        """The segments that begin below offset `before` are gone."""
+        with self._turn, _translated():
+            self._connection.execute("DELETE FROM cut WHERE segment < ?", (before,))
 
     def readers(self, log_id: str) -> dict[str, Progress]:
         """Every reader by name."""
@@ -134,6 +158,7 @@ def _connect(path: Path) -> apsw.Connection:
         connection.execute(_SCHEMA)
         connection.execute("SELECT one, version, log_id, high_water, segment, durable FROM log").fetchall()
         connection.execute("SELECT name, start, attempt FROM reader").fetchall()
+        connection.execute("SELECT segment, size FROM cut").fetchall()
     except BaseException:
         connection.close()
         raise
