@@ -86,7 +86,7 @@ class StoreWriter(Protocol):
         """Offsets of this range that the store holds as rows or dead letters. Raises Retryable, Fatal."""
 
     def highest(self, log_id: str, partition: int, from_offset: int) -> int | None:
-        """The highest offset at or above from_offset that the store holds; None when it holds none. Raises as landed."""
+        """The highest offset from from_offset on that the store holds; None when it holds none. Raises as landed."""
 
     def landed_dead(self, taken: Range) -> set[int]:
         """Those of `landed` that are dead letters, so that recovery counts them as such. Raises as landed."""

@@ -103,6 +103,7 @@ def test_what_is_no_parsec_is_told_in_one_line(server: Answering, reply: Reply) 
     server.will(reply)
     result = run(server.url)
     assert (result.exit_code, len(result.stderr.splitlines()), result.stdout) == (3, 1, "")
+    assert len(server.asked) == 1
 
 
 def test_requests_that_are_refused_for_good_end_it(server: Answering) -> None:

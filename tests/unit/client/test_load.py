@@ -28,6 +28,7 @@ class Hurrying(asyncio.SelectorEventLoop):
     def __init__(self, clock: ManualClock, held: int) -> None:
         super().__init__()
         self.waits: list[float] = []
+        self.held_timers: list[asyncio.TimerHandle] = []
         self._clock = clock
         self._held = held
 
@@ -36,7 +37,8 @@ class Hurrying(asyncio.SelectorEventLoop):
     ) -> asyncio.TimerHandle:
         if self._held:
             self._held -= 1
-            return super().call_later(3600, callback, *args, context=context)
+            self.held_timers.append(super().call_later(3600, callback, *args, context=context))
+            return self.held_timers[-1]
         self.waits.append(round(delay, 6))
         self._clock.advance(delay)
         return super().call_later(0, callback, *args, context=context)
@@ -50,6 +52,7 @@ class Hurried:
         self.load = Load(Plan(url, connections=connections, batch=batch, **plan), clock.monotonic)  # type: ignore[arg-type]
         self._loop = Hurrying(clock, held)
         self.waits = self._loop.waits
+        self.held_timers = self._loop.held_timers
 
     def run(self) -> Result:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -194,8 +197,24 @@ def test_a_broken_connection_leaves_its_request_unanswered_and_is_replaced() -> 
 def test_a_connection_that_closes_between_requests_loses_none_of_them() -> None:  # [1]
     with answering() as server:
         server.will(taken(1, close_after=True), taken(1))
-        result = Hurried(server.url, held=1, events=2, rate=1).run()
+        hurried = Hurried(server.url, held=1, events=2, rate=1)
+        result = hurried.run()
     assert (result.accepted, result.unanswered, result.reconnected) == (2, 0, 1)
+    assert [timer.cancelled() for timer in hurried.held_timers] == [True]
+
+
+def test_nothing_is_sent_to_a_server_that_said_it_will_close() -> None:
+    with answering() as server:
+        server.will(taken(1)._replace(headers={"Connection": "close"}, close_after=True))
+        result = Hurried(server.url, events=20).run()
+    assert (result.accepted, result.unanswered) == (20, 0)
+
+
+def test_losses_are_forgiven_as_long_as_answers_come() -> None:
+    with answering() as server:
+        server.will(*[taken(1), Reply(0)] * 10, taken(1))
+        result = Hurried(server.url, events=25).run()
+    assert (result.accepted, result.unanswered, result.reconnected) == (15, 10, 10)
 
 
 def test_a_server_that_only_hangs_up_is_given_up_and_the_account_stays_right() -> None:

@@ -457,7 +457,7 @@ def test_what_the_broker_forgot_is_not_stored_again() -> None:  # ranges 8
 def test_a_store_that_does_not_answer_at_the_start_is_asked_again() -> None:
     rig = Rig()
     rig.log.append(*[b"event"] * 5)
-    asked = []
+    asked: list[str] = []
 
     def fail_twice(name: str) -> None:
         if name == "highest.before" and len(asked) < 2:

@@ -91,8 +91,7 @@ def _load_chdb() -> None:
     """Imports the engine without pyarrow.
 
     chdb asks for pyarrow when it is imported and touches it only to return Arrow tables, which nobody here asks for.
-    Where it is not installed a placeholder stands in for the time of the import: 70 MB of memory and 150 MB of disk
-    less.
+    Where it is not installed a placeholder stands in for the time of the import, and about 150 MB of it need not be.
     """
     with _loading:
         if "chdb" in sys.modules:
@@ -122,8 +121,8 @@ def _installed(name: str) -> bool:
 def _give_back_signals() -> None:
     """Undoes what the engine does to the process when its first client connects.
 
-    Its handler of crashes waits for a server's logger, so that a dying process hangs; Ctrl-Z and blocked signals are not
-    its business either. Python lets only the main thread set handlers; the store is opened there.
+    Its handler of crashes waits for a server's logger, so that a dying process hangs; Ctrl-Z and blocked signals are
+    not its business either. Python lets only the main thread set handlers; the store is opened there.
     """
     if threading.current_thread() is not threading.main_thread():
         return

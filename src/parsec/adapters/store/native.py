@@ -28,10 +28,6 @@ def _varint(number: int) -> bytes:
 _SHORT = [_varint(n) for n in range(1 << 14)]
 
 
-def _length(size: int) -> bytes:
-    return _SHORT[size] if size < len(_SHORT) else _varint(size)
-
-
 def _numbers(kind: str, values: Iterable[int]) -> bytes:
     numbers = array(kind, values)
     if sys.byteorder == "big":
@@ -40,7 +36,11 @@ def _numbers(kind: str, values: Iterable[int]) -> bytes:
 
 
 def _blobs(values: Sequence[bytes]) -> bytes:
-    return b"".join(chain.from_iterable(zip(map(_length, map(len, values)), values, strict=True)))
+    if not any(values):
+        return bytes(len(values))
+    sizes = list(map(len, values))
+    lengths = map(_SHORT.__getitem__ if max(sizes) < len(_SHORT) else _varint, sizes)
+    return b"".join(chain.from_iterable(zip(lengths, values, strict=True)))
 
 
 def texts(values: Iterable[str]) -> bytes:
