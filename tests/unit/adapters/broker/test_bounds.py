@@ -84,7 +84,7 @@ def test_unread_events_fill_the_log_and_reading_makes_room_again(tmp_path: Path)
     telemetry = Telemetry()
     log = open_log(tmp_path, TIGHT, telemetry=telemetry)
     written: dict[int, bytes] = {}
-    with pytest.raises(Retryable, match="PARSEC_LOG_MAX_BYTES"):
+    with pytest.raises(Retryable, match="PARSEC_LOG_MAX_BYTES"):  # noqa: PT012
         for _ in range(100):
             written.update(fill(log, 1))
     refusal = log.refuses()

@@ -72,7 +72,7 @@ def test_a_disk_full_for_long_leaves_no_trail_of_files(tmp_path: Path) -> None:
     fill(log, 1)
     for _ in range(20):
         files.fail(Fault("write", errno.ENOSPC, skip=1))
-        with pytest.raises(Retryable):
+        with pytest.raises(Retryable):  # noqa: PT012
             fill(log, 1)
             fill(log, 1)
         files.heal()

@@ -53,7 +53,7 @@ def test_a_power_cut_leaves_an_old_one_a_new_one_or_none() -> None:
         files = FakeFiles(calls)
         file = MarkFile.begin(files, PATH, FIRST)
         files.cut_power_in(calls)
-        with pytest.raises(PowerCut):
+        with pytest.raises(PowerCut):  # noqa: PT012
             for _ in range(10):
                 file.write(SECOND)
         files.power_cut()

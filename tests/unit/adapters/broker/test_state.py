@@ -95,7 +95,7 @@ def test_a_full_disk_is_passing_and_a_closed_state_is_not(tmp_path: Path) -> Non
     state = opened(tmp_path)
     state.add_reader("processor", 0)
     state._connection.pragma("max_page_count", 1)
-    with pytest.raises(Retryable):
+    with pytest.raises(Retryable):  # noqa: PT012
         for n in range(10_000):
             state.add_reader(f"{n:0500d}", 0)
     state.close()
