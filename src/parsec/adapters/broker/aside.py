@@ -27,6 +27,11 @@ class Aside:
         self._max_bytes = max_bytes
         self._damaged = telemetry.log_damaged
 
+    def gap(self, reader: str, first: int, end: int) -> None:
+        """Offsets first..end-1 hold nothing any more, as a reader just found."""
+        self._damaged.labels(what="gap").inc()
+        _log.error("Events of the log are lost.", reader=reader, from_offset=first, to_offset=end)
+
     def missing(self, path: Path, why: str) -> None:
         """A segment of which nothing is left to set aside."""
         self._damaged.labels(what="segment").inc()

@@ -7,8 +7,6 @@ is closed. Next: parsec.process.loop.
 
 from collections.abc import Callable
 
-import structlog
-
 from parsec.adapters.broker import frame, segment
 from parsec.adapters.broker.parts import Parts
 from parsec.adapters.broker.segment import FrameCursor, Segment, Values
@@ -18,8 +16,6 @@ from parsec.ports.broker import Assigned, Counts, Progress, Range, Revoked, Slic
 PARTITION = 0
 """The embedded log has one."""
 _NEVER = 1 << 63
-
-_log = structlog.get_logger(__name__)
 
 
 class EmbeddedReader:
@@ -112,7 +108,7 @@ class EmbeddedReader:
             return None
         self._next = at
         if first_value > begin:
-            _log.error("Events of the log are lost.", reader=self._name, from_offset=begin, to_offset=first_value)
+            self._parts.aside.gap(self._name, begin, first_value)
         offsets = range(first_value, at)
         return Slice(self._parts.log_id, PARTITION, self._epoch, begin, at, offsets, values, lost=first_value - begin)
 

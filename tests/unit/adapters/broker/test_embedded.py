@@ -1,5 +1,6 @@
 """Failures of the disk under a running log, and what a start finds. Numbers are the invariants of embedded.py."""
 
+import contextlib
 import errno
 from pathlib import Path
 
@@ -70,14 +71,67 @@ def test_a_disk_full_for_long_leaves_no_trail_of_files(tmp_path: Path) -> None:
     files = FakeFiles()
     log = open_log(tmp_path, files=files)
     fill(log, 1)
+    files.fail(Fault("write", errno.ENOSPC))
+    with pytest.raises(Retryable):
+        fill(log, 1)
     for _ in range(20):
         files.fail(Fault("write", errno.ENOSPC, skip=1))
-        with pytest.raises(Retryable):  # noqa: PT012
+        with pytest.raises(Retryable):
             fill(log, 1)
-            fill(log, 1)
-        files.heal()
-    assert len(files.names(".log")) <= log.end // 5 + 1
+    assert len(files.names(".log")) == 2
     assert files.names(".new") == []
+    fill(log, 1)
+    assert len(read(log).values) == 10
+    log.close()
+
+
+def test_what_could_not_be_cut_stays_out_of_sight_when_the_next_segment_is_lost(tmp_path: Path) -> None:
+    """I2, I4: its offsets were given to others, which are counted as lost."""
+    files = FakeFiles()
+    log = open_log(tmp_path, files=files)
+    written = fill(log, 1)
+    files.fail(Fault("sync", errno.EIO))
+    files.fail(Fault("truncate", errno.EIO))
+    with pytest.raises(Retryable):
+        fill(log, 1, message="in doubt")
+    fill(log, 60)
+    files.halt()
+    log.close()
+    files.restart()
+    old, next_one, after = files.names(".log")[:3]
+    assert b"in doubt" in files.content(old)
+    files.damage(next_one, None)
+    log = open_log(tmp_path, files=files)
+    reading = read(log)
+    assert {offset: value for offset, value in reading.values.items() if offset < int(after.stem)} == written
+    assert reading.lost == int(after.stem) - 5
+    log.close()
+
+
+def test_a_segment_whose_name_was_not_durable_is_made_so_by_the_next_start(tmp_path: Path) -> None:
+    """I1."""
+    files = FakeFiles()
+    log = open_log(tmp_path, files=files)
+    while len(files.names(".log")) < 2:
+        files.heal()
+        files.fail(Fault("sync_directory", errno.EIO))
+        with contextlib.suppress(Retryable):
+            fill(log, 1)
+    files.heal()
+    files.halt()
+    log.close()
+    files.restart()
+    log = open_log(tmp_path, files=files)
+    end = log.end
+    written = fill(log, 2)
+    files.halt()
+    log.close()
+    for inode_seed in range(5):
+        files.random.seed(inode_seed)
+        files.power_cut()
+    log = open_log(tmp_path, files=files)
+    assert log.end == end + 10
+    assert read(log).values.items() >= written.items()
     log.close()
 
 
