@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.support.process import Parsec
 
+__all__ = ("Parsec", "arguments", "cpu_s", "load", "medians", "memory_mib", "parsec", "publish")
+
 
 @contextmanager
 def parsec(**settings: str) -> Iterator[Parsec]:
