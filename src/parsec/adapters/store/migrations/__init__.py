@@ -72,8 +72,9 @@ def migrate(client: "Client", known: list[Migration]) -> list[int]:
                 continue
             for statement in migration.statements:
                 client.command(statement)
-            client.insert(
-                "_migrations", [[migration.number, migration.name, migration.digest]], ["number", "name", "digest"]
+            client.command(
+                "INSERT INTO _migrations (number, name, digest) SELECT {number:UInt32}, {name:String}, {digest:String}",
+                parameters={"number": migration.number, "name": migration.name, "digest": migration.digest},
             )
             applied.append(migration.number)
         return applied
