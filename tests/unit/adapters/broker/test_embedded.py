@@ -108,9 +108,10 @@ def test_what_could_not_be_cut_stays_out_of_sight_when_the_next_segment_is_lost(
     log.close()
 
 
-def test_a_segment_whose_name_was_not_durable_is_made_so_by_the_next_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(6))
+def test_a_segment_whose_name_was_not_durable_is_made_so_by_the_next_start(tmp_path: Path, seed: int) -> None:
     """I1."""
-    files = FakeFiles()
+    files = FakeFiles(seed)
     log = open_log(tmp_path, files=files)
     while len(files.names(".log")) < 2:
         files.heal()
@@ -126,9 +127,7 @@ def test_a_segment_whose_name_was_not_durable_is_made_so_by_the_next_start(tmp_p
     written = fill(log, 2)
     files.halt()
     log.close()
-    for inode_seed in range(5):
-        files.random.seed(inode_seed)
-        files.power_cut()
+    files.power_cut()
     log = open_log(tmp_path, files=files)
     assert log.end == end + 10
     assert read(log).values.items() >= written.items()
@@ -257,6 +256,25 @@ def test_the_newest_segment_is_missed_and_offsets_go_on(tmp_path: Path, how: str
     assert reading.values == {}
     assert reading.lost == log.end - reading.first
     fill(log, 1)
+    log.close()
+
+
+def test_the_state_alone_tells_that_the_newest_segment_is_missing(tmp_path: Path) -> None:
+    """I2: the mark is gone as well, and the segment before ends where the missing one began."""
+    files = FakeFiles()
+    log = open_log(tmp_path, files=files)
+    while len(files.names(".log")) < 3:
+        fill(log, 1)
+    end = log.end
+    files.halt()
+    log.close()
+    files.power_cut()
+    files.damage(files.names(".log")[-1], None)
+    files.damage(tmp_path / "mark", None)
+    log = open_log(tmp_path, files=files)
+    assert log.end >= end
+    reading = read(log)
+    assert len(reading.values) + reading.lost == log.end
     log.close()
 
 
