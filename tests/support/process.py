@@ -54,7 +54,11 @@ class Parsec:
                 [sys.executable, "-m", "parsec", "serve"], env=environment, stdout=log, stderr=log
             )
         if wait:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.kill()  # a `with` that was never entered has no exit
+                raise
         return self
 
     @property
