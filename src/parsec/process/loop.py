@@ -192,8 +192,7 @@ class Processor:
             try:
                 owned.seen_below = self._seen_below(owned.partition.progress)
             except Retryable as error:
-                owned.not_before = now + self._backoff(owned.failures, error)
-                owned.failures += 1
+                self._hold_back(owned, error)
                 _log.warning("The store does not say what it has and is asked again.", why=str(error))
                 return
         batch = owned.partition.cut(owned.seen_below)
@@ -291,11 +290,14 @@ class Processor:
             passage.in_doubt()
         if isinstance(step, Insert | InsertDead):
             self._telemetry.insert_failures.inc()
-        owned.not_before = self._clock.monotonic() + self._backoff(owned.failures, error)
-        owned.failures += 1
+        self._hold_back(owned, error)
         self._pause(owned)
         _log.warning("A step of the processor failed and is tried again.", step=type(step).__name__,
                      range=passage.range.token, why=str(error))  # fmt: skip
+
+    def _hold_back(self, owned: _Owned, error: Retryable) -> None:
+        owned.not_before = self._clock.monotonic() + self._backoff(owned.failures, error)
+        owned.failures += 1
 
     def _pause(self, owned: _Owned) -> None:
         if not owned.paused:

@@ -157,30 +157,30 @@ class ClickHouseStore:
             raise errors.of_insert(error) from error
 
     def _offsets(self, table: str, taken: Range) -> set[int]:
-        self._check_open()
         sql = (
             f"SELECT offset FROM {table} WHERE log_id = {{log_id:String}} AND partition = {{partition:UInt32}} "  # noqa: S608
             "AND offset BETWEEN {first:UInt64} AND {last:UInt64}"
         )
         place = {"log_id": taken.log_id, "partition": taken.partition, "first": taken.first, "last": taken.last}
-        try:
-            found = self._client.query(sql, parameters=place, column_oriented=True).result_columns
-        except (ClickHouseError, OSError) as error:
-            raise errors.of_query(error) from error
-        return set(found[0]) if found else set()
+        return set(self._column(sql, place))
 
     def _highest(self, table: str, log_id: str, partition: int, from_offset: int) -> int | None:
-        self._check_open()
         sql = (
             f"SELECT maxOrNull(offset) FROM {table} WHERE log_id = {{log_id:String}} "  # noqa: S608 (our own names)
             "AND partition = {partition:UInt32} AND offset >= {first:UInt64}"
         )
         place = {"log_id": log_id, "partition": partition, "first": from_offset}
+        (found,) = self._column(sql, place)
+        return None if found is None else int(found)
+
+    def _column(self, sql: str, place: Mapping[str, object]) -> Sequence[Any]:
+        """The only column of an answer, on the writer's own client."""
+        self._check_open()
         try:
-            ((found,),) = self._client.query(sql, parameters=place).result_rows
+            columns = self._client.query(sql, parameters=dict(place), column_oriented=True).result_columns
         except (ClickHouseError, OSError) as error:
             raise errors.of_query(error) from error
-        return None if found is None else int(found)
+        return columns[0] if columns else ()
 
     def _check_open(self) -> None:
         if self._closed:
