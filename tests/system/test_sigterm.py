@@ -1,38 +1,20 @@
 """A stop under load: exit code 0, no answered event is lost, no answered request is cut."""
 
-import random
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.support.load import TENANT, Load
 from tests.support.process import Parsec
+from tests.support.rounds import rounds_lose_nothing
+
+
+def stop(parsec: Parsec) -> None:
+    assert parsec.terminate() == 0, parsec.logs()[-4000:]
 
 
 def stop_and_count(data_dir: Path, rounds: int, seed: int) -> None:
-    """`rounds` times: start, load, SIGTERM at a random moment; exit code 0 each time; then count."""
-    chance = random.Random(seed)
-    acknowledged: set[str] = set()
-    unanswered: set[str] = set()
-    parsec = Parsec(data_dir, PARSEC_DISK_RESERVE="0")
-    with parsec:
-        for turn in range(rounds):
-            if turn:
-                parsec.start()
-            load = Load(parsec.port, f"r{turn}").start()
-            load.wait_for(chance.randrange(1, 3000), lambda: parsec.process.poll() is None)
-            assert parsec.terminate() == 0, parsec.logs()[-4000:]
-            load.stop()
-            assert not load.wrong_answers
-            acknowledged |= load.acknowledged
-            unanswered |= set(load.unanswered)
-        parsec.start()
-        parsec.wait_processed()
-        found = Counter(event["id"] for event in parsec.search(TENANT))
-    assert not acknowledged - found.keys()
-    assert not [event_id for event_id, times in found.items() if times > 1]
-    assert not found.keys() - acknowledged - unanswered
+    """SIGTERM at the end of each round; exit code 0 each time."""
+    rounds_lose_nothing(Parsec(data_dir, PARSEC_DISK_RESERVE="0"), rounds, seed, 3000, stop)
 
 
 def test_two_stops_lose_nothing(tmp_path: Path) -> None:
