@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 )
 
 from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.broker.mark import NAMES as MARKS
 from parsec.adapters.broker.reader import EmbeddedReader
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
@@ -237,9 +238,10 @@ class LogMachine(RuleBasedStateMachine):
         data=st.data(),
         kind=st.sampled_from(["flip", "cut", "zero", "delete"]),
         how=st.sampled_from(["close", "kill", "power"]),
+        marks=st.sampled_from([(), MARKS[:1], MARKS[1:], MARKS]),
     )
-    def damage(self, data: st.DataObject, kind: str, how: str) -> None:
-        """A file changes while the log is closed: what is missing is counted (I5), nothing else is touched (I6).
+    def damage(self, data: st.DataObject, kind: str, how: str, marks: tuple[str, ...]) -> None:
+        """Files change while the log is closed: what is missing is counted (I5), nothing else is touched (I6).
 
         The last publish before a power cut looks the same torn as damaged; so there, the newest file can only go whole.
         """
@@ -258,6 +260,9 @@ class LogMachine(RuleBasedStateMachine):
             if content:
                 self.files.damage(path, _damaged(content, kind, at))
                 self.damaged = True
+        for name in marks:
+            self.files.damage(Path(self.folder.name) / name, b"no mark")
+        self.damaged = self.damaged or marks == MARKS
         self.open()
 
     @precondition(lambda self: not self.doubt)

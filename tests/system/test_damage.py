@@ -34,16 +34,12 @@ class Before(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What is done to which of the files. `exact`: the log can know how much is missing, so it counts no more.
-
-    `counted` is False where nothing is left that tells damage from a write that a power cut tore.
-    """
+    """What is done to which of the files. `exact`: the log can know how much is missing, so it counts no more."""
 
     seed: int
     hurt: Callable[[Path, Random], None]
     files: str
     exact: bool = True
-    counted: bool = True
     aside: bool = False
 
     def choose(self, before: Before, chance: Random) -> list[Path]:
@@ -57,6 +53,10 @@ class Case(NamedTuple):
                 return [found[-1]]
             case "mark and newest segment":
                 return [before.data_dir / "mark", found[-1]]
+            case "both marks and newest segment":
+                return [*mark_files(before.data_dir), found[-1]]
+            case "both marks":
+                return mark_files(before.data_dir)
             case "state and waiting segment":
                 return [*state_files(before.data_dir), chance.choice(found[before.settled + 1 : -1])]
             case "journal of the state":
@@ -80,14 +80,20 @@ LONG = (
     Case(8, damage.flip_bit, "newest segment", aside=True),
     Case(9, damage.zero_page, "stored segment"),
     Case(10, damage.delete, "stored segment"),
-    Case(11, damage.truncate, "mark and newest segment", exact=False, counted=False),
+    Case(11, damage.truncate, "mark and newest segment"),
     Case(12, damage.overwrite, "state", exact=False, aside=True),
     Case(13, damage.delete, "state", exact=False),
     Case(14, damage.overwrite, "state and waiting segment", exact=False, aside=True),
     Case(15, damage.delete, "journal of the state", exact=False),
     Case(16, damage.truncate, "journal of the state", exact=False),
     Case(17, damage.delete, "mark"),
+    Case(18, damage.truncate, "both marks and newest segment", exact=False),
+    Case(19, damage.delete, "both marks", exact=False),
 )
+
+
+def mark_files(data_dir: Path) -> list[Path]:
+    return sorted(data_dir.glob("mark*"))
 
 
 def state_files(data_dir: Path) -> list[Path]:
@@ -153,20 +159,21 @@ def survives(before: Before, case: Case) -> None:
     assert found.keys() - before.acknowledged == new
     twice = {event_id for event_id, times in found.items() if times > 1}
     assert not twice, f"{len(twice)} events are stored more than once"
-    floor = before.ledger["end"] if case.counted else before.ledger["committed"]
-    assert at_start["end"] >= floor, "offsets went back"
+    assert at_start["end"] >= before.ledger["end"], "offsets went back"
     assert ledger["end"] == ledger["committed"] == at_start["end"] + NEW_EVENTS
     assert ledger["difference"] == 0
     assert ledger["in_flight"] == 0
     if case.exact:
         assert len(missing) == ledger["lost"]
-    elif case.counted:
+    else:
         assert len(missing) <= ledger["lost"], f"{len(missing)} events are missing, {ledger['lost']} counted"
-    if case.files in ("waiting segment", "newest segment"):
+    if case.files in ("waiting segment", "newest segment", "mark and newest segment"):
         assert 0 < ledger["lost"] < before.ledger["end"] - before.ledger["committed"]
         assert "Events of the log are lost." in parsec.logs()
     elif "segment" not in case.files:
         assert not missing
+    elif "marks" in case.files:
+        assert missing
     if case.aside:
         assert damage.set_aside(before.data_dir), "nothing was set aside"
 

@@ -52,6 +52,8 @@ class Appender:
         except OSError as error:
             raise Retryable(f"a segment of the log cannot be created: {error.strerror or error}") from error
         try:
+            # The state must not know of a log that has no mark: a start would take its end for missing.
+            self._mark = self._mark or self._repaired_mark()
             # Before any event is in it: a start must know when this segment is missing (I2).
             self._remember(first, first + BLOCK)
         except BaseException:
@@ -65,15 +67,16 @@ class Appender:
 
     def start_mark(self) -> MarkFile:
         """Before the first publish of this process. Raises OSError."""
-        path = self._parts.directory.parent / "mark"
-        self._mark = MarkFile.begin(self._parts.files, path, self._present_mark(clean=False))
+        if self._mark is None:
+            directory = self._parts.directory.parent
+            self._mark = MarkFile.begin(self._parts.files, directory, self._present_mark(clean=False))
         return self._mark
 
     def announce(self) -> None:
         """Puts into the state where this process began; a full disk may keep it from that."""
         newest, end = self._parts.index.newest, self._parts.index.end
         with contextlib.suppress(Retryable):
-            self._remember(newest.first if newest else end, self._high_water or end + BLOCK)
+            self._remember(newest.first if newest else end, end + BLOCK)
 
     def append(self, groups: Sequence[Group]) -> int:
         """Returns the bytes written once all groups are durable. Raises Retryable."""
@@ -119,13 +122,12 @@ class Appender:
             self._repaired_mark()
 
     def close(self) -> None:
-        """Leaves a clean mark where the disk lets it."""
-        with contextlib.suppress(Retryable):
-            self._parts.state.note_durable(self._parts.index.end)
-        with contextlib.suppress(OSError):
-            mark = self._mark or self.start_mark()
+        """Leaves a clean mark where the disk lets it, and a state that knows the end should the mark be lost."""
+        with contextlib.suppress(OSError, Retryable):
+            mark = self.start_mark()
             mark.write(self._present_mark(clean=True))
             mark.sync()
+            self._parts.state.note_last(self._parts.index.end)
         self._drop_mark()
         self._let_go()
 

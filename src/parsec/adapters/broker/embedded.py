@@ -193,10 +193,10 @@ def _open(
 ) -> EmbeddedLog:
     segments = directory / "segments"
     files.make_directory(segments)
-    mark, unsound = marks.load(files, directory / "mark")
+    mark, unsound = marks.load(files, directory)
     if unsound:
         telemetry.log_damaged.labels(what="mark").inc()
-        _log.warning("The log's mark does not prove itself; the newest segment is checked from its begin.")
+        _log.warning("A copy of the log's mark does not prove itself; it is made anew.")
     known = state.known()
     progress = state.readers(known.log_id if known else "")
     positions = max((max(p.committed, p.reserved.last + 1 if p.reserved else 0) for p in progress.values()), default=0)

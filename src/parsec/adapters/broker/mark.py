@@ -3,9 +3,12 @@
 In: the end of the log after each sync. Out: at the next start, a lower bound of what must be there. It is not synced,
 so after a power cut it may be old; while the machine has not restarted, or after a clean stop, it is exact. With it a
 start knows how much is missing when the newest segment was cut or deleted, and where the check of that segment may
-begin. A mark that does not prove itself is no mark. Next: parsec.adapters.broker.recovery.
+begin. It lies in two files, for without it a cut log looks like a whole one; either of them is as good as both, since
+nothing is acknowledged before both are written. A mark that does not prove itself is no mark.
+Next: parsec.adapters.broker.recovery.
 """
 
+import contextlib
 import struct
 from pathlib import Path
 
@@ -19,6 +22,7 @@ _SUM = struct.Struct("<I")
 _MAGIC = b"\xffPLmark1"
 _SIZE = _BODY.size + _SUM.size
 NO_BOOT = bytes(16)
+NAMES = ("mark", "mark.copy")
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
@@ -41,23 +45,25 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
 
 
 class MarkFile:
-    """Keeps the descriptor open. Every call may raise OSError."""
+    """Keeps the descriptors of both files open. Every call may raise OSError."""
 
-    def __init__(self, files: Files, fd: int) -> None:
+    def __init__(self, files: Files, fds: list[int]) -> None:
         self._files = files
-        self._fd = fd
+        self._fds = fds
 
     @classmethod
-    def begin(cls, files: Files, path: Path, first: Mark) -> "MarkFile":
+    def begin(cls, files: Files, directory: Path, first: Mark) -> "MarkFile":
         """Writes `first` over what is there, durably, so that an old `clean` cannot come back."""
+        file = cls(files, [])
         try:
-            file = cls(files, files.open(path, write=True))
-        except FileNotFoundError:
-            file = cls(files, files.create(path))
-        try:
+            for name in NAMES:
+                try:
+                    file._fds.append(files.open(directory / name, write=True))
+                except FileNotFoundError:
+                    file._fds.append(files.create(directory / name))
             file.write(first)
             file.sync()
-            files.sync_directory(path.parent)
+            files.sync_directory(directory)
         except BaseException:
             file.close()
             raise
@@ -66,14 +72,18 @@ class MarkFile:
     def write(self, mark: Mark) -> None:
         """Survives the death of this process, not yet a power cut."""
         data = pack(mark)
-        if self._files.write(self._fd, [data], 0) != len(data):
-            raise OSError("the mark was written in part only")
+        for fd in self._fds:
+            if self._files.write(fd, [data], 0) != len(data):
+                raise OSError("the mark was written in part only")
 
     def sync(self) -> None:
-        self._files.sync(self._fd)
+        for fd in self._fds:
+            self._files.sync(fd)
 
     def close(self) -> None:
-        self._files.close(self._fd)
+        with contextlib.ExitStack() as every:
+            for fd in self._fds:
+                every.callback(self._files.close, fd)
 
 
 def pack(mark: Mark) -> bytes:
@@ -98,18 +108,24 @@ def unpack(data: bytes) -> Mark | None:
     return Mark(log_id.hex(), *rest) if magic == _MAGIC else None
 
 
-def load(files: Files, path: Path) -> tuple[Mark | None, bool]:
-    """The mark, and whether there was a file that holds none (damaged, or half written at a power cut)."""
-    try:
-        fd = files.open(path)
-    except FileNotFoundError:
-        return None, False
-    except OSError:
-        return None, True
-    try:
-        mark = unpack(files.read(fd, _SIZE, 0))
-    except OSError:
-        mark = None
-    finally:
-        files.close(fd)
-    return mark, mark is None
+def load(files: Files, directory: Path) -> tuple[Mark | None, bool]:
+    """The newest sound mark, and whether a file holds none (damaged, or half written at a power cut)."""
+    found, unsound = [], False
+    for name in NAMES:
+        try:
+            fd = files.open(directory / name)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            unsound = True
+            continue
+        try:
+            mark = unpack(files.read(fd, _SIZE, 0))
+        except OSError:
+            mark = None
+        finally:
+            files.close(fd)
+        unsound = unsound or mark is None
+        if mark:
+            found.append(mark)
+    return max(found, key=lambda mark: (mark.end, mark.clean), default=None), unsound

@@ -155,16 +155,22 @@ class Recovery:
         last_segment = max(mark.segment if mark else 0, known.segment if known else 0)
         reached = tail.end if tail else 0
         deleted = last_segment > newest.first if newest else (known or mark) is not None
-        if reached >= floor and not deleted:
+        # A log that was ever written to has a mark; without it a cut segment looks like one that ends there.
+        unmarked = mark is None and (known is not None or reached > 0)
+        if reached >= floor and not deleted and not unmarked:
             return reached
         end = max(floor, reached)
         if not (mark and mark.exact(self._files.boot_id())):
             # What came after an old mark is unknown: give no offset twice, and count all that may be gone.
-            marked = mark.high_water if mark else 0
+            marked = mark.high_water if mark else end
             end = max(end, marked, known.high_water if known else marked + BLOCK)
+        if end == reached:
+            return reached
         self._telemetry.log_damaged.labels(what="tail").inc()
         _log.error(
-            "The end of the log is missing; its events are lost and will be counted.",
+            "The end of the log is missing; its events are lost and will be counted."
+            if mark
+            else "The log's mark is missing, so its end may be, too; what may have been there is counted as lost.",
             from_offset=reached,
             to_offset=end,
         )

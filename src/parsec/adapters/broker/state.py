@@ -92,10 +92,10 @@ class State:
                 (_VERSION, known.log_id, known.high_water, known.segment, known.durable),
             )
 
-    def note_durable(self, end: int) -> None:
-        """Everything below `end` is durable."""
+    def note_last(self, end: int) -> None:
+        """Everything below `end` is durable, and nothing from there on was given out."""
         with self._turn, _translated():
-            self._connection.execute("UPDATE log SET durable = max(durable, ?)", (end,))
+            self._connection.execute("UPDATE log SET durable = ?, high_water = ?", (end, end))
 
     def cut(self, segment: int, size: int) -> None:
         """What is in this segment's file from byte `size` on is nobody's, whatever it looks like."""

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from parsec.adapters.broker.mark import NAMES as MARKS
+from parsec.adapters.broker.recovery import BLOCK
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Slice
 from parsec.telemetry import Telemetry
-from tests.support.fake_files import FakeFiles, Fault
+from tests.support.fake_files import FakeFiles, Fault, PowerCut
 from tests.support.logs import SMALL, commit_all, damaged, fill, group, open_log, read, segments
 
 FAULTS = [
@@ -153,12 +155,12 @@ def test_a_mark_that_cannot_be_written_is_made_anew(tmp_path: Path) -> None:
     log.close()
 
 
-def test_a_publish_is_one_write_and_one_sync(tmp_path: Path) -> None:
+def test_a_publish_is_one_write_and_one_sync_and_its_mark(tmp_path: Path) -> None:
     files = FakeFiles()
     log = open_log(tmp_path, files=files)
     files.calls.clear()
     log.publish([group(n, 3) for n in range(8)])
-    assert [call for call in files.calls if not call.startswith("free_bytes")] == ["write", "sync", "write"]
+    assert [call for call in files.calls if not call.startswith("free_bytes")] == ["write", "sync", "write", "write"]
     log.close()
 
 
@@ -176,8 +178,8 @@ def test_a_start_reads_no_old_segment(tmp_path: Path) -> None:
         files.calls.clear()
         log = open_log(tmp_path, files=files)
         opened = {call.split()[-1] for call in files.calls if call.startswith("open")}
-        assert opened <= {names[-1].name, "mark", "writing"}
-        assert files.calls.count("read") <= 4
+        assert opened <= {names[-1].name, *MARKS, "writing"}
+        assert files.calls.count("read") <= 5
     log.close()
 
 
@@ -270,11 +272,74 @@ def test_the_state_alone_tells_that_the_newest_segment_is_missing(tmp_path: Path
     log.close()
     files.power_cut()
     files.damage(files.names(".log")[-1], None)
-    files.damage(tmp_path / "mark", None)
+    for name in MARKS:
+        files.damage(tmp_path / name, None)
     log = open_log(tmp_path, files=files)
     assert log.end >= end
     reading = read(log)
     assert len(reading.values) + reading.lost == log.end
+    log.close()
+
+
+@pytest.mark.parametrize("how", ["close", "kill", "power cut"])
+@pytest.mark.parametrize("left", [0, 300, 700])
+def test_a_cut_end_without_a_mark_is_counted(tmp_path: Path, how: str, left: int) -> None:
+    """I2, I5: exactly after a clean stop, and never by more than what the state reserves ahead."""
+    files = FakeFiles(seed=left)
+    log = open_log(tmp_path, files=files)
+    written = fill(log, 4)
+    if how != "close":
+        files.halt()
+    log.close()
+    files.power_cut() if how == "power cut" else files.restart()
+    (path,) = files.names(".log")
+    files.damage(path, files.content(path)[: 48 + left])
+    for name in MARKS:
+        files.damage(tmp_path / name, b"no mark")
+    log = open_log(tmp_path, files=files)
+    assert 20 <= log.end <= (20 if how == "close" else BLOCK)
+    end = log.end
+    written.update(fill(log, 2))
+    files.halt()
+    log.close()
+    files.restart()
+    log = open_log(tmp_path, files=files)
+    reading = read(log)
+    assert reading.values.items() <= written.items()
+    assert reading.values.keys() >= {end, end + 9}
+    assert reading.lost == log.end - len(reading.values)
+    log.close()
+
+
+def test_a_lost_state_and_mark_leave_a_guess_beyond_the_end(tmp_path: Path) -> None:
+    """I2: nothing is left that knows how far the log was."""
+    log = open_log(tmp_path)
+    fill(log, 4)
+    log.close()
+    (path,) = segments(tmp_path)
+    path.write_bytes(path.read_bytes()[:-100])
+    for lost in (*tmp_path.glob("mark*"), *tmp_path.glob("state.db*")):
+        lost.unlink()
+    log = open_log(tmp_path)
+    assert 20 < log.end <= 20 + BLOCK
+    assert read(log).lost > 0
+    log.close()
+
+
+@pytest.mark.parametrize("power", [True, False])
+@pytest.mark.parametrize("calls", range(13))
+def test_a_first_start_that_dies_anywhere_has_lost_nothing(tmp_path: Path, calls: int, power: bool) -> None:
+    """A log without a mark is a damaged one only after something can have been in it."""
+    files = FakeFiles(seed=calls)
+    files.cut_power_in(calls)
+    with contextlib.suppress(PowerCut):
+        open_log(tmp_path, files=files)
+    files.heal()
+    files.power_cut() if power else files.restart()
+    log = open_log(tmp_path, files=files)
+    assert log.end == 0
+    written = fill(log, 1)
+    assert read(log).values == written
     log.close()
 
 
@@ -408,7 +473,7 @@ def test_reservations_of_what_was_lost_can_be_finished(tmp_path: Path) -> None:
     assert isinstance(piece, Slice)
     reader.reserve(piece.range, event.epoch, 1)
     log.close()
-    for path in (*segments(tmp_path), tmp_path / "mark"):
+    for path in (*segments(tmp_path), *(tmp_path / name for name in MARKS)):
         path.unlink()
     log = open_log(tmp_path)
     assert log.end >= piece.next_offset

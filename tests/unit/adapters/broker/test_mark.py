@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from parsec.adapters.broker import mark as marks
-from parsec.adapters.broker.mark import NO_BOOT, Mark, MarkFile
-from tests.support.fake_files import FakeFiles, PowerCut
+from parsec.adapters.broker.mark import NAMES, NO_BOOT, Mark, MarkFile
+from tests.support.fake_files import FakeFiles, Fault, PowerCut
 
-PATH = Path("log/mark")
+LOG = Path("log")
 FIRST = Mark("aa" * 16, b"boot" * 4, 10, 200, 30, 1000)
 SECOND = Mark("aa" * 16, b"boot" * 4, 10, 300, 40, 1000, clean=True)
 
@@ -34,27 +34,46 @@ def test_it_is_exact_after_a_clean_stop_or_while_the_machine_runs() -> None:
 
 def test_a_missing_one_is_no_damage_and_a_short_one_is() -> None:
     files = FakeFiles()
-    assert marks.load(files, PATH) == (None, False)
-    files.close(files.create(PATH))
-    assert marks.load(files, PATH) == (None, True)
+    assert marks.load(files, LOG) == (None, False)
+    files.close(files.create(LOG / NAMES[0]))
+    assert marks.load(files, LOG) == (None, True)
 
 
 def test_a_clean_mark_cannot_come_back_once_a_process_has_begun() -> None:
     for seed in range(30):
         files = FakeFiles(seed)
-        MarkFile.begin(files, PATH, SECOND).close()
-        MarkFile.begin(files, PATH, FIRST)
+        MarkFile.begin(files, LOG, SECOND).close()
+        MarkFile.begin(files, LOG, FIRST)
         files.power_cut()
-        assert marks.load(files, PATH) == (FIRST, False)
+        assert marks.load(files, LOG) == (FIRST, False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_either_file_is_as_good_as_both(name: str) -> None:
+    for content, unsound in ((None, False), (b"", True), (b"\0" * 200, True)):
+        files = FakeFiles()
+        MarkFile.begin(files, LOG, FIRST).write(SECOND)
+        files.damage(LOG / name, content)
+        assert marks.load(files, LOG) == (SECOND, unsound)
+
+
+def test_a_write_that_fails_leaves_the_mark_before() -> None:
+    for skip in (0, 1):
+        files = FakeFiles()
+        file = MarkFile.begin(files, LOG, FIRST)
+        files.fail(Fault("write", 0, skip, taken=50))
+        with pytest.raises(OSError, match="in part"):
+            file.write(SECOND)
+        assert marks.load(files, LOG) == ((SECOND if skip else FIRST), True)
 
 
 def test_a_power_cut_leaves_an_old_one_a_new_one_or_none() -> None:
     for calls in range(8):
         files = FakeFiles(calls)
-        file = MarkFile.begin(files, PATH, FIRST)
+        file = MarkFile.begin(files, LOG, FIRST)
         files.cut_power_in(calls)
         with pytest.raises(PowerCut):  # noqa: PT012
             for _ in range(10):
                 file.write(SECOND)
         files.power_cut()
-        assert marks.load(files, PATH)[0] in (FIRST, SECOND, None)
+        assert marks.load(files, LOG)[0] in (FIRST, SECOND, None)

@@ -23,7 +23,6 @@ def test_all_of_it_is_there_again(tmp_path: Path) -> None:
     assert state.known() is None
     state.remember(Known(LOG_ID, 100, 7, 20))
     state.remember(Known(LOG_ID, 200, 9, 30))
-    state.note_durable(25)
     state.add_reader("processor", 3)
     state.add_reader("other", 0)
     taken = Range(LOG_ID, 0, 3, 8)
@@ -43,6 +42,8 @@ def test_all_of_it_is_there_again(tmp_path: Path) -> None:
     known = state.known()
     assert known is not None
     assert known.durable == 31
+    state.note_last(40)
+    assert state.known() == Known(LOG_ID, 40, 9, 40)
     state.close()
 
 
