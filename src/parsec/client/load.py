@@ -25,6 +25,8 @@ from parsec.core.errors import Rejected
 
 _RENEW_S = 1.0
 _STEPS_PER_OCTAVE = 32
+_SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835
+"""Odd, so that multiples of it modulo 2**128 look like the trace ids that services send."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -196,5 +198,10 @@ def _event(plan: Plan, timestamp: str, number: int) -> dict[str, object]:
         "severity": ("info", "info", "info", "warn", "error")[number % 5],
         "source": f"service-{number % 20}",
         "message": message,
-        "metadata": {"user_id": number, "latency_ms": number % 500 + 0.5, "trace_id": f"{number:032x}", "region": "eu"},
+        "metadata": {
+            "user_id": number,
+            "latency_ms": number % 500 + 0.5,
+            "trace_id": f"{(number + 1) * _SPREAD % (1 << 128):032x}",
+            "region": "eu",
+        },
     }

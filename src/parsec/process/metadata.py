@@ -11,6 +11,7 @@ is inside of strings is the same on both sides, unless it is escaped by its numb
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,12 +28,15 @@ _OBJECT, _ARRAY = ord("{"), ord("[")
 _TO_DIGITS = bytes(ord("0") if chr(c) in "-0123456789" else ord(" ") for c in range(256))
 _NUMBER_STARTS = frozenset(b"%c" % c for c in b"-0123456789")
 _LONG_NUMBER = b"0" * 20  # the shortest that may be beyond 64 bits, with or without a sign
+_LONG_OUTSIDE = re.compile(rb"[:,\[ \t]-?[0-9]{19}")  # where a value may begin, so not the digits of an id in quotes
 
 
 def plain(raws: Sequence[msgspec.Raw]) -> bool:
     """Whether all of these are one-line objects without duplicate keys or huge numbers, as far as is told quickly."""
     joined = b",".join(raws)
-    if b"\\u" in joined or b"\n" in joined or b"\r" in joined or _LONG_NUMBER in joined.translate(_TO_DIGITS):
+    if b"\\u" in joined or b"\n" in joined or b"\r" in joined:
+        return False
+    if _LONG_NUMBER in joined.translate(_TO_DIGITS) and _LONG_OUTSIDE.search(joined):
         return False
     try:
         objects = _OBJECTS.decode(b"[%b]" % joined)
