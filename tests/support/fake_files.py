@@ -119,6 +119,11 @@ class FakeFiles:
     def names(self, suffix: str) -> list[Path]:
         return sorted(path for path in self._names if path.name.endswith(suffix))
 
+    @property
+    def holds_deleted(self) -> bool:
+        """Whether a file without a name is still open, and so still takes up the disk."""
+        return not {id(inode) for inode in self._open.values()} <= {id(inode) for inode in self._names.values()}
+
     def content(self, path: Path) -> bytes:
         return bytes(self._names[path].cached)
 

@@ -165,6 +165,29 @@ def test_below_the_reserve_ingest_stops_the_processor_drains_and_both_go_on(smal
         assert parsec.terminate() == 0
 
 
+def test_a_disk_filled_by_the_log_itself_is_made_free_by_the_processor_alone(small_disk: Path) -> None:
+    """All of the log is one growing segment, and nobody else makes room."""
+    reserve, log_share = 48 * MIB, 10 * MIB
+    settings = {
+        "PARSEC_DISK_RESERVE": str(reserve),
+        "PARSEC_SEGMENT_BYTES": "1GiB",
+        "PARSEC_PROCESS_BATCH_BYTES": "4MiB",
+    }
+    parsec = Parsec(small_disk / "data", **settings)
+    parsec.log_path = small_disk.with_suffix(".log")
+    with parsec:
+        fill(small_disk, reserve + log_share)
+        client = Insistent(parsec, "growing", batch=500).start()
+        for _ in range(3):
+            client.wait_for_refusal()
+            client.wait_for_more(1000)
+        client.stop()
+        assert all("PARSEC_DISK_RESERVE" in message for message in client.refusals)
+        assert len(client.acknowledged) > 2 * log_share // 1200, "the log was never emptied"
+        all_found_once(parsec, client)
+        assert parsec.terminate() == 0
+
+
 def test_a_disk_full_to_its_last_byte_loses_nothing(small_disk: Path) -> None:
     """Without a reserve writes fail in the middle: segments, state and store must all take it."""
     settings = {

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from parsec.adapters.broker.parts import Parts
+from parsec.adapters.broker.segment import HEADER_BYTES
 from parsec.core.clock import Clock
 from parsec.core.quantity import show_quantity
 from parsec.telemetry import Telemetry
@@ -47,6 +48,15 @@ class Bounds:
     def full(self) -> bool:
         """The log has reached its size; only segments that are read can make room."""
         return self._parts.index.size_bytes >= self._options.max_bytes
+
+    @property
+    def growing_is_in_the_way(self) -> bool:
+        """Room is needed, and every reader has passed the growing segment, too: it may go once the next has begun."""
+        index = self._parts.index
+        newest = index.newest
+        if newest is None or newest.size <= HEADER_BYTES or index.committed < index.end:
+            return False
+        return self.full or self._disk_is_low()
 
     def refusal(self) -> str | None:
         """Why nothing can be made durable now."""

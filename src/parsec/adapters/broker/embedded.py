@@ -127,7 +127,7 @@ class EmbeddedLog:
             self._epoch += 1
             if name in self._readers:
                 self._readers[name].end_epoch()
-            reader = EmbeddedReader(self._parts, self._bounds.tidy, name, progress, self._epoch)
+            reader = EmbeddedReader(self._parts, self._tidy, name, progress, self._epoch)
             self._readers[name] = reader
             return reader
 
@@ -163,12 +163,24 @@ class EmbeddedLog:
     def _progress(self, name: str) -> Progress | None:
         return self._parts.state.readers(self.log_id).get(name)
 
-    def _make_room(self) -> None:
-        index = self._parts.index
-        if self._bounds.full:
-            if index.committed >= index.end:
-                # All is read: the growing segment, too, may go once it is sealed.
+    def _tidy(self) -> None:
+        """For readers, after a commit and while they wait. Where nothing may be published, only this makes room."""
+        self._bounds.tidy()
+        if not self._bounds.growing_is_in_the_way or not self._turn.acquire(blocking=False):
+            return  # whoever publishes makes room, too
+        try:
+            if not self._closed and self._bounds.growing_is_in_the_way:
                 self._appender.begin()
+        except Retryable as error:
+            self._complain(error)
+        finally:
+            self._turn.release()
+        self._bounds.tidy()
+
+    def _make_room(self) -> None:
+        if self._bounds.growing_is_in_the_way:
+            self._appender.begin()
+        if self._bounds.full:
             self._bounds.tidy()
         refusal = self._bounds.refusal()
         if refusal:

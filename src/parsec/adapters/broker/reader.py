@@ -46,7 +46,7 @@ class EmbeddedReader:
             return Revoked(PARTITION)
         beyond = _NEVER if self._paused or self._ended else self._next
         if self._parts.index.wait_beyond(beyond, max_wait_s) <= beyond:
-            self._tidy()
+            self._make_room()
             return None
         return self._gather(max_events, max_bytes)
 
@@ -61,7 +61,7 @@ class EmbeddedReader:
         index = self._parts.index
         self._parts.state.commit(self._name, next_offset, counts, index.end)
         index.committed_by(self._name, next_offset)
-        self._tidy()
+        self._make_room()
 
     def pause(self, partition: int) -> None:
         self._paused = self._paused or partition == PARTITION
@@ -79,6 +79,10 @@ class EmbeddedReader:
     def close(self) -> None:
         self._closed = True
         self._walk.close()
+
+    def _make_room(self) -> None:
+        self._tidy()
+        self._walk.leave_deleted()
 
     def _gather(self, max_events: int, max_bytes: int) -> Slice | None:
         """One run of contiguous records; a gap can only stand before it."""
@@ -143,6 +147,11 @@ class Walk:
             if offset < view.end:
                 return Values(view.end, [], 0)
         return None
+
+    def leave_deleted(self) -> None:
+        """A deleted file takes up the disk for as long as somebody has it open."""
+        if self._segment is not None and self._parts.index.view(self._segment) is None:
+            self.close()
 
     def close(self) -> None:
         if self._segment is not None:

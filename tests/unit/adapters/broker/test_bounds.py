@@ -1,19 +1,23 @@
 """I7, I8: what is deleted when, when the log refuses, and that it recovers by itself."""
 
+import errno
+import threading
 from pathlib import Path
 
 import pytest
 
-from parsec.adapters.broker.embedded import LogOptions
+from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.broker.reader import EmbeddedReader
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Retryable
-from parsec.ports.broker import Assigned, Counts
+from parsec.ports.broker import Assigned, Counts, Slice
 from parsec.telemetry import Telemetry
-from tests.support.fake_files import FakeFiles
+from tests.support.fake_files import FakeFiles, Fault
 from tests.support.logs import commit_all, fill, group, open_log, read, segments
 
 KEEP = LogOptions(segment_bytes=4096, max_bytes=1 << 20, retention_s=60.0, disk_reserve=0)
 TIGHT = LogOptions(segment_bytes=4096, max_bytes=16384, retention_s=3600.0, disk_reserve=0)
+LOW = LogOptions(segment_bytes=1 << 16, max_bytes=1 << 20, retention_s=3600.0, disk_reserve=1 << 20)
 
 
 def test_a_read_segment_goes_when_it_is_old_and_an_unread_one_never(tmp_path: Path) -> None:
@@ -149,4 +153,104 @@ def test_asking_is_cheap(tmp_path: Path) -> None:
     for _ in range(100):
         log.refuses()
     assert files.calls == []
+    log.close()
+
+
+def low_on_disk(directory: Path, files: FakeFiles, clock: ManualClock) -> tuple[EmbeddedLog, EmbeddedReader]:
+    """A log with 100 events in its one growing segment, and a reader that was given all of them."""
+    log = open_log(directory, LOW, files=files, clock=clock)
+    reader = log.reader("processor")
+    assert isinstance(reader.poll(0, 1, 1), Assigned)
+    fill(log, 20)
+    piece = reader.poll(0, 1000, 1 << 20)
+    assert isinstance(piece, Slice)
+    assert piece.next_offset == 100
+    assert len(files.names(".log")) == 1
+    files.free = 1 << 10
+    clock.advance(0.3)
+    assert log.refuses() is not None
+    return log, reader
+
+
+def test_a_low_disk_gets_the_growing_segment_too_once_all_of_it_is_read(tmp_path: Path) -> None:
+    """Nothing is published while ingest refuses, so the readers have to make the room."""
+    files, clock = FakeFiles(), ManualClock()
+    log, reader = low_on_disk(tmp_path, files, clock)
+    (growing,) = files.names(".log")
+    reader.commit(0, 1, 99, Counts(stored=99))
+    assert files.names(".log") == [growing], "I7: deleted before all of it was committed"
+    reader.commit(0, 1, 100, Counts(stored=100))
+    assert [int(path.stem) for path in files.names(".log")] == [100]
+    assert not files.holds_deleted
+    assert log.size_bytes < 100
+    calls = len(files.calls)
+    for _ in range(10):
+        assert reader.poll(0, 1, 1) is None
+    assert not [call for call in files.calls[calls:] if not call.startswith("free_bytes")], "an empty one is rolled"
+    files.free = 1 << 30
+    clock.advance(0.3)
+    assert log.refuses() is None
+    written = fill(log, 2)
+    assert read(log).values == written
+    log.close()
+
+
+def test_a_segment_that_cannot_be_rolled_for_want_of_room_is_tried_again(tmp_path: Path) -> None:
+    files, clock = FakeFiles(), ManualClock()
+    log, reader = low_on_disk(tmp_path, files, clock)
+    files.fail(Fault("create", errno.ENOSPC))
+    reader.commit(0, 1, 100, Counts(stored=100))
+    assert [int(path.stem) for path in files.names(".log")] == [0]
+    assert reader.poll(0, 1, 1) is None
+    assert [int(path.stem) for path in files.names(".log")] == [100]
+    log.close()
+    log = open_log(tmp_path, LOW, files=files, clock=clock)
+    assert log.end == 100
+    assert read(log).lost == 0
+    log.close()
+
+
+def test_one_publish_larger_than_the_log_is_gone_as_soon_as_it_is_read(tmp_path: Path) -> None:
+    log = open_log(tmp_path, TIGHT)
+    log.publish([group(0, 200)])
+    assert log.size_bytes > TIGHT.max_bytes
+    commit_all(log)
+    assert log.size_bytes < 100
+    log.close()
+
+
+class SlowSync(FakeFiles):
+    """While `slow`, a sync says so and waits until it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = False
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def sync(self, fd: int) -> None:
+        if self.slow:
+            self.begun.set()
+            assert self.go_on.wait(10)
+        super().sync(fd)
+
+
+def test_a_segment_is_not_rolled_under_the_hands_of_a_publish(tmp_path: Path) -> None:
+    """The publish passed the check while there was room; the disk runs low before its sync returns."""
+    files, clock = SlowSync(), ManualClock()
+    log, reader = low_on_disk(tmp_path, files, clock)
+    files.free = 1 << 30
+    clock.advance(0.3)
+    written: dict[int, bytes] = {}
+    files.slow = True
+    publisher = threading.Thread(target=lambda: written.update(fill(log, 1)))
+    publisher.start()
+    assert files.begun.wait(10)
+    files.slow, files.free = False, 1 << 10
+    clock.advance(0.3)
+    reader.commit(0, 1, 100, Counts(stored=100))
+    assert [int(path.stem) for path in files.names(".log")] == [0]
+    files.go_on.set()
+    publisher.join(10)
+    assert read(log).values == written
+    assert written.keys() == set(range(100, 105))
     log.close()
