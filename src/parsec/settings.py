@@ -172,6 +172,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     query_memory: Annotated[
         int, Spec("PARSEC_QUERY_MEMORY", "Memory one query may use.", "bytes", 1 << 24, 1 << 40)
     ] = 1 << 30
+    dedup_window: Annotated[
+        float,
+        Spec("PARSEC_DEDUP_WINDOW", "How long a repeated id is recognised, by time of receipt.", "seconds", 1, 86_400),
+    ] = 600.0
+    dedup_ids: Annotated[
+        int,
+        Spec(
+            "PARSEC_DEDUP_IDS",
+            "Ids held at least; with more of them in a window, the oldest leave early.",
+            "",
+            1000,
+            100_000_000,
+        ),
+    ] = 1_000_000
+
+    # Redis.
+    redis_addr: Annotated[
+        str, Spec("REDIS_ADDR", "Redis server as host:port, to share claims of ids; empty: claims are local.")
+    ] = ""
+    redis_username: Annotated[str, Spec("REDIS_USERNAME", "User of the Redis server.")] = ""
+    redis_password: Annotated[str, Spec("REDIS_PASSWORD", "Password for the Redis server.", secret=True)] = ""
+    redis_tls: Annotated[bool, Spec("REDIS_TLS", "Talk TLS to the Redis server; its certificate is verified.")] = False
+    redis_db: Annotated[int, Spec("REDIS_DB", "Number of the Redis database.", "", 0, 1_000_000)] = 0
+    redis_prefix: Annotated[str, Spec("REDIS_PREFIX", "What every key in Redis begins with.")] = "parsec:"
 
     # Life.
     drain: Annotated[
@@ -267,7 +291,21 @@ def conflicts(settings: Settings) -> list[str]:
         problems.append(f"PARSEC_HOST={settings.host}: without API keys Parsec serves a loopback address only")
     if settings.ingest_memory < settings.max_body_bytes:
         problems.append("PARSEC_INGEST_MEMORY: is less than PARSEC_MAX_BODY_BYTES, so the largest bodies never fit")
+    if settings.redis_addr:
+        try:
+            host_and_port(settings.redis_addr)
+        except ValueError as error:
+            problems.append(f"REDIS_ADDR={settings.redis_addr}: {error}")
     return problems
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of host:port or [IPv6]:port. Raises ValueError with what is allowed."""
+    host, _, port = address.rpartition(":")
+    plain = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not plain or (":" in plain) != (plain is not host) or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ValueError("must be host:port")
+    return plain, int(port)
 
 
 def is_loopback(host: str) -> bool:

@@ -61,6 +61,21 @@ class Telemetry:
         self.processed = self._counter("parsec_process_events", "Offsets processed, by what became of them.", "fate")
         self.lag = self._gauge("parsec_process_lag_events", "Durable events not yet committed by the processor.")
 
+        # Claims.
+        self.dedup_window = self._gauge(
+            "parsec_dedup_window_seconds", "How far back every claimed id is known; at most PARSEC_DEDUP_WINDOW."
+        )
+        self.dedup_ids = self._gauge("parsec_dedup_ids", "Ids held in the set of claims.")
+        self.dedup_early = self._counter(
+            "parsec_dedup_ids_early", "Ids that left the set before the end of the window, for want of room."
+        )
+        self.dedup_unavailable = self._counter(
+            "parsec_dedup_unavailable_events", "Events stored without a check for repeats, because Redis had no answer."
+        )
+        self.dedup_conflicts = self._counter(
+            "parsec_dedup_conflict_events", "Duplicates whose content differs from that of the stored event."
+        )
+
     def value(self, name: str, **labels: str) -> float:
         """The present value of one series; 0 when it has none yet. `name` as in the exposition."""
         return self.registry.get_sample_value(name, labels) or 0.0

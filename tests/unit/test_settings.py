@@ -9,7 +9,7 @@ import pytest
 
 from parsec.core.errors import BadSettings
 from parsec.core.quantity import show_quantity
-from parsec.settings import NOT_YET, Setting, Settings, Spec, catalogue, fault, load, parse
+from parsec.settings import NOT_YET, Setting, Settings, Spec, catalogue, fault, host_and_port, load, parse
 
 
 def write(tmp_path: Path, content: str) -> Path:
@@ -155,3 +155,16 @@ def test_settings_that_cannot_work_together_are_told_with_all_others() -> None:
         load({}, environ)
     told = " ".join(caught.value.problems)
     assert all(name in told for name in environ)
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [("redis:6379", ("redis", 6379)), ("10.0.0.1:1", ("10.0.0.1", 1)), ("[::1]:6379", ("::1", 6379))],
+)
+def test_an_address_is_a_host_and_a_port(address: str, parts: tuple[str, int]) -> None:
+    assert host_and_port(address) == parts
+
+
+@pytest.mark.parametrize("address", ["redis", "redis:", ":6379", "redis:0", "redis:65536", "::1:6379", "[redis]:6379"])
+def test_an_address_that_is_none_is_told(address: str) -> None:
+    assert f"REDIS_ADDR={address}: must be host:port" in problems({}, {"REDIS_ADDR": address})
