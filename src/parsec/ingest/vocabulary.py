@@ -9,26 +9,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from parsec.core.errors import Rejected
+from parsec.core.severity import ALIASES, SEVERITIES
 
-SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
 MAX_SOURCE_CHARS = 256
 REMEMBERED = 4096
 """Entries of each memory; it starts anew when full, so names made up by a tenant cannot grow it."""
 
 _LONGEST_REMEMBERED = 300
 _TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-_SPELLINGS = {
-    "trace": "trc verbose fine finer finest silly t v trace2 trace3 trace4",
-    "debug": "dbg d debug1 debug2 debug3 debug4 debug5 7",
-    "info": "inf information informational notice note log normal default success i info2 info3 info4 5 6",
-    "warn": "warning wrn w warn2 warn3 warn4 4",
-    "error": "err eror severe failure e error2 error3 error4 3",
-    "fatal": "critical crit alert emerg emergency panic dpanic f c fatal2 fatal3 fatal4 0 1 2",
-}
-ALIASES = {spelling: name for name, text in _SPELLINGS.items() for spelling in (name, *text.split())}
-"""Lower-case spelling to severity. Digits are syslog's levels (RFC 5424), as journald and GELF send them; the numbers
-of OpenTelemetry and of pino contradict these and each other, so they are not guessed."""
 
 
 Remembered = TypeVar("Remembered")

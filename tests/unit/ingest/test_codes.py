@@ -4,9 +4,9 @@ import ast
 import re
 from pathlib import Path
 
+from parsec.core.severity import ALIASES, SEVERITIES
 from parsec.ingest.codes import CODES
 from parsec.ingest.fields import CONSTANTS
-from parsec.ingest.vocabulary import ALIASES, SEVERITIES
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "errors.md").read_text()

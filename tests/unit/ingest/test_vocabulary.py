@@ -3,10 +3,9 @@
 import pytest
 
 from parsec.core.errors import Rejected
+from parsec.core.severity import ALIASES, SEVERITIES
 from parsec.ingest.vocabulary import (
-    ALIASES,
     REMEMBERED,
-    SEVERITIES,
     SEVERITY_NAMES,
     SOURCES,
     TENANTS,
