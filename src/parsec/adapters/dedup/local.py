@@ -7,7 +7,7 @@ Invariants, cited by tests
  1. An id is held by one position, in one generation.
  2. The set's clock is the newest time of receipt seen, never ahead of the machine's clock, and never goes back.
  3. A generation is forgotten when its newest claim is a window old, or early, when the others hold `ids` without it;
-    what leaves early is counted. At most ids * (1 + 1 / GENERATIONS) are held.
+    what leaves early is counted. At most ids * (1 + 1 / GENERATIONS) and two slices are held.
  4. Work is done in slices of about a millisecond, freeing memory included: other threads get their turn in between.
 
 A million ids take 145 to 165 MB (bench/claims.py). After a restart the caller claims what the store has anew.

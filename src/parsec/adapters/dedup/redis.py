@@ -1,0 +1,234 @@
+"""Claims in Redis or Valkey, shared by all processors.
+
+In: batches of (tenant, id) with their positions. Out: who holds what, as far as Redis answers. Errors: none from Redis,
+whose silence is counted and logged; Fatal after close or without the driver. Next: parsec.process.ranges.
+
+Invariants, cited by tests
+ 1. A claim is made by one script, so two processors never both get an id.
+ 2. No call takes longer than about DEADLINE_S plus one COMMAND_S, and after a failure none is tried for a while.
+ 3. What got no answer is counted as unavailable and let through. A claim that Redis made without our hearing of it
+    is found again by its own position.
+ 4. The set's clock is the newest time of receipt that any processor has seen, and never goes back.
+ 5. At most ids * (1 + 1 / GENERATIONS) and two chunks are held. Every key expires once nobody claims anything for a while.
+
+Two logs share claims only where they share a store: `stem` must differ between stores, or a holder can never be
+confirmed. An id takes 55 bytes in Valkey 9 and 93 in Redis 7 (bench/claims.py).
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from hashlib import blake2b
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from parsec.adapters.dedup.keys import keys_of
+from parsec.adapters.dedup.scripts import CLAIM, MOST_RECORDS, MOVE, VALUE_BYTES
+from parsec.core.clock import Clock
+from parsec.core.errors import Fatal
+from parsec.ports.dedup import Batch, Position, Window
+from parsec.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_log = structlog.get_logger(__name__)
+
+GENERATIONS = 3
+"""Few, because each id is looked for in all of them."""
+COMMAND_S = 0.4
+DEADLINE_S = 0.5
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
+KEPT_MS = 86_400_000
+"""Beyond the window, so that claims outlive a store that is down for hours: they age by receipt, not by the clock."""
+_MASK = (1 << 48) - 1
+_GONE = bytes(VALUE_BYTES)
+
+
+class Server(msgspec.Struct, frozen=True):
+    """Where Redis is and as whom we come."""
+
+    host: str
+    port: int
+    username: str = ""
+    password: str = ""
+    tls: bool = False
+    db: int = 0
+
+
+class _Script:
+    """One script, sent by its digest, and as a whole only to a server that does not know it."""
+
+    def __init__(self, client: "Redis", text: str) -> None:
+        self._run = client.register_script(text)
+
+    def __call__(self, stem: str, arguments: Sequence[bytes | str | int]) -> list[Any]:
+        answer: list[Any] = self._run(keys=[stem], args=arguments)
+        return answer
+
+
+class RedisDedup:
+    """Dedup for any number of processors. `stem` begins every key and names the store that these claims speak of."""
+
+    def __init__(self, server: Server, stem: str, window: Window, telemetry: Telemetry, clock: Clock) -> None:
+        self._client = _connect(server)
+        self._claim = _Script(self._client, CLAIM)
+        self._move = _Script(self._client, MOVE)
+        self._stem = f"{stem}claims"
+        self._window_ms = int(window.seconds * 1000)
+        self._limits = (self._window_ms, window.ids, GENERATIONS, int(2.5 * self._window_ms) + KEPT_MS)
+        self._telemetry = telemetry
+        self._clock = clock
+        self._places: dict[bytes, tuple[str, int]] = {}
+        self._since_ms = self._now_ms = self._hole_ms = 0
+        self._hole = False
+        self._not_before = float("-inf")
+        self._failures = 0
+        self._unchecked = 0
+        self._closed = False
+
+    def claim(self, batch: Batch) -> Mapping[int, Position]:
+        offsets, keys = batch.offsets, keys_of(batch.tenants, batch.ids)
+        first: dict[bytes, int] = {}
+        for key, offset in zip(keys, offsets, strict=True):
+            first.setdefault(key, offset)
+        place = self._place(batch)
+        records = [key + place + (offset & _MASK).to_bytes(6, "big") for key, offset in first.items()]
+        held = self._ask(self._claim, batch, place, records, list(first.values()))
+        if len(first) < len(keys):
+            for key, offset in zip(keys, offsets, strict=True):
+                if (earlier := first[key]) != offset:
+                    held[offset] = held.get(earlier) or Position(batch.log_id, batch.partition, earlier)
+        return held
+
+    def take_over(self, batch: Batch, holders: Sequence[Position]) -> Mapping[int, Position]:
+        place = self._place(batch)
+        before = [_digest(h.log_id, h.partition) + (h.offset & _MASK).to_bytes(6, "big") for h in holders]
+        after = [place + (offset & _MASK).to_bytes(6, "big") for offset in batch.offsets]
+        records = list(map(b"".join, zip(keys_of(batch.tenants, batch.ids), before, after, strict=True)))
+        return self._ask(self._move, batch, place, records, batch.offsets)
+
+    def release(self, batch: Batch) -> None:
+        place = self._place(batch)
+        own = [place + (offset & _MASK).to_bytes(6, "big") + _GONE for offset in batch.offsets]
+        records = list(map(b"".join, zip(keys_of(batch.tenants, batch.ids), own, strict=True)))
+        self._ask(self._move, batch, place, records, ())
+
+    def wants_restore(self) -> bool:
+        """Only while the shared set is young: just begun, or begun anew after a loss."""
+        return self.effective_s() * 1000 < self._window_ms
+
+    def effective_s(self) -> float:
+        return max(0, min(self._window_ms, self._now_ms - self._since_ms)) / 1000
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._client.close()
+
+    def _ask(
+        self, script: _Script, batch: Batch, place: bytes, records: Sequence[bytes], offsets: Sequence[int]
+    ) -> dict[int, Position]:
+        """Runs the script over all records in chunks, as far as Redis and the deadline allow. `offsets`: of the
+        records whose check counts; none for records that nobody waits for."""
+        if self._closed:
+            raise Fatal("the claims are closed")
+        held: dict[int, Position] = {}
+        moment_ms = min(batch.moment_ns, self._clock.time_ns()) // 1_000_000
+        head = (moment_ms, *self._limits, place, f"{batch.partition}/{batch.log_id}")
+        began, at = self._clock.monotonic(), 0
+        while at < len(records) and self._clock.monotonic() < began + DEADLINE_S:
+            chunk = records[at : at + MOST_RECORDS]
+            answer = self._try(partial(script, self._stem, (*head, b"".join(chunk))))
+            if answer is None:
+                break
+            self._note(answer)
+            for index, value in zip(islice(answer, 4, None, 2), islice(answer, 5, None, 2), strict=True):
+                if offsets and (holder := self._position(value)):
+                    held[offsets[at + index - 1]] = holder
+            at += len(chunk)
+            time.sleep(0)
+        if offsets and at < len(records):
+            self._count_unchecked(len(records) - at)
+        return held
+
+    def _try(self, call: Callable[[], Any]) -> Any:
+        """What Redis answers; None when it does not, or did not a moment ago."""
+        from redis.exceptions import RedisError
+
+        now = self._clock.monotonic()
+        if now < self._not_before:
+            return None
+        try:
+            answer = call()
+        except (RedisError, OSError) as error:
+            if not self._failures:
+                _log.warning("Redis gives no answer; events are stored without a check for repeats.", why=str(error))
+            pause_s = min(FIRST_PAUSE_S * (1 << min(self._failures, 10)), LONGEST_PAUSE_S)
+            self._failures += 1
+            self._not_before = self._clock.monotonic() + pause_s
+            return None
+        if self._failures:
+            _log.info("Redis answers again.", unchecked_events=self._unchecked)
+            self._failures = self._unchecked = 0
+        return answer
+
+    def _count_unchecked(self, events: int) -> None:
+        self._unchecked += events
+        self._hole = True
+        self._telemetry.dedup_unavailable.inc(events)
+
+    def _note(self, answer: Sequence[Any]) -> None:
+        early, ids, self._now_ms, since_ms = map(int, answer[:4])
+        if self._hole:
+            self._hole, self._hole_ms = False, self._now_ms
+        self._since_ms = max(since_ms, self._hole_ms)
+        self._telemetry.dedup_early.inc(early)
+        self._telemetry.dedup_ids.set(ids)
+        self._telemetry.dedup_window.set(self.effective_s())
+
+    def _place(self, batch: Batch) -> bytes:
+        place = _digest(batch.log_id, batch.partition)
+        self._places[place] = (batch.log_id, batch.partition)
+        return place
+
+    def _position(self, value: bytes) -> Position | None:
+        """None when Redis does not say which log it is: the place was lost together with the claims."""
+        place = value[:6]
+        if place not in self._places:
+            name: Any = self._try(partial(self._client.hget, f"{self._stem}:places", place))
+            if name is None:
+                self._count_unchecked(1)
+                return None
+            partition, _, log_id = name.decode().partition("/")
+            self._places[place] = (log_id, int(partition))
+        return Position(*self._places[place], int.from_bytes(value[6:], "big"))
+
+
+def _digest(log_id: str, partition: int) -> bytes:
+    return blake2b(f"{partition}/{log_id}".encode(), digest_size=6).digest()
+
+
+def _connect(server: Server) -> "Redis":
+    """Opens nothing yet: the first command does."""
+    try:
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError as error:
+        raise Fatal(f"REDIS_ADDR needs the extra `redis` (pip install parsec-logs[redis]): {error}") from error
+    return Redis(
+        host=server.host,
+        port=server.port,
+        username=server.username or None,
+        password=server.password or None,
+        ssl=server.tls,
+        db=server.db,
+        protocol=2,
+        socket_timeout=COMMAND_S,
+        socket_connect_timeout=COMMAND_S,
+        retry=Retry(NoBackoff(), 0),
+    )
