@@ -85,7 +85,7 @@ class Engine(Protocol):
     def write(self, client: "Client", into: str, settings: str, block: bytes) -> None:
         """Returns when the block survives a power cut."""
 
-    def settle(self) -> None:
+    def settle(self, client: "Client") -> None:
         """Returns when all that has landed does, and the tables. Raises Fatal."""
 
 
@@ -106,7 +106,7 @@ class ClickHouseStore:
                     f"the store is ClickHouse {version}; at least {'.'.join(map(str, MINIMUM_VERSION))} is needed"
                 )
             self.migrated = migrate(self._client, migrations())
-            engine.settle()
+            engine.settle(self._client)
         except ClickHouseError as error:
             self._client.close()
             raise errors.of_query(error) from error
@@ -133,7 +133,7 @@ class ClickHouseStore:
             self._write("dead_letters", [(name, kind, values[name]) for name, kind in _LETTER_TYPES.items()], None)
 
     def landed(self, taken: Range) -> set[int]:
-        self._engine.settle()  # what is found now may be left from an insert that was cut off
+        self._engine.settle(self._client)  # what is found now may be left from an insert that was cut off
         return self._offsets("events", taken) | self.landed_dead(taken)
 
     def landed_dead(self, taken: Range) -> set[int]:

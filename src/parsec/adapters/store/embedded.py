@@ -54,7 +54,7 @@ class Embedded:
         self._directory = directory
         self._database = database
         self._options = {**_SERVER_SETTINGS, "max_server_memory_usage": memory_bytes}
-        self._tree_is_safe = False
+        self._tables: dict[str, Path] = {}
 
     def connect(self, settings: Mapping[str, str | int]) -> "Client":
         """A client for one thread, in its database, with these settings."""
@@ -75,7 +75,7 @@ class Embedded:
         return client
 
     def write(self, client: "Client", into: str, settings: str, block: bytes) -> None:
-        """Inserts one block in Native format. `into` is `table (columns)`; both texts are ours, not a client's.
+        """Inserts one block in Native format, after `settle`. `into` is `table (columns)`; both texts are ours.
 
         The engine reads from a file; this one has no name and no disk behind it, so nothing is left after a crash.
         """
@@ -90,18 +90,15 @@ class Embedded:
             )
         finally:
             os.close(file)
-        self._sync([self._tables / into.partition(" ")[0]])
+        self._sync([self._tables[into.partition(" ")[0]]])
 
-    def settle(self) -> None:
+    def settle(self, client: "Client") -> None:
         """Once this returns, every part and table that a question can see survives a power cut. Raises Fatal."""
-        if not self._tree_is_safe:
+        if not self._tables:
             self._sync(_tree(self._directory))
-            self._tree_is_safe = True
-        self._sync(self._tables.iterdir())
-
-    @property
-    def _tables(self) -> Path:
-        return self._directory / "data" / self._database
+            places = client.query(f"SELECT name, data_paths[1] FROM system.tables WHERE database = '{self._database}'")
+            self._tables = {name: Path(place) for name, place in places.result_rows}
+        self._sync(self._tables.values())
 
     def _sync(self, directories: Iterable[Path]) -> None:
         """Fatal, because a directory whose sync failed once may be called clean by the next without having been."""
