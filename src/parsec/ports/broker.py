@@ -109,6 +109,8 @@ class Slice(msgspec.Struct, frozen=True):
     `next_offset` is where reading goes on. Every offset from `first` to it is in `offsets` or counted in `lost` (a bad
     frame, a missing segment, data expired before it was read, or a gap of unknown content), because the ledger is
     kept in offsets: next_offset - first = len(values) + lost. `first` is the `next_offset` of the slice before.
+    `resent`: offsets whose sender did not know whether an earlier attempt arrived, so the event may be in the log twice;
+    a part of a slice may carry those of the whole.
     """
 
     log_id: str
@@ -119,6 +121,7 @@ class Slice(msgspec.Struct, frozen=True):
     offsets: Sequence[int]
     values: Sequence[bytes]
     lost: int = 0
+    resent: frozenset[int] = frozenset()
 
     @property
     def range(self) -> Range:
