@@ -15,6 +15,7 @@ import uvloop
 
 from parsec import __version__, logs
 from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.broker.offline import OfflineLog, open_offline
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.embedded import Embedded
 from parsec.core.clock import SystemClock, SystemRandom
@@ -62,6 +63,11 @@ def serve(loaded: Loaded) -> int:
     logs.configure(settings.log_level, settings.log_format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     return uvloop.run(_run(settings))
+
+
+def offline_logs(settings: Settings) -> list[OfflineLog]:
+    """The log of a stopped Parsec and its spools, only to be read. Raises Fatal, for one while it is in use."""
+    return open_offline(Path(settings.data_dir))
 
 
 async def _run(settings: Settings) -> int:

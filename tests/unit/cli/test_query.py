@@ -1,10 +1,6 @@
 """`parsec query` in a pipe and on a terminal (a real one: a pseudo-terminal with the real process on it)."""
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +9,7 @@ from click.testing import CliRunner, Result
 from parsec.cli import main
 from tests.support.answering import Answering, Reply, answering
 from tests.support.process import free_port
+from tests.support.terminal import on_terminal
 
 EVENT = {
     "timestamp": "2026-11-23T12:00:00.5Z",
@@ -39,32 +36,6 @@ def run(url: str, *arguments: str) -> Result:
     return CliRunner(env=environment).invoke(main, ["query", "--url", url, *arguments])
 
 
-def on_terminal(url: str, *arguments: str, **environment: str) -> str:
-    """What the real command shows on a terminal 140 columns wide."""
-    ours, theirs = pty.openpty()
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
-    child = subprocess.Popen(
-        [sys.executable, "-m", "parsec", "query", "--url", url, *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**kept, "TERM": "xterm-256color", "COLUMNS": "140", **environment},
-    )
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            some = os.read(ours, 65536)
-        except OSError:  # how Linux says that the other side of a terminal is closed
-            break
-        if not some:
-            break
-        shown += some
-    os.close(ours)
-    assert child.wait(60) == 0, shown
-    return shown.decode()
-
-
 def test_in_a_pipe_each_event_is_a_line_as_it_came(server: Answering) -> None:
     server.will(page(EVENT, EVENT, cursor="c"), page(EVENT))
     result = run(server.url, "--tenant", "acme", "--from", "-2h", "--limit", "3")
@@ -77,7 +48,7 @@ def test_in_a_pipe_each_event_is_a_line_as_it_came(server: Answering) -> None:
 
 def test_on_a_terminal_nothing_a_message_holds_can_act(server: Answering) -> None:
     server.will(page(EVENT))
-    shown = on_terminal(server.url, "--tenant", "acme")
+    shown = on_terminal("query", "--url", server.url, "--tenant", "acme")
     assert "bad\\x1b[31m [red]\\u202eline\\nend" in shown
     assert "\u202e" not in shown
     assert "\x1b[31merror" in shown
@@ -87,7 +58,7 @@ def test_on_a_terminal_nothing_a_message_holds_can_act(server: Answering) -> Non
 
 def test_no_color_is_heeded(server: Answering) -> None:
     server.will(page(EVENT))
-    assert "\x1b[31m" not in on_terminal(server.url, "--tenant", "acme", NO_COLOR="1")
+    assert "\x1b[31m" not in on_terminal("query", "--url", server.url, "--tenant", "acme", NO_COLOR="1")
 
 
 def test_what_is_missing_is_said(server: Answering) -> None:

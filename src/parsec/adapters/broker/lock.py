@@ -18,6 +18,21 @@ class DirectoryLock:
         self._fd: int | None = fd
 
     @classmethod
+    def share(cls, directory: Path) -> "DirectoryLock | None":
+        """Keeps a Parsec away while its files are only read; changes nothing. None: no Parsec ever held it.
+
+        Raises Fatal as `acquire`.
+        """
+        try:
+            fd = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Fatal(f"the data directory {directory} cannot be used: {error.strerror}") from error
+        _take(directory, fd, fcntl.LOCK_SH)
+        return cls(fd)
+
+    @classmethod
     def acquire(cls, directory: Path) -> "DirectoryLock":
         """Creates the directory where needed. Raises Fatal with a sentence that names directory and holder."""
         try:
@@ -25,14 +40,7 @@ class DirectoryLock:
             fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise Fatal(f"the data directory {directory} cannot be used: {error.strerror}") from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(fd)
-            raise Fatal(
-                f"the data directory {directory} is in use by process {holder}; stop it or choose another directory"
-            ) from error
+        _take(directory, fd, fcntl.LOCK_EX)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return cls(fd)
@@ -42,3 +50,27 @@ class DirectoryLock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _take(directory: Path, fd: int, kind: int) -> None:
+    """Takes the lock, or closes `fd` and raises Fatal."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        # Whoever only reads leaves no id of its own; the one in the file is then that of a process long gone.
+        who = f"process {holder}" if holder.isdigit() and _is_alive(int(holder)) else "another process"
+        raise Fatal(
+            f"the data directory {directory} is in use by {who}; stop it or choose another directory"
+        ) from error
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

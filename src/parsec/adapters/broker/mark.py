@@ -16,6 +16,7 @@ import google_crc32c
 import msgspec
 
 from parsec.adapters.broker.files import Files
+from parsec.adapters.broker.segment import UNREADABLE
 
 _BODY = struct.Struct("<8s16s16sQQQQ?7x")
 _SUM = struct.Struct("<I")
@@ -56,7 +57,8 @@ class MarkFile:
         """Writes `first` over what is there, durably, so that an old `clean` cannot come back."""
         file = cls(files, [])
         try:
-            for name in NAMES:
+            # A sound one last: dying in the middle must not take it as well.
+            for name in sorted(NAMES, key=lambda name: _is_sound(files, directory / name)):
                 try:
                     file._fds.append(files.open(directory / name, write=True))
                 except FileNotFoundError:
@@ -108,24 +110,37 @@ def unpack(data: bytes) -> Mark | None:
     return Mark(log_id.hex(), *rest) if magic == _MAGIC else None
 
 
-def load(files: Files, directory: Path) -> tuple[Mark | None, bool]:
-    """The newest sound mark, and whether a file holds none (damaged, or half written at a power cut)."""
-    found, unsound = [], False
+def load(files: Files, directory: Path) -> tuple[Mark | None, list[str]]:
+    """The newest sound mark, and the files that hold none (damaged, or half written). Raises OSError."""
+    found, unsound = [], []
     for name in NAMES:
         try:
-            fd = files.open(directory / name)
+            mark = _read(files, directory / name)
         except FileNotFoundError:
             continue
-        except OSError:
-            unsound = True
-            continue
-        try:
-            mark = unpack(files.read(fd, _SIZE, 0))
-        except OSError:
-            mark = None
-        finally:
-            files.close(fd)
-        unsound = unsound or mark is None
         if mark:
             found.append(mark)
+        else:
+            unsound.append(name)
     return max(found, key=lambda mark: (mark.end, mark.clean), default=None), unsound
+
+
+def _is_sound(files: Files, path: Path) -> bool:
+    try:
+        return _read(files, path) is not None
+    except FileNotFoundError:
+        return False
+
+
+def _read(files: Files, path: Path) -> Mark | None:
+    """None: the file does not prove itself, or the disk has lost it. Raises OSError for what may pass."""
+    try:
+        fd = files.open(path)
+        try:
+            return unpack(files.read(fd, _SIZE, 0))
+        finally:
+            files.close(fd)
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        return None

@@ -56,7 +56,7 @@ class Found(msgspec.Struct, frozen=True):
     intact: bool
 
 
-class _Tail(msgspec.Struct, frozen=True):
+class Tail(msgspec.Struct, frozen=True):
     """Where the sound part of a segment ends, in bytes and as offset. `proven`: below it all was durable once."""
 
     position: int
@@ -101,11 +101,11 @@ class Recovery:
         return Segment(first, self._directory / entry.name, size, entry.mtime_ns)
 
     @staticmethod
-    def _trusted(newest: Segment, mark: Mark | None) -> _Tail:
+    def _trusted(newest: Segment, mark: Mark | None) -> Tail:
         """From where on the newest segment must be checked: from the mark on, if there is one for it."""
         if mark and mark.segment == newest.first and mark.position <= newest.size:
-            return _Tail(mark.position, mark.end, mark.end)
-        return _Tail(segment.HEADER_BYTES, newest.first, newest.first)
+            return Tail(mark.position, mark.end, mark.end)
+        return Tail(segment.HEADER_BYTES, newest.first, newest.first)
 
     def _segments(self) -> list[tuple[int, Entry]]:
         found = []
@@ -128,27 +128,18 @@ class Recovery:
             return self._hints.mark.log_id
         return self._random.bytes(16).hex()
 
-    def _check(self, newest: Segment, log_id: str, trusted: _Tail) -> _Tail:
+    def _check(self, newest: Segment, log_id: str, trusted: Tail) -> Tail:
         """Walks the newest segment. A hole in what was durable once is left to the reader, which counts it as lost; a
         hole in the last publish was never acknowledged, and what follows it goes with it."""
-        position, end = trusted.position, trusted.end
-        proven = max(trusted.proven, self._hints.floor(log_id))
-        torn: tuple[_Tail, int] | None = None
         fd = self._files.open(newest.path)
         try:
-            cursor = FrameCursor(self._files, fd, frame.seed(log_id), position, end)
-            while found := _patiently(cursor, newest.size):
-                proven = max(proven, found.began)
-                if torn and proven >= torn[1]:
-                    torn = None
-                if torn is None and found.first > max(end, proven):
-                    torn = _Tail(position, end, proven), found.first
-                position, end = found.ends_at, found.first + found.count
+            cursor = FrameCursor(self._files, fd, frame.seed(log_id), trusted.position, trusted.end)
+            proven = max(trusted.proven, self._hints.floor(log_id))
+            return sound_end(cursor, newest.size, Tail(trusted.position, trusted.end, proven))
         finally:
             self._files.close(fd)
-        return torn[0] if torn else _Tail(position, end, proven)
 
-    def _next_offset(self, newest: Segment | None, tail: _Tail | None, mark: Mark | None) -> int:
+    def _next_offset(self, newest: Segment | None, tail: Tail | None, mark: Mark | None) -> int:
         """Where to go on: at the end of the newest segment unless something says that more was there (I2)."""
         hints, known = self._hints, self._hints.known
         floor = max(tail.proven if tail else 0, mark.end if mark else 0, known.durable if known else 0, hints.positions)
@@ -176,7 +167,7 @@ class Recovery:
         )
         return end
 
-    def _settle(self, newest: Segment, trusted: _Tail, tail: _Tail, mark: Mark | None, *, lost: bool) -> None:
+    def _settle(self, newest: Segment, trusted: Tail, tail: Tail, mark: Mark | None, *, lost: bool) -> None:
         """Cuts what is no frame, and makes the rest durable."""
         if newest.size > tail.position:
             if lost:
@@ -214,11 +205,25 @@ class Recovery:
                 raise OSError("the tail of the log could not be written again")
 
 
-def _patiently(cursor: FrameCursor, limit: int) -> Frame | None:
-    """The next frame; a place the disk cannot read is asked for again until the cursor gives it up."""
+def sound_end(cursor: FrameCursor, size: int, begin: Tail) -> Tail:
+    """How far the frames from `begin` on are sound or proven to be a loss, in a segment of `size` bytes."""
+    position, end, proven = begin.position, begin.end, begin.proven
+    torn: tuple[Tail, int] | None = None
+    while found := patiently(cursor, size):
+        proven = max(proven, found.began)
+        if torn and proven >= torn[1]:
+            torn = None
+        if torn is None and found.first > max(end, proven):
+            torn = Tail(position, end, proven), found.first
+        position, end = found.ends_at, found.first + found.count
+    return torn[0] if torn else Tail(position, end, proven)
+
+
+def patiently(cursor: FrameCursor, limit: int, end: int = _NO_END) -> Frame | None:
+    """The next frame below `limit` and `end`; a place the disk cannot read is asked for again until it is given up."""
     for _ in range(PATIENCE):
         try:
-            return cursor.next(limit, _NO_END)
+            return cursor.next(limit, end)
         except Retryable as error:
             refused = error
     raise refused

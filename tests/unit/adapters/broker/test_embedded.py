@@ -179,7 +179,7 @@ def test_a_start_reads_no_old_segment(tmp_path: Path) -> None:
         log = open_log(tmp_path, files=files)
         opened = {call.split()[-1] for call in files.calls if call.startswith("open")}
         assert opened <= {names[-1].name, *MARKS, "writing"}
-        assert files.calls.count("read") <= 5
+        assert files.calls.count("read") <= 7
     log.close()
 
 

@@ -1,5 +1,7 @@
 """The mark proves itself or is none, and knows when it is exact."""
 
+import contextlib
+import errno
 from pathlib import Path
 
 import pytest
@@ -34,9 +36,9 @@ def test_it_is_exact_after_a_clean_stop_or_while_the_machine_runs() -> None:
 
 def test_a_missing_one_is_no_damage_and_a_short_one_is() -> None:
     files = FakeFiles()
-    assert marks.load(files, LOG) == (None, False)
+    assert marks.load(files, LOG) == (None, [])
     files.close(files.create(LOG / NAMES[0]))
-    assert marks.load(files, LOG) == (None, True)
+    assert marks.load(files, LOG) == (None, [NAMES[0]])
 
 
 def test_a_clean_mark_cannot_come_back_once_a_process_has_begun() -> None:
@@ -45,12 +47,12 @@ def test_a_clean_mark_cannot_come_back_once_a_process_has_begun() -> None:
         MarkFile.begin(files, LOG, SECOND).close()
         MarkFile.begin(files, LOG, FIRST)
         files.power_cut()
-        assert marks.load(files, LOG) == (FIRST, False)
+        assert marks.load(files, LOG) == (FIRST, [])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_either_file_is_as_good_as_both(name: str) -> None:
-    for content, unsound in ((None, False), (b"", True), (b"\0" * 200, True)):
+    for content, unsound in ((None, list[str]()), (b"", [name]), (b"\0" * 200, [name])):
         files = FakeFiles()
         MarkFile.begin(files, LOG, FIRST).write(SECOND)
         files.damage(LOG / name, content)
@@ -64,7 +66,32 @@ def test_a_write_that_fails_leaves_the_mark_before() -> None:
         files.fail(Fault("write", 0, skip, taken=50))
         with pytest.raises(OSError, match="in part"):
             file.write(SECOND)
-        assert marks.load(files, LOG) == ((SECOND if skip else FIRST), True)
+        assert marks.load(files, LOG) == ((SECOND if skip else FIRST), [NAMES[skip]])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("content", [None, b"no mark"])
+def test_dying_while_one_file_is_repaired_leaves_the_other(name: str, content: bytes | None) -> None:
+    for calls in range(6):
+        for seed in range(5):
+            files = FakeFiles(seed)
+            MarkFile.begin(files, LOG, FIRST)
+            files.damage(LOG / name, content)
+            files.cut_power_in(calls)
+            with contextlib.suppress(PowerCut):
+                MarkFile.begin(files, LOG, SECOND)
+            files.restart()
+            assert marks.load(files, LOG)[0] in (FIRST, SECOND)
+
+
+def test_a_file_that_cannot_be_opened_for_a_moment_is_not_taken_for_none() -> None:
+    files = FakeFiles()
+    MarkFile.begin(files, LOG, FIRST)
+    files.fail(Fault("open", errno.EMFILE))
+    with pytest.raises(OSError, match="injected"):
+        marks.load(files, LOG)
+    files.fail(Fault("read", errno.EIO))
+    assert marks.load(files, LOG) == (FIRST, [NAMES[0]])
 
 
 def test_a_power_cut_leaves_an_old_one_a_new_one_or_none() -> None:
