@@ -1,0 +1,91 @@
+"""Records of one partition that were fetched and not yet given to the processor, as slices that leave no offset out.
+
+In: messages in order of offset. Out: slices. Errors: none. Next: parsec.ports.broker.
+
+Invariants, cited by tests
+ 1. Slices follow each other: `first` of each is `next_offset` of the one before.
+ 2. Each offset is a record or counted in `lost`: a hole between two records, or up to where the broker says that it has
+    nothing more. Holes are what expired, what compaction took, aborted messages, and the markers of transactions.
+"""
+
+from bisect import bisect_right
+
+from parsec.ports.broker import Slice
+
+
+class Buffer:
+    """`next_offset`: the first offset that no slice has covered yet."""
+
+    def __init__(self, log_id: str, partition: int, epoch: int, next_offset: int) -> None:
+        self.log_id = log_id
+        self.epoch = epoch
+        self.next_offset = next_offset
+        self._partition = partition
+        self._offsets: list[int] = []
+        self._values: list[bytes] = []
+        self._bytes = 0
+        self._resent: set[int] = set()
+        self._nothing_before = next_offset
+        self._leaders: list[tuple[int, int]] = []
+
+    def add(self, offset: int, value: bytes, leader_epoch: int | None) -> None:
+        """A record. One that was covered before is passed over: the driver may fetch some again after a pause."""
+        if offset < self.expected:
+            return
+        self._offsets.append(offset)
+        self._values.append(value)
+        self._bytes += len(value)
+        if leader_epoch is not None and (not self._leaders or self._leaders[-1][1] != leader_epoch):
+            self._leaders.append((offset, leader_epoch))
+
+    def add_resent(self, offset: int) -> None:
+        """The record just added may be a repeat of another: its sender said so."""
+        self._resent.add(offset)
+
+    def nothing_before(self, offset: int) -> None:
+        """Behind what was added there is no record below `offset`."""
+        self._nothing_before = max(self._nothing_before, offset)
+
+    @property
+    def expected(self) -> int:
+        """The first offset that was not added."""
+        return self._offsets[-1] + 1 if self._offsets else self.next_offset
+
+    @property
+    def filled(self) -> bool:
+        """A slice can be taken."""
+        return bool(self._offsets) or self._nothing_before > self.next_offset
+
+    def take(self, max_events: int, max_bytes: int) -> Slice:
+        """The next slice, at least one record if there is any; only when `filled`."""
+        count = self._fitting(max_events, max_bytes)
+        offsets, values = self._offsets[:count], self._values[:count]
+        del self._offsets[:count], self._values[:count]
+        self._bytes -= sum(map(len, values))
+        first, end = self.next_offset, offsets[-1] + 1 if offsets else self.next_offset
+        if not self._offsets:
+            end = max(end, self._nothing_before)
+        self.next_offset = end
+        resent = frozenset(self._resent.intersection(offsets)) if self._resent else frozenset[int]()
+        self._resent -= resent
+        lost = end - first - count
+        return Slice(self.log_id, self._partition, self.epoch, first, end, offsets, values, lost, resent)
+
+    def leader_epoch(self, offset: int) -> int | None:
+        """The leader's epoch of the last record below `offset`; forgets what no later question needs."""
+        at = bisect_right(self._leaders, offset - 1, key=lambda leader: leader[0]) - 1
+        if at < 0:
+            return None
+        del self._leaders[:at]
+        return self._leaders[0][1]
+
+    def _fitting(self, max_events: int, max_bytes: int) -> int:
+        if len(self._values) <= max_events and self._bytes <= max_bytes:
+            return len(self._values)
+        size = count = 0
+        for value in self._values[:max_events]:
+            if size >= max_bytes:
+                break
+            size += len(value)
+            count += 1
+        return count

@@ -1,0 +1,60 @@
+"""Whether Kafka takes messages: shared by all writers of a process, asked by the door, by health and by a spool.
+
+In: how publishes and probes ended, from any thread. Out: why nothing can be published now, and for how long so.
+Errors: none. No lock: each field is written whole, and a stale one costs a wasted attempt at most.
+"""
+
+import msgspec
+
+from parsec.core.clock import Clock
+
+RETRY_S = 1.0
+"""After a failed publish the next attempt comes this much later, or when a probe has reached Kafka."""
+
+
+class PulseState(msgspec.Struct, frozen=True):
+    """What health shows. `why`: what is wrong; `last_ack_age_s`: None before the first acknowledgement."""
+
+    connected: bool
+    why: str | None
+    last_ack_age_s: float | None
+
+
+class Pulse:
+    """One per process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._acked_at: float | None = None
+        self._failure: str | None = None
+        self._unreachable: str | None = None
+        self._retry_at = float("-inf")
+
+    def acknowledged(self) -> None:
+        """A publish came through."""
+        self._acked_at = self._clock.monotonic()
+        self._failure = self._unreachable = None
+
+    def failed(self, why: str) -> None:
+        """A publish did not come through."""
+        self._failure = why
+        self._retry_at = self._clock.monotonic() + RETRY_S
+
+    def reached(self) -> None:
+        """A probe was answered: the next publish may try at once. Only an acknowledgement ends a failure."""
+        self._unreachable = None
+        self._retry_at = float("-inf")
+
+    def missed(self, why: str) -> None:
+        """A probe was not answered."""
+        self._unreachable = why
+
+    def refuses(self) -> str | None:
+        """Why a publish would be in vain now; None when it should be tried."""
+        if self._failure is not None and self._clock.monotonic() < self._retry_at:
+            return self._failure
+        return self._unreachable
+
+    def state(self) -> PulseState:
+        age = None if self._acked_at is None else max(0.0, self._clock.monotonic() - self._acked_at)
+        return PulseState(self._unreachable is None, self._unreachable or self._failure, age)

@@ -1,0 +1,182 @@
+"""What librdkafka is told: ours where a promise rests on it, the operator's everywhere else.
+
+In: KafkaOptions. Out: one configuration each for a producer, a consumer and the admin client. Errors: Fatal for an
+option of PARSEC_KAFKA_OPTIONS that would break a promise. Next: parsec.adapters.broker.kafka_topic.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from parsec.core.errors import Fatal
+
+_log = structlog.get_logger(__name__)
+
+Config = dict[str, Any]
+
+MAX_POLL_INTERVAL_S = 300.0
+SESSION_TIMEOUT_MS = 20_000
+"""Also how long a commit may block while no coordinator can be reached, so less than librdkafka's 45 s."""
+_REPEAT_S = 10.0
+
+OURS = {
+    "bootstrap.servers": "KAFKA_BROKERS sets it",
+    "group.id": "KAFKA_CONSUMER_GROUP sets it",
+    "compression.type": "KAFKA_COMPRESSION sets it",
+    "compression.codec": "KAFKA_COMPRESSION sets it",
+    "acks": "an event is acknowledged when all replicas in sync have it",
+    "request.required.acks": "an event is acknowledged when all replicas in sync have it",
+    "enable.idempotence": "no event may be written twice by a retry of the driver",
+    "partitioner": "a tenant's events stay in one partition, the same as with other clients",
+    "transactional.id": "Parsec does not use transactions",
+    "delivery.report.only.error": "the writer counts on it",
+    "enable.auto.commit": "offsets are committed when their events are stored",
+    "enable.auto.offset.store": "offsets are committed when their events are stored",
+    "auto.offset.reset": "offsets that are gone are counted as lost, never skipped in silence",
+    "enable.partition.eof": "offsets without a record at the end of a partition are counted",
+    "partition.assignment.strategy": "the reader keeps to the cooperative protocol",
+    "log.queue": "the driver's log lines go into ours",
+}
+"""Options that PARSEC_KAFKA_OPTIONS may not change, and why."""
+
+Mechanism = Literal["none", "plain", "scram-sha-256", "scram-sha-512"]
+
+
+class Security(msgspec.Struct, frozen=True, kw_only=True):
+    """How this process proves itself to the brokers, and they to it. Files are PEM; empty: not used."""
+
+    tls: bool = False
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    mechanism: Mechanism = "none"
+    user: str = ""
+    password: str = ""
+
+
+class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is set about Kafka. `attempts` and `deadline_s` bound one publish, whichever is first."""
+
+    brokers: str
+    topic: str = "log-events"
+    group: str = "parsec-processor"
+    compression: str = "snappy"
+    partitions: int = 12
+    replication: int = -1
+    attempts: int = 3
+    deadline_s: float = 2.0
+    security: Security = Security()
+    extra: Mapping[str, str] = {}
+
+
+def parse_extra(text: str) -> dict[str, str]:
+    """`name=value,name=value`; a piece without `=` belongs to the value before it. Raises ValueError."""
+    found: dict[str, str] = {}
+    last = ""
+    for piece in filter(None, (piece.strip() for piece in text.split(","))):
+        name, equals, value = piece.partition("=")
+        if equals:
+            last = name.strip()
+            found[last] = value.strip()
+        elif last:
+            found[last] += f",{piece}"
+        else:
+            raise ValueError("must be name=value pairs with commas between")
+    return found
+
+
+def producer(options: KafkaOptions) -> Config:
+    """For one worker. It is polled only while it publishes, so it must not collect log lines in between."""
+    return _client(options) | {
+        "enable.idempotence": True,
+        "acks": "all",
+        "compression.type": options.compression,
+        "partitioner": "murmur2",
+        "delivery.report.only.error": True,
+        "message.max.bytes": 1_000_000_000,  # the broker's bound holds, not the driver's guess of it
+        "log_level": 0,
+    }
+
+
+def consumer(options: KafkaOptions) -> Config:
+    """For the processor. Holds at most about 16 MiB of records that nobody asked for yet."""
+    config = _client(options) | {
+        "group.id": options.group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "logger": DriverLog(),
+    }
+    config.setdefault("queued.max.messages.kbytes", 16 << 10)
+    config.setdefault("fetch.message.max.bytes", 4 << 20)
+    if config.get("group.protocol") != "consumer":  # that protocol leaves both to the broker
+        config["partition.assignment.strategy"] = "cooperative-sticky"
+        config.setdefault("session.timeout.ms", SESSION_TIMEOUT_MS)
+    return config
+
+
+def admin(options: KafkaOptions) -> Config:
+    """For questions about the topic; one per process."""
+    return _client(options) | {"logger": DriverLog()}
+
+
+def max_poll_interval_s(options: KafkaOptions) -> float:
+    """How long the group waits for a reader that does not poll."""
+    return float(options.extra.get("max.poll.interval.ms", MAX_POLL_INTERVAL_S * 1000)) / 1000
+
+
+def _client(options: KafkaOptions) -> Config:
+    for name in options.extra:
+        if name in OURS:
+            raise Fatal(f"PARSEC_KAFKA_OPTIONS: {name} cannot be set: {OURS[name]}")
+    return {
+        "client.id": "parsec",
+        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.max.ms": 1000,
+        "topic.metadata.refresh.interval.ms": 60_000,
+        **_security(options.security),
+        **options.extra,
+        "bootstrap.servers": options.brokers,
+    }
+
+
+def _security(security: Security) -> Config:
+    sasl = security.mechanism != "none"
+    config: Config = {}
+    if security.tls or sasl:
+        config["security.protocol"] = ("sasl_" if sasl else "") + ("ssl" if security.tls else "plaintext")
+    files = {
+        "ssl.ca.location": security.ca_file,
+        "ssl.certificate.location": security.certificate_file,
+        "ssl.key.location": security.key_file,
+    }
+    config |= {name: path for name, path in files.items() if path}
+    if sasl:
+        config |= {
+            "sasl.mechanism": security.mechanism.upper(),
+            "sasl.username": security.user,
+            "sasl.password": security.password,
+        }
+    return config
+
+
+class DriverLog:
+    """Where librdkafka writes: each kind of line at most once in 10 s, for it repeats itself twenty times a second."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._said_at: dict[str, float] = {}
+
+    def log(self, level: int, text: str, *parts: object) -> None:
+        """As logging.Logger.log: `parts` are the kind of line, the client's name and the line itself."""
+        kind = str(parts[0]) if parts else text
+        now = self._now()
+        if kind == "CONFWARN" or now - self._said_at.get(kind, float("-inf")) < _REPEAT_S:
+            return  # CONFWARN: an option for consumers was given to a producer, or the other way round
+        self._said_at[kind] = now
+        say = _log.warning if level >= 30 else _log.info
+        say("The Kafka client says.", kind=kind, line=str(parts[-1]) if parts else text)

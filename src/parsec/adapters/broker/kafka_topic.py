@@ -1,0 +1,184 @@
+"""The topic as the cluster knows it: made when missing, its id, its bounds and the largest message it takes.
+
+In: questions from writers, reader and health, from any thread. Out: facts that were true when the cluster answered.
+Errors: Retryable while the cluster does not answer, Fatal from `ensure` when the topic cannot be made.
+Next: parsec.adapters.broker.kafka_writer and parsec.adapters.broker.kafka_reader.
+
+Limit: facts come from one broker's view of the metadata, which may be some milliseconds older than another's.
+"""
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any
+
+import msgspec
+import structlog
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+)
+
+from parsec.adapters.broker import kafka_settings
+from parsec.adapters.broker.kafka_errors import error_of, told, translated
+from parsec.adapters.broker.kafka_pulse import Pulse
+from parsec.adapters.broker.kafka_settings import KafkaOptions
+from parsec.core.errors import Fatal, Retryable
+
+_log = structlog.get_logger(__name__)
+
+MESSAGE_OVERHEAD_BYTES = 512
+"""More than a record batch, its one record, key and header take beside the event itself."""
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
+_NO_ID = "A" * 22
+_LOOKS, _LOOK_AGAIN_S = 40, 0.05
+
+
+class TopicFacts(msgspec.Struct, frozen=True):
+    """What the cluster said of the topic."""
+
+    log_id: str
+    partitions: int
+    max_message_bytes: int
+
+    @property
+    def max_event_bytes(self) -> int:
+        """The largest encoded event that the topic takes, however badly it compresses."""
+        return max(self.max_message_bytes - MESSAGE_OVERHEAD_BYTES, 0)
+
+
+class KafkaTopic:
+    """One per process."""
+
+    def __init__(self, options: KafkaOptions, pulse: Pulse) -> None:
+        """Connects in the background. Raises Fatal for options that librdkafka does not know."""
+        self._options = options
+        self._pulse = pulse
+        try:
+            self._admin = AdminClient(kafka_settings.admin(options))
+        except KafkaException as error:
+            raise Fatal(f"the settings for Kafka are wrong: {error_of(error).str()}") from error
+        self.facts: TopicFacts | None = None
+        """As of the last `ensure`; None before it succeeded."""
+
+    @property
+    def name(self) -> str:
+        return self._options.topic
+
+    def ensure(self, timeout_s: float) -> TopicFacts:
+        """Asks for the topic and makes it when it is missing. Each question blocks up to timeout_s."""
+        made = False
+        for _ in range(_LOOKS):
+            try:
+                facts = self._facts(timeout_s)
+                break
+            except KafkaException as error:
+                if error_of(error).code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise self._unanswered(error) from error
+                if not made:
+                    self._create(timeout_s)
+                made = True
+                time.sleep(_LOOK_AGAIN_S)  # a broker hears of a new topic a moment after the controller
+        else:
+            raise Retryable(f"the topic {self.name} was made and is not there yet")
+        self.facts = facts
+        self._pulse.reached()
+        return facts
+
+    def probe(self, timeout_s: float) -> None:
+        """Tells the pulse whether Kafka answers, and writes down what its driver has to say. To be called regularly."""
+        try:
+            self.ensure(timeout_s)
+        except (Retryable, Fatal) as error:
+            self._pulse.missed(str(error))
+        self._admin.poll(0)
+
+    def log_id(self, timeout_s: float) -> str:
+        """The id of the topic that has this name now. Raises Retryable, also when there is none."""
+        try:
+            return log_id(self._describe(timeout_s))
+        except KafkaException as error:
+            raise self._unanswered(error) from error
+
+    def bounds(self, partitions: Iterable[int], timeout_s: float) -> dict[int, tuple[int, int]]:
+        """Per partition the first offset that is held and the next to be written; only those that have a leader."""
+        wanted = list(partitions)
+        lows = self._offsets(wanted, OffsetSpec.earliest(), timeout_s)  # type: ignore[no-untyped-call]
+        highs = self._offsets(wanted, OffsetSpec.latest(), timeout_s)  # type: ignore[no-untyped-call]
+        return {
+            partition: (lows[partition], highs[partition]) for partition in wanted if partition in lows.keys() & highs
+        }
+
+    def _offsets(self, partitions: list[int], spec: OffsetSpec, timeout_s: float) -> dict[int, int]:
+        asked = {TopicPartition(self.name, partition): spec for partition in partitions}
+        found: dict[int, int] = {}
+        refusal: KafkaException | None = None
+        for which, future in self._admin.list_offsets(asked, request_timeout=timeout_s).items():
+            try:
+                found[which.partition] = int(self._result(future, timeout_s).offset)
+            except KafkaException as error:
+                refusal = error
+        if refusal is not None and not found:
+            raise self._unanswered(refusal) from refusal
+        return found
+
+    def _describe(self, timeout_s: float) -> Any:
+        topics = TopicCollection([self.name])
+        future = self._admin.describe_topics(topics, request_timeout=timeout_s)[self.name]
+        return self._result(future, timeout_s)
+
+    def _create(self, timeout_s: float) -> None:
+        options = self._options
+        wanted = NewTopic(self.name, options.partitions, options.replication)
+        try:
+            self._result(self._admin.create_topics([wanted], request_timeout=timeout_s)[self.name], timeout_s)
+        except KafkaException as error:
+            code = error_of(error).code()
+            if code == KafkaError.TOPIC_ALREADY_EXISTS:
+                return  # another process was faster
+            if code in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT,
+                        KafkaError.NOT_CONTROLLER):  # fmt: skip
+                raise self._unanswered(error) from error
+            shape = f"{options.partitions} partitions, replication factor {options.replication}"
+            raise Fatal(
+                f"the topic {self.name} does not exist and cannot be made ({shape}): {told(error_of(error))}. Make it "
+                "by hand, or set PARSEC_TOPIC_PARTITIONS and PARSEC_TOPIC_REPLICATION to what the cluster allows"
+            ) from error
+        _log.info("The topic was made.", topic=self.name, partitions=options.partitions)
+
+    def _facts(self, timeout_s: float) -> TopicFacts:
+        description = self._describe(timeout_s)
+        return TopicFacts(log_id(description), len(description.partitions), self._max_message_bytes(timeout_s))
+
+    def _max_message_bytes(self, timeout_s: float) -> int:
+        """A user who may not ask gets Kafka's default."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, self.name)
+        future = self._admin.describe_configs([resource], request_timeout=timeout_s)[resource]
+        try:
+            return int(self._result(future, timeout_s)["max.message.bytes"].value)
+        except KafkaException as error:
+            if error_of(error).code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise
+            return DEFAULT_MAX_MESSAGE_BYTES
+
+    def _result(self, future: Any, timeout_s: float) -> Any:
+        try:
+            return future.result(timeout_s + 1)
+        except FutureTimeout as error:
+            raise Retryable(f"the topic {self.name} could not be asked for: Kafka did not answer in time") from error
+        finally:
+            self._admin.poll(0)
+
+    def _unanswered(self, exception: KafkaException) -> Retryable | Fatal:
+        return translated(error_of(exception), f"the topic {self.name} could not be asked for")
+
+
+def log_id(description: Any) -> str:
+    """The topic's id as Kafka's own tools write it; the driver's text has other characters for two of the 64."""
+    text = str(description.topic_id).replace("+", "-").replace("/", "_")
+    if text == _NO_ID:
+        raise Fatal("this Kafka gives its topics no ids; Parsec needs version 2.8 or newer")
+    return text
