@@ -52,9 +52,10 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Dedup(Protocol):
-    """Called from one thread, the processor's. Never raises Retryable: what cannot be checked is counted and let through.
+    """Called from one thread, the processor's. Raises nothing but Fatal, after `close`.
 
-    No call takes more than about a second, whatever the other side does. After `close`: Fatal.
+    What cannot be checked is counted and let through; no call takes more than about a second, whatever the other side
+    does.
     """
 
     def claim(self, batch: Batch) -> Mapping[int, Position]:
