@@ -6,6 +6,7 @@ gives exit code 3; a part that dies later stops the service with exit code 1. A 
 
 import asyncio
 import os
+import queue
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -112,6 +113,26 @@ class ThreadPart:
         except Exception:  # noqa: BLE001 (the top of a thread: log, stop the service)
             _log.exception("A part died; the service stops.", part=self.name)
             self._fail()
+
+
+class LoopTurn:
+    """Called by a busy thread between two bites of work: returns once the event loop has had a turn.
+
+    The interpreter goes from thread to thread, not by urgency: a loop that gives it up in each of its many system calls
+    would get it back from a busy thread only a switch interval later, each time. A thread that waits for a turn in
+    between costs the loop at most one bite a turn. Used by one thread; after the loop's end it returns at once.
+    """
+
+    LONGEST_S = 0.1
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._turned: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def __call__(self) -> None:
+        with suppress(RuntimeError, queue.Empty):
+            self._loop.call_soon_threadsafe(self._turned.put, None)
+            self._turned.get(timeout=self.LONGEST_S)
 
 
 class Service:

@@ -3,9 +3,11 @@
 In: loaded settings. Out: a running process and its exit code. Next: parsec.service.
 """
 
+import asyncio
 import gc
 import os
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +33,7 @@ from parsec.process.backlog import Limits as InsertLimits
 from parsec.process.completeness import Completeness
 from parsec.process.loop import Options, Processor
 from parsec.process.rows import Rules, rows
-from parsec.service import EXIT_NOT_STARTED, Part, Resource, Service, ThreadPart, Ticker
+from parsec.service import EXIT_NOT_STARTED, LoopTurn, Part, Resource, Service, ThreadPart, Ticker
 from parsec.settings import Loaded, Settings
 from parsec.telemetry import Telemetry
 from parsec.web.app import App
@@ -88,12 +90,14 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     """Everything that runs, in order of start. Raises ParsecError or OSError when a part cannot be opened."""
     telemetry = Telemetry()
     log = _open_log(settings, telemetry)
+    turn = LoopTurn(asyncio.get_running_loop())
     try:
-        store = ClickHouseStore(Embedded(Path(settings.data_dir) / "store"), settings.retention)
+        engine = Embedded(Path(settings.data_dir) / "store")
+        store = ClickHouseStore(engine, settings.retention, breathe=turn)
     except BaseException:
         log.close()
         raise
-    processor = _processor(settings, log, store, telemetry)
+    processor = _processor(settings, log, store, telemetry, turn)
     completeness = Completeness(lambda: log.end, lambda: processor.positions().get(0, 0), _clock)
     completeness.sample()
     channel = Channel(settings.channel_events, settings.channel_bytes)
@@ -120,6 +124,10 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     ingest = IngestRoute(pipeline, door, telemetry)
     routes = [*Health(life, checks, _clock).routes(), *stats.routes(), *queries.routes()]
 
+    server = HttpServer(App(ingest, routes), settings.host, settings.port, settings.shutdown_timeout, fail)
+
+    settled = threading.Event()
+
     def stop_worker(_: float) -> None:
         channel.close()
         worker.hurry()
@@ -133,12 +141,14 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     return [
         Resource("log", log.close),
         Resource("store", store.close),
+        ThreadPart("settler", lambda: engine.keep_settled(settled), lambda _: settled.set(), fail, _clock),
         ThreadPart("processor", processor.run, stop_processor, fail, _clock),
         Resource("queries", lambda: askers.shutdown(cancel_futures=True)),
         ThreadPart("worker", worker.run, stop_worker, fail, _clock),
         Ticker("acks", 1.0, pipeline.expire, fail),
         Ticker("completeness", 1.0, completeness.sample, fail),
-        HttpServer(App(ingest, routes), settings.host, settings.port, settings.shutdown_timeout, fail),
+        server,
+        Ticker("connections", 1.0, lambda: server.sweep(settings.body_timeout), fail),
         Ticker("stats", settings.stats_interval, stats_line, fail),
     ]
 
@@ -153,7 +163,9 @@ def _open_log(settings: Settings, telemetry: Telemetry) -> EmbeddedLog:
     return EmbeddedLog.open(Path(settings.data_dir), options, _clock, telemetry)
 
 
-def _processor(settings: Settings, log: EmbeddedLog, store: StoreWriter, telemetry: Telemetry) -> Processor:
+def _processor(
+    settings: Settings, log: EmbeddedLog, store: StoreWriter, telemetry: Telemetry, turn: LoopTurn
+) -> Processor:
     limits = InsertLimits(
         settings.process_batch_events, settings.process_batch_bytes, settings.process_linger_ms / 1000
     )
@@ -161,7 +173,8 @@ def _processor(settings: Settings, log: EmbeddedLog, store: StoreWriter, telemet
     def make_rows(piece: Slice) -> tuple[list[Row], list[DeadLetter]]:
         return rows(piece, Rules(settings.retention, _clock.time_ns()))
 
-    return Processor(log.reader(READER), store, make_rows, Options(limits), telemetry, _clock, SystemRandom())
+    options = Options(limits, breathe=turn)
+    return Processor(log.reader(READER), store, make_rows, options, telemetry, _clock, SystemRandom())
 
 
 def _ledger(log: EmbeddedLog, processor: Processor, not_durable: int) -> Ledger | None:

@@ -10,8 +10,10 @@ Invariants:
 4. A batch is whole submissions; it closes once it holds the limit, so only a single larger submission exceeds it.
 """
 
+import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Sequence
 
 import msgspec
@@ -44,7 +46,8 @@ class Channel:
     def __init__(self, max_events: int, max_bytes: int) -> None:
         self.max_events = max_events
         self.max_bytes = max_bytes
-        self._queue: queue.SimpleQueue[Submission | None] = queue.SimpleQueue()
+        self._waiting: deque[Submission] = deque()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.offered_events = 0  # ever admitted; written by the event loop only
         self._offered_bytes = 0
         self._taken_events = 0  # written under the lock of the takers
@@ -71,41 +74,40 @@ class Channel:
         )
 
     def offer(self, submission: Submission) -> bool:
-        """Admits the submission whole, or answers False at once. Never blocks."""
+        """Admits the submission whole, or answers False at once. Never blocks. A sleeping worker hears of it by `ring`.
+
+        Ringing is its own call, because a bell for each of many small requests would cost more than they do.
+        """
         if not self.has_room():
             return False
         self.offered_events += len(submission.events)
         self._offered_bytes += submission.body_bytes
-        self._queue.put(submission)
+        self._waiting.append(submission)
         return True
+
+    def ring(self) -> None:
+        """Wakes a worker for what was offered."""
+        self._bell.put(None)
 
     def take(self, limits: BatchLimits, max_wait_s: float) -> list[Submission] | None:
         """The next batch. Empty: nothing within max_wait_s. None: closed and drained, for every worker."""
         with self._taking:
+            if not self._waiting and not self._closed:
+                with contextlib.suppress(queue.Empty):
+                    self._bell.get(timeout=max_wait_s)
+            closed = self._closed  # before looking: nothing is admitted after it
             batch: list[Submission] = []
             events = size = 0
-            try:
-                submission = self._queue.get(timeout=max_wait_s)
-                while submission is not None:
-                    batch.append(submission)
-                    events += len(submission.events)
-                    size += submission.body_bytes
-                    if events >= limits.max_events or size >= limits.max_bytes:
-                        break
-                    submission = self._queue.get_nowait()
-            except queue.Empty:
-                pass
-            else:
-                if submission is None:
-                    self._queue.put(None)
-                    if not batch:
-                        return None
+            while self._waiting and events < limits.max_events and size < limits.max_bytes:
+                submission = self._waiting.popleft()
+                batch.append(submission)
+                events += len(submission.events)
+                size += submission.body_bytes
             self._taken_events += events
             self._taken_bytes += size
-            return batch
+            return None if closed and not batch else batch
 
     def close(self) -> None:
         """Admits nothing from now on; workers still get what was admitted. Called by the event loop's thread."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put(None)
+        self._closed = True
+        self.ring()

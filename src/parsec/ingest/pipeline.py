@@ -6,15 +6,16 @@ Errors: none escape; every refusal is an outcome with a code. Next: parsec.inges
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
+import structlog
 
 from parsec.core.clock import Clock, Random
 from parsec.core.envelope import Envelope
-from parsec.core.errors import ParsecError, Rejected, Retryable
+from parsec.core.errors import ParsecError, Rejected
 from parsec.ingest.channel import Channel, Submission
 from parsec.ingest.decode import pieces
 from parsec.ingest.fields import FieldMap
@@ -22,6 +23,8 @@ from parsec.ingest.normalize import Context, EventError, Verdicts, normalize
 from parsec.telemetry import Telemetry
 
 AckMode = Literal["durable", "enqueued"]
+
+_log = structlog.get_logger(__name__)
 
 RETRY_AFTER_S = 1
 """What a refused client is told to wait: a full channel empties in well under a second."""
@@ -56,6 +59,22 @@ class Outcome(msgspec.Struct, frozen=True):
     retry_after_s: int | None = None
 
 
+class _Waiting:
+    """A request on its way to be durable: told once, by the worker or by its deadline (monotonic seconds)."""
+
+    __slots__ = ("_tell", "deadline", "told")
+
+    def __init__(self, deadline: float, tell: Callable[[ParsecError | TimeoutError | None], None]) -> None:
+        self.deadline = deadline
+        self.told = False
+        self._tell = tell
+
+    def tell(self, error: ParsecError | TimeoutError | None) -> None:
+        if not self.told:
+            self.told = True
+            self._tell(error)
+
+
 class Identity(msgspec.Struct, frozen=True):
     """What this process writes into every event it takes in."""
 
@@ -86,7 +105,8 @@ class Pipeline:
         self._clock = clock
         self._random = random
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._deadlines: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._deadlines: deque[_Waiting] = deque()
+        self._bell_due = False
         self._second = -1
         self._second_text = ""
 
@@ -94,32 +114,47 @@ class Pipeline:
         """Takes one request to its end: durable, enqueued, or refused with a reason."""
         received = self._clock.monotonic()
         verdicts = Verdicts()
+        events: list[Envelope] = []
         try:
-            events = await self._read(request, verdicts)
+            context = self._context(request)
+            for piece in pieces(request.body, self._options.max_events):
+                if piece.first_index:
+                    await asyncio.sleep(0)  # the turn of other requests
+                events += normalize(piece, context, verdicts)
         except Rejected as refusal:
             return self.refused(refusal)
-        failure = await self._submit(events, request) if events else None
-        if failure is not None:
-            return failure
-        for code, count in verdicts.by_code.items():
-            self._telemetry.rejected.labels(code).inc(count)
-        if not events:
-            return _outcome(400, request.ack, 0, verdicts)
-        self._telemetry.accepted.inc(len(events))
-        if request.ack == "durable":
-            self._telemetry.ack_latency.observe(self._clock.monotonic() - received)
-        return _outcome(200, request.ack, len(events), verdicts)
+        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def answer(outcome: Outcome) -> None:
+            if not done.done():  # its client may have left
+                done.set_result(outcome)
+
+        self._submit(request, events, verdicts, received, answer)
+        return await done
+
+    def ingest_at_once(self, request: Request, answer: Callable[[Outcome], object]) -> None:
+        """The same for a small body, without a turn for others and without a task; `answer` is called once."""
+        received = self._clock.monotonic()
+        verdicts = Verdicts()
+        events: list[Envelope] = []
+        try:
+            context = self._context(request)
+            for piece in pieces(request.body, self._options.max_events):
+                events += normalize(piece, context, verdicts)
+        except Rejected as refusal:
+            answer(self.refused(refusal))
+            return
+        self._submit(request, events, verdicts, received, answer)
 
     def resolve(self, submissions: Sequence[Submission], error: ParsecError | None) -> None:
         """Called by a worker's thread once per publish; wakes the event loop once for all its requests."""
-        assert self._loop is not None  # a worker can only resolve what `ingest` offered
+        assert self._loop is not None  # a worker can only resolve what was offered
         self._loop.call_soon_threadsafe(_wake, submissions, error)
 
-    async def _read(self, request: Request, verdicts: Verdicts) -> list[Envelope]:
-        """Body to envelopes; other requests get their turn between two pieces of a large body."""
+    def _context(self, request: Request) -> Context:
         options = self._options
         now_ns = self._clock.time_ns()
-        context = Context(
+        return Context(
             tenant=request.tenant,
             tenant_fixed=False,
             fields=request.fields,
@@ -134,40 +169,69 @@ class Pipeline:
             max_event_bytes=options.max_event_bytes,
             random=self._random,
         )
-        events: list[Envelope] = []
-        for piece in pieces(request.body, options.max_events):
-            if piece.first_index:
-                await asyncio.sleep(0)
-            events += normalize(piece, context, verdicts)
-        return events
 
-    async def _submit(self, events: Sequence[Envelope], request: Request) -> Outcome | None:
-        """Offers the events as one; None when they are as safe as the request asked for."""
-        loop = self._loop = asyncio.get_running_loop()
-        durable: asyncio.Future[None] | None = loop.create_future() if request.ack == "durable" else None
-        if not self._channel.offer(Submission(events, len(request.body), durable)):
-            return self.queue_full()
-        if durable is None:
-            return None
-        self._deadlines.append((self._clock.monotonic() + self._options.ack_timeout_s, durable))
-        try:
-            await durable
-        except Retryable as error:
-            return self._refused(503, "not_durable", f"{error}. Send the same request again.", None, RETRY_AFTER_S)
-        except TimeoutError:
-            message = "The log did not answer in time; the events may still arrive. Send the same request again."
-            return self._refused(503, "not_durable", message, None, RETRY_AFTER_S)
-        return None
+    def _submit(
+        self,
+        request: Request,
+        events: Sequence[Envelope],
+        verdicts: Verdicts,
+        received: float,
+        answer: Callable[[Outcome], object],
+    ) -> None:
+        """Offers the events as one, and answers when they are as safe as the request asked for."""
+
+        durable = request.ack == "durable"
+
+        def told(error: ParsecError | TimeoutError | None) -> None:
+            if error is None and durable:
+                self._telemetry.ack_latency.observe(self._clock.monotonic() - received)
+            answer(self._taken_in(len(events), request.ack, verdicts) if error is None else self._not_durable(error))
+
+        if not events:
+            answer(self._taken_in(0, request.ack, verdicts))
+            return
+        waiting = _Waiting(received + self._options.ack_timeout_s, told) if durable else None
+        if not self._channel.offer(Submission(events, len(request.body), waiting)):
+            answer(self.queue_full())
+            return
+        self._ring_soon()
+        if waiting is None:
+            told(None)
+        else:
+            while self._deadlines and self._deadlines[0].told:
+                self._deadlines.popleft()  # here, a few at a time: `expire` would let go of a second's worth at once
+            self._deadlines.append(waiting)
+
+    def _ring_soon(self) -> None:
+        """Once for all requests of this turn of the event loop, so that a worker finds them together."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        if not self._bell_due:
+            self._bell_due = True
+            self._loop.call_soon(self._ring)
+
+    def _ring(self) -> None:
+        self._bell_due = False
+        self._channel.ring()
+
+    def _taken_in(self, accepted: int, ack: AckMode, verdicts: Verdicts) -> Outcome:
+        for code, count in verdicts.by_code.items():
+            self._telemetry.rejected.labels(code).inc(count)
+        if accepted:
+            self._telemetry.accepted.inc(accepted)
+        truncated = True if verdicts.rejected > len(verdicts.errors) else msgspec.UNSET
+        answer = Answer(verdicts.rejected == 0, ack, accepted, verdicts.rejected, verdicts.errors, truncated)
+        return Outcome(200 if accepted else 400, answer)
 
     def expire(self) -> None:
         """Once a second: ends the waiting of requests that nobody acknowledged. One timer for all of them."""
         now = self._clock.monotonic()
         while self._deadlines:
-            deadline, waiting = self._deadlines[0]
-            if not waiting.done():
-                if deadline > now:
+            waiting = self._deadlines[0]
+            if not waiting.told:
+                if waiting.deadline > now:
                     return
-                waiting.set_exception(TimeoutError())
+                waiting.tell(TimeoutError())
             self._deadlines.popleft()
 
     def _rfc3339(self, time_ns: int) -> str:
@@ -198,6 +262,13 @@ class Pipeline:
         """The answer while nothing can be made durable, or during a stop."""
         return self._refused(503, code, why, None, RETRY_AFTER_S)
 
+    def _not_durable(self, error: ParsecError | TimeoutError) -> Outcome:
+        if isinstance(error, ParsecError):
+            message = f"{error}. Send the same request again."
+        else:
+            message = "The log did not answer in time; the events may still arrive. Send the same request again."
+        return self._refused(503, "not_durable", message, None, RETRY_AFTER_S)
+
     def _refused(
         self, status: int, code: str, message: str, field: str | None, retry_after_s: int | None = None
     ) -> Outcome:
@@ -206,17 +277,10 @@ class Pipeline:
         return Outcome(status, Answer(False, "durable", 0, 0, [error]), retry_after_s)
 
 
-def _outcome(status: int, ack: AckMode, accepted: int, verdicts: Verdicts) -> Outcome:
-    truncated = True if verdicts.rejected > len(verdicts.errors) else msgspec.UNSET
-    return Outcome(status, Answer(verdicts.rejected == 0, ack, accepted, verdicts.rejected, verdicts.errors, truncated))
-
-
 def _wake(submissions: Sequence[Submission], error: ParsecError | None) -> None:
     for submission in submissions:
-        waiting = submission.ticket
-        if not isinstance(waiting, asyncio.Future) or waiting.done():
-            continue  # enqueued mode, timed out, or gone
-        if error is None:
-            waiting.set_result(None)
-        else:
-            waiting.set_exception(Retryable(str(error)))  # its own: an exception raised twice grows its traceback
+        if isinstance(submission.ticket, _Waiting):  # else enqueued mode
+            try:
+                submission.ticket.tell(error)
+            except Exception:  # noqa: BLE001 (one connection's trouble is not its neighbours')
+                _log.exception("A request could not be answered.")

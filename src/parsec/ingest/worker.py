@@ -6,17 +6,20 @@ service. Next: parsec.ports.broker.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import structlog
 
 from parsec.core.clock import Clock
-from parsec.core.envelope import encode_lines
+from parsec.core.envelope import Envelope, encode_lines
 from parsec.core.errors import Fatal, ParsecError, Retryable
 from parsec.ingest.channel import BatchLimits, Channel, Submission
 from parsec.ports.broker import Group, LogWriter
 from parsec.telemetry import Telemetry
+
+GROUP_BYTES = 64 << 10
+"""Of requests that become one group, and so one frame of the log: as much as damage to a single bit may cost."""
 
 _log = structlog.get_logger(__name__)
 
@@ -104,7 +107,7 @@ class Worker:
 
     def _attempt(self, batch: list[Submission], attempts: int) -> ParsecError | None:
         """Publishes, waiting between attempts. Returns the last error, None when durable."""
-        groups = [Group(submission.events, encode_lines(submission.events)) for submission in batch]
+        groups = [Group(events, encode_lines(events)) for events in _together(batch)]
         backoff_s = self._options.first_backoff_s
         for left in range(attempts - 1, -1, -1):
             started = self._clock.monotonic()
@@ -136,3 +139,16 @@ class Worker:
             _log.warning("Events were not made durable; their senders were told to retry.", why=str(error))
         self._resolve(batch, error)
         self.finished_events += sum(len(submission.events) for submission in batch)
+
+
+def _together(batch: Sequence[Submission]) -> Iterator[Sequence[Envelope]]:
+    """The events of each submission, those of small neighbours in one list: a group each would cost more than they."""
+    events: list[Envelope] = []
+    size = 0
+    for submission in batch:
+        if size and size + submission.body_bytes > GROUP_BYTES:
+            yield events
+            events, size = [], 0
+        events += submission.events
+        size += submission.body_bytes
+    yield events

@@ -13,7 +13,7 @@ from parsec.core.envelope import Envelope
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
-    """The valid events of one request, kept together: `lines` is encode_lines(events), never empty."""
+    """The valid events of one request or of several small ones: `lines` is encode_lines(events), never empty."""
 
     events: Sequence[Envelope]
     lines: bytes

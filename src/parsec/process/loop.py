@@ -12,6 +12,7 @@ Invariants, cited by tests
 """
 
 import time
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -32,11 +33,19 @@ GATHER_S = 0.05
 LAG_EVERY_S = 1.0
 
 
+def _yield() -> None:
+    time.sleep(0)
+
+
 class Options(msgspec.Struct, frozen=True):
-    """How large inserts are, how long they wait to fill, and the longest wait between two attempts."""
+    """How large inserts are, how long they wait to fill, and the longest wait between two attempts.
+
+    `breathe` is called after each millisecond or so of work, and gives other threads their turn.
+    """
 
     limits: Limits
     max_backoff_s: float = 5.0
+    breathe: Callable[[], None] = _yield
 
 
 class _Owned:
@@ -197,7 +206,7 @@ class Processor:
                 return
         batch = owned.partition.cut(owned.seen_below)
         owned.cut_at = now
-        rows, letters = rows_of(batch.slices, self._make_rows)
+        rows, letters = rows_of(batch.slices, self._make_rows, self._options.breathe)
         owned.passage = Passage(batch, rows, letters)
 
     def _seen_below(self, progress: Progress) -> int:

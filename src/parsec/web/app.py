@@ -16,7 +16,7 @@ class App:
     """The ASGI application of a process."""
 
     def __init__(self, ingest: IngestRoute, routes: Sequence[BaseRoute]) -> None:
-        self._ingest = ingest
+        self.ingest = ingest
         # Bound once, when logging is set up: where DEBUG is off a call costs next to nothing.
         self._log = structlog.get_logger(__name__).bind()
         self._rest = Starlette(
@@ -32,6 +32,6 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._log.debug("A request.", method=scope.get("method"), path=scope.get("path"))
         if scope["type"] == "http" and scope["path"] == "/ingest":
-            await self._ingest(scope, receive, send)
+            await self.ingest(scope, receive, send)
         else:
             await self._rest(scope, receive, send)

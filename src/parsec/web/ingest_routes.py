@@ -41,13 +41,18 @@ class Door(msgspec.Struct, frozen=True):
     body_timeout_s: float
 
 
-class _Heads(msgspec.Struct):
+class Heads(msgspec.Struct, gc=False):
     """The request headers that matter here."""
 
     encoding: str = ""
     tenant: str | None = None
     idempotency_key: str | None = None
     length: int | None = None
+
+    @property
+    def plain(self) -> bool:
+        """The body is what it says, not compressed."""
+        return self.encoding in ("", "identity")
 
 
 class _Query(msgspec.Struct, frozen=True):
@@ -60,56 +65,103 @@ class _Disconnected(Exception):
 
 
 class IngestRoute:
-    """An ASGI application for one path."""
+    """One path: an ASGI application, and `whole` for bodies that are there already."""
 
     def __init__(self, pipeline: Pipeline, door: Door, telemetry: Telemetry) -> None:
         self._pipeline = pipeline
         self._door = door
         self._telemetry = telemetry
+        self._all_well = telemetry.requests.labels("200")
         self._log = structlog.get_logger(__name__).bind()  # once: see parsec.web.app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         held = _Reservation(self._door.budget)
         try:
             outcome = await self._outcome(scope, receive, held)
-        except Rejected as refusal:
-            outcome = self._pipeline.refused(refusal)
         except _Disconnected:
             return
-        except Exception:  # noqa: BLE001 (the top of a request: log, count, answer)
-            self._log.exception("A request failed inside Parsec.")
-            outcome = self._pipeline.internal_error()
+        except Exception as error:  # noqa: BLE001 (the top of a request)
+            outcome = self._failed(error)
         finally:
             held.release()
-        self._telemetry.requests.labels(str(outcome.status)).inc()
-        answer = outcome.answer
-        self._log.debug("Events answered.", status=outcome.status, accepted=answer.accepted, rejected=answer.rejected)
-        all_well = outcome.status == 200 and not answer.errors
-        start, body = _all_well(answer.ack, answer.accepted) if all_well else _messages(outcome)
-        await send(start)
-        await send(body)
+        self._count(outcome)
+        for message in _messages(outcome):
+            await send(message)
+
+    def whole(self, query_string: bytes, heads: Heads, body: bytes, answer: Callable[[Outcome], None]) -> None:
+        """For a POST whose small body, not compressed, has come: calls `answer` once, now or when all is durable."""
+        budget = self._door.budget
+        size = len(body)
+
+        def settled(outcome: Outcome) -> None:
+            budget.release(size)
+            self._count(outcome)
+            answer(outcome)
+
+        if not budget.reserve(size):
+            size = 0
+            return settled(self._pipeline.too_many_bodies())
+        try:
+            refusal = self._closed()
+            if refusal is not None:
+                return settled(refusal)
+            if size > self._door.max_body_bytes:
+                raise _too_large(self._door.max_body_bytes)
+            request = self._request(_query(query_string), heads, body)
+        except Exception as error:  # noqa: BLE001 (the top of a request)
+            return settled(self._failed(error))
+        return self._pipeline.ingest_at_once(request, settled)
+
+    def too_slow(self, seconds: float) -> Outcome:
+        """The answer to a body that did not come in time."""
+        outcome = self._pipeline.refused(_too_slow(seconds))
+        self._count(outcome)
+        return outcome
 
     async def _outcome(self, scope: Scope, receive: Receive, held: "_Reservation") -> Outcome:
         if scope["method"] != "POST":
             raise Rejected("method_not_allowed", "POST events to this address.", status=405)
-        why = self._door.closed_because()
-        if why is not None:
-            return self._pipeline.unavailable("unavailable", why)
-        if not self._door.channel.has_room():
-            return self._pipeline.queue_full()
-        heads = _heads(scope["headers"])
+        refusal = self._closed()
+        if refusal is not None:
+            return refusal
+        heads = heads_of(scope["headers"])
         query = _query(scope["query_string"])
         body = await self._body(receive, heads, held)
         if body is None:
             return self._pipeline.too_many_bodies()
-        self._telemetry.body_bytes.inc(len(body))
-        return await self._pipeline.ingest(Request(body, query.fields, query.ack, heads.tenant, heads.idempotency_key))
+        return await self._pipeline.ingest(self._request(query, heads, body))
 
-    async def _body(self, receive: Receive, heads: _Heads, held: "_Reservation") -> bytes | None:
+    def _request(self, query: "_Query", heads: Heads, body: bytes) -> Request:
+        self._telemetry.body_bytes.inc(len(body))
+        return Request(body, query.fields, query.ack, heads.tenant, heads.idempotency_key)
+
+    def _closed(self) -> Outcome | None:
+        """Why nothing is taken in now."""
+        why = self._door.closed_because()
+        if why is not None:
+            return self._pipeline.unavailable("unavailable", why)
+        return None if self._door.channel.has_room() else self._pipeline.queue_full()
+
+    def _failed(self, error: Exception) -> Outcome:
+        if isinstance(error, Rejected):
+            return self._pipeline.refused(error)
+        self._log.exception("A request failed inside Parsec.")
+        return self._pipeline.internal_error()
+
+    def _count(self, outcome: Outcome) -> None:
+        status = outcome.status
+        if status == 200:
+            self._all_well.inc()
+        else:
+            self._telemetry.requests.labels(str(status)).inc()
+        answer = outcome.answer
+        self._log.debug("Events answered.", status=status, accepted=answer.accepted, rejected=answer.rejected)
+
+    async def _body(self, receive: Receive, heads: Heads, held: "_Reservation") -> bytes | None:
         """The inflated body. None: the budget for bodies in flight is used up. Raises Rejected."""
         limit = self._door.max_body_bytes
         inflate = inflater(heads.encoding, limit)
-        if heads.encoding in ("", "identity") and (heads.length or 0) > limit:
+        if heads.plain and (heads.length or 0) > limit:
             raise _too_large(limit)
         chunk, more = await _receive(receive)
         first = bytes(inflate.feed(chunk))
@@ -161,11 +213,12 @@ async def _receive(receive: Receive) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-def _heads(headers: list[tuple[bytes, bytes]]) -> _Heads:
-    heads = _Heads()
+def heads_of(headers: list[tuple[bytes, bytes]]) -> Heads:
+    """From headers with names in lower case that the HTTP parser has checked."""
+    heads = Heads()
     for name, value in headers:
         if name == b"content-length":
-            heads.length = int(value)  # the HTTP parser has checked it
+            heads.length = int(value)
         elif name == b"content-encoding":
             heads.encoding = value.decode("latin-1").strip().lower()
         elif name == b"x-tenant-id":
@@ -194,18 +247,38 @@ def _too_large(limit: int) -> Rejected:
     )
 
 
-@lru_cache(maxsize=1024)
-def _all_well(ack: str, accepted: int) -> tuple[Message, Message]:
-    """The usual answer, which says little else than a number."""
-    return _messages(Outcome(200, Answer(True, ack, accepted, 0, [])))
-
-
 def _messages(outcome: Outcome) -> tuple[Message, Message]:
+    """The answer as ASGI wants it."""
+    body, headers = _written(outcome)
+    start = {"type": "http.response.start", "status": outcome.status, "headers": headers}
+    return start, {"type": "http.response.body", "body": body}
+
+
+def answer_of(outcome: Outcome) -> bytes:
+    """The answer from its headers on, as it goes over the wire behind the status line."""
+    answer = outcome.answer
+    if outcome.status == 200 and not answer.errors:
+        return _all_well(answer.ack, answer.accepted)
+    return _on_wire(outcome)
+
+
+@lru_cache(maxsize=1024)
+def _all_well(ack: str, accepted: int) -> bytes:
+    """The usual answer, which says little else than a number."""
+    return _on_wire(Outcome(200, Answer(True, ack, accepted, 0, [])))
+
+
+def _on_wire(outcome: Outcome) -> bytes:
+    body, headers = _written(outcome)
+    return b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n" + body
+
+
+def _written(outcome: Outcome) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Body and headers."""
     body = _ENCODER.encode(outcome.answer)
     headers = [_JSON_HEADER, (b"content-length", b"%d" % len(body))]
     if outcome.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % outcome.retry_after_s))
     if outcome.status == 405:
         headers.append((b"allow", b"POST"))
-    start = {"type": "http.response.start", "status": outcome.status, "headers": headers}
-    return start, {"type": "http.response.body", "body": body}
+    return body, headers

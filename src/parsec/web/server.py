@@ -4,15 +4,20 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Generator
+from functools import partial
 
 import structlog
 import uvicorn
 
 from parsec.core.errors import Fatal
 from parsec.web.app import App
+from parsec.web.connection import Connection
 
 BODY_GRACE_S = 2.0
 """How long a request may still arrive after the listener is closed."""
+
+HEAD_TIMEOUT_S = 10.0
+"""How long the head of a request may take."""
 
 _log = structlog.get_logger(__name__)
 
@@ -34,7 +39,7 @@ class HttpServer:
         self._port = port
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=partial(Connection, app.ingest),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,
@@ -59,6 +64,13 @@ class HttpServer:
         shown = f"[{host}]" if ":" in host else host
         self._serving.add_done_callback(self._ended)
         _log.info("Serving.", url=f"http://{shown}:{port}")
+
+    def sweep(self, body_timeout_s: float) -> None:
+        """Once a second: ends what has taken too long, see parsec.web.connection."""
+        now = asyncio.get_running_loop().time()
+        for connection in list(self._server.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.sweep(now, HEAD_TIMEOUT_S, body_timeout_s)
 
     async def stop(self, deadline: float) -> None:
         del deadline  # uvicorn has its own, set at construction

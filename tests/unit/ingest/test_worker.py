@@ -7,7 +7,7 @@ import pytest
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, ParsecError, Retryable
 from parsec.ingest.channel import BatchLimits, Channel, Submission
-from parsec.ingest.worker import Worker, WorkerOptions
+from parsec.ingest.worker import GROUP_BYTES, Worker, WorkerOptions
 from parsec.ports.broker import Group
 from parsec.telemetry import Telemetry
 from tests.support.events import envelopes
@@ -45,11 +45,11 @@ class Bench:
     """A worker on a list, and what it resolved: per call the sizes of the submissions and the error."""
 
     def __init__(self, writer: ListWriter, attempts: int = 3) -> None:
-        self.channel = Channel(1000, 1 << 20)
+        self.channel = Channel(1000, 64 << 20)
         self.resolved: list[tuple[list[int], ParsecError | None]] = []
         self.telemetry = Telemetry()
         self.failed = False
-        options = WorkerOptions(BatchLimits(100, 1 << 20), attempts)
+        options = WorkerOptions(BatchLimits(100, 64 << 20), attempts)
         self.worker = Worker(self.channel, writer, self._resolve, options, self.telemetry, ManualClock(), self._fail)
         self.worker.hurry()  # no waiting between attempts
 
@@ -62,7 +62,7 @@ class Bench:
 
     def offer(self, *sizes: int) -> None:
         for size in sizes:
-            assert self.channel.offer(Submission(envelopes(size), 100))
+            assert self.channel.offer(Submission(envelopes(size), GROUP_BYTES))
 
 
 def test_one_publish_and_one_resolve_for_all_that_waits() -> None:
@@ -73,6 +73,16 @@ def test_one_publish_and_one_resolve_for_all_that_waits() -> None:
     assert writer.calls == [3]
     assert bench.resolved == [([1, 2, 3], None)]
     assert bench.telemetry.value("parsec_publish_events_total") == 6
+
+
+def test_small_requests_share_a_group_up_to_a_size() -> None:
+    writer = ListWriter()
+    bench = Bench(writer)
+    for size, body_bytes in ((1, 100), (2, 100), (3, GROUP_BYTES), (1, GROUP_BYTES - 100), (1, 100), (1, 1)):
+        assert bench.channel.offer(Submission(envelopes(size), body_bytes))
+    bench.worker.step(0)
+    assert writer.published == [3, 3, 2, 1]
+    assert bench.resolved == [([1, 2, 3, 1, 1, 1], None)]
 
 
 def test_a_failed_publish_is_tried_again() -> None:

@@ -3,15 +3,15 @@
 In: rows, dead letters, questions. Out: what landed, rows. Errors: Retryable, Poison, Fatal, Rejected as the port says.
 Next: parsec.query.
 
-1. A call of `insert` sends one block. With rows of one day of receipt it becomes one part, whole or not at all; rows of
-   n days become n parts, which appear one after the other, so that a crash in between may leave some of the days.
-   Recovery by position sees that; the token cannot.
+1. A call of `insert` makes one block, in however many pieces it is sent. With rows of one day of receipt it becomes
+   one part, whole or not at all; rows of n days become n parts, which appear one after the other, so that a crash in
+   between may leave some of the days. Recovery by position sees that; the token cannot.
 2. Every setting by which the engine could split, reorder or defer a block is written with the insert.
 3. A client is used by one thread at a time: the writer has one, each asking thread its own.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -75,6 +75,7 @@ _PINNED = {
     "exclude_materialize_skip_indexes_on_insert": "'message_words'",
 }
 _EPOCH = date(1970, 1, 1)
+_ENCODED_ROWS = 500
 
 
 class Engine(Protocol):
@@ -90,10 +91,17 @@ class Engine(Protocol):
 
 
 class ClickHouseStore:
-    """StoreWriter. `letters_s` is how long dead letters are kept."""
+    """StoreWriter. `letters_s` is how long dead letters are kept; `breathe` gives other threads their turn."""
 
-    def __init__(self, engine: Engine, letters_s: float, today: Callable[[], date] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        letters_s: float,
+        today: Callable[[], date] | None = None,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
         self._engine = engine
+        self._breathe = breathe
         self._letters_days = int(-(-letters_s // 86_400))
         self._today = today or (lambda: datetime.now(UTC).date())
         self._readers: list[ClickHouseReader] = []
@@ -122,15 +130,15 @@ class ClickHouseStore:
 
     def insert(self, rows: Sequence[Row], token: str) -> None:
         if rows:
-            columns = [(name, kind, list(map(attrgetter(name), rows))) for name, kind in _EVENT_TYPES.items()]
-            self._write("events", columns, token)
+            self._write("events", _EVENT_TYPES, self._blocks(rows), token)
 
     def insert_dead(self, letters: Sequence[DeadLetter]) -> None:
         if letters:
             expires_on = min((self._today() - _EPOCH).days + self._letters_days, (1 << 16) - 1)
             values: dict[str, list[Any]] = {n: list(map(attrgetter(n), letters)) for n in DeadLetter.__struct_fields__}
             values["expires_on"] = [expires_on] * len(letters)
-            self._write("dead_letters", [(name, kind, values[name]) for name, kind in _LETTER_TYPES.items()], None)
+            block = native.block([(name, kind, values[name]) for name, kind in _LETTER_TYPES.items()])
+            self._write("dead_letters", _LETTER_TYPES, [block], None)
 
     def landed(self, taken: Range) -> set[int]:
         self._engine.settle(self._client)  # what is found now may be left from an insert that was cut off
@@ -150,15 +158,22 @@ class ClickHouseStore:
                 reader.close()
             self._client.close()
 
-    def _write(self, table: str, columns: Sequence[tuple[str, str, Sequence[Any]]], token: str | None) -> None:
+    def _blocks(self, rows: Sequence[Row]) -> Iterator[bytes]:
+        """In bites of about a millisecond; the engine makes one block of them (_PINNED)."""
+        for first in range(0, len(rows), _ENCODED_ROWS):
+            bite = rows[first : first + _ENCODED_ROWS]
+            yield native.block([(name, kind, list(map(attrgetter(name), bite))) for name, kind in _EVENT_TYPES.items()])
+            self._breathe()
+
+    def _write(self, table: str, columns: Iterable[str], blocks: Iterable[bytes], token: str | None) -> None:
         self._check_open()
-        names = ", ".join(f"`{name}`" for name, _, _ in columns)
+        names = ", ".join(f"`{name}`" for name in columns)
         settings = ", ".join(f"{name} = {value}" for name, value in _PINNED.items())
         if token is not None:
             quoted = token.replace("\\", "\\\\").replace("'", "\\'")
             settings += f", insert_deduplication_token = '{quoted}'"
         try:
-            self._engine.write(self._client, f"{table} ({names})", settings, native.block(columns))
+            self._engine.write(self._client, f"{table} ({names})", settings, blocks)
         except (ClickHouseError, OSError) as error:
             raise errors.of_insert(error) from error
 

@@ -6,8 +6,8 @@ the directory cannot be opened; the driver's own from inserts. Next: parsec.adap
 One engine per process, one directory per engine, one process per directory; any number of clients, each used by one
 thread. `close` ends the engine once every client is closed.
 
-The engine syncs the files of a part and the part's own directory, but never the directory in which the part gets its
-name: after a power cut a part that was reported as stored may be gone. `settle` does what is missing (decision 0004).
+A power cut (decision 0004): the engine syncs the files of an inserted part and the part's own directory, but never the
+directory in which the part gets its name, and of a merged part not the word index. parsec.adapters.store.sync does.
 """
 
 import faulthandler
@@ -15,11 +15,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from parsec.adapters.store import sync
 from parsec.core.errors import Fatal
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _SERVER_SETTINGS: Mapping[str, int] = {
     "background_merges_mutations_concurrency_ratio": 2,
     "os_threads_nice_value_merge_mutate": 10,
 }
-_DEPTH_OF_TABLES = 3  # store/<three digits>/<uuid>
+_SETTLE_EVERY_S = 5.0
 _loading = threading.Lock()
 
 
@@ -51,10 +52,13 @@ class Embedded:
     def __init__(self, directory: Path, database: str = "parsec", memory_bytes: int = 2 << 30) -> None:
         _load_chdb()
         directory.mkdir(parents=True, exist_ok=True)
+        # Parts merged by an earlier process: when the engine opens, it removes what they came from.
+        sync.file_system(directory)
         self._directory = directory
         self._database = database
         self._options = {**_SERVER_SETTINGS, "max_server_memory_usage": memory_bytes}
         self._tables: dict[str, Path] = {}
+        self._merged = sync.MergedParts([])
 
     def connect(self, settings: Mapping[str, str | int]) -> "Client":
         """A client for one thread, in its database, with these settings."""
@@ -74,52 +78,40 @@ class Embedded:
             raise Fatal(f"the store in {self._directory} cannot be opened: {error}") from error
         return client
 
-    def write(self, client: "Client", into: str, settings: str, block: bytes) -> None:
-        """Inserts one block in Native format, after `settle`. `into` is `table (columns)`; both texts are ours.
+    def write(self, client: "Client", into: str, settings: str, blocks: Iterable[bytes]) -> None:
+        """Inserts blocks in Native format as one, after `settle`. `into` is `table (columns)`; both texts are ours.
 
         The engine reads from a file; this one has no name and no disk behind it, so nothing is left after a crash.
         """
         file = os.memfd_create("parsec-insert", os.MFD_CLOEXEC)
         try:
-            rest = memoryview(block)
-            while rest:
-                rest = rest[os.write(file, rest) :]
+            for block in blocks:
+                rest = memoryview(block)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
             source = f"/proc/self/fd/{file}"
             client.command(
                 f"INSERT INTO {into} FROM INFILE '{source}' COMPRESSION 'none' SETTINGS {settings} FORMAT Native"
             )
         finally:
             os.close(file)
-        self._sync([self._tables[into.partition(" ")[0]]])
+        sync.directory(self._tables[into.partition(" ")[0]])
 
     def settle(self, client: "Client") -> None:
         """Once this returns, every part and table that a question can see survives a power cut. Raises Fatal."""
         if not self._tables:
-            self._sync(_tree(self._directory))
-            places = client.query(f"SELECT name, data_paths[1] FROM system.tables WHERE database = '{self._database}'")
-            self._tables = {name: Path(place) for name, place in places.result_rows}
-        self._sync(self._tables.values())
+            asked = "SELECT name, data_paths[1] FROM system.tables WHERE database = currentDatabase()"
+            self._tables = {name: Path(place) for name, place in client.query(asked).result_rows}
+            self._merged = sync.MergedParts(list(self._tables.values()))
+            sync.file_system(self._directory)
+        for directory in self._tables.values():
+            sync.directory(directory)
 
-    def _sync(self, directories: Iterable[Path]) -> None:
-        """Fatal, because a directory whose sync failed once may be called clean by the next without having been."""
-        try:
-            for path in directories:
-                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
-        except OSError as error:
-            raise Fatal(f"the store's directory {path} cannot be synced: {error.strerror}") from error
-
-
-def _tree(top: Path) -> Iterator[Path]:
-    """Every directory from the data directory down to the tables; theirs are parts, which the engine syncs."""
-    yield top.parent
-    levels = [top]
-    for _ in range(_DEPTH_OF_TABLES + 1):
-        yield from levels
-        levels = [each for path in levels for each in path.iterdir() if each.is_dir() and not each.is_symlink()]
+    def keep_settled(self, stop: threading.Event) -> None:
+        """Until `stop`, in a thread of its own, after `settle`: makes merged parts safe before the engine removes what
+        they came from, which it keeps for `old_parts_lifetime` (30 s, migration 1). Raises Fatal."""
+        while not stop.wait(_SETTLE_EVERY_S):
+            self._merged.settle()
 
 
 def _load_chdb() -> None:
