@@ -118,6 +118,48 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Spec("KAFKA_MAX_RETRIES", "Attempts to publish before an event is given up for this request.", "", 1, 100)
     ] = 3
 
+    # Kafka.
+    kafka_brokers: Annotated[
+        str, Spec("KAFKA_BROKERS", "Addresses to find the cluster by, with commas between; empty: the embedded log.")
+    ] = ""
+    kafka_topic: Annotated[str, Spec("KAFKA_TOPIC", "Topic of the events; made when it is missing.")] = "log-events"
+    topic_partitions: Annotated[
+        int, Spec("PARSEC_TOPIC_PARTITIONS", "Partitions of a topic that is made.", "", 1, 10_000)
+    ] = 12
+    topic_replication: Annotated[
+        int,
+        Spec("PARSEC_TOPIC_REPLICATION", "Replicas of a topic that is made; -1: as the cluster has it.", "", -1, 32),
+    ] = -1
+    kafka_pool: Annotated[int, Spec("KAFKA_POOL_SIZE", "Workers, each with its own producer.", "", 1, 64)] = 4
+    kafka_compression: Annotated[
+        Literal["snappy", "gzip", "lz4", "zstd", "none"], Spec("KAFKA_COMPRESSION", "How batches are compressed.")
+    ] = "snappy"
+    kafka_group: Annotated[
+        str, Spec("KAFKA_CONSUMER_GROUP", "Consumer group of the processors; they share its partitions.")
+    ] = "parsec-processor"
+    publish_deadline: Annotated[
+        float,
+        Spec(
+            "PARSEC_PUBLISH_DEADLINE", "Longest wait for Kafka's acknowledgement, retries included.", "seconds", 0.1, 60
+        ),
+    ] = 2.0
+    kafka_tls: Annotated[bool, Spec("PARSEC_KAFKA_TLS", "Speak TLS with the brokers.")] = False
+    kafka_ca: Annotated[str, Spec("PARSEC_KAFKA_CA", "File of the authorities to trust; empty: the system's.")] = ""
+    kafka_certificate: Annotated[
+        str, Spec("PARSEC_KAFKA_CERTIFICATE", "File of our certificate, for brokers that ask for one.")
+    ] = ""
+    kafka_key: Annotated[str, Spec("PARSEC_KAFKA_KEY", "File of the certificate's key.")] = ""
+    kafka_sasl: Annotated[
+        Literal["none", "plain", "scram-sha-256", "scram-sha-512"],
+        Spec("PARSEC_KAFKA_SASL", "How the user proves itself to the brokers."),
+    ] = "none"
+    kafka_user: Annotated[str, Spec("PARSEC_KAFKA_USER", "User for SASL.")] = ""
+    kafka_password: Annotated[str, Spec("PARSEC_KAFKA_PASSWORD", "Password for SASL.", secret=True)] = ""
+    kafka_options: Annotated[
+        str,
+        Spec("PARSEC_KAFKA_OPTIONS", "More options for librdkafka: name=value, with commas between.", secret=True),
+    ] = ""
+
     # The embedded log.
     segment_bytes: Annotated[
         int, Spec("PARSEC_SEGMENT_BYTES", "Size at which a log segment is closed.", "bytes", 1 << 16, 1 << 32)
@@ -356,7 +398,8 @@ def parse(setting: Setting, raw: object) -> Any:
 
 def _parse_number(setting: Setting, text: str) -> int | float:
     unit, low, high = setting.spec.unit, setting.spec.minimum, setting.spec.maximum
-    value = parse_quantity(text, unit)
+    negative = text.startswith("-") and low is not None and low < 0
+    value = -parse_quantity(text[1:], unit) if negative else parse_quantity(text, unit)
     if setting.type is int:
         if value != int(value):
             raise ValueError("must be a whole number")
