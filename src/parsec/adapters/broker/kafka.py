@@ -46,7 +46,7 @@ class Kafka:
         _log.info("The topic is there.", topic=self.topic.name, partitions=facts.partitions, log_id=facts.log_id)
 
     def probe(self) -> None:
-        """Every few seconds, from any thread: keeps `pulse` true while nothing is published, and writes what the driver says."""
+        """Every few seconds, from any thread: keeps `pulse` true while idle, and writes down what the driver says."""
         self.topic.probe(self._options.deadline_s)
 
     def writer(self) -> "KafkaWriter":

@@ -59,7 +59,7 @@ class KafkaConsumer:
             batch = self._driver.consume(room, 0) if room > 0 else []
 
     def fetch(self, partition: int, offset: int, leader_epoch: int | None) -> None:
-        """Begins at `offset`. Unless it follows a record of this leader epoch, the log went back and a message says so."""
+        """Begins at `offset`. If that follows no record of this leader epoch, the log went back; a message says so."""
         place = TopicPartition(self._topic, partition, offset)
         if leader_epoch is not None:
             place.leader_epoch = leader_epoch
