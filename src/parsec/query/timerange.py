@@ -55,27 +55,44 @@ def timerange(start: str | None, end: str | None, clock: Clock) -> TimeRange:
     return TimeRange(_clamp(start_ns), _clamp(end_ns))
 
 
+def moment(text: str) -> int | None:
+    """Nanoseconds since 1970 of an absolute time, cut to what the store can hold; None when `text` is none."""
+    try:
+        at = _absolute(text.strip())
+    except ValueError:
+        return None
+    return None if at is None else _clamp(at)
+
+
 def _moment(text: str, field: str, now: int) -> int:
     text = text.strip()
     relative = _RELATIVE.fullmatch(text) if text else None
     if relative:
         sign, count, unit = relative.groups()
         return now + (0 if sign is None else int(sign + count) * _UNITS[unit])
+    try:
+        at = _absolute(text)
+    except ValueError as error:
+        message = f"{field} names a time that does not exist: {error}."
+        raise Rejected("invalid_parameter", message, field=field) from error
+    if at is None:
+        message = (
+            f"{field} must be RFC 3339 (2026-01-31T12:00:00Z), a number since 1970, now, or relative to now as -2h."
+        )
+        raise Rejected("invalid_parameter", message, field=field)
+    return at
+
+
+def _absolute(text: str) -> int | None:
+    """None for any other notation; ValueError for a time that does not exist."""
     number = _NUMBER.fullmatch(text)
     if number:
         whole = int(number[1])
         digits = next(digits for bound, digits in _MAGNITUDES if whole < bound)
         return int(number[1] + ((number[2] or "") + "0" * 9)[:digits])
-    return _rfc3339(text, field)
-
-
-def _rfc3339(text: str, field: str) -> int:
     found = _RFC3339.fullmatch(text)
     if found is None:
-        message = (
-            f"{field} must be RFC 3339 (2026-01-31T12:00:00Z), a number since 1970, now, or relative to now as -2h."
-        )
-        raise Rejected("invalid_parameter", message, field=field)
+        return None
     day, time, fraction, sign, hours, minutes = found.groups()
     zone = UTC
     try:
@@ -84,10 +101,8 @@ def _rfc3339(text: str, field: str) -> int:
             zone = timezone(-offset if sign == "-" else offset)
         at = datetime.fromisoformat(f"{day}T{time or '00:00:00'}").replace(tzinfo=zone)
         since = at - datetime(1970, 1, 1, tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
-        raise Rejected(
-            "invalid_parameter", f"{field} names a time that does not exist: {error}.", field=field
-        ) from error
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
     return (since.days * 86_400 + since.seconds) * SECOND + int((fraction or "0").ljust(9, "0"))
 
 
