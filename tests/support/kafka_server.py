@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from uuid import uuid4
 
@@ -89,7 +89,7 @@ class KafkaServer:
         end = time.monotonic() + WAIT_S
         while True:
             try:
-                self.admin().create_topics([wanted])[name].result(WAIT_S)
+                self.admin.create_topics([wanted])[name].result(WAIT_S)
                 break
             except KafkaException as error:
                 # A topic that was deleted a moment ago is still there for a while.
@@ -100,13 +100,14 @@ class KafkaServer:
         return name
 
     def delete_topic(self, name: str) -> None:
-        self.admin().delete_topics([name])[name].result(WAIT_S)
+        self.admin.delete_topics([name])[name].result(WAIT_S)
 
     def expire(self, topic: str, before: int, partition: int = 0) -> None:
         """As retention does: offsets below `before` are gone."""
         place = TopicPartition(topic, partition, before)
-        self.admin().delete_records([place])[place].result(WAIT_S)
+        self.admin.delete_records([place])[place].result(WAIT_S)
 
+    @cached_property
     def admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
 

@@ -60,10 +60,7 @@ class KafkaConsumer:
 
     def fetch(self, partition: int, offset: int, leader_epoch: int | None) -> None:
         """Begins at `offset`. If that follows no record of this leader epoch, the log went back; a message says so."""
-        place = TopicPartition(self._topic, partition, offset)
-        if leader_epoch is not None:
-            place.leader_epoch = leader_epoch
-        self._driver.incremental_assign([place])
+        self._driver.incremental_assign([self._place(partition, offset, "", leader_epoch)])
         self._fetched.add(partition)
 
     def stop_fetching(self, partitions: Iterable[int], *, always: bool = False) -> None:
@@ -98,9 +95,7 @@ class KafkaConsumer:
 
     def commit(self, progress: Progress, leader_epoch: int | None) -> None:
         """Blocks until the coordinator answered, or for the session timeout when there is none. Raises Retryable."""
-        place = TopicPartition(self._topic, progress.partition, progress.committed, metadata(progress))
-        if leader_epoch is not None:
-            place.leader_epoch = leader_epoch
+        place = self._place(progress.partition, progress.committed, metadata(progress), leader_epoch)
         doing = f"offset {progress.committed} of partition {progress.partition} could not be committed"
         try:
             answers = self._driver.commit(offsets=[place], asynchronous=False) or []
@@ -113,6 +108,9 @@ class KafkaConsumer:
     def close(self) -> None:
         """Leaves the group; what was fetched and not committed is the next owner's."""
         self._driver.close()
+
+    def _place(self, partition: int, offset: int, text: str, leader_epoch: int | None) -> TopicPartition:
+        return TopicPartition(self._topic, partition, offset, text, -1 if leader_epoch is None else leader_epoch)
 
     def _places(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in partitions]

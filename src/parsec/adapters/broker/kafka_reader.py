@@ -41,6 +41,8 @@ _log = structlog.get_logger(__name__)
 ASK_TIMEOUT_S = 5.0
 CHECK_EVERY_S = 5.0
 """How often an idle reader looks whether the topic was made again, and how far paused partitions have grown."""
+LONGEST_WAIT_S = 0.1
+"""The driver goes on waiting for a record after it has called back, so news of partitions would come this late."""
 _SOMEWHERE = -1
 _ABOUT_POSITIONS = frozenset({
     KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION
@@ -81,19 +83,14 @@ class KafkaReader:
     def poll(self, max_wait_s: float, max_events: int, max_bytes: int) -> Slice | Assigned | Revoked | None:
         if self._closed:
             raise Fatal("the Kafka reader is closed")
+        until = self._clock.monotonic() + max_wait_s
         happened = self._ready(max_events, max_bytes)
-        if happened is not None:
-            return happened
-        busy = self._unchecked or bool(self._starting)
-        for message in self._consumer.messages(0.0 if busy else max_wait_s, max_events, max_bytes):
-            self._take(message)
-        self._polled_at = self._clock.monotonic()
-        self._start()
-        self._check()
-        happened = self._ready(max_events, max_bytes)
-        if happened is None and self._trouble is not None:
-            trouble, self._trouble = self._trouble, None
-            raise translated(trouble, "Kafka could not be read")
+        while happened is None:
+            left_s = max(0.0, until - self._clock.monotonic())
+            self._turn(min(left_s, LONGEST_WAIT_S), max_events, max_bytes)
+            happened = self._ready(max_events, max_bytes)
+            if left_s == 0:
+                break
         return happened
 
     def reserve(self, taken: Range, epoch: int, attempt: int) -> None:
@@ -129,6 +126,18 @@ class KafkaReader:
         if not self._closed:
             self._closed = True
             self._consumer.close()
+
+    def _turn(self, max_wait_s: float, max_events: int, max_bytes: int) -> None:
+        """What has arrived is taken in, and what it asks for is done. Raises Retryable, Fatal."""
+        busy = self._unchecked or bool(self._starting)
+        for message in self._consumer.messages(0.0 if busy else max_wait_s, max_events, max_bytes):
+            self._take(message)
+        self._polled_at = self._clock.monotonic()
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            raise translated(trouble, "Kafka could not be read")
+        self._start()
+        self._check()
 
     def _ready(self, max_events: int, max_bytes: int) -> Slice | Assigned | Revoked | None:
         """What is at hand: news of partitions first, then records of each partition in turn."""
