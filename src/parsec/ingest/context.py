@@ -55,12 +55,14 @@ def derived_prefix(tenant: str, context: Context) -> str:
     if context.derive_ids == "random":
         prefix = random_prefix(context)
     else:
-        if ":digest" not in context.remembered:  # no tenant has a colon in its name
-            key = context.idempotency_key
-            source = b"key\0" + key.encode() if key else b"body\0" + hashlib.sha256(context.body).digest()
-            context.remembered[":digest"] = hashlib.sha256(source).hexdigest()
-        digest = hashlib.sha256(f"{context.remembered[':digest']}\0{tenant}".encode())
-        prefix = digest.hexdigest()[:32]
+        key = context.idempotency_key
+        if key:
+            source = f"key\0{tenant}\0{key}"
+        else:
+            if ":digest" not in context.remembered:  # no tenant has a colon in its name
+                context.remembered[":digest"] = hashlib.sha256(context.body).hexdigest()
+            source = f"body\0{tenant}\0{context.remembered[':digest']}"
+        prefix = hashlib.sha256(source.encode()).hexdigest()[:32]
     context.remembered[tenant] = prefix
     return prefix
 

@@ -49,6 +49,9 @@ class Piece(msgspec.Struct, frozen=True):
 
 def pieces(body: bytes, max_events: int) -> Iterator[Piece]:
     """Raises Rejected(no_events, too_many_events, invalid_json, invalid_utf8, unknown_field)."""
+    items = _quick_body(body)
+    if items and len(items) <= max_events:
+        return iter((Piece(0, items, len(body)),))
     start = len(_BOM) if body.startswith(_BOM) else 0
     end = len(body)
     if body[-1:] in WHITESPACE:
@@ -59,6 +62,17 @@ def pieces(body: bytes, max_events: int) -> Iterator[Piece]:
     if body[start] in b"\x00\xfe\xff" or body[start + 1 : start + 2] == b"\0":
         raise Rejected("invalid_utf8", "The body is not UTF-8 (it looks like UTF-16 or binary); send JSON in UTF-8.")
     return _Reader(body, start, end, max_events).read()
+
+
+def _quick_body(body: bytes) -> list[Item] | None:
+    """A small body that is nothing but one event or one array: what `_Reader` would find, at half the price."""
+    if len(body) > SLICE_BYTES:
+        return None
+    first = body[:1]
+    if first == b"[":
+        return quick_array(body)
+    event = quick_event(body) if first == b"{" else None
+    return [event] if event is not None else None
 
 
 class _Reader:

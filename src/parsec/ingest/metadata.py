@@ -27,6 +27,10 @@ _KEYS = Memory(lambda name: b",%b:" % _ENCODER.encode(name))
 
 def check_column(column: Sequence[msgspec.Raw]) -> bool:
     """Whether all of these are small flat objects on one line: the common case, settled at once for many events."""
+    if len(column) == 1:
+        (text,) = map(bytes, column)
+        brackets = text.count(b"{") + text.count(b"[") + text.count(b"\n") + text.count(b"\r")
+        return brackets == 1 and text.startswith(b"{") and len(text) <= MAX_KEYS * _FEWEST_BYTES_PER_KEY
     joined = b"\n" + b"\n".join(column)
     if b"[" in joined or b"\r" in joined:
         return False
