@@ -42,8 +42,9 @@ test-cover: $(VENV)/.dev ## the same, with the lines that no test runs
 test-integration: $(VENV)/.dev ## the long ones: whole processes, killed, stopped and started again
 	$(TESTS) -m integration $(ARGS)
 
-soak: $(VENV)/.dev ## the long forms of tests; takes as long as they say
-	$(TESTS) -m soak $(ARGS)
+soak: $(VENV)/.dev ## the long forms of tests, then half an hour of load; results under bench/results/
+	$(TESTS) -m soak
+	$(BIN)/python bench/soak.py $(ARGS)
 
 check: $(VENV)/.dev ## style, types, who imports whom, docs in step with the code
 	$(BIN)/ruff check .
@@ -57,8 +58,8 @@ check: $(VENV)/.dev ## style, types, who imports whom, docs in step with the cod
 docs: $(VENV)/.dev ## write docs/settings.md and docs/metrics.md anew
 	for topic in settings metrics; do $(BIN)/parsec reference $$topic > docs/$$topic.md || exit 1; done
 
-bench: $(VENV)/.dev ## every file of bench/, one claim each
-	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
+bench: $(VENV)/.dev ## every file of bench/ but the soak, one claim each
+	@for file in $(filter-out bench/soak.py,$(wildcard bench/[a-z]*.py)); do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
 
 up: ## Parsec in a container, by docker compose
 	docker compose up --build
