@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,12 +24,13 @@ def free_port() -> int:
 
 
 class Parsec:
-    """One Parsec on a data directory; can be killed and started again on it."""
+    """One Parsec on a data directory; can be killed and started again on it. `under`: a command that runs it."""
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
+    def __init__(self, data_dir: Path, under: Sequence[str] = (), **settings: str) -> None:
         self.data_dir = data_dir
         self.port = free_port()
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
+        self._under = under
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +53,7 @@ class Parsec:
         }
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "parsec", "serve"], env=environment, stdout=log, stderr=log
+                [*self._under, sys.executable, "-m", "parsec", "serve"], env=environment, stdout=log, stderr=log
             )
         if wait:
             try:
