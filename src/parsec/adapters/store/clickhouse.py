@@ -83,8 +83,8 @@ class Engine(Protocol):
 
     def connect(self, settings: Mapping[str, str | int]) -> "Client": ...
 
-    def write(self, client: "Client", into: str, settings: str, block: bytes) -> None:
-        """Returns when the block survives a power cut."""
+    def write(self, client: "Client", into: str, settings: str, blocks: Iterable[bytes]) -> None:
+        """Returns when they, as one block, survive a power cut."""
 
     def settle(self, client: "Client") -> None:
         """Returns when all that has landed does, and the tables. Raises Fatal."""
