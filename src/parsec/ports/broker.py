@@ -109,7 +109,7 @@ class Slice(msgspec.Struct, frozen=True):
     `next_offset` is where reading goes on. Every offset from `first` to it is in `offsets` or counted in `lost` (a bad
     frame, a missing segment, data expired before it was read, or a gap of unknown content), because the ledger is
     kept in offsets: next_offset - first = len(values) + lost. `first` is the `next_offset` of the slice before.
-    `resent`: offsets whose sender did not know whether an earlier attempt arrived, so the event may be in the log twice;
+    `resent`: offsets whose sender did not know whether an earlier attempt arrived; the event may be in the log twice;
     a part of a slice may carry those of the whole.
     """
 
