@@ -71,6 +71,16 @@ class Buffer:
         lost = end - first - count
         return Slice(self.log_id, self._partition, self.epoch, first, end, offsets, values, lost, resent)
 
+    def known_leader(self, offset: int, leader_epoch: int | None) -> None:
+        """From the commit: the record before the begin was of this leader's epoch."""
+        if leader_epoch is not None and leader_epoch >= 0:
+            self._leaders.append((offset, leader_epoch))
+
+    @property
+    def last_leader(self) -> int | None:
+        """The leader's epoch of the record before `expected`."""
+        return self._leaders[-1][1] if self._leaders else None
+
     def leader_epoch(self, offset: int) -> int | None:
         """The leader's epoch of the last record below `offset`; forgets what no later question needs."""
         at = bisect_right(self._leaders, offset - 1, key=lambda leader: leader[0]) - 1

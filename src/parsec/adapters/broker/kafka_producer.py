@@ -84,6 +84,11 @@ class KafkaProducer:
             return [Failure(record, unknown) for record in records]
         return refused + self._failures(records) if self._reported else refused
 
+    @property
+    def waiting(self) -> int:
+        """Messages whose fate is open; 0 between two calls of `send`."""
+        return len(self._producer)
+
     def discard(self) -> None:
         """Drops what is left and disconnects. Does not wait: unsent messages are forgotten, not flushed."""
         self._producer.purge(blocking=False)

@@ -31,7 +31,7 @@ from parsec.adapters.broker.kafka_errors import translated
 from parsec.adapters.broker.kafka_positions import progress_from, touched, went_back
 from parsec.adapters.broker.kafka_producer import MAYBE_DUPLICATE
 from parsec.adapters.broker.kafka_settings import KafkaOptions
-from parsec.adapters.broker.kafka_topic import KafkaTopic
+from parsec.adapters.broker.kafka_topic import Bounds, KafkaTopic
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Progress, Range, Revoked, Slice
@@ -208,23 +208,26 @@ class KafkaReader:
         bounds = self._topic.bounds(partitions, ASK_TIMEOUT_S)
         for place in self._consumer.committed(partitions, ASK_TIMEOUT_S):
             if place.partition in bounds:
-                self._begin(place, *bounds[place.partition])
+                self._begin(place, bounds[place.partition])
         if self._starting:
             raise Retryable(f"partitions {sorted(self._starting)} have no leader yet")
 
-    def _begin(self, place: TopicPartition, low: int, high: int) -> None:
-        partition = place.partition
+    def _begin(self, place: TopicPartition, bounds: Bounds) -> None:
+        partition, low = place.partition, bounds.low
         progress = progress_from(self._topic_id, partition, place.offset, place.metadata, low)
         leader_epoch: int | None = place.leader_epoch
         new_from = self._starting[partition]
-        if new_from is not None and new_from < 0:
-            new_from = low if touched(progress) > high else None
+        if bounds.replaced(progress.committed - 1, leader_epoch):
+            new_from = low
+        elif new_from is not None and new_from < 0:
+            new_from = low if touched(progress) > bounds.high else None
         if new_from is not None and new_from < touched(progress):
             progress = self._go_back(progress, max(min(new_from, progress.committed), low))
             leader_epoch = None
         self._epoch += 1
         self._consumer.fetch(partition, max(progress.committed, low), leader_epoch)
-        self._owned[partition] = _Owned(progress, self._epoch, low, high)
+        owned = self._owned[partition] = _Owned(progress, self._epoch, low, bounds.high)
+        owned.buffer.known_leader(progress.committed - 1, leader_epoch)
         del self._starting[partition]
         self._told.append(Assigned(progress, self._epoch))
 
@@ -246,9 +249,17 @@ class KafkaReader:
         self._unchecked = False
         if due:
             self._checked_at = now
-            paused = [partition for partition, owned in self._owned.items() if owned.paused]
-            for partition, (_, high) in (self._topic.bounds(paused, ASK_TIMEOUT_S) if paused else {}).items():
-                self._owned[partition].high = high
+            for partition, bounds in self._topic.bounds(self._owned, ASK_TIMEOUT_S).items():
+                self._look_at(partition, self._owned[partition], bounds)
+
+    def _look_at(self, partition: int, owned: _Owned, bounds: Bounds) -> None:
+        """The driver says nothing of the end of a paused partition, nor when all of a log was replaced."""
+        at = owned.buffer.expected
+        if bounds.replaced(at - 1, owned.buffer.last_leader) or bounds.high < at:
+            self._end([partition])
+            self._starting[partition] = _SOMEWHERE
+        else:
+            owned.high = max(owned.high, bounds.high)
 
     def _identify(self, topic_id: str) -> None:
         """The topic has this id; all epochs end if it had another."""

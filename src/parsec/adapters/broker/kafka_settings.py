@@ -167,8 +167,9 @@ def _security(security: Security) -> Config:
 class DriverLog:
     """Where librdkafka writes: each kind of line at most once in 10 s, for it repeats itself twenty times a second."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic, log: Any = _log) -> None:
         self._now = now
+        self._log = log
         self._said_at: dict[str, float] = {}
 
     def log(self, level: int, text: str, *parts: object) -> None:
@@ -178,5 +179,5 @@ class DriverLog:
         if kind == "CONFWARN" or now - self._said_at.get(kind, float("-inf")) < _REPEAT_S:
             return  # CONFWARN: an option for consumers was given to a producer, or the other way round
         self._said_at[kind] = now
-        say = _log.warning if level >= 30 else _log.info
+        say = self._log.warning if level >= 30 else self._log.info
         say("The Kafka client says.", kind=kind, line=str(parts[-1]) if parts else text)

@@ -50,6 +50,22 @@ class TopicFacts(msgspec.Struct, frozen=True):
         return max(self.max_message_bytes - MESSAGE_OVERHEAD_BYTES, 0)
 
 
+class Bounds(msgspec.Struct, frozen=True):
+    """Of a partition: the first offset that is held, the next to be written, the leader's epoch of the first record."""
+
+    low: int
+    high: int
+    low_epoch: int | None
+
+    def replaced(self, offset: int, epoch: int | None) -> bool:
+        """Whether the record at `offset`, which was of this leader's epoch, cannot be the one that is there now.
+
+        Epochs only rise along a log. One that begins at or below `offset` with a later epoch has lost its content.
+        """
+        known = epoch is not None and self.low_epoch is not None and epoch >= 0
+        return known and self.low <= offset and self.low_epoch > epoch  # type: ignore[operator]
+
+
 class KafkaTopic:
     """One per process."""
 
@@ -103,22 +119,24 @@ class KafkaTopic:
         except KafkaException as error:
             raise self._unanswered(error) from error
 
-    def bounds(self, partitions: Iterable[int], timeout_s: float) -> dict[int, tuple[int, int]]:
-        """Per partition the first offset that is held and the next to be written; only those that have a leader."""
+    def bounds(self, partitions: Iterable[int], timeout_s: float) -> dict[int, Bounds]:
+        """Of those partitions that have a leader. Raises Retryable when none has."""
         wanted = list(partitions)
         lows = self._offsets(wanted, OffsetSpec.earliest(), timeout_s)  # type: ignore[no-untyped-call]
         highs = self._offsets(wanted, OffsetSpec.latest(), timeout_s)  # type: ignore[no-untyped-call]
         return {
-            partition: (lows[partition], highs[partition]) for partition in wanted if partition in lows.keys() & highs
+            partition: Bounds(int(low.offset), int(highs[partition].offset), low.leader_epoch)
+            for partition, low in lows.items()
+            if partition in highs
         }
 
-    def _offsets(self, partitions: list[int], spec: OffsetSpec, timeout_s: float) -> dict[int, int]:
+    def _offsets(self, partitions: list[int], spec: OffsetSpec, timeout_s: float) -> dict[int, Any]:
         asked = {TopicPartition(self.name, partition): spec for partition in partitions}
-        found: dict[int, int] = {}
+        found: dict[int, Any] = {}
         refusal: KafkaException | None = None
         for which, future in self._admin.list_offsets(asked, request_timeout=timeout_s).items():
             try:
-                found[which.partition] = int(self._result(future, timeout_s).offset)
+                found[which.partition] = self._result(future, timeout_s)
             except KafkaException as error:
                 refusal = error
         if refusal is not None and not found:

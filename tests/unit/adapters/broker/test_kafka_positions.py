@@ -1,0 +1,63 @@
+"""What a commit says, and where reading begins (invariants of parsec.adapters.broker.kafka_positions)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parsec.adapters.broker.kafka_positions import (
+    MOST_CHARACTERS,
+    metadata,
+    progress_from,
+    topic_of,
+    touched,
+    went_back,
+)
+from parsec.ports.broker import Counts, Progress, Range
+
+TOPIC = "WsNwmiV_TN2GRiWPsUUC_A"
+OFFSETS = st.integers(0, 2**63 - 1)
+
+
+@given(start=OFFSETS, committed=OFFSETS, counts=st.tuples(OFFSETS, OFFSETS, OFFSETS, OFFSETS), more=OFFSETS)
+def test_metadata_is_read_back_and_fits(
+    start: int, committed: int, counts: tuple[int, int, int, int], more: int
+) -> None:
+    reserved = Range(TOPIC, 3, committed, committed + more)
+    for progress in (
+        Progress(TOPIC, 3, start, committed, Counts(*counts)),
+        Progress(TOPIC, 3, start, committed, Counts(*counts), reserved, 2),
+    ):
+        text = metadata(progress)
+        assert len(text) <= MOST_CHARACTERS // 10  # invariant 1
+        assert progress_from(TOPIC, 3, committed, text, low=0) == progress
+
+
+def test_a_commit_for_a_topic_that_was_made_again_does_not_count() -> None:  # invariant 2
+    text = metadata(Progress("another", 0, 0, 40, Counts(stored=40)))
+    assert progress_from(TOPIC, 0, 40, text, low=7) == Progress(TOPIC, 0, 7, 7)
+
+
+def test_a_group_without_a_commit_begins_at_the_first_offset() -> None:  # invariant 3
+    assert progress_from(TOPIC, 0, -1001, None, low=7) == Progress(TOPIC, 0, 7, 7)
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "hello", "{}", '{"parsec":2,"log":"x","start":0}', '{"parsec":1,"log":3,"start":0}', "[1]"]
+)
+def test_metadata_of_others_leaves_the_offset_and_no_counts(text: str | None) -> None:  # invariant 4
+    assert progress_from(TOPIC, 0, 40, text, low=7) == Progress(TOPIC, 0, 40, 40)
+
+
+def test_a_log_that_went_back_is_another_log_of_the_same_topic() -> None:  # invariant 5
+    once = went_back(TOPIC)
+    twice = went_back(once)
+    assert len({TOPIC, once, twice}) == 3
+    assert {topic_of(name) for name in (TOPIC, once, twice)} == {TOPIC}
+    progress = Progress(twice, 0, 5, 9, Counts(stored=4))
+    assert progress_from(TOPIC, 0, 9, metadata(progress), low=0) == progress
+
+
+def test_what_is_reserved_may_be_in_the_store() -> None:
+    progress = Progress(TOPIC, 0, 0, 10)
+    assert touched(progress) == 10
+    assert touched(Progress(TOPIC, 0, 0, 10, Counts(), Range(TOPIC, 0, 10, 19), 1)) == 20
