@@ -234,7 +234,7 @@ def run(name: str, blocks: int, block_rows: int, directory: str) -> dict[str, fl
             break
         begin, before = time.perf_counter(), time.thread_time()
         piece = Slice("log-1", 0, 1, count, count + block_rows, range(count, count + block_rows), lines)
-        made, _ = rows_of([piece], lambda part: rows(part, RULES))
+        made, _ = rows_of([piece], lambda part: rows(part, RULES), lambda: None)
         python += time.thread_time() - before
         known = made[block_rows // 2].id
         python += insert(client, made, variant.fmt, f"t{count}")
