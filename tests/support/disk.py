@@ -286,11 +286,15 @@ class Disk:
         old, new = self.places(call)
         if old is None and new is None:
             return
-        if old is None or new is None or old[0] is not new[0]:
-            raise Unknown("a name moves between directories")
-        names = old[0].names
-        left = names[new[1]] if "RENAME_EXCHANGE" in call.args else None
-        self.change(old[0], call.ended, {old[1]: left, new[1]: names[old[1]]})
+        if old is None or new is None:
+            raise Unknown("a name moves into the directory or out of it")
+        node = old[0].names[old[1]]
+        left = new[0].names[new[1]] if "RENAME_EXCHANGE" in call.args else None
+        if old[0] is new[0]:
+            self.change(old[0], call.ended, {old[1]: left, new[1]: node})
+        else:  # each directory has to be synced for its own half
+            self.change(old[0], call.ended, {old[1]: left})
+            self.change(new[0], call.ended, {new[1]: node})
 
     def link(self, call: Call) -> None:
         old, new = self.places(call)
