@@ -174,12 +174,12 @@ def test_store_and_python_find_the_same_events(asking: Asking, texts: list[str])
 @example("metadata.*:7")
 @example("metadata.a.b.:7")
 def test_no_text_makes_the_store_fail(asking: Asking, text: str) -> None:
+    told: tuple[str, str | None, str] | None = None
     try:
         parse(text)
     except Rejected as error:
         told = (error.code, error.field, error.message[:7])
     else:
-        told = None
         asking.found(text)
     assert told in (None, ("invalid_query", "q", "Column "))
 

@@ -74,7 +74,7 @@ def below(path: str, parameters: Parameters) -> str:
 def text_of(field: Field, parameters: Parameters) -> str:
     """The value as text, for grouping and listing; NULL where there is none. Lists come as the engine writes them."""
     if field.name == "metadata":
-        return f"toString({anything(field.path, parameters)})"
+        return f"CAST({anything(field.path, parameters)}, 'Nullable(String)')"
     return f"toString({field.name})" if field.name in ("timestamp", "received_at") else field.name
 
 

@@ -1,0 +1,35 @@
+"""Which events a question is about, whatever it asks of them.
+
+In: tenant, time range, tree. Out: a condition and its parameters. Errors: none. Every statement of this package has its
+condition from here, so that none can leave out the tenant. Next: parsec.query.compile.
+"""
+
+import msgspec
+
+from parsec.core.moment import SECOND
+from parsec.ports.store import AHEAD_S
+from parsec.query.columns import Parameters
+from parsec.query.compile import condition
+from parsec.query.expression import Everything, Node
+from parsec.query.timerange import TimeRange
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """The events of `tenant` within `between` that `node` matches."""
+
+    tenant: str
+    between: TimeRange
+    node: Node = Everything()
+
+
+def where(scope: Scope, parameters: Parameters) -> str:
+    """What stands after WHERE."""
+    between = scope.between
+    received = max(0, between.start_ns - AHEAD_S * SECOND)
+    return (
+        f"tenant_id = {parameters.text(scope.tenant)}"
+        f" AND timestamp >= {parameters.moment(between.start_ns)}"
+        f" AND timestamp < {parameters.moment(between.end_ns)}"
+        f" AND received_at >= {parameters.moment(received)}"
+        f" AND {condition(scope.node, parameters)}"
+    )

@@ -1,0 +1,78 @@
+"""One event by its id, and what happened around it at the same source.
+
+In: a tenant, an id. Out: events as objects with the names of design section 4. Errors: Rejected(query_too_expensive),
+Retryable. Next: parsec.query.events.
+"""
+
+from typing import Any
+
+import msgspec
+
+from parsec.core.moment import LATEST, SECOND
+from parsec.ports.store import Limits, StoreReader
+from parsec.query.columns import Parameters
+from parsec.query.cursor import Position
+from parsec.query.events import POSITION, Order, position, statement
+from parsec.query.expression import Equal, Field, Match
+from parsec.query.projection import Projection
+from parsec.query.scope import Scope, where
+from parsec.query.timerange import TimeRange
+
+AROUND_S = 86_400
+"""How far before and after an event its surroundings are looked for: a rare source may not cost a scan of years."""
+
+Event = dict[str, object]
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """The event, those just before it and just after it, all oldest first."""
+
+    before: list[Event]
+    event: Event
+    after: list[Event]
+
+
+def event(store: StoreReader, tenant: str, event_id: str, limits: Limits) -> Event | None:
+    """The newest event of this id; None when there is none. An id is unique only within the dedup window."""
+    row = _row(store, tenant, event_id, limits)
+    return None if row is None else Projection().shown(row[len(POSITION) :])
+
+
+def surroundings(
+    store: StoreReader, tenant: str, event_id: str, counts: tuple[int, int], limits: Limits
+) -> Surroundings | None:
+    """At most `counts` events before and after the newest event of this id, of its source, within a day."""
+    row = _row(store, tenant, event_id, limits)
+    if row is None:
+        return None
+    shown = Projection()
+    found = shown.shown(row[len(POSITION) :])
+    of_source = Match(Field("source"), Equal(str(found["source"])))
+
+    def beside(order: Order, count: int) -> list[Event]:
+        rows = _beside(store, Scope(tenant, _around(row), of_source), position(row), order, count, limits)
+        return [shown.shown(one[len(POSITION) :]) for one in rows]
+
+    return Surroundings(beside("newest", counts[0])[::-1], found, beside("oldest", counts[1]))
+
+
+def _around(row: list[Any]) -> TimeRange:
+    at_ns, reach = position(row).at_ns, AROUND_S * SECOND
+    return TimeRange(max(0, at_ns - reach), min(LATEST, at_ns + reach))
+
+
+def _row(store: StoreReader, tenant: str, event_id: str, limits: Limits) -> list[Any] | None:
+    scope = Scope(tenant, TimeRange(0, LATEST), Match(Field("id"), Equal(event_id)))
+    parameters = Parameters()
+    columns = ", ".join((*POSITION, *Projection().columns))
+    sql = f"SELECT {columns} FROM events WHERE {where(scope, parameters)} ORDER BY timestamp DESC, offset DESC LIMIT 1"  # noqa: S608
+    found = store.select(sql, parameters.values, limits, list[Any])
+    return found[0] if found else None
+
+
+def _beside(
+    store: StoreReader, scope: Scope, last: Position, order: Order, count: int, limits: Limits
+) -> list[list[Any]]:
+    parameters = Parameters()
+    sql = statement(scope, order, last, Projection(), parameters)
+    return store.select(f"{sql} LIMIT {parameters.bind(count, 'UInt32')}", parameters.values, limits, list[Any])
