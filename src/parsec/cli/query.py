@@ -31,21 +31,27 @@ _EVENTS = msgspec.json.Decoder(_Event)
 
 
 @click.command()
+@click.argument("expression", required=False)
 @server_flags
 @tenant_flag("Whose events.")
 @click.option("--from", "start", help="Earliest timestamp, included: RFC 3339, epoch, or the like of -2h.")
 @click.option("--to", "end", help="Latest timestamp, excluded.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most events to print.")
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Seconds for a page.")
-def query(url: str, tenant: str | None, start: str | None, end: str | None, limit: int, timeout: float) -> None:
+def query(
+    expression: str | None, url: str, tenant: str | None, start: str | None, end: str | None, limit: int, timeout: float
+) -> None:
     """Find events, newest first.
+
+    EXPRESSION says which, as 'severity:error source:api-* "timed out"'; docs/query-language.md has all of it. One that
+    begins with a minus goes behind --.
 
     A table on a terminal, JSON lines in a pipe. NO_COLOR turns colours off. Exit code: 0 answered (also with no
     events), 1 the question was refused, 3 no answer.
     """
     with open_client(url, timeout) as client:
         try:
-            pages = client.pages(tenant, start=start, end=end, limit=limit)
+            pages = client.pages(tenant, q=expression, start=start, end=end, limit=limit)
             last = print_table(pages) if is_terminal() else print_lines(pages)
         except Rejected as error:
             fail(visible(f"{error.message} ({error.code})"), NOT_ALL)

@@ -86,6 +86,7 @@ class Client:
         self,
         tenant: str | None = None,
         *,
+        q: str | None = None,
         start: str | None = None,
         end: str | None = None,
         limit: int = 100,
@@ -93,20 +94,28 @@ class Client:
     ) -> Page:
         """One page of events, newest first; `start` inclusive, `end` exclusive. Not repeated: a person waits for it.
 
+        `q` is an expression of docs/query-language.md; None: all events.
+
         Raises Rejected when the question is refused, Retryable when the server cannot answer it now.
         """
-        asked = {"tenant": tenant, "from": start, "to": end, "limit": str(limit), "cursor": cursor}
+        asked = {"tenant": tenant, "q": q, "from": start, "to": end, "limit": str(limit), "cursor": cursor}
         path = "/query/events?" + urlencode({name: value for name, value in asked.items() if value is not None})
         return read_page(self._get(path))
 
     def pages(
-        self, tenant: str | None = None, *, start: str | None = None, end: str | None = None, limit: int = 100
+        self,
+        tenant: str | None = None,
+        *,
+        q: str | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        limit: int = 100,
     ) -> Iterator[Page]:
         """Follows the cursors until `limit` events or the end. Raises as query."""
         cursor: str | None = None
         left = limit
         while left > 0:
-            page = self.query(tenant, start=start, end=end, limit=min(left, PAGE_EVENTS), cursor=cursor)
+            page = self.query(tenant, q=q, start=start, end=end, limit=min(left, PAGE_EVENTS), cursor=cursor)
             yield page
             left -= len(page.events)
             cursor = page.cursor

@@ -27,7 +27,7 @@ def explain(text: str, error: UnexpectedInput) -> Rejected:
         return refused(at + 1, _about_quote(rest))
     if rest[0] == ":":
         return refused(at + 1, "the name of a field is missing before the colon; quote a text that has one.")
-    if isinstance(error, UnexpectedCharacters) and rest[0] in "<>=":
+    if rest[0] in "<>=":
         return refused(at + 1, "a comparison needs a field before it: metadata.latency_ms:>500.")
     word = rest.split(maxsplit=1)[0]
     if word in ("AND", "OR", "NOT", "TO"):

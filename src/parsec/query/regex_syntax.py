@@ -207,6 +207,7 @@ class _Parser:
         else:
             digits = self._text[self._at : self._at + 2]
             self._at += 2
+            digits = digits if len(digits) == 2 else ""
         if not 1 <= len(digits) <= 6 or not set(digits) <= set("0123456789abcdefABCDEF") or int(digits, 16) > _LAST:
             self._refuse("a character by its number is \\x41 or \\x{1F600}.", start)
         if 0xD800 <= int(digits, 16) <= 0xDFFF:

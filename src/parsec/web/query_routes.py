@@ -23,7 +23,7 @@ from parsec.ports.store import Limits, StoreReader
 from parsec.query.events import Question, ask
 from parsec.query.timerange import timerange
 
-PARAMETERS = ("tenant", "from", "to", "limit", "cursor")
+PARAMETERS = ("tenant", "q", "from", "to", "limit", "cursor")
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 100
 
@@ -71,7 +71,7 @@ class QueryRoutes:
         if not tenant:
             raise Rejected("missing_parameter", "Say whose events: ?tenant=...", field="tenant")
         between = timerange(given.get("from"), given.get("to"), self._clock)
-        return Question(tenant, between, _limit(given.get("limit")), given.get("cursor"))
+        return Question(tenant, between, _limit(given.get("limit")), given.get("cursor"), given.get("q", ""))
 
 
 class Turns:

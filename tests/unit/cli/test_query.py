@@ -69,6 +69,14 @@ def test_what_is_missing_is_said(server: Answering) -> None:
     assert 'missing: ["node-2"]' in result.stderr
 
 
+def test_an_expression_is_sent_as_it_is_with_every_page(server: Answering) -> None:
+    server.will(page(EVENT, cursor="c"), page(EVENT))
+    result = run(server.url, "severity:error a&b", "--tenant", "acme", "--limit", "2")
+    assert result.exit_code == 0, result.output
+    assert server.asked[0].path == "/query/events?tenant=acme&q=severity%3Aerror+a%26b&limit=2"
+    assert server.asked[1].path == "/query/events?tenant=acme&q=severity%3Aerror+a%26b&limit=1&cursor=c"
+
+
 def test_a_refused_question_and_no_answer_have_exit_codes(server: Answering) -> None:
     server.will(Reply(400, b'{"code":"invalid_time","detail":"from is no time."}'))
     refused = run(server.url, "--tenant", "acme", "--from", "x")
