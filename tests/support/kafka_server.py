@@ -82,25 +82,25 @@ class KafkaServer:
         """Where a broker keeps the files of a partition."""
         return Path(self._environment["PARSEC_SERVICES_STATE"]) / f"kafka-{self.port}" / "data" / f"{topic}-{partition}"
 
-    def make_topic(self, partitions: int = 1, name: str = "", **config: str) -> str:
+    def make_topic(self, partitions: int = 1, **config: str) -> str:
         """A topic of its own for a test; its name."""
-        name = name or f"t-{uuid4().hex[:12]}"
+        name = f"t-{uuid4().hex[:12]}"
         wanted = NewTopic(name, partitions, -1, config={key.replace("_", "."): value for key, value in config.items()})
-        end = time.monotonic() + WAIT_S
-        while True:
-            try:
-                self.admin.create_topics([wanted])[name].result(WAIT_S)
-                break
-            except KafkaException as error:
-                # A topic that was deleted a moment ago is still there for a while.
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS or time.monotonic() > end:
-                    raise
-                time.sleep(0.1)
+        self.admin.create_topics([wanted])[name].result(WAIT_S)
         self.records(name, partitions, at_least=0)  # until the brokers know it
         return name
 
-    def delete_topic(self, name: str) -> None:
+    def remake_topic(self, name: str, partitions: int = 1) -> None:
+        """Gone and there again before a client looks: most hear of the new one without having missed the old."""
         self.admin.delete_topics([name])[name].result(WAIT_S)
+        end = time.monotonic() + WAIT_S
+        while True:
+            try:
+                self.admin.create_topics([NewTopic(name, partitions, -1)])[name].result(WAIT_S)
+                return
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS or time.monotonic() > end:
+                    raise
 
     def expire(self, topic: str, before: int, partition: int = 0) -> None:
         """As retention does: offsets below `before` are gone."""

@@ -14,7 +14,7 @@ from parsec.ports.broker import Slice
 
 
 class Buffer:
-    """`next_offset`: the first offset that no slice has covered yet."""
+    """`next_offset`: the first offset that no slice has covered yet. `bytes`: of the records held."""
 
     def __init__(self, log_id: str, partition: int, epoch: int, next_offset: int) -> None:
         self.log_id = log_id
@@ -23,7 +23,7 @@ class Buffer:
         self._partition = partition
         self._offsets: list[int] = []
         self._values: list[bytes] = []
-        self._bytes = 0
+        self.bytes = 0
         self._resent: set[int] = set()
         self._nothing_before = next_offset
         self._leaders: list[tuple[int, int]] = []
@@ -34,7 +34,7 @@ class Buffer:
             return
         self._offsets.append(offset)
         self._values.append(value)
-        self._bytes += len(value)
+        self.bytes += len(value)
         if leader_epoch is not None and (not self._leaders or self._leaders[-1][1] != leader_epoch):
             self._leaders.append((offset, leader_epoch))
 
@@ -61,7 +61,7 @@ class Buffer:
         count = self._fitting(max_events, max_bytes)
         offsets, values = self._offsets[:count], self._values[:count]
         del self._offsets[:count], self._values[:count]
-        self._bytes -= sum(map(len, values))
+        self.bytes -= sum(map(len, values))
         first, end = self.next_offset, offsets[-1] + 1 if offsets else self.next_offset
         if not self._offsets:
             end = max(end, self._nothing_before)
@@ -90,7 +90,7 @@ class Buffer:
         return self._leaders[0][1]
 
     def _fitting(self, max_events: int, max_bytes: int) -> int:
-        if len(self._values) <= max_events and self._bytes <= max_bytes:
+        if len(self._values) <= max_events and self.bytes <= max_bytes:
             return len(self._values)
         size = count = 0
         for value in self._values[:max_events]:

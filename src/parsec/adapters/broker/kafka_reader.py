@@ -52,13 +52,12 @@ _ABOUT_POSITIONS = frozenset({
 class _Owned:
     """A partition under one epoch. `progress`: as last committed. `high`: the partition's end, as far as known."""
 
-    def __init__(self, progress: Progress, epoch: int, low: int, high: int) -> None:
+    def __init__(self, progress: Progress, epoch: int, high: int) -> None:
         self.progress = progress
         self.epoch = epoch
         self.high = high
         self.paused = False
         self.buffer = Buffer(progress.log_id, progress.partition, epoch, progress.committed)
-        self.buffer.nothing_before(low)
 
 
 class KafkaReader:
@@ -121,6 +120,11 @@ class KafkaReader:
         for partition, owned in self._owned.items():
             owned.high = max(owned.high, owned.buffer.expected, self._consumer.high(partition))
         return {partition: owned.high for partition, owned in self._owned.items()}
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Of records that were fetched and not yet given; a pause stops it from growing."""
+        return sum(owned.buffer.bytes for owned in self._owned.values())
 
     def close(self) -> None:
         if not self._closed:
@@ -226,7 +230,7 @@ class KafkaReader:
             leader_epoch = None
         self._epoch += 1
         self._consumer.fetch(partition, max(progress.committed, low), leader_epoch)
-        owned = self._owned[partition] = _Owned(progress, self._epoch, low, bounds.high)
+        owned = self._owned[partition] = _Owned(progress, self._epoch, bounds.high)
         owned.buffer.known_leader(progress.committed - 1, leader_epoch)
         del self._starting[partition]
         self._told.append(Assigned(progress, self._epoch))
