@@ -78,7 +78,8 @@ def escaped(text: str) -> str:
 
 REGEXES = (
     "time", "^time", "out$", "t.*d", "(?i)über", "[0-9]+", r"\bid\b", r"\d+\.\d", "(time|out)d?", "[^a-z]",
-    "x{2,3}|e{1}", r"^\S+$", "^$", r"a\\b", "(?m)^b", "(?-s)a.b", "a.b", r"\w+_\w", "(?i)[ü-ý]B", r"[\d\s]$",
+    "x{2,3}|e{1}", r"^\S+$", "^$", r"\Ba", r"\B", r"a\\b", "(?m)^b", "(?-s)a.b", "a.b", r"\w+_\w", "(?i)[ü-ý]B",
+    r"[\d\s]$",
     "(a|b|)*x", "ß", "7|true",
 )  # fmt: skip
 bounds = st.sampled_from((*map(str, NUMBERS[:12]), *filter(None, TEXTS))).map(quoted) | st.just("*")

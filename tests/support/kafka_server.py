@@ -26,16 +26,18 @@ WAIT_S = 30.0
 
 
 class KafkaServer:
-    """`count` brokers of one cluster. Their data survive `kill9` and `start`."""
+    """`count` brokers of one cluster. Their data survive `kill9` and `start`. `quick_start`: at the price of speed."""
 
-    def __init__(self, directory: Path, count: int = 1, *, extra: str = "", sasl: str = "") -> None:
+    def __init__(
+        self, directory: Path, count: int = 1, *, extra: str = "", sasl: str = "", quick_start: bool = True
+    ) -> None:
         self.port = free_ports(count)
         self._count = count
         self._environment = {
             **os.environ,
             "PARSEC_SERVICES_STATE": str(directory),
-            "KAFKA_JVM": "-XX:TieredStopAtLevel=1",
-            "KAFKA_HEAP": "256m",
+            "KAFKA_JVM": "-XX:TieredStopAtLevel=1" if quick_start else "",
+            "KAFKA_HEAP": "256m" if quick_start else "512m",
             "KAFKA_EXTRA": extra,
             "KAFKA_SASL": sasl,
         }
@@ -162,14 +164,16 @@ class KafkaServer:
 
 
 @contextmanager
-def kafka_server(directory: Path, count: int = 1, *, extra: str = "", sasl: str = "") -> Iterator[KafkaServer]:
+def kafka_server(
+    directory: Path, count: int = 1, *, extra: str = "", sasl: str = "", quick_start: bool = True
+) -> Iterator[KafkaServer]:
     """Running brokers with nothing in them; gone afterwards, whatever happened."""
     problem = _install()
     if problem and os.environ.get("CI") == "true":
         pytest.fail(problem)
     if problem:
         pytest.skip(problem)
-    server = KafkaServer(directory, count, extra=extra, sasl=sasl)
+    server = KafkaServer(directory, count, extra=extra, sasl=sasl, quick_start=quick_start)
     try:
         server.start()
         yield server
