@@ -192,8 +192,6 @@ class _Reader:
     def _quick_slice(self, start: int, stop: int) -> list[Item] | None:
         if stop - start > 2 * SLICE_BYTES:
             return None
-        if start == 1 and stop + 1 == len(self.body):
-            return quick_array(self.body)
         return quick_array(b"[%b]" % self.body[start:stop])
 
     def _elements(self, may_be_empty: bool) -> tuple[list[Item], bool]:

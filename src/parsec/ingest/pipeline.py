@@ -6,8 +6,9 @@ Errors: none escape; every refusal is an outcome with a code. Next: parsec.inges
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Literal
 
 import msgspec
@@ -116,11 +117,9 @@ class Pipeline:
         verdicts = Verdicts()
         events: list[Envelope] = []
         try:
-            context = self._context(request)
-            for piece in pieces(request.body, self._options.max_events):
-                if piece.first_index:
-                    await asyncio.sleep(0)  # the turn of other requests
-                events += normalize(piece, context, verdicts)
+            for some in self._read(request, verdicts):
+                events += some
+                await asyncio.sleep(0)  # the turn of other requests
         except Rejected as refusal:
             return self.refused(refusal)
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -136,11 +135,8 @@ class Pipeline:
         """The same for a small body, without a turn for others and without a task; `answer` is called once."""
         received = self._clock.monotonic()
         verdicts = Verdicts()
-        events: list[Envelope] = []
         try:
-            context = self._context(request)
-            for piece in pieces(request.body, self._options.max_events):
-                events += normalize(piece, context, verdicts)
+            events = list(chain.from_iterable(self._read(request, verdicts)))
         except Rejected as refusal:
             answer(self.refused(refusal))
             return
@@ -150,6 +146,12 @@ class Pipeline:
         """Called by a worker's thread once per publish; wakes the event loop once for all its requests."""
         assert self._loop is not None  # a worker can only resolve what was offered
         self._loop.call_soon_threadsafe(_wake, submissions, error)
+
+    def _read(self, request: Request, verdicts: Verdicts) -> Iterator[list[Envelope]]:
+        """The envelopes of one piece of the body after another. Raises Rejected, at any piece, for all of them."""
+        context = self._context(request)
+        for piece in pieces(request.body, self._options.max_events):
+            yield normalize(piece, context, verdicts)
 
     def _context(self, request: Request) -> Context:
         options = self._options
@@ -179,7 +181,6 @@ class Pipeline:
         answer: Callable[[Outcome], object],
     ) -> None:
         """Offers the events as one, and answers when they are as safe as the request asked for."""
-
         durable = request.ack == "durable"
 
         def told(error: ParsecError | TimeoutError | None) -> None:

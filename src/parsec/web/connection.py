@@ -39,7 +39,7 @@ class _Exchange:
         self.keep_alive = keep_alive
         self.since = since
         self.message_event = message_event
-        self.body = b""
+        self.body = bytearray()
         self.more_body = True
         self.disconnected = False
         self.response_started = False
@@ -103,7 +103,7 @@ class Connection(HttpToolsProtocol):
         if exchange is None or self.cycle is not exchange:  # type: ignore[comparison-overlap]
             super().on_body(body)
         else:
-            exchange.body = exchange.body + body if exchange.body else body
+            exchange.body += body
 
     def on_message_complete(self) -> None:
         exchange = self._exchange
@@ -111,7 +111,8 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
         elif not exchange.response_complete:
             exchange.more_body = False
-            self._ingest.whole(exchange.query_string, exchange.heads, exchange.body, partial(self._end, exchange))
+            body, exchange.body = bytes(exchange.body), bytearray()  # an idle connection keeps none
+            self._ingest.whole(exchange.query_string, exchange.heads, body, partial(self._end, exchange))
 
     def _is_short(self) -> bool:
         return (

@@ -90,27 +90,25 @@ class IngestRoute:
 
     def whole(self, query_string: bytes, heads: Heads, body: bytes, answer: Callable[[Outcome], None]) -> None:
         """For a POST whose small body, not compressed, has come: calls `answer` once, now or when all is durable."""
-        budget = self._door.budget
-        size = len(body)
+        held = _Reservation(self._door.budget)
 
         def settled(outcome: Outcome) -> None:
-            budget.release(size)
+            held.release()
             self._count(outcome)
             answer(outcome)
 
-        if not budget.reserve(size):
-            size = 0
-            return settled(self._pipeline.too_many_bodies())
         try:
             refusal = self._closed()
-            if refusal is not None:
-                return settled(refusal)
-            if size > self._door.max_body_bytes:
-                raise _too_large(self._door.max_body_bytes)
-            request = self._request(_query(query_string), heads, body)
+            if refusal is None and not held.grow_to(len(body)):
+                refusal = self._pipeline.too_many_bodies()
+            if refusal is None:
+                if len(body) > self._door.max_body_bytes:
+                    raise _too_large(self._door.max_body_bytes)
+                self._pipeline.ingest_at_once(self._request(_query(query_string), heads, body), settled)
+                return
         except Exception as error:  # noqa: BLE001 (the top of a request)
-            return settled(self._failed(error))
-        return self._pipeline.ingest_at_once(request, settled)
+            refusal = self._failed(error)
+        settled(refusal)
 
     def too_slow(self, seconds: float) -> Outcome:
         """The answer to a body that did not come in time."""
