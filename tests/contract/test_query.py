@@ -13,7 +13,7 @@ from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Rejected
 from parsec.core.moment import LATEST, SECOND
 from parsec.ports.store import Row, StoreReader
-from parsec.query import aggregate, histogram, listing, single
+from parsec.query import aggregate, fields, histogram, listing, single
 from parsec.query.events import Order, Question, ask, page
 from parsec.query.fields import field
 from parsec.query.parse import parse
@@ -333,7 +333,7 @@ def test_no_name_makes_the_store_fail(store: ClickHouseStore, name: str, tenant:
         named = field(name)
     except ValueError:
         with pytest.raises(Rejected):
-            aggregate.named(name, "by")
+            fields.named(name, "by")
         return
     odd = Scope(tenant, ALL_TIMES)
     count, distinct = aggregate.metric("count"), aggregate.metric("distinct(source)")

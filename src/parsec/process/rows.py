@@ -16,6 +16,7 @@ import msgspec
 
 from parsec.core.envelope import Envelope, EnvelopeError, decode_all, decode_one
 from parsec.core.moment import LATEST, SECOND, nanoseconds
+from parsec.core.severity import SEVERITIES
 from parsec.ports.broker import Slice
 from parsec.ports.store import AHEAD_S, DeadLetter, Row
 from parsec.process.metadata import plain, texts
@@ -23,7 +24,7 @@ from parsec.process.metadata import plain, texts
 MAX_RECORD_BYTES = 32 << 20
 """Above every bound that PARSEC_MAX_EVENT_BYTES may set, so that lowering it loses nothing already in the log."""
 MAX_SOURCE, MAX_ID, MAX_NAME = 256, 128, 256
-SEVERITIES = frozenset(("trace", "debug", "info", "warn", "error", "fatal"))
+_SEVERITIES = frozenset(SEVERITIES)
 LAST_DAY = (1 << 16) - 1
 
 _DAY_NS = 86_400 * SECOND
@@ -99,7 +100,7 @@ def _column_wise(piece: Slice, rules: Rules) -> list[Row] | None:
     if not (
         _in_bounds(happened, list(received.values()), rules)
         and all(map(_TENANT.fullmatch, set(tenants)))
-        and SEVERITIES.issuperset(severities)
+        and _SEVERITIES.issuperset(severities)
         and all(0 < len(source) <= MAX_SOURCE for source in set(sources))
         and all(messages)
         and min(map(len, ids)) > 0
@@ -167,7 +168,7 @@ def _row(event: Envelope, log_id: str, partition: int, offset: int, rules: Rules
     tenant, source, event_id = event.tenant_id, event.source, event.id
     if not _TENANT.fullmatch(tenant):
         raise _Unfit("invalid_field", f"tenant_id must match {_TENANT.pattern}")
-    if event.severity not in SEVERITIES:
+    if event.severity not in _SEVERITIES:
         raise _Unfit("invalid_field", "severity is not one of " + ", ".join(sorted(SEVERITIES)))
     if not source or len(source) > MAX_SOURCE:
         raise _Unfit("invalid_field", f"source must have 1 to {MAX_SOURCE} characters")

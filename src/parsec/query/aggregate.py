@@ -14,7 +14,7 @@ from parsec.core.errors import Rejected
 from parsec.ports.store import Limits, StoreReader
 from parsec.query import columns, fields
 from parsec.query.columns import Parameters
-from parsec.query.expression import Field
+from parsec.query.expression import TIMES, Field
 from parsec.query.projection import shortest
 from parsec.query.scope import Scope, where
 
@@ -22,7 +22,6 @@ MOST_FIELDS = 3
 MOST_METRICS = 10
 MOST_GROUPS = 10_000
 _METRIC = re.compile(r"([a-z]+|p[0-9]{1,2}(?:\.[0-9]{1,3})?)(?:\((.*)\))?", re.DOTALL)
-_TIMES = ("timestamp", "received_at")
 _OF_NUMBERS = {"min": "min", "max": "max", "avg": "avg", "sum": "sum"}
 
 
@@ -52,19 +51,11 @@ def metric(text: str) -> Metric:
     if name is None or not (quantile or kind == "distinct" or kind in _OF_NUMBERS):
         message = f"{text[:64]!r} is none of count, distinct(f), min(f), max(f), avg(f), sum(f), p95(f)."
         raise Rejected("invalid_parameter", message, field="metric")
-    of = named(name.strip(), "metric")
-    timely = of.name in _TIMES and kind in ("min", "max", "distinct")
+    of = fields.named(name.strip(), "metric")
+    timely = of.name in TIMES and kind in ("min", "max", "distinct")
     if kind != "distinct" and of.name != "metadata" and not timely:
         raise Rejected("invalid_parameter", f"{kind} needs a number of the metadata, not {of}.", field="metric")
     return Metric(text, "quantile", of, float(kind[1:]) / 100) if quantile else Metric(text, kind, of)
-
-
-def named(name: str, parameter: str) -> Field:
-    """A field by its name. Raises Rejected that names the parameter."""
-    try:
-        return fields.field(name)
-    except ValueError as error:
-        raise Rejected("invalid_parameter", f"{parameter}: {error}", field=parameter) from error
 
 
 def aggregate(
@@ -98,7 +89,7 @@ def _figure(one: Metric, parameters: Parameters) -> str:
         return "count()"
     if one.kind == "distinct":
         return f"uniq({columns.text_of(one.field, parameters)})"
-    if one.field.name in _TIMES:
+    if one.field.name in TIMES:
         return f"{one.kind}OrNull({one.field.name})"
     number = columns.number_of(one.field, parameters)
     if one.kind == "quantile":
@@ -115,5 +106,5 @@ def _group(row: list[Any], metrics: Sequence[Metric], by: Sequence[Field]) -> Gr
 
 
 def _shown(one: Metric, figure: Any) -> float | str | None:
-    timely = one.field is not None and one.field.name in _TIMES and one.kind != "distinct"
+    timely = one.field is not None and one.field.name in TIMES and one.kind != "distinct"
     return shortest(figure) if timely and isinstance(figure, str) else figure

@@ -11,7 +11,7 @@ few paths that an identifier cannot spell: quotes, backslashes, control characte
 import re
 import struct
 
-from parsec.query.expression import Field
+from parsec.query.expression import TIMES, Field
 
 STRING, BOOL = "String", "Bool"
 NUMBERS = ("Int64", "UInt64", "Float64")
@@ -75,7 +75,7 @@ def text_of(field: Field, parameters: Parameters) -> str:
     """The value as text, for grouping and listing; NULL where there is none. Lists come as the engine writes them."""
     if field.name == "metadata":
         return f"CAST({anything(field.path, parameters)}, 'Nullable(String)')"
-    return f"toString({field.name})" if field.name in ("timestamp", "received_at") else field.name
+    return f"toString({field.name})" if field.name in TIMES else field.name
 
 
 def number_of(field: Field, parameters: Parameters) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from parsec.query import words
 from parsec.query.columns import BOOL, NUMBERS, STRING, Parameters, anything, below, typed
 from parsec.query.expression import (
+    TIMES,
     AllOf,
     Between,
     Equal,
@@ -53,7 +54,7 @@ def _match(field: Field, test: Test, parameters: Parameters) -> str:
         return f"({field.name} != '')" if field.name in ("region", "node") else "1"
     if isinstance(test, OneOf):
         return f"({field.name} IN {parameters.bind(list(test.values), 'Array(String)')})" if test.values else "0"
-    if isinstance(test, Between) and field.name in ("timestamp", "received_at"):
+    if isinstance(test, Between) and field.name in TIMES:
         return _within(field.name, test, lambda limit: parameters.moment(int(limit)))
     return _text(field.name, test, parameters)
 

@@ -14,6 +14,8 @@ MAX_CHARS = 4096
 
 FIXED = ("id", "timestamp", "received_at", "severity", "source", "message", "region", "node")
 """Fields of every event that a question may name; the tenant is never among them, it comes from the key."""
+TIMES = ("timestamp", "received_at")
+"""Those that are moments."""
 
 
 class Field(msgspec.Struct, frozen=True):

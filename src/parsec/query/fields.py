@@ -6,9 +6,23 @@ callers know where in the question, or in which parameter, the name stood. Next:
 
 from difflib import get_close_matches
 
+from parsec.core.errors import Rejected
 from parsec.core.severity import ALIASES, SEVERITIES
 from parsec.query import regex, words
-from parsec.query.expression import FIXED, Between, Equal, Exists, Field, Like, Limit, Matches, OneOf, Phrase, Test
+from parsec.query.expression import (
+    FIXED,
+    TIMES,
+    Between,
+    Equal,
+    Exists,
+    Field,
+    Like,
+    Limit,
+    Matches,
+    OneOf,
+    Phrase,
+    Test,
+)
 from parsec.query.numbers import number
 from parsec.query.timerange import moment
 
@@ -16,7 +30,6 @@ METADATA = "metadata."
 MAX_PATH_CHARS = 512
 MAX_PHRASE_WORDS = 100
 _MEANT_SIGNS = {"&&": "AND", "&": "AND", "||": "OR", "|": "OR", "!": "NOT", "-": "NOT"}
-_TIMES = ("timestamp", "received_at")
 _LOWER = ("source", "severity")
 _MEANT = {
     "level": "severity", "lvl": "severity", "log.level": "severity", "loglevel": "severity",
@@ -36,6 +49,14 @@ def field(name: str) -> Field:
     raise ValueError(_unknown(name))
 
 
+def named(name: str, parameter: str) -> Field:
+    """A field by its name in a parameter. Raises Rejected(invalid_parameter) that says which parameter."""
+    try:
+        return field(name)
+    except ValueError as error:
+        raise Rejected("invalid_parameter", f"{parameter}: {error}", field=parameter) from error
+
+
 def metadata(path: str) -> Field:
     """A value of the metadata. Any path but one with a backtick, by which the engine means something else."""
     if len(path) > MAX_PATH_CHARS:
@@ -53,7 +74,7 @@ def text_test(field: Field, parts: tuple[str, ...]) -> Test:
         parts = tuple(part.lower() for part in parts)
     if field.name == "message":
         return message_test(parts)
-    if field.name in _TIMES:
+    if field.name in TIMES:
         if len(parts) > 1:
             raise ValueError(f"{field} takes no wildcard; compare it: {field}:>2026-01-31T12:00:00Z.")
         at = _moment(parts[0], field)
@@ -81,7 +102,7 @@ def message_test(parts: tuple[str, ...]) -> Test:
 
 def regex_test(field: Field, pattern: str) -> Test:
     """A regular expression; RegexError (a ValueError) knows where in the pattern it breaks."""
-    if field.name in _TIMES:
+    if field.name in TIMES:
         raise ValueError(f"{field} takes no regular expression; compare it: {field}:>2026-01-31T12:00:00Z.")
     program = regex.compiled(pattern)
     if field.name == "severity":
@@ -99,7 +120,7 @@ def range_test(field: Field, low: str | None, high: str | None, *, with_low: boo
         low, high = low and low.lower(), high and high.lower()
     given = [limit for limit in (low, high) if limit is not None]
     kind: dict[str, Limit] = {limit: limit for limit in given}
-    if field.name in _TIMES:
+    if field.name in TIMES:
         kind = {limit: _moment(limit, field) for limit in given}
     elif field.name == "metadata":
         numbers = {limit: value for limit in given if (value := number(limit)) is not None}

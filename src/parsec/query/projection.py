@@ -12,11 +12,11 @@ import msgspec
 
 from parsec.core.errors import Rejected
 from parsec.query import fields
+from parsec.query.expression import TIMES
 
 EVENT = ("id", "tenant_id", "timestamp", "severity", "source", "message", "metadata", "received_at")
 """What an event shows when nothing is chosen."""
 MAX_FIELDS = 50
-_TIMES = ("timestamp", "received_at")
 _NULL = msgspec.Raw(b"null")
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -36,7 +36,7 @@ class Projection:
     def shown(self, values: Sequence[Any]) -> dict[str, object]:
         """An event, from the values of `columns`."""
         row = dict(zip(self.columns, values, strict=True))
-        for time in _TIMES:
+        for time in TIMES:
             if time in row:
                 row[time] = shortest(row[time])
         metadata = msgspec.Raw(row["metadata"].encode()) if "metadata" in row else _NULL
@@ -69,8 +69,5 @@ def _path(name: str) -> str | None:
     """None for a column of its own, an empty path for the metadata as a whole."""
     if name in EVENT:
         return "" if name == "metadata" else None
-    try:
-        field = fields.field(name)
-    except ValueError as error:
-        raise Rejected("invalid_parameter", f"fields: {error}", field="fields") from error
+    field = fields.named(name, "fields")
     return field.path if field.name == "metadata" else None

@@ -96,7 +96,7 @@ class RedisDedup:
         for key, offset in zip(keys, offsets, strict=True):
             first.setdefault(key, offset)
         place = self._place(batch)
-        records = [key + place + (offset & _MASK).to_bytes(6, "big") for key, offset in first.items()]
+        records = [key + _value(place, offset) for key, offset in first.items()]
         held = self._ask(self._claim, batch, place, records, list(first.values()))
         if len(first) < len(keys):
             for key, offset in zip(keys, offsets, strict=True):
@@ -106,14 +106,14 @@ class RedisDedup:
 
     def take_over(self, batch: Batch, holders: Sequence[Position]) -> Mapping[int, Position]:
         place = self._place(batch)
-        before = [_digest(h.log_id, h.partition) + (h.offset & _MASK).to_bytes(6, "big") for h in holders]
-        after = [place + (offset & _MASK).to_bytes(6, "big") for offset in batch.offsets]
+        before = [_value(_digest(holder.log_id, holder.partition), holder.offset) for holder in holders]
+        after = [_value(place, offset) for offset in batch.offsets]
         records = list(map(b"".join, zip(keys_of(batch.tenants, batch.ids), before, after, strict=True)))
         return self._ask(self._move, batch, place, records, batch.offsets)
 
     def release(self, batch: Batch) -> None:
         place = self._place(batch)
-        own = [place + (offset & _MASK).to_bytes(6, "big") + _GONE for offset in batch.offsets]
+        own = [_value(place, offset) + _GONE for offset in batch.offsets]
         records = list(map(b"".join, zip(keys_of(batch.tenants, batch.ids), own, strict=True)))
         self._ask(self._move, batch, place, records, ())
 
@@ -210,6 +210,11 @@ class RedisDedup:
 
 def _digest(log_id: str, partition: int) -> bytes:
     return blake2b(f"{partition}/{log_id}".encode(), digest_size=6).digest()
+
+
+def _value(place: bytes, offset: int) -> bytes:
+    """What a claim is: VALUE_BYTES that name a position."""
+    return place + (offset & _MASK).to_bytes(6, "big")
 
 
 def _connect(server: Server) -> "Redis":
