@@ -33,10 +33,6 @@ GATHER_S = 0.05
 LAG_EVERY_S = 1.0
 
 
-def _yield() -> None:
-    time.sleep(0)
-
-
 class Options(msgspec.Struct, frozen=True):
     """How large inserts are, how long they wait to fill, and the longest wait between two attempts.
 
@@ -45,7 +41,7 @@ class Options(msgspec.Struct, frozen=True):
 
     limits: Limits
     max_backoff_s: float = 5.0
-    breathe: Callable[[], None] = _yield
+    breathe: Callable[[], None] = lambda: None
 
 
 class _Owned:
