@@ -216,13 +216,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1 << 30
     dedup_window: Annotated[
         float,
-        Spec("PARSEC_DEDUP_WINDOW", "How long a repeated id is recognised, by time of receipt.", "seconds", 1, 86_400),
+        Spec(
+            "PARSEC_DEDUP_WINDOW",
+            "How long a repeated id will be recognised, by time of receipt; nothing asks yet.",
+            "seconds",
+            1,
+            86_400,
+        ),
     ] = 600.0
     dedup_ids: Annotated[
         int,
         Spec(
             "PARSEC_DEDUP_IDS",
-            "Ids held at least; with more of them in a window, the oldest leave early.",
+            "Ids that will be held at least; with more in a window, the oldest leave early; nothing asks yet.",
             "",
             1000,
             100_000_000,
@@ -303,7 +309,8 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | No
         for name in environ
         if name.startswith("PARSEC_") and name not in known and name not in CLIENT_NAMES
     ]
-    problems += [f"{name}: {why}" for name, why in NOT_YET.items() if environ.get(name) or from_file.get(name)]
+    everywhere = (flags, environ, from_file)
+    problems += [f"{name}: {why}" for name, why in NOT_YET.items() if any(given.get(name) for given in everywhere)]
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in known.values():

@@ -91,6 +91,7 @@ def test_a_missing_file_is_a_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NOT_YET)
 def test_a_setting_of_a_later_version_is_refused_not_ignored(tmp_path: Path, name: str) -> None:
     assert problems({}, {name: "x:1"})[0].startswith(f"{name}: this version")
+    assert problems({name: "x:1"}, {})[0].startswith(f"{name}: this version")
     assert problems({}, {}, write(tmp_path, f'{name} = "x:1"'))[0].startswith(f"{name}: this version")
 
 
