@@ -160,6 +160,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Spec("PARSEC_KAFKA_OPTIONS", "More options for librdkafka: name=value, with commas between.", secret=True),
     ] = ""
 
+    # The spool, for events that Kafka does not acknowledge.
+    spool: Annotated[
+        bool, Spec("PARSEC_SPOOL", "Keep events on this machine while Kafka does not answer; off: answer 503 instead.")
+    ] = True
+    spool_max_bytes: Annotated[
+        int, Spec("PARSEC_SPOOL_MAX_BYTES", "Bound on the spool's files.", "bytes", 1 << 18, 1 << 44)
+    ] = 8 << 30
+    spool_drain_rate: Annotated[
+        float,
+        Spec("PARSEC_SPOOL_DRAIN_RATE", "Events per second that the spool gives to Kafka beside new ones.", "", 1, 1e9),
+    ] = 20_000.0
+
     # The embedded log.
     segment_bytes: Annotated[
         int, Spec("PARSEC_SEGMENT_BYTES", "Size at which a log segment is closed.", "bytes", 1 << 16, 1 << 32)
@@ -218,7 +230,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Spec(
             "PARSEC_DEDUP_WINDOW",
-            "How long a repeated id will be recognised, by time of receipt; nothing asks yet.",
+            "How long a repeated id is recognised and stored once, by time of receipt.",
             "seconds",
             1,
             86_400,
@@ -228,7 +240,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Spec(
             "PARSEC_DEDUP_IDS",
-            "Ids that will be held at least; with more in a window, the oldest leave early; nothing asks yet.",
+            "Ids that are held at least; with more in a window, the oldest leave early, which is counted.",
             "",
             1000,
             100_000_000,
@@ -340,12 +352,32 @@ def conflicts(settings: Settings) -> list[str]:
         problems.append(f"PARSEC_HOST={settings.host}: without API keys Parsec serves a loopback address only")
     if settings.ingest_memory < settings.max_body_bytes:
         problems.append("PARSEC_INGEST_MEMORY: is less than PARSEC_MAX_BODY_BYTES, so the largest bodies never fit")
+    try:
+        parse_pairs(settings.kafka_options)
+    except ValueError as error:
+        problems.append(f"PARSEC_KAFKA_OPTIONS: {error}")
     if settings.redis_addr:
         try:
             host_and_port(settings.redis_addr)
         except ValueError as error:
             problems.append(f"REDIS_ADDR={settings.redis_addr}: {error}")
     return problems
+
+
+def parse_pairs(text: str) -> dict[str, str]:
+    """`name=value,name=value`; a piece without `=` belongs to the value before it. Raises ValueError."""
+    found: dict[str, str] = {}
+    last = ""
+    for piece in filter(None, (piece.strip() for piece in text.split(","))):
+        name, equals, value = piece.partition("=")
+        if equals:
+            last = name.strip()
+            found[last] = value.strip()
+        elif last:
+            found[last] += f",{piece}"
+        else:
+            raise ValueError("must be name=value pairs with commas between")
+    return found
 
 
 def host_and_port(address: str) -> tuple[str, int]:
@@ -376,9 +408,7 @@ CLIENT_NAMES = frozenset({"PARSEC_URL", "PARSEC_API_KEY", "PARSEC_TENANT", "PARS
 """Names that clients read and the server must not stumble over."""
 
 NOT_YET = {
-    "KAFKA_BROKERS": "this version has the embedded log only; unset it",
     "CLICKHOUSE_URL": "this version stores events in the embedded store only; unset it",
-    "REDIS_ADDR": "this version shares nothing through Redis; unset it",
 }
 """Settings of later versions. Ignoring them silently would break a promise to whoever set them."""
 

@@ -51,6 +51,14 @@ class Telemetry:
         self.log_bytes = self._gauge("parsec_log_bytes", "Bytes of the embedded log's files.")
         self.log_damaged = self._counter("parsec_log_damaged", "Damaged things set aside or skipped.", "what")
 
+        # Spool, while Kafka does not acknowledge.
+        self.spooled = self._counter("parsec_spool_events_written", "Events kept on this machine for Kafka.")
+        self.spool_drained = self._counter("parsec_spool_events_drained", "Events of a spool that Kafka has now.")
+        self.spool_refused = self._counter(
+            "parsec_spool_events_refused", "Events of a spool that Kafka never takes, kept in refused.ndjson beside it."
+        )
+        self.spool_waiting = self._gauge("parsec_spool_waiting_events", "Events of spools that Kafka does not have.")
+
         # Processor and store.
         self.inserts = self._counter("parsec_store_inserts", "Blocks inserted into the store.")
         self.insert_failures = self._counter("parsec_store_insert_failures", "Inserts that failed and were retried.")
@@ -60,6 +68,9 @@ class Telemetry:
         )
         self.processed = self._counter("parsec_process_events", "Offsets processed, by what became of them.", "fate")
         self.lag = self._gauge("parsec_process_lag_events", "Durable events not yet committed by the processor.")
+        self.partition_lag = self._gauge(
+            "parsec_process_partition_lag_events", "The same for each partition that this process reads.", "partition"
+        )
 
         # Claims.
         self.dedup_window = self._gauge(

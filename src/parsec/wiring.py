@@ -8,7 +8,7 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,8 +16,11 @@ import structlog
 import uvloop
 
 from parsec import __version__, logs
-from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.broker.kafka_opened import open_kafka
 from parsec.adapters.broker.offline import OfflineLog, open_offline
+from parsec.adapters.broker.opened import Loop, Opened, open_embedded
+from parsec.adapters.dedup.local import LocalDedup
+from parsec.adapters.dedup.redis import RedisDedup, Server
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.embedded import Embedded
 from parsec.core.clock import SystemClock, SystemRandom
@@ -27,22 +30,24 @@ from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.worker import Worker, WorkerOptions
-from parsec.ports.broker import Slice
+from parsec.ports.broker import LogReader, Slice
+from parsec.ports.dedup import Dedup, Window
 from parsec.ports.store import DeadLetter, Limits, Row, StoreWriter
 from parsec.process.backlog import Limits as InsertLimits
-from parsec.process.completeness import Completeness
+from parsec.process.claims import Claims
+from parsec.process.completeness import Completeness, Ends
 from parsec.process.loop import Options, Processor
 from parsec.process.rows import Rules, rows
 from parsec.service import EXIT_NOT_STARTED, LoopTurn, Part, Resource, Service, ThreadPart, Ticker
-from parsec.settings import Loaded, Settings
+from parsec.settings import Loaded, Settings, host_and_port
 from parsec.telemetry import Telemetry
 from parsec.web.app import App
-from parsec.web.checks import channel_check, log_check, stage_check
+from parsec.web.checks import channel_check, kafka_check, log_check, stage_check
 from parsec.web.health_routes import Health
 from parsec.web.ingest_routes import Door, IngestRoute
 from parsec.web.query_routes import QueryRoutes
 from parsec.web.server import HttpServer
-from parsec.web.stats_routes import Ledger, Stats
+from parsec.web.stats_routes import Ledger, PartitionLedger, Stats
 
 _log = structlog.get_logger(__name__)
 
@@ -51,8 +56,6 @@ ACK_TIMEOUT_S = 30.0
 QUERY_THREADS = 4
 LAST_INSERT_SHARE = 0.25
 """Share of the shutdown timeout that is left to the insert in hand when the processor begins no new one."""
-READER = "processor"
-"""The name under which the log remembers how far the processor has read."""
 SWITCH_INTERVAL_S = 0.001
 """How long a thread may hold the interpreter while another waits: the event loop must not wait for rows being made."""
 
@@ -89,7 +92,7 @@ async def _run(settings: Settings) -> int:
 def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Part]:
     """Everything that runs, in order of start. Raises ParsecError or OSError when a part cannot be opened."""
     telemetry = Telemetry()
-    log = _open_log(settings, telemetry)
+    log = open_log(settings, telemetry)
     turn = LoopTurn(asyncio.get_running_loop())
     try:
         engine = Embedded(Path(settings.data_dir) / "store")
@@ -97,43 +100,53 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     except BaseException:
         log.close()
         raise
-    processor = _processor(settings, log, store, telemetry, turn)
-    completeness = Completeness(lambda: log.end, lambda: processor.positions().get(0, 0), _clock)
+    assert log.reader is not None
+    window = Window(settings.dedup_window, settings.dedup_ids)
+    dedup = _dedup(settings, window, store.name, telemetry, turn)
+    claims = Claims(dedup, store, window, telemetry)
+    processor = _processor(settings, log.reader, store, claims, telemetry, turn)
+    completeness = Completeness(lambda: _ends(log), log.committed or processor.positions)
     completeness.sample()
     channel = Channel(settings.channel_events, settings.channel_bytes)
-    pipeline = Pipeline(channel, _pipeline_options(settings), telemetry, _clock, SystemRandom())
-    worker = Worker(channel, log, pipeline.resolve, _worker_options(settings), telemetry, _clock, fail)
-    stats = Stats(
-        telemetry,
-        channel,
-        lambda: _ledger(log, processor, channel.offered_events - worker.finished_events),
-        lambda: log.size_bytes,
+    pipeline = Pipeline(
+        channel, _pipeline_options(settings), telemetry, _clock, SystemRandom(), takes=log.max_event_bytes
     )
+    workers = [
+        Worker(channel, writer, pipeline.resolve, _worker_options(settings), telemetry, _clock, fail)
+        for writer in log.writers
+    ]
+
+    def in_flight() -> int:
+        return channel.offered_events - sum(worker.finished_events for worker in workers) + log.waiting()
+
+    stats = Stats(telemetry, channel, lambda: _ledger(log, processor, in_flight()), log.size_bytes)
+    refuses = log.writers[0].refuses
     checks = {
-        "log": log_check(log),
+        "log": log_check(refuses) if log.contact is None else kafka_check(log.contact, refuses, log.waiting),
         "channel": channel_check(channel),
-        "worker": stage_check("worker", worker, settings.stall_after),
+        **{name: stage_check(name, worker, settings.stall_after) for name, worker in _named(workers)},
         "processor": stage_check("processor", processor, settings.stall_after),
     }
+    if log.contact is not None:
+        checks["kafka"] = checks.pop("log")
     askers = ThreadPoolExecutor(QUERY_THREADS, "parsec-query")
     limits = Limits(settings.query_memory, settings.query_timeout)
     queries = QueryRoutes(store.reader(), limits, completeness.until_ns, askers, _clock)
-    door = Door(
-        settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, log.refuses, settings.body_timeout
-    )
+    door = Door(settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, refuses, settings.body_timeout)
     ingest = IngestRoute(pipeline, door, telemetry)
     routes = [*Health(life, checks, _clock).routes(), *stats.routes(), *queries.routes()]
 
     server = HttpServer(App(ingest, routes), settings.host, settings.port, settings.shutdown_timeout, fail)
 
-    settled = threading.Event()
-
     def stop_worker(_: float) -> None:
         channel.close()
-        worker.hurry()
+        for worker in workers:
+            worker.hurry()
 
     def stop_processor(deadline: float) -> None:
-        processor.stop(deadline - settings.shutdown_timeout * LAST_INSERT_SHARE)
+        # What is left in Kafka is there for others, too; in the embedded log it waits for the next start.
+        alone = log.contact is None
+        processor.stop(deadline - settings.shutdown_timeout * LAST_INSERT_SHARE if alone else None)
 
     def stats_line() -> None:
         _log.info("Stats.", **stats.snapshot())
@@ -141,10 +154,12 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     return [
         Resource("log", log.close),
         Resource("store", store.close),
-        ThreadPart("settler", lambda: engine.keep_settled(settled), lambda _: settled.set(), fail, _clock),
+        Resource("claims", dedup.close),
+        *(_loop_part(loop, fail) for loop in log.loops),
+        _loop_part(Loop("settler", engine.keep_settled), fail),
         ThreadPart("processor", processor.run, stop_processor, fail, _clock),
         Resource("queries", lambda: askers.shutdown(cancel_futures=True)),
-        ThreadPart("worker", worker.run, stop_worker, fail, _clock),
+        *(ThreadPart(name, worker.run, stop_worker, fail, _clock) for name, worker in _named(workers)),
         Ticker("acks", 1.0, pipeline.expire, fail),
         Ticker("completeness", 1.0, completeness.sample, fail),
         server,
@@ -153,18 +168,43 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     ]
 
 
-def _open_log(settings: Settings, telemetry: Telemetry) -> EmbeddedLog:
-    options = LogOptions(
-        segment_bytes=settings.segment_bytes,
-        max_bytes=settings.log_max_bytes,
-        retention_s=settings.log_retention,
-        disk_reserve=settings.disk_reserve,
+def open_log(settings: Settings, telemetry: Telemetry) -> Opened:
+    """Kafka where it is named, else the embedded log. Raises Fatal."""
+    if settings.kafka_brokers:
+        return open_kafka(settings, _clock, SystemRandom(), telemetry)
+    return open_embedded(settings, _clock, telemetry)
+
+
+def _loop_part(loop: Loop, fail: Callable[[], None]) -> ThreadPart:
+    stop = threading.Event()
+    return ThreadPart(loop.name, lambda: loop.run(stop), lambda _: stop.set(), fail, _clock)
+
+
+def _named(workers: Sequence[Worker]) -> list[tuple[str, Worker]]:
+    """One is `worker`, several have numbers."""
+    return [("worker" if len(workers) == 1 else f"worker-{n}", worker) for n, worker in enumerate(workers, 1)]
+
+
+def _ends(log: Opened) -> Ends | None:
+    found = log.ends()
+    return None if found is None else Ends(*found)
+
+
+def _dedup(settings: Settings, window: Window, store_name: str, telemetry: Telemetry, turn: LoopTurn) -> Dedup:
+    if not settings.redis_addr:
+        return LocalDedup(window, telemetry, _clock, turn)
+    server = Server(
+        *host_and_port(settings.redis_addr),
+        settings.redis_username,
+        settings.redis_password,
+        settings.redis_tls,
+        settings.redis_db,
     )
-    return EmbeddedLog.open(Path(settings.data_dir), options, _clock, telemetry)
+    return RedisDedup(server, f"{settings.redis_prefix}{store_name}:", window, telemetry, _clock)
 
 
 def _processor(
-    settings: Settings, log: EmbeddedLog, store: StoreWriter, telemetry: Telemetry, turn: LoopTurn
+    settings: Settings, reader: LogReader, store: StoreWriter, claims: Claims, telemetry: Telemetry, turn: LoopTurn
 ) -> Processor:
     limits = InsertLimits(
         settings.process_batch_events, settings.process_batch_bytes, settings.process_linger_ms / 1000
@@ -173,25 +213,18 @@ def _processor(
     def make_rows(piece: Slice) -> tuple[list[Row], list[DeadLetter]]:
         return rows(piece, Rules(settings.retention, _clock.time_ns()))
 
-    options = Options(limits, breathe=turn)
-    return Processor(log.reader(READER), store, make_rows, options, telemetry, _clock, SystemRandom())
+    options = Options(make_rows, limits, breathe=turn)
+    return Processor(reader, store, claims, options, telemetry, _clock, SystemRandom())
 
 
-def _ledger(log: EmbeddedLog, processor: Processor, not_durable: int) -> Ledger | None:
-    progress = processor.progress().get(0)
-    if progress is None:
-        return None
-    counts = progress.counts
+def _ledger(log: Opened, processor: Processor, not_in_log: int) -> Ledger:
+    _, ends = log.ends() or (0, {})
     return Ledger(
-        start=progress.start,
-        committed=progress.committed,
-        end=log.end,
-        stored=counts.stored,
-        duplicate=counts.duplicate,
-        dead=counts.dead,
-        lost=counts.lost,
-        difference=progress.committed - progress.start - counts.total,
-        in_flight=log.end - progress.committed + not_durable,
+        [
+            PartitionLedger.of(progress, max(ends.get(number, 0), progress.committed))
+            for number, progress in sorted(processor.progress().items())
+        ],
+        not_in_log,
     )
 
 
@@ -207,5 +240,9 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
 
 
 def _worker_options(settings: Settings) -> WorkerOptions:
+    if settings.kafka_brokers:
+        # The writer tries again by itself, and a request is spooled or refused whole: it is a group of its own.
+        limits = BatchLimits(settings.publish_batch_events, GROUP_COMMIT_BYTES)
+        return WorkerOptions(limits, attempts=1, group_bytes=0)
     # The embedded log syncs once per publish, so it takes all that waits, however few events a batch should have.
     return WorkerOptions(BatchLimits(sys.maxsize, GROUP_COMMIT_BYTES), settings.publish_retries)

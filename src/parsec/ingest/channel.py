@@ -15,10 +15,15 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
 from parsec.core.envelope import Envelope
+from parsec.core.errors import ParsecError
+
+Fate = ParsecError | Literal["durable", "spooled"]
+"""What became of a submission: in the log, on this machine until the log takes it, or refused with this error."""
 
 
 class Submission(msgspec.Struct, eq=False):

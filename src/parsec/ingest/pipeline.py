@@ -17,7 +17,7 @@ import structlog
 from parsec.core.clock import Clock, Random
 from parsec.core.envelope import Envelope
 from parsec.core.errors import ParsecError, Rejected
-from parsec.ingest.channel import Channel, Submission
+from parsec.ingest.channel import Channel, Fate, Submission
 from parsec.ingest.decode import pieces
 from parsec.ingest.fields import FieldMap
 from parsec.ingest.normalize import Context, EventError, Verdicts, normalize
@@ -65,15 +65,15 @@ class _Waiting:
 
     __slots__ = ("_tell", "deadline", "told")
 
-    def __init__(self, deadline: float, tell: Callable[[ParsecError | TimeoutError | None], None]) -> None:
+    def __init__(self, deadline: float, tell: Callable[[Fate | TimeoutError], None]) -> None:
         self.deadline = deadline
         self.told = False
         self._tell = tell
 
-    def tell(self, error: ParsecError | TimeoutError | None) -> None:
+    def tell(self, fate: Fate | TimeoutError) -> None:
         if not self.told:
             self.told = True
-            self._tell(error)
+            self._tell(fate)
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -98,13 +98,21 @@ class Pipeline:
     """Runs on the event loop; the only part of ingest that knows asyncio."""
 
     def __init__(
-        self, channel: Channel, options: PipelineOptions, telemetry: Telemetry, clock: Clock, random: Random
+        self,
+        channel: Channel,
+        options: PipelineOptions,
+        telemetry: Telemetry,
+        clock: Clock,
+        random: Random,
+        takes: Callable[[int], int] = lambda wanted: wanted,
     ) -> None:
+        """`takes`: the largest event that the log takes, at most the one that is wanted."""
         self._channel = channel
         self._options = options
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
+        self._takes = takes
         self._loop: asyncio.AbstractEventLoop | None = None
         self._deadlines: deque[_Waiting] = deque()
         self._bell_due = False
@@ -142,10 +150,10 @@ class Pipeline:
             return
         self._submit(request, events, verdicts, received, answer)
 
-    def resolve(self, submissions: Sequence[Submission], error: ParsecError | None) -> None:
+    def resolve(self, submissions: Sequence[Submission], fate: Fate) -> None:
         """Called by a worker's thread once per publish; wakes the event loop once for all its requests."""
         assert self._loop is not None  # a worker can only resolve what was offered
-        self._loop.call_soon_threadsafe(_wake, submissions, error)
+        self._loop.call_soon_threadsafe(_wake, submissions, fate)
 
     def _read(self, request: Request, verdicts: Verdicts) -> Iterator[list[Envelope]]:
         """The envelopes of one piece of the body after another. Raises Rejected, at any piece, for all of them."""
@@ -168,7 +176,7 @@ class Pipeline:
             derive_ids=options.derive_ids,
             idempotency_key=request.idempotency_key,
             body=request.body,
-            max_event_bytes=options.max_event_bytes,
+            max_event_bytes=self._takes(options.max_event_bytes),
             random=self._random,
         )
 
@@ -183,10 +191,12 @@ class Pipeline:
         """Offers the events as one, and answers when they are as safe as the request asked for."""
         durable = request.ack == "durable"
 
-        def told(error: ParsecError | TimeoutError | None) -> None:
-            if error is None and durable:
-                self._telemetry.ack_latency.observe(self._clock.monotonic() - received)
-            answer(self._taken_in(len(events), request.ack, verdicts) if error is None else self._not_durable(error))
+        def told(fate: Fate | TimeoutError) -> None:
+            if isinstance(fate, Exception):
+                answer(self._not_durable(fate))
+                return
+            self._telemetry.ack_latency.observe(self._clock.monotonic() - received)
+            answer(self._taken_in(len(events), fate, verdicts))
 
         if not events:
             answer(self._taken_in(0, request.ack, verdicts))
@@ -197,7 +207,7 @@ class Pipeline:
             return
         self._ring_soon()
         if waiting is None:
-            told(None)
+            answer(self._taken_in(len(events), "enqueued", verdicts))
         else:
             while self._deadlines and self._deadlines[0].told:
                 self._deadlines.popleft()  # here, a few at a time: `expire` would let go of a second's worth at once
@@ -215,7 +225,7 @@ class Pipeline:
         self._bell_due = False
         self._channel.ring()
 
-    def _taken_in(self, accepted: int, ack: AckMode, verdicts: Verdicts) -> Outcome:
+    def _taken_in(self, accepted: int, ack: str, verdicts: Verdicts) -> Outcome:
         for code, count in verdicts.by_code.items():
             self._telemetry.rejected.labels(code).inc(count)
         if accepted:
@@ -278,10 +288,10 @@ class Pipeline:
         return Outcome(status, Answer(False, "durable", 0, 0, [error]), retry_after_s)
 
 
-def _wake(submissions: Sequence[Submission], error: ParsecError | None) -> None:
+def _wake(submissions: Sequence[Submission], fate: Fate) -> None:
     for submission in submissions:
         if isinstance(submission.ticket, _Waiting):  # else enqueued mode
             try:
-                submission.ticket.tell(error)
+                submission.ticket.tell(fate)
             except Exception:  # noqa: BLE001 (one connection's trouble is not its neighbours')
                 _log.exception("A request could not be answered.")

@@ -2,7 +2,7 @@
 
 In: submissions (parsec.ingest.channel). Out: durable groups, and one call of `resolve` per publish.
 Errors: a Retryable publish is tried again, then request by request, then given up with an answer; Fatal stops the
-service. Next: parsec.ports.broker.
+service. A writer that answers Elsewhere has done all that itself. Next: parsec.ports.broker.
 """
 
 import threading
@@ -14,24 +14,27 @@ import structlog
 from parsec.core.clock import Clock
 from parsec.core.envelope import Envelope, encode_lines
 from parsec.core.errors import Fatal, ParsecError, Retryable
-from parsec.ingest.channel import BatchLimits, Channel, Submission
-from parsec.ports.broker import Group, LogWriter
+from parsec.ingest.channel import BatchLimits, Channel, Fate, Submission
+from parsec.ports.broker import Elsewhere, Group, LogWriter
 from parsec.telemetry import Telemetry
 
 GROUP_BYTES = 64 << 10
 """Of requests that become one group, and so one frame of the log: as much as damage to a single bit may cost."""
 
+REPEAT_S = 10.0
+
 _log = structlog.get_logger(__name__)
 
-Resolve = Callable[[Sequence[Submission], ParsecError | None], None]
-"""Called once per publish from the worker's thread: these submissions are durable (None), or failed with this error."""
+Resolve = Callable[[Sequence[Submission], Fate], None]
+"""Called from the worker's thread, once for each fate in a publish: what became of these submissions."""
 
 
 class WorkerOptions(msgspec.Struct, frozen=True):
-    """How one worker batches and how often it tries."""
+    """How one worker batches and how often it tries. Small requests share a group of up to `group_bytes`."""
 
     limits: BatchLimits
     attempts: int
+    group_bytes: int = GROUP_BYTES
     first_backoff_s: float = 0.05
     max_backoff_s: float = 1.0
 
@@ -59,6 +62,7 @@ class Worker:
         self.finished_events = 0
         self._hurry = threading.Event()
         self._busy_since: float | None = None
+        self._complained_at = float("-inf")
 
     def run(self) -> None:
         """The thread's body. Raises Fatal when the writer can never publish again, once nobody waits any more."""
@@ -69,7 +73,7 @@ class Worker:
             _log.error("Nothing can be made durable any more; the service stops.", why=str(error))
             self._fail()
             while (batch := self._channel.take(self._options.limits, 1.0)) is not None:
-                self._finish(batch, error)
+                self._fail_all(batch, error)
             raise
 
     def step(self, max_wait_s: float) -> bool:
@@ -97,56 +101,100 @@ class Worker:
         return self.stalled_for()
 
     def _publish(self, batch: list[Submission]) -> None:
-        error = self._attempt(batch, self._options.attempts)
-        if error is None or len(batch) == 1:
-            self._finish(batch, error)
-            return
-        _log.warning("A batch could not be published; its requests are tried one by one.", requests=len(batch))
-        for submission in batch:
-            self._finish([submission], self._attempt([submission], 1))
+        fate = self._attempt(batch, self._options.attempts)
+        if isinstance(fate, Retryable) and len(batch) > 1:
+            _log.warning("A batch could not be published; its requests are tried one by one.", requests=len(batch))
+            for submission in batch:
+                self._settle([submission], self._attempt([submission], 1))
+        else:
+            self._settle(batch, fate)
 
-    def _attempt(self, batch: list[Submission], attempts: int) -> ParsecError | None:
-        """Publishes, waiting between attempts. Returns the last error, None when durable."""
-        groups = [Group(events, encode_lines(events)) for events in _together(batch)]
+    def _attempt(self, batch: list[Submission], attempts: int) -> Retryable | Elsewhere | None:
+        """Publishes, waiting between attempts. Returns the last error, or what the writer says."""
+        groups = [Group(events, encode_lines(events)) for events in _together(batch, self._options.group_bytes)]
         backoff_s = self._options.first_backoff_s
         for left in range(attempts - 1, -1, -1):
             started = self._clock.monotonic()
             try:
-                self._writer.publish(groups)
+                elsewhere = self._writer.publish(groups)
             except Retryable as error:
                 if left == 0:
                     return error
                 self._hurry.wait(backoff_s)
                 backoff_s = min(backoff_s * 2, self._options.max_backoff_s)
             except Fatal as error:
-                self._finish(batch, error)
+                self._fail_all(batch, error)
                 raise
             else:
-                self._count(groups, self._clock.monotonic() - started)
-                return None
+                self._count(groups, elsewhere, self._clock.monotonic() - started)
+                return elsewhere
         raise AssertionError("attempts is at least 1")
 
-    def _count(self, groups: Sequence[Group], seconds: float) -> None:
+    def _count(self, groups: Sequence[Group], elsewhere: Elsewhere | None, seconds: float) -> None:
         events = sum(len(group.events) for group in groups)
-        self._telemetry.published.inc(events)
-        self._telemetry.published_bytes.inc(sum(len(group.lines) for group in groups))
-        self._telemetry.publish_latency.observe(seconds)
-        self._telemetry.publish_batch.observe(events)
+        size = sum(len(group.lines) for group in groups)
+        if elsewhere is not None:
+            events -= elsewhere.missing_events
+            size -= elsewhere.missing_bytes
+        if events:
+            self._telemetry.published.inc(events)
+            self._telemetry.published_bytes.inc(size)
+            self._telemetry.publish_latency.observe(seconds)
+            self._telemetry.publish_batch.observe(events)
 
-    def _finish(self, batch: Sequence[Submission], error: ParsecError | None) -> None:
-        if error is not None:
-            self._telemetry.publish_failed.inc(sum(len(submission.events) for submission in batch))
-            _log.warning("Events were not made durable; their senders were told to retry.", why=str(error))
-        self._resolve(batch, error)
+    def _settle(self, batch: Sequence[Submission], fate: Retryable | Elsewhere | None) -> None:
+        if fate is None:
+            self._finish(batch, "durable")
+        elif isinstance(fate, Retryable):
+            self._fail_all(batch, fate)
+        else:
+            self._finish_elsewhere(batch, fate)
+
+    def _finish_elsewhere(self, batch: Sequence[Submission], elsewhere: Elsewhere) -> None:
+        group_of = list(_numbers(batch, self._options.group_bytes))
+        failed = [s for s, number in zip(batch, group_of, strict=True) if number in elsewhere.failed]
+        spooled = [s for s, number in zip(batch, group_of, strict=True) if number in elsewhere.spooled]
+        durable = [s for s, n in zip(batch, group_of, strict=True) if n not in elsewhere.failed | elsewhere.spooled]
+        if durable:
+            self._finish(durable, "durable")
+        if spooled:
+            self._finish(spooled, "spooled")
+        if failed:
+            self._complain(elsewhere.failed_events, elsewhere.why)
+            self._finish(failed, Retryable(elsewhere.why))
+
+    def _fail_all(self, batch: Sequence[Submission], error: ParsecError) -> None:
+        self._complain(sum(len(submission.events) for submission in batch), str(error))
+        self._finish(batch, error)
+
+    def _complain(self, events: int, why: str) -> None:
+        self._telemetry.publish_failed.inc(events)
+        now = self._clock.monotonic()
+        if now - self._complained_at >= REPEAT_S:
+            self._complained_at = now
+            _log.warning("Events were not made durable; their senders were told to retry.", why=why)
+
+    def _finish(self, batch: Sequence[Submission], fate: Fate) -> None:
+        self._resolve(batch, fate)
         self.finished_events += sum(len(submission.events) for submission in batch)
 
 
-def _together(batch: Sequence[Submission]) -> Iterator[Sequence[Envelope]]:
+def _numbers(batch: Sequence[Submission], group_bytes: int) -> Iterator[int]:
+    """For each submission the index of its group."""
+    number = size = 0
+    for submission in batch:
+        if size and size + submission.body_bytes > group_bytes:
+            number, size = number + 1, 0
+        size += submission.body_bytes
+        yield number
+
+
+def _together(batch: Sequence[Submission], group_bytes: int) -> Iterator[Sequence[Envelope]]:
     """The events of each submission, those of small neighbours in one list: a group each would cost more than they."""
     events: list[Envelope] = []
     size = 0
     for submission in batch:
-        if size and size + submission.body_bytes > GROUP_BYTES:
+        if size and size + submission.body_bytes > group_bytes:
             yield events
             events, size = [], 0
         events += submission.events

@@ -1,6 +1,7 @@
 """The durable log between ingest and processor: contracts for writing and reading.
 
-Adapters: parsec.adapters.broker.embedded (segment files); Kafka comes with part 4.
+Adapters: parsec.adapters.broker.embedded (segment files), parsec.adapters.broker.kafka, and for a Kafka that is away
+parsec.adapters.broker.spool.
 Next: parsec.process.loop.
 """
 
@@ -19,11 +20,27 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     lines: bytes
 
 
-class LogWriter(Protocol):
-    """Called from one worker thread. Nobody but the caller retries."""
+class Elsewhere(msgspec.Struct, frozen=True):
+    """What of a publish is not in the log, by the indexes of its groups; all other groups are.
 
-    def publish(self, groups: Sequence[Group]) -> None:
-        """Returns when every event of every group survives a power cut.
+    `spooled`: what is missing of these is durable on this machine, and gets into the log from there. `failed`: what is
+    missing of these is in neither; only its sender can send it again, and `why` says what happened. The other fields
+    say how many events, and bytes of lines, are missing of both, and how many events of those that failed.
+    """
+
+    spooled: frozenset[int]
+    failed: frozenset[int]
+    why: str
+    missing_events: int
+    missing_bytes: int
+    failed_events: int
+
+
+class LogWriter(Protocol):
+    """Called from one worker thread."""
+
+    def publish(self, groups: Sequence[Group]) -> Elsewhere | None:
+        """Returns when the fate of every event of every group is known; None: all survive a power cut in the log.
 
         Raises Retryable: the fate of these groups is unknown, assume not written; the same groups may be given again
         and may then be in the log twice. Raises Fatal: no later call can succeed. After `close`: Fatal.

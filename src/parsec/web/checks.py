@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from parsec.ingest.channel import Channel
-from parsec.ports.broker import LogWriter
 from parsec.web.health_routes import Check
 
 BEYOND_HELP = 10
@@ -36,12 +35,48 @@ def channel_check(channel: Channel) -> Callable[[], Check]:
     return check
 
 
-def log_check(writer: LogWriter) -> Callable[[], Check]:
+def log_check(refuses: Callable[[], str | None]) -> Callable[[], Check]:
     """Unhealthy while nothing can be made durable."""
 
     def check() -> Check:
-        why = writer.refuses()
+        why = refuses()
         return Check("healthy") if why is None else Check("unhealthy", why)
+
+    return check
+
+
+class Contact(Protocol):
+    """Whether Kafka answers, why not, and how many seconds ago it acknowledged something; None: nothing yet."""
+
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def why(self) -> str | None: ...
+    @property
+    def last_ack_age_s(self) -> float | None: ...
+
+
+def kafka_check(
+    contact: Callable[[], Contact], refuses: Callable[[], str | None], spooled: Callable[[], int]
+) -> Callable[[], Check]:
+    """Degraded while events go to the spool or wait in it, unhealthy while nothing can be made durable."""
+
+    def check() -> Check:
+        now, waiting = contact(), spooled()
+        age_s = now.last_ack_age_s
+        details = {
+            "connected": now.connected,
+            "last_ack_age_s": None if age_s is None else round(age_s, 3),
+            "spooled": waiting,
+        }
+        refusal = refuses()
+        if refusal is not None:
+            return Check("unhealthy", refusal, details=details)
+        if now.why is not None:
+            return Check("degraded", f"Events are kept on this machine: {now.why}.", details=details)
+        if waiting:
+            return Check("degraded", "Events kept on this machine are on their way to Kafka.", details=details)
+        return Check("healthy", details=details)
 
     return check
 

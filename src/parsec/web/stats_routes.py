@@ -3,7 +3,7 @@
 The figures of /stats are read back from the metrics, so that the two never disagree.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,12 +13,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from parsec.ingest.channel import Channel
+from parsec.ports.broker import Progress
 from parsec.telemetry import Telemetry
 
 
-class Ledger(msgspec.Struct, frozen=True):
+class PartitionLedger(msgspec.Struct, frozen=True):
     """What became of every offset: committed - start = stored + duplicate + dead + lost (+ difference, always 0)."""
 
+    partition: int
+    log_id: str
     start: int
     committed: int
     end: int
@@ -27,14 +30,42 @@ class Ledger(msgspec.Struct, frozen=True):
     dead: int
     lost: int
     difference: int
-    in_flight: int
+    lag: int
+
+    @classmethod
+    def of(cls, progress: Progress, end: int) -> "PartitionLedger":
+        counts, committed = progress.counts, progress.committed
+        difference = committed - progress.start - counts.total
+        return cls(
+            progress.partition, progress.log_id, progress.start, committed, end,
+            counts.stored, counts.duplicate, counts.dead, counts.lost, difference, end - committed,
+        )  # fmt: skip
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """Of the partitions that this process reads; `not_in_log`: events taken in that are not in the log yet."""
+
+    partitions: Sequence[PartitionLedger]
+    not_in_log: int
+
+    def told(self) -> dict[str, Any]:
+        """Each partition, and the sums of all."""
+        if not self.partitions:
+            return {}
+        summed = ("start", "committed", "end", "stored", "duplicate", "dead", "lost", "difference")
+        sums = {name: sum(getattr(each, name) for each in self.partitions) for name in summed}
+        return {
+            **sums,
+            "in_flight": sum(each.lag for each in self.partitions) + self.not_in_log,
+            "partitions": msgspec.to_builtins(self.partitions),
+        }
 
 
 class Stats:
     """The figures of one process."""
 
     def __init__(
-        self, telemetry: Telemetry, channel: Channel, ledger: Callable[[], Ledger | None], log_bytes: Callable[[], int]
+        self, telemetry: Telemetry, channel: Channel, ledger: Callable[[], Ledger], log_bytes: Callable[[], int]
     ) -> None:
         self._telemetry = telemetry
         self._channel = channel
@@ -46,9 +77,10 @@ class Stats:
         value = self._telemetry.value
         published = int(value("parsec_publish_events_total"))
         failed = int(value("parsec_publish_events_failed_total"))
-        ledger = self._ledger()
+        spooled = int(value("parsec_spool_events_written_total"))
+        drained = int(value("parsec_spool_events_drained_total"))
         return {
-            "worker": {"processed": published + failed, "failed": failed},
+            "worker": {"processed": published - drained + spooled + failed, "failed": failed},
             "producer": {
                 "messages_sent": published,
                 "messages_failed": failed,
@@ -60,7 +92,13 @@ class Stats:
                 "buffered_bytes": self._channel.buffered_bytes,
                 "capacity_bytes": self._channel.max_bytes,
             },
-            "ledger": msgspec.to_builtins(ledger) if ledger else {},
+            "spool": {
+                "written": spooled,
+                "drained": drained,
+                "refused": int(value("parsec_spool_events_refused_total")),
+                "waiting": int(value("parsec_spool_waiting_events")),
+            },
+            "ledger": self._ledger().told(),
             "log": {"bytes": self._log_bytes()},
         }
 
@@ -75,4 +113,7 @@ class Stats:
         """Every metric of docs/metrics.md in the Prometheus text format."""
         self._telemetry.channel_events.set(self._channel.buffered_events)
         self._telemetry.channel_bytes.set(self._channel.buffered_bytes)
+        self._telemetry.partition_lag.clear()
+        for each in self._ledger().partitions:
+            self._telemetry.partition_lag.labels(str(each.partition)).set(each.lag)
         return Response(generate_latest(self._telemetry.registry), media_type=CONTENT_TYPE_LATEST)

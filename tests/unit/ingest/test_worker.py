@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from parsec.core.clock import ManualClock
-from parsec.core.errors import Fatal, ParsecError, Retryable
-from parsec.ingest.channel import BatchLimits, Channel, Submission
+from parsec.core.errors import Fatal, Retryable
+from parsec.ingest.channel import BatchLimits, Channel, Fate, Submission
 from parsec.ingest.worker import GROUP_BYTES, Worker, WorkerOptions
 from parsec.ports.broker import Group
 from parsec.telemetry import Telemetry
@@ -46,7 +46,7 @@ class Bench:
 
     def __init__(self, writer: ListWriter, attempts: int = 3) -> None:
         self.channel = Channel(1000, 64 << 20)
-        self.resolved: list[tuple[list[int], ParsecError | None]] = []
+        self.resolved: list[tuple[list[int], Fate]] = []
         self.telemetry = Telemetry()
         self.failed = False
         options = WorkerOptions(BatchLimits(100, 64 << 20), attempts)
@@ -57,8 +57,8 @@ class Bench:
         self.failed = True
         self.channel.close()
 
-    def _resolve(self, submissions: Sequence[Submission], error: ParsecError | None) -> None:
-        self.resolved.append(([len(s.events) for s in submissions], error))
+    def _resolve(self, submissions: Sequence[Submission], fate: Fate) -> None:
+        self.resolved.append(([len(s.events) for s in submissions], fate))
 
     def offer(self, *sizes: int) -> None:
         for size in sizes:
@@ -71,7 +71,7 @@ def test_one_publish_and_one_resolve_for_all_that_waits() -> None:
     bench.offer(1, 2, 3)
     assert bench.worker.step(0)
     assert writer.calls == [3]
-    assert bench.resolved == [([1, 2, 3], None)]
+    assert bench.resolved == [([1, 2, 3], "durable")]
     assert bench.telemetry.value("parsec_publish_events_total") == 6
 
 
@@ -82,7 +82,7 @@ def test_small_requests_share_a_group_up_to_a_size() -> None:
         assert bench.channel.offer(Submission(envelopes(size), body_bytes))
     bench.worker.step(0)
     assert writer.published == [3, 3, 2, 1]
-    assert bench.resolved == [([1, 2, 3, 1, 1, 1], None)]
+    assert bench.resolved == [([1, 2, 3, 1, 1, 1], "durable")]
 
 
 def test_a_failed_publish_is_tried_again() -> None:
@@ -91,7 +91,7 @@ def test_a_failed_publish_is_tried_again() -> None:
     bench.offer(1, 2)
     bench.worker.step(0)
     assert writer.calls == [2, 2, 2]
-    assert bench.resolved == [([1, 2], None)]
+    assert bench.resolved == [([1, 2], "durable")]
 
 
 def test_a_batch_that_cannot_be_published_goes_request_by_request() -> None:
@@ -101,7 +101,7 @@ def test_a_batch_that_cannot_be_published_goes_request_by_request() -> None:
     bench.worker.step(0)
     assert writer.calls == [3, 3, 1, 1, 1]
     assert writer.published == [1, 3]
-    assert [(sizes, error is None) for sizes, error in bench.resolved] == [([1], True), ([2], False), ([3], True)]
+    assert [(sizes, fate == "durable") for sizes, fate in bench.resolved] == [([1], True), ([2], False), ([3], True)]
     assert bench.telemetry.value("parsec_publish_events_failed_total") == 2
     assert bench.telemetry.value("parsec_publish_events_total") == 4
 

@@ -23,12 +23,14 @@ _log = structlog.get_logger(__name__)
 
 
 class LogOptions(msgspec.Struct, frozen=True):
-    """`retention_s`: how long a segment is kept that every reader has passed. `max_bytes` goes before it."""
+    """`retention_s`: how long a segment is kept that every reader has passed. `max_bytes` goes before it; `bounded_by`
+    is the setting that it comes from."""
 
     segment_bytes: int = 128 << 20
     max_bytes: int = 8 << 30
     retention_s: float = 3600.0
     disk_reserve: int = 512 << 20
+    bounded_by: str = "PARSEC_LOG_MAX_BYTES"
 
 
 class Bounds:
@@ -63,7 +65,7 @@ class Bounds:
         index = self._parts.index
         if self.full and index.committed < index.end:
             limit = show_quantity(self._options.max_bytes, "bytes")
-            return f"the log holds its {limit} (PARSEC_LOG_MAX_BYTES) of events that are not stored yet"
+            return f"the log holds its {limit} ({self._options.bounded_by}) of events that nobody has read yet"
         if self._disk_is_low():
             reserve = show_quantity(self._options.disk_reserve, "bytes")
             return f"the disk has {self._free >> 20} MiB free, less than the {reserve} of PARSEC_DISK_RESERVE"

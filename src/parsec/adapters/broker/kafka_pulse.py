@@ -55,6 +55,11 @@ class Pulse:
             return self._failure
         return self._unreachable
 
+    @property
+    def failure(self) -> str | None:
+        """Why the last publish did not come through; None once one has."""
+        return self._failure
+
     def state(self) -> PulseState:
         age = None if self._acked_at is None else max(0.0, self._clock.monotonic() - self._acked_at)
         return PulseState(self._unreachable is None, self._unreachable or self._failure, age)

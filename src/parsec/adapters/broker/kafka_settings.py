@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from parsec.core.errors import Fatal
+from parsec.settings import Settings, parse_pairs
 
 _log = structlog.get_logger(__name__)
 
@@ -72,20 +73,28 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
     extra: Mapping[str, str] = {}
 
 
-def parse_extra(text: str) -> dict[str, str]:
-    """`name=value,name=value`; a piece without `=` belongs to the value before it. Raises ValueError."""
-    found: dict[str, str] = {}
-    last = ""
-    for piece in filter(None, (piece.strip() for piece in text.split(","))):
-        name, equals, value = piece.partition("=")
-        if equals:
-            last = name.strip()
-            found[last] = value.strip()
-        elif last:
-            found[last] += f",{piece}"
-        else:
-            raise ValueError("must be name=value pairs with commas between")
-    return found
+def options_of(settings: Settings) -> KafkaOptions:
+    """What the operator set."""
+    return KafkaOptions(
+        brokers=settings.kafka_brokers,
+        topic=settings.kafka_topic,
+        group=settings.kafka_group,
+        compression=settings.kafka_compression,
+        partitions=settings.topic_partitions,
+        replication=settings.topic_replication,
+        attempts=settings.publish_retries,
+        deadline_s=settings.publish_deadline,
+        security=Security(
+            tls=settings.kafka_tls,
+            ca_file=settings.kafka_ca,
+            certificate_file=settings.kafka_certificate,
+            key_file=settings.kafka_key,
+            mechanism=settings.kafka_sasl,
+            user=settings.kafka_user,
+            password=settings.kafka_password,
+        ),
+        extra=parse_pairs(settings.kafka_options),
+    )
 
 
 def producer(options: KafkaOptions) -> Config:

@@ -6,18 +6,19 @@ from structlog.testing import CapturingLogger
 
 from parsec.adapters.broker import kafka_settings
 from parsec.adapters.broker.kafka import Kafka
-from parsec.adapters.broker.kafka_settings import OURS, DriverLog, KafkaOptions, Security, parse_extra
+from parsec.adapters.broker.kafka_settings import OURS, DriverLog, KafkaOptions, Security
 from parsec.core.clock import ManualClock, SystemRandom
 from parsec.core.errors import Fatal
+from parsec.settings import parse_pairs
 
 NOWHERE = "127.0.0.1:1"
 
 
 def test_options_are_pairs_and_a_value_may_have_commas() -> None:
-    assert parse_extra("debug=broker,topic, linger.ms = 5") == {"debug": "broker,topic", "linger.ms": "5"}
-    assert parse_extra("") == {}
+    assert parse_pairs("debug=broker,topic, linger.ms = 5") == {"debug": "broker,topic", "linger.ms": "5"}
+    assert parse_pairs("") == {}
     with pytest.raises(ValueError, match="name=value"):
-        parse_extra("linger.ms")
+        parse_pairs("linger.ms")
 
 
 @pytest.mark.parametrize("name", OURS)
