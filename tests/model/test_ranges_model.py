@@ -12,7 +12,7 @@ from parsec.core.errors import Retryable
 from parsec.process.loop import Processor
 from tests.support.processing import Crash, Rig
 
-RECORDS = st.sampled_from([b"event", b"event", b"event", b"event", b"dead", b"poison"])
+RECORDS = st.sampled_from([b"event", b"event", b"event", b"id:a", b"id:b", b"id:c", b"dead", b"poison"])
 ERRORS = st.sampled_from(["crash", "retry"])
 
 

@@ -5,14 +5,13 @@ land half of a block that touches two days, land a block after its client has gi
 next insert, whose block lands with `land_late`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from parsec.core.errors import Poison
 from parsec.ports.broker import Range
-from parsec.ports.store import DeadLetter, Row
+from parsec.ports.dedup import Batch, Position
+from parsec.ports.store import DeadLetter, Row, Standing, content_digest
 from tests.support.memory_log import Hook, no_hook
-
-Position = tuple[str, int, int]
 
 
 class MemoryStore:
@@ -20,7 +19,7 @@ class MemoryStore:
 
     def __init__(self, refuses: Callable[[Row], bool] = lambda _: False) -> None:
         self.rows: list[Row] = []
-        self.dead: dict[Position, DeadLetter] = {}
+        self.dead: dict[tuple[str, int, int], DeadLetter] = {}
         self.hook: Hook = no_hook
         self.calls: list[str] = []
         self.give_up: BaseException | None = None
@@ -69,6 +68,27 @@ class MemoryStore:
         everything = Range(log_id, partition, from_offset, 1 << 62)
         rows = (row.offset for row in self.rows if _within(everything, row))
         return max((*rows, *self._dead_in(everything)), default=None)
+
+    def standing(self, positions: Collection[Position], tenants: Collection[str]) -> Mapping[Position, Standing | None]:
+        self.calls.append(f"standing {len(positions)}")
+        self.hook("standing.before")
+        rows = {Position(row.log_id, row.partition, row.offset): row for row in self.rows if row.tenant_id in tenants}
+        found: dict[Position, Standing | None] = {at: None for at in positions if at in self.dead}
+        return found | {
+            at: Standing(rows[at].tenant_id, rows[at].id, content_digest(rows[at])) for at in positions if at in rows
+        }
+
+    def find(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
+        self.hook("find.before")
+        rows = (row for row in self.rows if row.tenant_id in tenants and row.id in ids)
+        return {(row.tenant_id, row.id): Position(row.log_id, row.partition, row.offset) for row in rows}
+
+    def recent(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
+        self.hook("recent.before")
+        rows = sorted((row for row in self.rows if row.partition == partition), key=lambda row: row.received_at)
+        for row in rows[-ids:]:
+            if row.received_at >= rows[-1].received_at - seconds * 1e9:
+                yield Batch(row.log_id, partition, row.received_at, [row.tenant_id], [row.id], [row.offset])
 
     def close(self) -> None:
         self.closed = True

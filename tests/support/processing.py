@@ -1,21 +1,26 @@
 """A processor on memory adapters that can be crashed and started again, and the audit of what came out.
 
 Records are their own message: one that begins with `dead` becomes a dead letter, with `poison` a row that the store
-refuses.
+refuses, with `id:` a row that has this text as its id; every other row's id is its own. What stands behind an @ is
+the tenant.
 """
 
 from collections.abc import Callable
 
+from parsec.adapters.dedup.local import LocalDedup
 from parsec.core.clock import ManualClock
 from parsec.ports.broker import Slice
+from parsec.ports.dedup import Window
 from parsec.ports.store import DeadLetter, Row
 from parsec.process.backlog import Limits
+from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
 from parsec.telemetry import Telemetry
 from tests.support.memory_log import MemoryLog, MemoryReader
 from tests.support.memory_store import MemoryStore
 
 LIMITS = Limits(max_events=8, max_bytes=1000, linger_s=0.5)
+WINDOW = Window(600.0, 10_000)
 
 
 class Crash(BaseException):
@@ -36,7 +41,9 @@ def make_rows(taken: Slice) -> tuple[list[Row], list[DeadLetter]]:
             letters.append(DeadLetter(*place, "acme", "not_an_envelope", "no JSON", value))
         else:
             at = 1_800_000_000_000_000_000
-            rows.append(Row("acme", at, "info", "api", text, "{}", f"e{offset}", at, "r", "n", *place, 20_800))
+            name = text if text.startswith("id:") else f"e{taken.partition}-{offset}"
+            tenant = text.partition("@")[2] or "acme"
+            rows.append(Row(tenant, at, "info", "api", text, "{}", name, at, "r", "n", *place, 20_800))
     return rows, letters
 
 
@@ -56,9 +63,10 @@ class Rig:
         """A new owner of all partitions; what was there before is never stepped again unless kept by the caller."""
         self.reader = self.log.reader(*range(len(self.log.records)))
         self.reader.largest = self.largest
-        self.processor = Processor(
-            self.reader, self.store, make_rows, Options(self.limits), self.telemetry, self.clock, FixedRandom()
-        )
+        self.dedup = LocalDedup(WINDOW, self.telemetry, self.clock)
+        claims = Claims(self.dedup, self.store, WINDOW, self.telemetry)
+        options = Options(make_rows, self.limits)
+        self.processor = Processor(self.reader, self.store, claims, options, self.telemetry, self.clock, FixedRandom())
         return self.processor, self.reader
 
     def on(self, place: str, error: BaseException, times: int = 1) -> None:
@@ -89,14 +97,17 @@ class Rig:
         raise AssertionError("the processor does not finish its work")
 
     def audit(self) -> None:
-        """Each record that is not lost is stored or dead exactly once, and the ledger says just that."""
+        """Each record that is not lost is stored, dead or a duplicate exactly once, and the ledger says just that."""
         for progress, records in zip(self.log.progress, self.log.records, strict=True):
             stored = sorted(row.offset for row in self.store.rows if row.partition == progress.partition)
             dead = sorted(at for _, number, at in self.store.dead if number == progress.partition)
             landed = sorted(stored + dead)
             assert landed == sorted(set(landed)), "a record landed twice"
-            assert {at for at, value in enumerate(records) if value is not None} <= set(landed), "a record is missing"
+            ids = {row.message for row in self.store.rows if row.id.startswith("id:")}
+            assert len([row for row in self.store.rows if row.id in ids]) == len(ids), "an id is stored twice"
+            away = {at for at, value in enumerate(records) if value is not None} - set(landed)
+            assert all((records[at] or b"").decode() in ids for at in away), "a record is missing"
             counts = progress.counts
             assert progress.committed - progress.start == counts.total
             assert (counts.stored, counts.dead) == (len(stored), len(dead))
-            assert counts.lost == len(records) - len(landed)
+            assert counts.lost + counts.duplicate == len(records) - len(landed)

@@ -14,12 +14,9 @@ between claim and insert. What the store shows instead decides:
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 import msgspec
-
-from parsec.ports.store import Row
 
 
 class Position(NamedTuple):
@@ -85,28 +82,3 @@ class Dedup(Protocol):
 
     def close(self) -> None:
         """Safe to call twice."""
-
-
-def batch_of(rows: Sequence[Row]) -> Batch:
-    """The columns of at least one row; all of one partition."""
-    return Batch(
-        rows[0].log_id,
-        rows[0].partition,
-        max([row.received_at for row in rows]),
-        [row.tenant_id for row in rows],
-        [row.id for row in rows],
-        [row.offset for row in rows],
-    )
-
-
-def content_digest(row: Row) -> bytes:
-    """32 bytes that tell whether two events with one id say the same, whenever and wherever they arrived.
-
-    A timestamp that equals the receipt was filled in by us and is no part of what the sender said. A store computes
-    the same: SHA256(concat(toString(if(timestamp = received_at, -1, toUnixTimestamp64Nano(timestamp))), ' ', severity,
-    ' ', toString(length(source)), ' ', source, toString(length(message)), ' ', message, metadata)).
-    """
-    happened = -1 if row.timestamp == row.received_at else row.timestamp
-    source, message = row.source.encode(), row.message.encode()
-    head = f"{happened} {row.severity} {len(source)} ".encode()
-    return sha256(b"".join((head, source, f"{len(message)} ".encode(), message, row.metadata.encode()))).digest()

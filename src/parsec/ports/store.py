@@ -4,12 +4,14 @@ Adapter: parsec.adapters.store.clickhouse, embedded (chDB) or, with part 4, a se
 Next: parsec.query.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from parsec.ports.broker import Range
+from parsec.ports.dedup import Batch, Position
 
 T = TypeVar("T")
 
@@ -69,6 +71,14 @@ class Limits(msgspec.Struct, frozen=True):
     max_rows_read: int = 0
 
 
+class Standing(msgspec.Struct, frozen=True, gc=False):
+    """Whose event a stored row is. `digest`: content_digest of the row, in hexadecimal."""
+
+    tenant_id: str
+    id: str
+    digest: str
+
+
 class StoreWriter(Protocol):
     """Called from one thread, the processor's."""
 
@@ -91,8 +101,34 @@ class StoreWriter(Protocol):
     def landed_dead(self, taken: Range) -> set[int]:
         """Those of `landed` that are dead letters, so that recovery counts them as such. Raises as landed."""
 
+    def standing(self, positions: Collection[Position], tenants: Collection[str]) -> Mapping[Position, Standing | None]:
+        """What stands at these positions: the row, if it is one of these tenants', or None for a dead letter.
+
+        A position at which nothing has landed is not in the answer. Raises as landed.
+        """
+
+    def find(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
+        """For each (tenant, id) among these that a row has, the position of one such row. Raises as landed."""
+
+    def recent(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
+        """The newest rows of this partition, of any log, oldest first in batches of bounded size.
+
+        Those received within `seconds` of the newest, and about `ids` of them at most. Raises as landed.
+        """
+
     def close(self) -> None:
         """Safe to call twice."""
+
+
+def content_digest(row: Row) -> str:
+    """Tells whether two events with one id say the same, whenever and wherever they arrived; SHA-256, in hexadecimal.
+
+    A timestamp that equals the receipt was filled in by us and is no part of what the sender said.
+    """
+    happened = -1 if row.timestamp == row.received_at else row.timestamp
+    source, message = row.source.encode(), row.message.encode()
+    head = f"{happened} {row.severity} {len(source)} ".encode()
+    return sha256(b"".join((head, source, f"{len(message)} ".encode(), message, row.metadata.encode()))).hexdigest()
 
 
 class StoreReader(Protocol):

@@ -1,4 +1,4 @@
-"""The processor: poll, reserve, make rows, insert, commit. The only file that knows this order (design section 7).
+"""The processor: poll, reserve, claim, insert, commit. The only file that knows this order (design section 7).
 
 In: slices of the durable log (parsec.ports.broker). Out: rows and dead letters in the store, commits with exact counts.
 Errors: a Retryable step is given again after a growing wait, while polling for other partitions goes on; Fatal and
@@ -23,7 +23,20 @@ from parsec.ports.broker import Assigned, LogReader, Progress, Revoked, Slice
 from parsec.ports.store import StoreWriter
 from parsec.process.backlog import Limits, Partition
 from parsec.process.bites import MakeRows, rows_of
-from parsec.process.ranges import Ask, Commit, Insert, InsertDead, Passage, Reserve
+from parsec.process.claims import Claims
+from parsec.process.ranges import (
+    Ask,
+    Claim,
+    Commit,
+    Insert,
+    InsertDead,
+    Outcome,
+    Passage,
+    Release,
+    Reserve,
+    Settle,
+)
+from parsec.process.refusals import Refusals
 from parsec.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
@@ -31,17 +44,22 @@ _log = structlog.get_logger(__name__)
 POLL_WAIT_S = 0.2
 GATHER_S = 0.05
 LAG_EVERY_S = 1.0
+HOLDER_WAIT_S = 60.0
+"""How long events wait for one with their id that another owner may be about to store: a reassignment takes less."""
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How large inserts are, how long they wait to fill, and the longest wait between two attempts.
+    """How rows are made, how large inserts are and how long they wait to fill, and the longest wait between attempts.
 
-    `breathe` is called after each millisecond or so of work, and gives other threads their turn.
+    `breathe` is called after each millisecond or so of work, and gives other threads their turn. `landed` is told after
+    each commit what came of it.
     """
 
+    make_rows: MakeRows
     limits: Limits
     max_backoff_s: float = 5.0
     breathe: Callable[[], None] = lambda: None
+    landed: Callable[[Outcome], None] = lambda _: None
 
 
 class _Owned:
@@ -55,6 +73,8 @@ class _Owned:
         self.not_before = now
         self.cut_at = float("-inf")
         self.seen_below: int | None = None
+        self.restored = False
+        self.waits_since: float | None = None
         self.moved_at = now
 
 
@@ -65,7 +85,7 @@ class Processor:
         self,
         reader: LogReader,
         store: StoreWriter,
-        make_rows: MakeRows,
+        claims: Claims,
         options: Options,
         telemetry: Telemetry,
         clock: Clock,
@@ -73,11 +93,12 @@ class Processor:
     ) -> None:
         self._reader = reader
         self._store = store
-        self._make_rows = make_rows
+        self._claims = claims
         self._options = options
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
+        self._refusals = Refusals(clock)
         self._owned: dict[int, _Owned] = {}
         self._progress: dict[int, Progress] = {}
         self._poll_failures = 0
@@ -193,17 +214,18 @@ class Processor:
         return held_s if owned.passage is not None else max(held_s, self._due_in(owned, now))
 
     def _begin(self, owned: _Owned, now: float) -> None:
-        if owned.seen_below is None:
+        if owned.seen_below is None or not owned.restored:
             try:
                 owned.seen_below = self._seen_below(owned.partition.progress)
+                self._restore(owned)
             except Retryable as error:
                 self._hold_back(owned, error)
                 _log.warning("The store does not say what it has and is asked again.", why=str(error))
                 return
         batch = owned.partition.cut(owned.seen_below)
         owned.cut_at = now
-        rows, letters = rows_of(batch.slices, self._make_rows, self._options.breathe)
-        owned.passage = Passage(batch, rows, letters)
+        rows, letters = rows_of(batch.slices, self._options.make_rows, self._options.breathe)
+        owned.passage = Passage(batch, rows, letters, self._refusals)
 
     def _seen_below(self, progress: Progress) -> int:
         """Ranges that begin below this offset may have landed before; the committed offset when none has."""
@@ -215,10 +237,22 @@ class Processor:
                          committed=progress.committed, highest=highest)  # fmt: skip
         return highest + 1
 
+    def _restore(self, owned: _Owned) -> None:
+        """Claims what the store has, so that repeats of events from before this start are known."""
+        began, ids = self._clock.monotonic(), 0
+        for claimed in self._claims.restore(owned.partition.number):
+            ids += claimed
+            self._turned_at = owned.moved_at = self._clock.monotonic()
+            self._options.breathe()
+        owned.restored = True
+        if ids:
+            _log.info("Claims were made again from the store.", partition=owned.partition.number, ids=ids,
+                      seconds=round(self._clock.monotonic() - began, 1))  # fmt: skip
+
     def _advance(self, owned: _Owned, passage: Passage) -> None:
         """All steps of a batch in one go; once something went wrong, one step a turn with a poll in between."""
         while owned.passage is not None:
-            asked = isinstance(passage.step(), Ask)
+            asked = isinstance(passage.step(), Ask | Claim)
             try:
                 self._perform(owned, passage)
             except Retryable as error:
@@ -239,10 +273,17 @@ class Processor:
             case Ask():
                 found = self._store.landed(step.block.range)
                 passage.landed(found, self._store.landed_dead(step.block.range) if found else set())
+            case Claim():
+                passage.claimed(self._claims.claim(step.block.rows, step.resent))
             case InsertDead():
                 self._store.insert_dead(step.letters)
                 passage.done()
                 self._moved(owned)
+            case Release():
+                self._claims.release(step.rows)
+                passage.done()
+            case Settle():
+                self._settle(owned, passage, step)
             case Insert():
                 self._insert(step)
                 passage.done()
@@ -250,6 +291,16 @@ class Processor:
             case Commit():
                 self._commit(owned, step)
                 self._moved(owned)
+
+    def _settle(self, owned: _Owned, passage: Passage, step: Settle) -> None:
+        now = self._clock.monotonic()
+        since = owned.waits_since if owned.waits_since is not None else now
+        if passage.settled(self._claims.settle(step.held, step.own, give_up=now - since >= HOLDER_WAIT_S)):
+            owned.waits_since = None
+            self._moved(owned)
+        elif isinstance(passage.step(), Settle):
+            owned.waits_since = since
+            raise Retryable(f"{len(step.held)} events have ids that others hold and have not stored yet", after_s=0.2)
 
     def _insert(self, step: Insert) -> None:
         started = self._clock.monotonic()
@@ -268,7 +319,9 @@ class Processor:
         self._reader.commit(partition.number, partition.epoch, step.range.last + 1, partition.counts_with(counts))
         partition.commit(step.range, counts)
         self._publish_progress()
-        owned.passage = None
+        passage, owned.passage, owned.waits_since = owned.passage, None, None
+        if passage is not None:
+            self._options.landed(passage.outcome())
         if owned.paused:
             owned.paused = False
             self._reader.resume(partition.number)
@@ -283,9 +336,13 @@ class Processor:
         step = passage.step()
         if not isinstance(step, Insert):
             raise Fatal(f"the store refuses dead letters of {passage.range.token}: {error}") from error
-        passage.refused(str(error))
-        self._moved(owned)
         self._pause(owned)
+        if not passage.refused(str(error)):
+            self._hold_back(owned, Retryable(str(error)))
+            _log.error("The store refuses rows of several tenants and takes none; the partition waits until it does.",
+                       partition=owned.partition.number, why=str(error))  # fmt: skip
+            return
+        self._moved(owned)
         _log.warning("The store refuses a block; it is split to find the records at fault.",
                      range=step.block.range.token, why=str(error))  # fmt: skip
 

@@ -14,14 +14,18 @@ Invariants, cited by tests
     the first writer's block may still be on its way and only the token stops it from landing twice. Asked again, since
     the store may know the token without having the rows.
  6. Rows still missing then go in under `token#attempt`, an attempt that is reserved before and never used before.
- 7. A block that the store refuses is split under sub tokens, down to one row, which becomes a dead letter.
+ 7. A block that the store refuses is split under sub tokens (parsec.process.refusals). What is refused alone becomes a
+    dead letter once the rest has landed; while rows of several tenants are refused and none lands, nothing does.
  8. What the store holds beyond the committed offset (the broker's memory of this reader was lost or is old) is
     doubtful too, so that it is not stored again.
- 9. A range is committed when each record has landed as row or dead letter, with
+ 9. A range is committed when each record has landed as row or dead letter, or is a duplicate, with
     committed - start = stored + duplicate + dead + lost.
+10. Ids are claimed before rows are inserted, also again, for another owner may have taken a claim over. What others
+    hold waits until the rest of the range has landed, so that two ranges never wait for each other, and then goes in
+    under an attempt of its own unless it is a duplicate (parsec.process.claims).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import msgspec
 
@@ -29,21 +33,12 @@ from parsec.core.errors import Fatal
 from parsec.ports.broker import Counts, Range
 from parsec.ports.store import DeadLetter, Row
 from parsec.process.backlog import FIRST_ATTEMPT, Batch
+from parsec.process.claims import Held, Settled
+from parsec.process.refusals import Block, Refusals, halves
 
 STORE_REFUSED = "store_refused"
-
-
-class Block(msgspec.Struct, frozen=True):
-    """Rows that go in as one, under a token that their range and attempt name. `doubtful`: see invariant 5."""
-
-    range: Range
-    attempt: int
-    rows: Sequence[Row]
-    doubtful: bool
-
-    @property
-    def token(self) -> str:
-        return self.range.token if self.attempt == FIRST_ATTEMPT else f"{self.range.token}#{self.attempt}"
+SUSPICIOUS = 10
+"""So many rows of several tenants refused, and none taken: the store is at fault, not the rows."""
 
 
 class Reserve(msgspec.Struct, frozen=True):
@@ -60,6 +55,13 @@ class Ask(msgspec.Struct, frozen=True):
     inserted: bool
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """Claim the ids of the block's rows. `resent`: offsets whose events may stand in the log twice."""
+
+    block: Block
+    resent: Set[int]
+
+
 class Insert(msgspec.Struct, frozen=True):
     """Insert the block's rows under its token."""
 
@@ -72,6 +74,27 @@ class InsertDead(msgspec.Struct, frozen=True):
     letters: Sequence[DeadLetter]
 
 
+class Release(msgspec.Struct, frozen=True):
+    """Give up the claims of these rows, which became dead letters."""
+
+    rows: Sequence[Row]
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """Decide about rows that others hold. `own`: rows of this range that may be the holders, and have landed."""
+
+    held: Mapping[int, Held]
+    own: Mapping[int, Row]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a range's records that this process has seen."""
+
+    stored: Sequence[Row]
+    duplicates: Sequence[Row]
+    dead: Sequence[DeadLetter]
+
+
 class Commit(msgspec.Struct, frozen=True):
     """Move on behind the range, whose offsets came out as `counts`."""
 
@@ -79,8 +102,8 @@ class Commit(msgspec.Struct, frozen=True):
     counts: Counts
 
 
-_Open = Reserve | Ask | Insert | InsertDead
-Step = _Open | Commit
+_Open = Reserve | Ask | Claim | Insert | InsertDead | Release
+Step = _Open | Settle | Commit
 
 
 class Passage:
@@ -89,22 +112,28 @@ class Passage:
     A step that failed without a call here (broker down, store down while asked) is simply given again.
     """
 
-    def __init__(self, batch: Batch, rows: Sequence[Row], letters: Sequence[DeadLetter]) -> None:
+    def __init__(self, batch: Batch, rows: Sequence[Row], letters: Sequence[DeadLetter], refusals: Refusals) -> None:
         self._batch = batch
         self._rows = rows
         self._letters = letters
+        self._refusals = refusals
         self._attempt = batch.attempt or FIRST_ATTEMPT
         self._known = set(batch.offsets())
+        self._resent = frozenset[int]().union(*[piece.resent for piece in batch.slices])
+        self._held: dict[int, Held] = {}
+        self._duplicates: set[int] = set()
         self._found_rows: set[int] = set()
         self._found_dead: set[int] = set()
-        self._refused: set[int] = set()
+        self._refused: dict[int, DeadLetter] = {}
+        self._given_up: list[Row] = []
+        self._splitting = self._accepted = False
         if len(rows) + len(letters) != len(self._known):
             made = f"{len(rows)} rows and {len(letters)} dead letters"
             raise Fatal(f"range {batch.range.token} has {len(self._known)} records, but {made} were made of them")
         block = Block(batch.range, self._attempt, rows, doubtful=batch.attempt > 0 or batch.seen_before)
         self._steps: list[_Open] = []  # the last one is next
         if rows and not block.doubtful:
-            self._steps.append(Insert(block))
+            self._steps.append(Claim(block, self._resent))
         if letters:
             self._steps.append(InsertDead(letters))
         # Asked even without rows: what the log has lost since may have landed before.
@@ -119,13 +148,22 @@ class Passage:
 
     def step(self) -> Step:
         """What to do now; Commit is the last."""
-        return self._steps[-1] if self._steps else Commit(self.range, self.counts())
+        if not self._steps and self._given_up:
+            rows, self._given_up = self._given_up, []
+            self._steps += [Release(rows), InsertDead([self._refused[row.offset] for row in rows])]
+        if self._steps:
+            return self._steps[-1]
+        if self._held:
+            return Settle(self._held, self._own_holders())
+        return Commit(self.range, self.counts())
 
     def done(self) -> None:
-        """The step (not Ask, not Commit) succeeded."""
+        """The step (not Ask, Claim, Settle, Commit) succeeded."""
         step = self._steps.pop()
-        if isinstance(step, Insert) and step.block.doubtful:
-            self._steps.append(Ask(step.block, inserted=True))
+        if isinstance(step, Insert):
+            self._accepted = True
+            if step.block.doubtful:
+                self._steps.append(Ask(step.block, inserted=True))
 
     def in_doubt(self) -> None:
         """The insert failed, or its answer was lost: it may have landed or land yet (invariant 5)."""
@@ -140,6 +178,7 @@ class Passage:
         assert isinstance(step, Ask)
         self._found_rows |= found - dead
         self._found_dead |= dead
+        self._held = {offset: one for offset, one in self._held.items() if offset not in found}
         self._steps = [s for s in (self._without_found(s, found) for s in self._steps) if s]
         block = step.block
         missing = [row for row in block.rows if row.offset not in found]
@@ -147,36 +186,101 @@ class Passage:
             return
         if step.inserted:
             self._attempt += 1
-            self._steps.append(Insert(Block(block.range, self._attempt, missing, doubtful=False)))
+            self._steps.append(Claim(Block(block.range, self._attempt, missing, doubtful=False), self._resent))
             self._steps.append(Reserve(self.range, self._attempt))
         else:
-            self._steps.append(Insert(msgspec.structs.replace(block, rows=missing)))
+            self._steps.append(Claim(msgspec.structs.replace(block, rows=missing), self._resent))
 
-    def refused(self, detail: str) -> None:
-        """The store can never take this block, and nothing of it has landed (invariant 7)."""
+    def claimed(self, held: Mapping[int, Held]) -> None:
+        """The answer to Claim: rows that another position holds (invariant 10)."""
+        step = self._steps.pop()
+        assert isinstance(step, Claim)
+        block = step.block
+        if held:
+            self._held.update(held)
+            block = msgspec.structs.replace(block, rows=[row for row in block.rows if row.offset not in held])
+        if block.rows:
+            self._steps.append(Insert(block))
+
+    def settled(self, settled: Settled) -> bool:
+        """The answer to Settle. False: nothing could be decided yet."""
+        self._duplicates |= settled.duplicates
+        rescued = [self._held[offset].row for offset in sorted(settled.rescued)]
+        self._held = dict(settled.waiting)
+        if rescued:
+            self._attempt += 1
+            self._steps.append(Insert(Block(self.range, self._attempt, rescued, doubtful=False)))
+            self._steps.append(Reserve(self.range, self._attempt))
+        return bool(settled.duplicates or rescued)
+
+    def refused(self, detail: str) -> bool:
+        """The store can never take this block, and nothing of it has landed (invariant 7). False: it takes nothing."""
         step = self._steps.pop()
         assert isinstance(step, Insert)
         block = step.block
-        if len(block.rows) == 1:
-            self._refused.add(block.rows[0].offset)
-            self._steps.append(InsertDead([self._letter(block.rows[0], detail)]))
-            return
+        if not self._splitting:
+            self._splitting, self._accepted = True, False
+        if self._refusals.hopeless(block):
+            self._refusals.note(block.rows)
+            self._refused |= {row.offset: self._letter(row, detail) for row in block.rows}
+            self._given_up += block.rows
+            return not self._store_at_fault()
         announced = block.attempt > FIRST_ATTEMPT
         if not announced:
             self._attempt += 1
         attempt = block.attempt if announced else self._attempt
         for half in reversed(halves(block)):
             # Nobody can have used a sub token of an attempt that is only now announced.
-            self._steps.append(Insert(Block(half.range, attempt, half.rows, announced and block.doubtful)))
+            doubtful = announced and block.doubtful
+            self._steps.append(Insert(msgspec.structs.replace(half, attempt=attempt, doubtful=doubtful)))
         if not announced:
             self._steps.append(Reserve(self.range, attempt))
+        return True
 
     def counts(self) -> Counts:
         """What became of the range's offsets; final when the next step is Commit (invariant 9)."""
         known = self._known | self._found_rows | self._found_dead
-        dead = {letter.offset for letter in self._letters} - self._found_rows | self._refused | self._found_dead
+        dead = {letter.offset for letter in self._letters} - self._found_rows | self._refused.keys() | self._found_dead
+        duplicates = self._duplicates - self._found_rows
         taken = self._batch.range
-        return Counts(stored=len(known) - len(dead), dead=len(dead), lost=taken.last - taken.first + 1 - len(known))
+        return Counts(
+            stored=len(known) - len(dead) - len(duplicates),
+            duplicate=len(duplicates),
+            dead=len(dead),
+            lost=taken.last - taken.first + 1 - len(known),
+        )
+
+    def outcome(self) -> Outcome:
+        """What was done with the records; after Commit."""
+        dead = [*self._letters, *self._refused.values()]
+        if not self._duplicates and not self._refused:
+            return Outcome(self._rows, (), dead)
+        stored = [row for row in self._rows if row.offset not in self._duplicates and row.offset not in self._refused]
+        return Outcome(stored, [row for row in self._rows if row.offset in self._duplicates], dead)
+
+    def _own_holders(self) -> dict[int, Row]:
+        """Nothing else is open now, so each row that nobody holds has landed, or was refused."""
+        wanted = {one.holder.offset for one in self._held.values()}
+        away = self._held.keys() | self._duplicates | self._refused.keys() | self._found_dead
+        return {row.offset: row for row in self._rows if row.offset in wanted and row.offset not in away}
+
+    def _store_at_fault(self) -> bool:
+        """Rows of several tenants are refused and none is taken: all goes back to where it was (invariant 7)."""
+        tenants = {row.tenant_id for row in self._given_up}
+        if self._accepted or len(tenants) < 2 or len(self._given_up) < SUSPICIOUS:
+            return False
+        rows = list(self._given_up)
+        while self._steps and isinstance(step := self._steps[-1], Insert):
+            rows += step.block.rows
+            self._steps.pop()
+        self._given_up.clear()
+        self._refused.clear()
+        self._attempt += 1
+        rows.sort(key=lambda row: row.offset)
+        self._steps.append(Insert(Block(self.range, self._attempt, rows, doubtful=False)))
+        self._steps.append(Reserve(self.range, self._attempt))
+        self._splitting = False
+        return True
 
     def _letter(self, row: Row, detail: str) -> DeadLetter:
         raw = self._batch.raw(row.offset)
@@ -189,24 +293,3 @@ class Passage:
             return step
         letters = [letter for letter in step.letters if letter.offset not in found]
         return InsertDead(letters) if letters else None
-
-
-def halves(block: Block) -> list[Block]:
-    """A block of several rows as two, split in the middle of its range where both sides have rows.
-
-    The same range is always split the same way, whatever rows are left in it, so that a second owner uses the sub
-    tokens that the first one may have in flight.
-    """
-    first, last = block.range.first, block.range.last
-    while True:
-        middle = (first + last) // 2
-        left = [row for row in block.rows if row.offset <= middle]
-        if not left:
-            first = middle + 1
-        elif len(left) == len(block.rows):
-            last = middle
-        else:
-            break
-    replace = msgspec.structs.replace
-    low = replace(block, range=replace(block.range, first=first, last=middle), rows=left)
-    return [low, replace(block, range=replace(block.range, first=middle + 1, last=last), rows=block.rows[len(left) :])]

@@ -11,7 +11,7 @@ Next: parsec.query.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from parsec.adapters.store import errors, native
+from parsec.adapters.store import errors, native, repeats
 from parsec.adapters.store.migrations import migrate, migrations
 from parsec.core.errors import Fatal, ParsecError
 from parsec.ports.broker import Range
-from parsec.ports.store import DeadLetter, Limits, Row, T
+from parsec.ports.dedup import Batch, Position
+from parsec.ports.store import DeadLetter, Limits, Row, Standing, T
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -74,6 +75,7 @@ _PINNED = {
     # Fresh parts are small and read whole; the indexes come with their first merge.
     "exclude_materialize_skip_indexes_on_insert": "'message_words'",
 }
+_NAME = "SELECT uuid FROM system.tables WHERE database = currentDatabase() AND name = 'events'"
 _EPOCH = date(1970, 1, 1)
 _ENCODED_ROWS = 500
 
@@ -91,7 +93,10 @@ class Engine(Protocol):
 
 
 class ClickHouseStore:
-    """StoreWriter. `letters_s` is how long dead letters are kept; `breathe` gives other threads their turn."""
+    """StoreWriter. `letters_s` is how long dead letters are kept; `breathe` gives other threads their turn.
+
+    `name` is the same for all that share this store, and for no other.
+    """
 
     def __init__(
         self,
@@ -115,6 +120,7 @@ class ClickHouseStore:
                 )
             self.migrated = migrate(self._client, migrations())
             engine.settle(self._client)
+            self.name = str(self._client.command(_NAME))
         except ClickHouseError as error:
             self._client.close()
             raise errors.of_query(error) from error
@@ -151,6 +157,16 @@ class ClickHouseStore:
         found = [self._highest(table, log_id, partition, from_offset) for table in ("events", "dead_letters")]
         return max((offset for offset in found if offset is not None), default=None)
 
+    def standing(self, positions: Collection[Position], tenants: Collection[str]) -> Mapping[Position, Standing | None]:
+        self._engine.settle(self._client)  # a duplicate is dropped for what is found now
+        return repeats.standing(self._columns, positions, tenants)
+
+    def find(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
+        return repeats.find(self._columns, tenants, ids)
+
+    def recent(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
+        return repeats.recent(self._columns, partition, seconds, ids)
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
@@ -183,7 +199,8 @@ class ClickHouseStore:
             "AND offset BETWEEN {first:UInt64} AND {last:UInt64}"
         )
         place = {"log_id": taken.log_id, "partition": taken.partition, "first": taken.first, "last": taken.last}
-        return set(self._column(sql, place))
+        (found,) = self._columns(sql, place)
+        return set(found)
 
     def _highest(self, table: str, log_id: str, partition: int, from_offset: int) -> int | None:
         sql = (
@@ -191,17 +208,17 @@ class ClickHouseStore:
             "AND partition = {partition:UInt32} AND offset >= {first:UInt64}"
         )
         place = {"log_id": log_id, "partition": partition, "first": from_offset}
-        (found,) = self._column(sql, place)
+        ((found,),) = self._columns(sql, place)
         return None if found is None else int(found)
 
-    def _column(self, sql: str, place: Mapping[str, object]) -> Sequence[Any]:
-        """The only column of an answer, on the writer's own client."""
+    def _columns(self, sql: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        """The columns of an answer, on the writer's own client."""
         self._check_open()
         try:
-            columns = self._client.query(sql, parameters=dict(place), column_oriented=True).result_columns
+            answer = self._client.query(sql, parameters=dict(values), column_oriented=True)
         except (ClickHouseError, OSError) as error:
             raise errors.of_query(error) from error
-        return columns[0] if columns else ()
+        return answer.result_columns or [()] * len(answer.column_names)
 
     def _check_open(self) -> None:
         if self._closed:
