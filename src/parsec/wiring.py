@@ -19,6 +19,8 @@ from parsec import __version__, logs
 from parsec.adapters.broker.kafka_opened import open_kafka
 from parsec.adapters.broker.offline import OfflineLog, open_offline
 from parsec.adapters.broker.opened import Loop, Opened, open_embedded
+from parsec.adapters.dedup.local import LocalDedup
+from parsec.adapters.dedup.redis import RedisDedup, Server
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.embedded import Embedded
 from parsec.core.clock import SystemClock, SystemRandom
@@ -29,13 +31,15 @@ from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.worker import Worker, WorkerOptions
 from parsec.ports.broker import LogReader, Slice
+from parsec.ports.dedup import Dedup, Window
 from parsec.ports.store import DeadLetter, Limits, Row, StoreWriter
 from parsec.process.backlog import Limits as InsertLimits
+from parsec.process.claims import Claims
 from parsec.process.completeness import Completeness, Ends
 from parsec.process.loop import Options, Processor
 from parsec.process.rows import Rules, rows
 from parsec.service import EXIT_NOT_STARTED, LoopTurn, Part, Resource, Service, ThreadPart, Ticker
-from parsec.settings import Loaded, Settings
+from parsec.settings import Loaded, Settings, host_and_port
 from parsec.telemetry import Telemetry
 from parsec.web.app import App
 from parsec.web.checks import channel_check, kafka_check, log_check, stage_check
@@ -97,7 +101,10 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         log.close()
         raise
     assert log.reader is not None
-    processor = _processor(settings, log.reader, store, telemetry, turn)
+    window = Window(settings.dedup_window, settings.dedup_ids)
+    dedup = _dedup(settings, window, store.name, telemetry, turn)
+    claims = Claims(dedup, store, window, telemetry)
+    processor = _processor(settings, log.reader, store, claims, telemetry, turn)
     completeness = Completeness(lambda: _ends(log), log.committed or processor.positions)
     completeness.sample()
     channel = Channel(settings.channel_events, settings.channel_bytes)
@@ -147,6 +154,7 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     return [
         Resource("log", log.close),
         Resource("store", store.close),
+        Resource("claims", dedup.close),
         *(_loop_part(loop, fail) for loop in log.loops),
         _loop_part(Loop("settler", engine.keep_settled), fail),
         ThreadPart("processor", processor.run, stop_processor, fail, _clock),
@@ -182,8 +190,21 @@ def _ends(log: Opened) -> Ends | None:
     return None if found is None else Ends(*found)
 
 
+def _dedup(settings: Settings, window: Window, store_name: str, telemetry: Telemetry, turn: LoopTurn) -> Dedup:
+    if not settings.redis_addr:
+        return LocalDedup(window, telemetry, _clock, turn)
+    server = Server(
+        *host_and_port(settings.redis_addr),
+        settings.redis_username,
+        settings.redis_password,
+        settings.redis_tls,
+        settings.redis_db,
+    )
+    return RedisDedup(server, f"{settings.redis_prefix}{store_name}:", window, telemetry, _clock)
+
+
 def _processor(
-    settings: Settings, reader: LogReader, store: StoreWriter, telemetry: Telemetry, turn: LoopTurn
+    settings: Settings, reader: LogReader, store: StoreWriter, claims: Claims, telemetry: Telemetry, turn: LoopTurn
 ) -> Processor:
     limits = InsertLimits(
         settings.process_batch_events, settings.process_batch_bytes, settings.process_linger_ms / 1000
@@ -192,8 +213,8 @@ def _processor(
     def make_rows(piece: Slice) -> tuple[list[Row], list[DeadLetter]]:
         return rows(piece, Rules(settings.retention, _clock.time_ns()))
 
-    options = Options(limits, breathe=turn)
-    return Processor(reader, store, make_rows, options, telemetry, _clock, SystemRandom())
+    options = Options(make_rows, limits, breathe=turn)
+    return Processor(reader, store, claims, options, telemetry, _clock, SystemRandom())
 
 
 def _ledger(log: Opened, processor: Processor, not_in_log: int) -> Ledger:
