@@ -24,7 +24,8 @@ def open_kafka(
     settings: Settings, clock: Clock, random: Random, telemetry: Telemetry, *, ingest: bool = True, process: bool = True
 ) -> Opened:
     """`ingest`, `process`: whether this process writes, and whether it reads. Raises Fatal."""
-    kafka = Kafka(options_of(settings), clock, random)
+    options = options_of(settings)
+    kafka = Kafka(options, clock, random)
     kafka.check()
     # Only with the driver installed; `Kafka` has said so if it is not.
     from parsec.adapters.broker.kafka_watch import Watch
@@ -34,7 +35,7 @@ def open_kafka(
     with ExitStack() as opened:
         if settings.storage_backend == "embedded":
             opened.callback(DirectoryLock.acquire(Path(settings.data_dir)).release)
-        watch = Watch(kafka, settings.kafka_group, clock)
+        watch = Watch(kafka, options, clock)
         loops = [Loop("kafka", watch.run)]
         writers: list[SpoolingWriter] = []
         spool: Spool = NoSpool()

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -137,16 +137,6 @@ class KafkaTopic:
             raise Retryable(f"nothing is known of the topic {self.name} yet")
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         return {n: int(at.offset) for n, at in self._offsets(list(range(facts.partitions)), latest, timeout_s).items()}
-
-    def committed(self, group: str, timeout_s: float) -> dict[int, int]:
-        """What the group has committed, per partition. Raises Retryable."""
-        asked = [ConsumerGroupTopicPartitions(group)]
-        try:
-            future = self._admin.list_consumer_group_offsets(asked, request_timeout=timeout_s)[group]
-            places = self._result(future, timeout_s).topic_partitions
-        except KafkaException as error:
-            raise self._unanswered(error) from error
-        return {p.partition: p.offset for p in places if p.topic == self.name and p.error is None and p.offset >= 0}
 
     def _offsets(self, partitions: list[int], spec: OffsetSpec, timeout_s: float) -> dict[int, Any]:
         asked = {TopicPartition(self.name, partition): spec for partition in partitions}

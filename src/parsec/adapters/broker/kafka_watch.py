@@ -2,14 +2,20 @@
 
 In: the topic and the group. Out: the latest answer, for any thread. Errors: none; while Kafka does not answer the last
 answer stays, with its time. Next: parsec.process.completeness.
+
+What the group has committed is asked for by a consumer that never joins it: the admin client's question of the same
+meaning ended the process (librdkafka 2.16, an assertion in rdkafka_queue.h) while its coordinator was restarted.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from parsec.adapters.broker import kafka_settings
 from parsec.adapters.broker.kafka import Kafka
+from parsec.adapters.broker.kafka_settings import KafkaOptions
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable
 
@@ -29,16 +35,18 @@ class Seen(msgspec.Struct, frozen=True):
 class Watch:
     """One per process, in a thread of its own."""
 
-    def __init__(self, kafka: Kafka, group: str, clock: Clock) -> None:
+    def __init__(self, kafka: Kafka, options: KafkaOptions, clock: Clock) -> None:
         self._kafka = kafka
-        self._group = group
+        self._topic = options.topic
         self._clock = clock
+        self._consumer = Consumer(kafka_settings.consumer(options))
         self._probe_at = float("-inf")
         self.seen: Seen | None = None
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(EVERY_S):
             self.look()
+        self._consumer.close()
 
     def look(self) -> None:
         """Blocks for some seconds at most."""
@@ -49,6 +57,13 @@ class Watch:
         at_ns = self._clock.time_ns()  # before the ends are asked for, so that none of that time is missing in them
         try:
             ends = self._kafka.topic.ends(TIMEOUT_S)
-            self.seen = Seen(at_ns, ends, self._kafka.topic.committed(self._group, TIMEOUT_S))
-        except (Retryable, Fatal):
+            self.seen = Seen(at_ns, ends, self._committed(ends))
+        except (Retryable, Fatal, KafkaException):
             return  # the probe says what is wrong
+
+    def _committed(self, partitions: Collection[int]) -> dict[int, int]:
+        """Raises KafkaException."""
+        asked = [TopicPartition(self._topic, number) for number in partitions]
+        places = self._consumer.committed(asked, TIMEOUT_S)
+        self._consumer.poll(0)  # only what the driver has to say; nothing is assigned
+        return {place.partition: place.offset for place in places if place.error is None and place.offset >= 0}
