@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -28,13 +29,23 @@ def event(event_id: str, tenant: str = TENANT, message: str = "GET /users 200 in
 
 
 class Load:
-    """`clients` threads, each posting batches over one connection until stopped or cut off."""
+    """`clients` threads, each posting batches over one connection until stopped or cut off.
 
-    def __init__(self, port: int, run: str, clients: int = 4, batch: int = 20) -> None:
+    `spool`: events may be answered as spooled; those are `acknowledged`, too. `pause_s`: between two requests.
+    """
+
+    def __init__(
+        self, port: int, run: str, clients: int = 4, batch: int = 20, *, spool: bool = False, pause_s: float = 0.0
+    ) -> None:
         self._port = port
         self._run = run
         self._batch = batch
+        self._pause_s = pause_s
+        self._good = ("durable", "spooled") if spool else ("durable",)
         self._stop = threading.Event()
+        self.spooled = 0
+        self.slowest_s = 0.0
+        self.refused_ids: list[str] = []
         self.acknowledged: set[str] = set()
         self.refused = 0
         self.unanswered: list[str] = []
@@ -70,6 +81,7 @@ class Load:
         while not self._stop.is_set():
             ids = [f"{self._run}-{number}-{sequence + n}" for n in range(self._batch)]
             sequence += self._batch
+            started = time.monotonic()
             try:
                 connection.request("POST", "/ingest", json.dumps([event(i) for i in ids]))
                 response = connection.getresponse()
@@ -80,10 +92,15 @@ class Load:
                 connection.close()
                 return
             with self._lock:
-                if response.status == 200 and answer["ack"] == "durable" and answer["accepted"] == self._batch:
+                self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+                if response.status == 200 and answer["ack"] in self._good and answer["accepted"] == self._batch:
                     self.acknowledged.update(ids)
+                    self.spooled += self._batch if answer["ack"] == "spooled" else 0
                 elif response.status in (429, 503) and int(response.headers["Retry-After"]) >= 1:
                     self.refused += self._batch
+                    self.refused_ids += ids
                 else:
                     self.wrong_answers.append(f"{response.status} {answer}")
+            if self._pause_s:
+                self._stop.wait(self._pause_s)
         connection.close()

@@ -1,0 +1,257 @@
+"""P1, P2 and P3 on Kafka: whatever was acknowledged is found exactly once, whatever happens to Parsec or to brokers."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.support.kafka_parsec import assert_each_once, ids_in, on_kafka, until, wait_stored
+from tests.support.kafka_partitions import partition_of
+from tests.support.kafka_server import KafkaServer, kafka_server
+from tests.support.load import TENANT, Load, event
+from tests.support.process import Parsec
+from tests.support.rounds import rounds_lose_nothing
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    with kafka_server(tmp_path_factory.mktemp("kafka")) as running:
+        yield running
+
+
+def new_topic() -> str:
+    """A name that no topic has; Parsec makes it."""
+    return f"t-{uuid4().hex[:12]}"
+
+
+def stop(parsec: Parsec) -> None:
+    assert parsec.terminate() == 0, parsec.logs()[-4000:]
+
+
+def loaded(parsec: Parsec, run: str, events: int = 1000) -> Load:
+    load = Load(parsec.port, run, spool=True, pause_s=0.01).start()
+    load.wait_for(events, lambda: parsec.process.poll() is None)
+    return load
+
+
+def wait_more(load: Load, events: int, parsec: Parsec) -> None:
+    load.wait_for(len(load.acknowledged) + events, lambda: parsec.process.poll() is None, 60)
+
+
+# Parsec in trouble
+
+
+@pytest.mark.parametrize("end", [Parsec.kill, stop], ids=["kill9", "SIGTERM"])
+def test_ends_under_load_lose_nothing(server: KafkaServer, tmp_path: Path, end: object) -> None:
+    topic = new_topic()
+    parsec = on_kafka(server, topic, tmp_path / "data", PARSEC_TOPIC_PARTITIONS="1")
+    rounds_lose_nothing(parsec, 5, 7, 3000, end)  # type: ignore[arg-type]
+
+
+def test_a_stop_of_an_idle_process_takes_no_time(server: KafkaServer, tmp_path: Path) -> None:
+    with on_kafka(server, new_topic(), tmp_path / "data") as parsec:
+        assert parsec.ingest([event("one")])[0] == 200
+        started = time.monotonic()
+        stop(parsec)
+        assert time.monotonic() - started < 10
+        assert "Traceback" not in parsec.logs()
+
+
+# Brokers in trouble
+
+
+@pytest.mark.parametrize("trouble", ["kill9", "restart", "pause", "away"])
+def test_trouble_of_a_broker_under_load_loses_nothing(server: KafkaServer, tmp_path: Path, trouble: str) -> None:
+    topic = new_topic()
+    with on_kafka(server, topic, tmp_path / "data", PARSEC_TOPIC_PARTITIONS="2") as parsec:
+        load = loaded(parsec, trouble)
+        try:
+            if trouble == "restart":
+                server.restart()
+            elif trouble == "pause":
+                server.pause()
+                wait_more(load, 2000, parsec)
+                time.sleep(6)
+                server.resume()
+            else:
+                server.kill9()
+                if trouble == "away":
+                    wait_more(load, 2000, parsec)
+                    status, health = parsec.get("/health")
+                    assert (status, health["checks"]["kafka"]["status"]) == (200, "degraded")
+                    assert parsec.get("/readyz")[0] == 200
+                    time.sleep(4)
+                server.start()
+            wait_more(load, 1000, parsec)
+            until(lambda: parsec.get("/health")[1]["checks"]["kafka"]["status"] == "healthy", parsec)
+            wait_more(load, 500, parsec)
+        finally:
+            load.stop()
+        assert trouble not in ("pause", "away") or load.spooled > 0
+        assert not load.unanswered
+        assert load.slowest_s < 8
+        stats = assert_each_once(parsec, server, topic, 2, load)
+        told = stats["spool"]
+        assert (told["waiting"], told["refused"]) == (0, 0)
+        assert told["drained"] == told["written"]
+        # Each event was acknowledged by Kafka once, however often it was sent.
+        assert stats["producer"]["messages_sent"] == stats["ledger"]["stored"]
+
+
+def test_a_start_without_kafka_takes_events_and_gives_them_to_kafka_later(server: KafkaServer, tmp_path: Path) -> None:
+    topic = new_topic()
+    server.stop()
+    try:
+        with on_kafka(server, topic, tmp_path / "data", PARSEC_TOPIC_PARTITIONS="1") as parsec:
+            status, answer = parsec.ingest([event(f"e{n}") for n in range(50)])
+            assert (status, answer["ack"], answer["accepted"]) == (200, "spooled", 50)
+            assert parsec.stats()["producer"]["messages_sent"] == 0
+            parsec.kill()
+            parsec.start()  # still without Kafka, now with something in the spool
+            assert parsec.ingest([event("last")])[1]["ack"] == "spooled"
+            server.start()
+            assert wait_stored(parsec, server, topic, 1) >= 51
+            assert sorted(e["id"] for e in parsec.search(TENANT)) == sorted([f"e{n}" for n in range(50)] + ["last"])
+            assert parsec.ingest([event("direct")])[1]["ack"] == "durable"
+            assert not list((tmp_path / "data" / "spool").glob("*/refused.ndjson"))
+    finally:
+        server.start()
+
+
+def test_what_another_process_left_in_its_spool_is_adopted(server: KafkaServer, tmp_path: Path) -> None:
+    topic = new_topic()
+    data = tmp_path / "data"
+    server.pause()
+    try:
+        with on_kafka(server, topic, data, PARSEC_TOPIC_PARTITIONS="1") as parsec:
+            assert parsec.ingest([event("left")])[1]["ack"] == "spooled"
+            parsec.kill()
+    finally:
+        server.resume()
+    (data / "spool" / "0").rename(data / "spool" / "7")
+    with on_kafka(server, topic, data, PARSEC_TOPIC_PARTITIONS="1") as parsec:
+        until(lambda: [e["id"] for e in parsec.search(TENANT)] == ["left"], parsec)
+        until(lambda: parsec.stats()["spool"]["waiting"] == 0, parsec)
+
+
+def test_without_a_spool_nothing_is_accepted_while_kafka_is_away(server: KafkaServer, tmp_path: Path) -> None:
+    topic = new_topic()
+    with on_kafka(server, topic, tmp_path / "data", PARSEC_SPOOL="off", PARSEC_TOPIC_PARTITIONS="1") as parsec:
+        load = loaded(parsec, "off")
+        server.pause()
+        try:
+            until(lambda: load.refused > 0, parsec)
+            until(lambda: parsec.get("/health")[0] == 503, parsec)
+            status, headers, _ = parsec.request("POST", "/ingest", json.dumps([event("no")]).encode())
+            assert status == 503
+            assert int(headers["retry-after"]) >= 1
+        finally:
+            server.resume()
+        wait_more(load, 500, parsec)
+        load.stop()
+        assert load.spooled == 0
+        assert not (tmp_path / "data" / "spool").exists()
+        assert_each_once(parsec, server, topic, 1, load)
+
+
+def test_a_full_spool_refuses_and_loses_nothing(server: KafkaServer, tmp_path: Path) -> None:
+    topic = new_topic()
+    small = {"PARSEC_SPOOL_MAX_BYTES": "256KiB", "PARSEC_TOPIC_PARTITIONS": "1"}
+    with on_kafka(server, topic, tmp_path / "data", **small) as parsec:
+        load = loaded(parsec, "full", 200)
+        server.pause()
+        try:
+            until(lambda: load.refused > 0, parsec)
+            assert parsec.get("/health")[1]["checks"]["kafka"]["status"] == "unhealthy"
+        finally:
+            server.resume()
+        wait_more(load, 500, parsec)
+        load.stop()
+        assert load.spooled > 0
+        assert_each_once(parsec, server, topic, 1, load)
+
+
+# The topic
+
+
+def test_a_topic_deleted_and_made_again_is_read_as_a_new_log(server: KafkaServer, tmp_path: Path) -> None:
+    topic = new_topic()
+    with on_kafka(server, topic, tmp_path / "data", PARSEC_TOPIC_PARTITIONS="1") as parsec:
+        assert parsec.ingest([event(f"old-{n}") for n in range(20)])[0] == 200
+        wait_stored(parsec, server, topic, 1)
+        server.remake_topic(topic)
+        accepted: set[str] = set()
+
+        def durable_again() -> bool:
+            name = f"new-{len(accepted)}"
+            status, answer = parsec.ingest([event(name)])
+            accepted.update([name] if status == 200 else [])
+            return status == 200 and answer["ack"] == "durable" and len(accepted) > 20
+
+        until(durable_again, parsec)
+        wanted = {f"old-{n}" for n in range(20)} | accepted
+        until(lambda: {e["id"] for e in parsec.search(TENANT)} == wanted, parsec)
+        assert len(parsec.search(TENANT)) == len(wanted)
+
+
+def test_foreign_messages_become_dead_letters(server: KafkaServer, tmp_path: Path) -> None:
+    topic = server.make_topic()
+    server.put(topic, [b"", b"no json", b'{"v":1}', b"\xff\x00", b"[]"])
+    with on_kafka(server, topic, tmp_path / "data") as parsec:
+        assert parsec.ingest([event("ours")])[1]["ack"] == "durable"
+        assert wait_stored(parsec, server, topic, 1) == 6
+        ledger = parsec.stats()["ledger"]
+        assert (ledger["stored"], ledger["dead"], ledger["difference"]) == (1, 5, 0)
+
+
+def test_a_topic_that_cannot_be_made_ends_the_start(server: KafkaServer, tmp_path: Path) -> None:
+    parsec = on_kafka(server, new_topic(), tmp_path / "data", PARSEC_TOPIC_REPLICATION="3").start(wait=False)
+    assert parsec.process.wait(30) == 3
+    assert "PARSEC_TOPIC_REPLICATION" in parsec.logs()
+
+
+def test_an_event_above_the_limit_of_the_topic_is_refused_at_the_door(server: KafkaServer, tmp_path: Path) -> None:
+    topic = server.make_topic(max_message_bytes="4096")
+    with on_kafka(server, topic, tmp_path / "data") as parsec:
+        status, answer = parsec.ingest([event("small"), event("large", message="x" * 8000)])
+        assert (status, answer["accepted"], answer["ack"]) == (200, 1, "durable")
+        assert [(error["id"], error["code"]) for error in answer["errors"]] == [("large", "event_too_large")]
+        assert ids_in(server, topic, 1) == {"small": 1}
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "lz4", "zstd"])
+def test_an_independent_consumer_reads_plain_json_with_the_tenant_as_key(
+    server: KafkaServer, tmp_path: Path, compression: str
+) -> None:
+    topic = new_topic()
+    settings = {"KAFKA_COMPRESSION": compression, "PARSEC_TOPIC_PARTITIONS": "3"}
+    with on_kafka(server, topic, tmp_path / "data", **settings) as parsec:
+        sent = [event(f"e{n}", tenant=f"tenant-{n % 5}") for n in range(100)]
+        assert parsec.ingest(sent)[1]["ack"] == "durable"
+    found = server.records(topic, 3, 100)
+    assert len(found) == 100
+    for message in found:
+        read = json.loads(message.value() or b"")
+        assert read["id"] in {each["id"] for each in sent}
+        assert message.key() == read["tenant_id"].encode()
+        assert message.partition() == partition_of(read["tenant_id"], 3)
+        assert message.headers() is None
+
+
+def test_one_connection_keeps_the_order_of_its_tenant(server: KafkaServer, tmp_path: Path) -> None:
+    topic = new_topic()
+    with on_kafka(server, topic, tmp_path / "data", PARSEC_TOPIC_PARTITIONS="3") as parsec:
+        load = Load(parsec.port, "order", clients=3, batch=7).start()
+        load.wait_for(1500, lambda: parsec.process.poll() is None)
+        load.stop()
+    last: dict[str, int] = {}
+    for message in server.records(topic, 3):
+        _, client, number = json.loads(message.value() or b"")["id"].split("-")
+        assert last.get(client, -1) < int(number)
+        last[client] = int(number)
+    assert len(last) == 3
