@@ -20,6 +20,9 @@ from parsec.core.quantity import Unit, parse_quantity, show_quantity
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
+ROLES = frozenset({"ingest", "process", "query"})
+
+
 class Spec(msgspec.Struct, frozen=True):
     """What is said about a setting beside its type and default."""
 
@@ -42,7 +45,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Annotated[
         str, Spec("PARSEC_DATA_DIR", "Directory of the log, the store and small state. One process at a time.")
     ] = "./data"
-    role: Annotated[Literal["all"], Spec("PARSEC_ROLE", "What this process does.")] = "all"
+    role: Annotated[
+        str,
+        Spec(
+            "PARSEC_ROLE",
+            "What this process does: all, or any of ingest, process and query with commas between. Anything but all "
+            "needs Kafka, and a ClickHouse server unless it only ingests.",
+        ),
+    ] = "all"
     region: Annotated[str, Spec("PARSEC_REGION", "Region written into every event.")] = "local"
     node: Annotated[str, Spec("PARSEC_NODE", "Node name written into every event; default: the host's name.")] = ""
     log_level: Annotated[
@@ -208,7 +218,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 512 << 20
 
     # The processor and the store.
-    storage_backend: Annotated[Literal["embedded"], Spec("STORAGE_BACKEND", "Where events are stored.")] = "embedded"
+    storage_backend: Annotated[
+        Literal["embedded", "clickhouse"],
+        Spec("STORAGE_BACKEND", "Where events are stored: in this process, or on a ClickHouse server."),
+    ] = "embedded"
+    clickhouse_url: Annotated[
+        str, Spec("CLICKHOUSE_URL", "Address of the ClickHouse server's HTTP interface: http://host:8123.")
+    ] = ""
+    clickhouse_user: Annotated[str, Spec("CLICKHOUSE_USER", "User of the ClickHouse server.")] = "default"
+    clickhouse_password: Annotated[
+        str, Spec("CLICKHOUSE_PASSWORD", "Password for the ClickHouse server.", secret=True)
+    ] = ""
+    clickhouse_database: Annotated[
+        str, Spec("CLICKHOUSE_DATABASE", "Database on the ClickHouse server; made when it is missing.")
+    ] = "parsec"
     process_batch_events: Annotated[
         int, Spec("PARSEC_PROCESS_BATCH_EVENTS", "Most events in one insert.", "", 1, 1_000_000)
     ] = 20_000
@@ -275,6 +298,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 30.0
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """What this process does, of ROLES."""
+        return ROLES if self.role == "all" else frozenset(name.strip() for name in self.role.split(","))
+
 
 class Setting(msgspec.Struct, frozen=True):
     """One setting as the outside sees it."""
@@ -321,8 +349,6 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | No
         for name in environ
         if name.startswith("PARSEC_") and name not in known and name not in CLIENT_NAMES
     ]
-    everywhere = (flags, environ, from_file)
-    problems += [f"{name}: {why}" for name, why in NOT_YET.items() if any(given.get(name) for given in everywhere)]
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in known.values():
@@ -352,6 +378,7 @@ def conflicts(settings: Settings) -> list[str]:
         problems.append(f"PARSEC_HOST={settings.host}: without API keys Parsec serves a loopback address only")
     if settings.ingest_memory < settings.max_body_bytes:
         problems.append("PARSEC_INGEST_MEMORY: is less than PARSEC_MAX_BODY_BYTES, so the largest bodies never fit")
+    problems += _role_conflicts(settings)
     try:
         parse_pairs(settings.kafka_options)
     except ValueError as error:
@@ -361,6 +388,30 @@ def conflicts(settings: Settings) -> list[str]:
             host_and_port(settings.redis_addr)
         except ValueError as error:
             problems.append(f"REDIS_ADDR={settings.redis_addr}: {error}")
+    return problems
+
+
+def _role_conflicts(settings: Settings) -> list[str]:
+    problems = []
+    roles = settings.roles
+    if not roles <= ROLES:
+        return [f"PARSEC_ROLE={settings.role}: must be all, or some of ingest, process and query"]
+    if settings.storage_backend == "clickhouse" and not settings.clickhouse_url and roles != {"ingest"}:
+        problems.append("STORAGE_BACKEND=clickhouse: needs CLICKHOUSE_URL")
+    if settings.clickhouse_url and settings.storage_backend != "clickhouse":
+        problems.append("CLICKHOUSE_URL: is used with STORAGE_BACKEND=clickhouse only")
+    if settings.clickhouse_url and not settings.clickhouse_url.startswith(("http://", "https://")):
+        problems.append(f"CLICKHOUSE_URL={settings.clickhouse_url}: must begin with http:// or https://")
+    if "`" in settings.clickhouse_database:
+        problems.append(f"CLICKHOUSE_DATABASE={settings.clickhouse_database}: must be a plain name")
+    if settings.role != "all":
+        if not settings.kafka_brokers:
+            problems.append(f"PARSEC_ROLE={settings.role}: needs Kafka (KAFKA_BROKERS); the embedded log is not shared")
+        if roles != {"ingest"} and settings.storage_backend != "clickhouse":
+            problems.append(
+                f"PARSEC_ROLE={settings.role}: needs a ClickHouse server (STORAGE_BACKEND=clickhouse); "
+                "the embedded store is not shared"
+            )
     return problems
 
 
@@ -407,11 +458,6 @@ def fault(setting: Setting, raw: object, source: str, why: Exception) -> str:
 CLIENT_NAMES = frozenset({"PARSEC_URL", "PARSEC_API_KEY", "PARSEC_TENANT", "PARSEC_CONFIG"})
 """Names that clients read and the server must not stumble over."""
 
-NOT_YET = {
-    "CLICKHOUSE_URL": "this version stores events in the embedded store only; unset it",
-}
-"""Settings of later versions. Ignoring them silently would break a promise to whoever set them."""
-
 
 def parse(setting: Setting, raw: object) -> Any:
     """The typed value of a text (or of a TOML value). Raises ValueError with what is allowed."""
@@ -457,7 +503,7 @@ def _read_file(path: Path, known: Mapping[str, Setting], problems: list[str]) ->
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.append(f"{path}: is not TOML: {error}")
         return {}
-    names = {alias: env for env, setting in known.items() for alias in _aliases(setting)} | {n: n for n in NOT_YET}
+    names = {alias: env for env, setting in known.items() for alias in _aliases(setting)}
     found: dict[str, Any] = {}
     for key, value in content.items():
         if key not in names:

@@ -23,6 +23,7 @@ from parsec.adapters.dedup.local import LocalDedup
 from parsec.adapters.dedup.redis import RedisDedup, Server
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.embedded import Embedded
+from parsec.adapters.store.server import Server as StoreServer
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.errors import ParsecError
 from parsec.core.life import Life
@@ -43,7 +44,7 @@ from parsec.settings import Loaded, Settings, host_and_port
 from parsec.telemetry import Telemetry
 from parsec.web.app import App
 from parsec.web.checks import channel_check, kafka_check, log_check, stage_check
-from parsec.web.health_routes import Health
+from parsec.web.health_routes import Check, Health
 from parsec.web.ingest_routes import Door, IngestRoute
 from parsec.web.query_routes import QueryRoutes
 from parsec.web.server import HttpServer
@@ -91,22 +92,39 @@ async def _run(settings: Settings) -> int:
 
 def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Part]:
     """Everything that runs, in order of start. Raises ParsecError or OSError when a part cannot be opened."""
+    roles = settings.roles
     telemetry = Telemetry()
     log = open_log(settings, telemetry)
     turn = LoopTurn(asyncio.get_running_loop())
+    parts: list[Part] = [Resource("log", log.close), *(_loop_part(loop, fail) for loop in log.loops)]
+    checks: dict[str, Callable[[], Check]] = {}
+    queries: QueryRoutes | None = None
+    processor: Processor | None = None
     try:
-        engine = Embedded(Path(settings.data_dir) / "store")
-        store = ClickHouseStore(engine, settings.retention, breathe=turn)
+        store = _open_store(settings, turn, parts, fail) if roles != {"ingest"} else None
     except BaseException:
         log.close()
         raise
-    assert log.reader is not None
-    window = Window(settings.dedup_window, settings.dedup_ids)
-    dedup = _dedup(settings, window, store.name, telemetry, turn)
-    claims = Claims(dedup, store, window, telemetry)
-    processor = _processor(settings, log.reader, store, claims, telemetry, turn)
-    completeness = Completeness(lambda: _ends(log), log.committed or processor.positions)
-    completeness.sample()
+    if store is not None and log.reader is not None:
+        window = Window(settings.dedup_window, settings.dedup_ids)
+        dedup = _dedup(settings, window, store.name, telemetry, turn)
+        claims = Claims(dedup, store, window, telemetry)
+        processor = _processor(settings, log.reader, store, claims, telemetry, turn)
+        checks["processor"] = stage_check("processor", processor, settings.stall_after)
+        parts += [Resource("claims", dedup.close), _processor_part(processor, settings, fail)]
+
+    positions = processor.positions if processor is not None else dict[int, int]
+    if store is not None and "query" in roles:
+        completeness = Completeness(lambda: _ends(log), log.committed or positions)
+        completeness.sample()
+        askers = ThreadPoolExecutor(QUERY_THREADS, "parsec-query")
+        limits = Limits(settings.query_memory, settings.query_timeout)
+        queries = QueryRoutes(store.reader(), limits, completeness.until_ns, askers, _clock)
+        parts += [
+            Resource("queries", lambda: askers.shutdown(cancel_futures=True)),
+            Ticker("completeness", 1.0, completeness.sample, fail),
+        ]
+
     channel = Channel(settings.channel_events, settings.channel_bytes)
     pipeline = Pipeline(
         channel, _pipeline_options(settings), telemetry, _clock, SystemRandom(), takes=log.max_event_bytes
@@ -115,63 +133,80 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         Worker(channel, writer, pipeline.resolve, _worker_options(settings), telemetry, _clock, fail)
         for writer in log.writers
     ]
+    if workers:
+        checks["channel"] = channel_check(channel)
+    for name, worker in _named(workers):
+        checks[name] = stage_check(name, worker, settings.stall_after)
+    checks |= _log_checks(log)
 
     def in_flight() -> int:
         return channel.offered_events - sum(worker.finished_events for worker in workers) + log.waiting()
-
-    stats = Stats(telemetry, channel, lambda: _ledger(log, processor, in_flight()), log.size_bytes)
-    refuses = log.writers[0].refuses
-    checks = {
-        "log": log_check(refuses) if log.contact is None else kafka_check(log.contact, refuses, log.waiting),
-        "channel": channel_check(channel),
-        **{name: stage_check(name, worker, settings.stall_after) for name, worker in _named(workers)},
-        "processor": stage_check("processor", processor, settings.stall_after),
-    }
-    if log.contact is not None:
-        checks["kafka"] = checks.pop("log")
-    askers = ThreadPoolExecutor(QUERY_THREADS, "parsec-query")
-    limits = Limits(settings.query_memory, settings.query_timeout)
-    queries = QueryRoutes(store.reader(), limits, completeness.until_ns, askers, _clock)
-    door = Door(settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, refuses, settings.body_timeout)
-    ingest = IngestRoute(pipeline, door, telemetry)
-    routes = [*Health(life, checks, _clock).routes(), *stats.routes(), *queries.routes()]
-
-    server = HttpServer(App(ingest, routes), settings.host, settings.port, settings.shutdown_timeout, fail)
 
     def stop_worker(_: float) -> None:
         channel.close()
         for worker in workers:
             worker.hurry()
 
-    def stop_processor(deadline: float) -> None:
-        # What is left in Kafka is there for others, too; in the embedded log it waits for the next start.
-        alone = log.contact is None
-        processor.stop(deadline - settings.shutdown_timeout * LAST_INSERT_SHARE if alone else None)
+    stats = Stats(telemetry, channel, lambda: _ledger(log, processor, in_flight()), log.size_bytes)
+    door = Door(
+        settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, log.refuses, settings.body_timeout
+    )
+    ingest = IngestRoute(pipeline, door, telemetry)
+    routes = [*Health(life, checks, _clock).routes(), *stats.routes(), *(queries.routes() if queries else ())]
+    server = HttpServer(App(ingest, routes), settings.host, settings.port, settings.shutdown_timeout, fail)
 
     def stats_line() -> None:
         _log.info("Stats.", **stats.snapshot())
 
     return [
-        Resource("log", log.close),
-        Resource("store", store.close),
-        Resource("claims", dedup.close),
-        *(_loop_part(loop, fail) for loop in log.loops),
-        _loop_part(Loop("settler", engine.keep_settled), fail),
-        ThreadPart("processor", processor.run, stop_processor, fail, _clock),
-        Resource("queries", lambda: askers.shutdown(cancel_futures=True)),
+        *parts,
         *(ThreadPart(name, worker.run, stop_worker, fail, _clock) for name, worker in _named(workers)),
         Ticker("acks", 1.0, pipeline.expire, fail),
-        Ticker("completeness", 1.0, completeness.sample, fail),
         server,
         Ticker("connections", 1.0, lambda: server.sweep(settings.body_timeout), fail),
         Ticker("stats", settings.stats_interval, stats_line, fail),
     ]
 
 
+def _open_store(settings: Settings, turn: LoopTurn, parts: list[Part], fail: Callable[[], None]) -> ClickHouseStore:
+    """Embedded or on a server; what it needs to run is added to the parts. Raises ParsecError."""
+    if settings.storage_backend == "clickhouse":
+        server = StoreServer(
+            url=settings.clickhouse_url,
+            user=settings.clickhouse_user,
+            password=settings.clickhouse_password,
+            database=settings.clickhouse_database,
+        )
+        store = ClickHouseStore(server, settings.retention, breathe=turn)
+        parts.append(Resource("store", store.close))
+        return store
+    engine = Embedded(Path(settings.data_dir) / "store")
+    store = ClickHouseStore(engine, settings.retention, breathe=turn)
+    parts += [Resource("store", store.close), _loop_part(Loop("settler", engine.keep_settled), fail)]
+    return store
+
+
+def _processor_part(processor: Processor, settings: Settings, fail: Callable[[], None]) -> ThreadPart:
+    def stop(deadline: float) -> None:
+        # What is left in Kafka is there for others, too; in the embedded log it waits for the next start.
+        alone = not settings.kafka_brokers
+        processor.stop(deadline - settings.shutdown_timeout * LAST_INSERT_SHARE if alone else None)
+
+    return ThreadPart("processor", processor.run, stop, fail, _clock)
+
+
+def _log_checks(log: Opened) -> dict[str, Callable[[], Check]]:
+    if log.contact is None:
+        return {"log": log_check(log.refuses)}
+    return {"kafka": kafka_check(log.contact, log.refuses if log.writers else lambda: None, log.waiting)}
+
+
 def open_log(settings: Settings, telemetry: Telemetry) -> Opened:
     """Kafka where it is named, else the embedded log. Raises Fatal."""
     if settings.kafka_brokers:
-        return open_kafka(settings, _clock, SystemRandom(), telemetry)
+        roles = settings.roles
+        ingest, process = "ingest" in roles, "process" in roles
+        return open_kafka(settings, _clock, SystemRandom(), telemetry, ingest=ingest, process=process)
     return open_embedded(settings, _clock, telemetry)
 
 
@@ -217,12 +252,12 @@ def _processor(
     return Processor(reader, store, claims, options, telemetry, _clock, SystemRandom())
 
 
-def _ledger(log: Opened, processor: Processor, not_in_log: int) -> Ledger:
+def _ledger(log: Opened, processor: Processor | None, not_in_log: int) -> Ledger:
     _, ends = log.ends() or (0, {})
     return Ledger(
         [
             PartitionLedger.of(progress, max(ends.get(number, 0), progress.committed))
-            for number, progress in sorted(processor.progress().items())
+            for number, progress in sorted(processor.progress().items() if processor is not None else ())
         ],
         not_in_log,
     )

@@ -9,7 +9,7 @@ import pytest
 
 from parsec.core.errors import BadSettings
 from parsec.core.quantity import show_quantity
-from parsec.settings import NOT_YET, Setting, Settings, Spec, catalogue, fault, host_and_port, load, parse
+from parsec.settings import Setting, Settings, Spec, catalogue, fault, host_and_port, load, parse
 
 
 def write(tmp_path: Path, content: str) -> Path:
@@ -88,11 +88,29 @@ def test_a_missing_file_is_a_fault(tmp_path: Path) -> None:
     assert "cannot be read: No such file" in problems({}, {}, tmp_path / "none.toml")[0]
 
 
-@pytest.mark.parametrize("name", NOT_YET)
-def test_a_setting_of_a_later_version_is_refused_not_ignored(tmp_path: Path, name: str) -> None:
-    assert problems({}, {name: "x:1"})[0].startswith(f"{name}: this version")
-    assert problems({name: "x:1"}, {})[0].startswith(f"{name}: this version")
-    assert problems({}, {}, write(tmp_path, f'{name} = "x:1"'))[0].startswith(f"{name}: this version")
+SHARED = {"KAFKA_BROKERS": "k:9092", "STORAGE_BACKEND": "clickhouse", "CLICKHOUSE_URL": "http://c:8123"}
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"PARSEC_ROLE": "serve"}, "must be all, or some of ingest, process and query"),
+        ({"PARSEC_ROLE": "ingest"}, "needs Kafka"),
+        ({"PARSEC_ROLE": "process,query", "KAFKA_BROKERS": "k:9092"}, "needs a ClickHouse server"),
+        ({"STORAGE_BACKEND": "clickhouse"}, "needs CLICKHOUSE_URL"),
+        ({"CLICKHOUSE_URL": "http://c:8123"}, "is used with STORAGE_BACKEND=clickhouse only"),
+        (SHARED | {"CLICKHOUSE_URL": "c:8123"}, "must begin with http://"),
+        (SHARED | {"CLICKHOUSE_DATABASE": "a`b"}, "must be a plain name"),
+    ],
+)
+def test_what_a_role_or_a_store_needs_is_told_before_anything_opens(given: dict[str, str], fault: str) -> None:
+    assert fault in problems({}, given)[0]
+
+
+def test_roles_may_be_combined_on_shared_servers() -> None:
+    assert load({}, SHARED | {"PARSEC_ROLE": "process, query"}).settings.roles == {"process", "query"}
+    assert load({}, {"KAFKA_BROKERS": "k:9092", "PARSEC_ROLE": "ingest"}).settings.roles == {"ingest"}
+    assert load({}, {}).settings.roles == {"ingest", "process", "query"}
 
 
 def test_names_of_other_programs_are_none_of_our_business() -> None:

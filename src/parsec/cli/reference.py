@@ -8,7 +8,7 @@ from typing import get_args, get_origin
 import click
 
 from parsec.core.quantity import Unit, show_quantity
-from parsec.settings import NOT_YET, Setting, catalogue
+from parsec.settings import Setting, catalogue
 
 _SETTINGS_HEAD = """# Settings
 
@@ -48,12 +48,11 @@ def settings_page() -> str:
         _row(f"`{s.env}`", f"`{s.flag}`", _default(s), _allowed(s), s.spec.help + (" Secret." if s.spec.secret else ""))
         for s in catalogue()
     )
-    later = "\n".join(f"- `{name}`: {why}." for name, why in NOT_YET.items())
     clients = (
         "Clients (`parsec send`, `parsec query`) read `PARSEC_URL`, `PARSEC_API_KEY` and `PARSEC_TENANT`.\n"
         "`NO_COLOR` turns colours off."
     )
-    return _SETTINGS_HEAD + "".join(rows) + f"\nRefused by this version:\n\n{later}\n\n{clients}\n"
+    return _SETTINGS_HEAD + "".join(rows) + f"\n{clients}\n"
 
 
 def metrics_page() -> str:

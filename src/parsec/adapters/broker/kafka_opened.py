@@ -33,7 +33,7 @@ def open_kafka(
     from parsec.adapters.broker.spool_writer import SpoolingWriter
 
     with ExitStack() as opened:
-        if settings.storage_backend == "embedded":
+        if process and settings.storage_backend == "embedded":
             opened.callback(DirectoryLock.acquire(Path(settings.data_dir)).release)
         watch = Watch(kafka, options, clock)
         loops = [Loop("kafka", watch.run)]

@@ -47,6 +47,10 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     loops: Sequence[Loop] = ()
     close: Callable[[], None]
 
+    def refuses(self) -> str | None:
+        """Why no event can be taken in now."""
+        return self.writers[0].refuses() if self.writers else "this process takes no events (PARSEC_ROLE)"
+
 
 def open_embedded(settings: Settings, clock: Clock, telemetry: Telemetry) -> Opened:
     """The log of this process alone. Raises Fatal."""
