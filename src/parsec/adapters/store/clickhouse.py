@@ -199,8 +199,7 @@ class ClickHouseStore:
             "AND offset BETWEEN {first:UInt64} AND {last:UInt64}"
         )
         place = {"log_id": taken.log_id, "partition": taken.partition, "first": taken.first, "last": taken.last}
-        (found,) = self._columns(sql, place)
-        return set(found)
+        return set().union(*self._columns(sql, place))
 
     def _highest(self, table: str, log_id: str, partition: int, from_offset: int) -> int | None:
         sql = (
@@ -212,7 +211,7 @@ class ClickHouseStore:
         return None if found is None else int(found)
 
     def _columns(self, sql: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """The columns of an answer, on the writer's own client."""
+        """The columns of an answer, on the writer's own client; a server sends not even their names without rows."""
         self._check_open()
         try:
             answer = self._client.query(sql, parameters=dict(values), column_oriented=True)
