@@ -8,7 +8,7 @@ from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ingest.channel import BatchLimits, Channel, Fate, Submission
 from parsec.ingest.worker import GROUP_BYTES, Worker, WorkerOptions
-from parsec.ports.broker import Group
+from parsec.ports.broker import Elsewhere, Group
 from parsec.telemetry import Telemetry
 from tests.support.events import envelopes
 
@@ -131,3 +131,26 @@ def test_ends_when_the_channel_is_closed_and_empty() -> None:
     bench.channel.close()
     bench.worker.run()
     assert writer.published == [1]
+
+
+class ElsewhereWriter(ListWriter):
+    """Keeps what it is told in a spool, and loses what it is told."""
+
+    def publish(self, groups: Sequence[Group]) -> Elsewhere:  # type: ignore[override]
+        self.calls.append(len(groups))
+        return Elsewhere(frozenset({1}), frozenset({2}), "Kafka is away", 5, 100, 3)
+
+
+def test_each_request_is_told_where_its_own_events_are() -> None:
+    writer = ElsewhereWriter()
+    bench = Bench(writer)
+    bench.offer(1, 2, 3, 4)
+    bench.worker.step(0)
+    assert writer.calls == [4]  # what a writer has settled is not tried again
+    told = {sizes[0]: fate for sizes, fate in bench.resolved if len(sizes) == 1}
+    assert ([1, 4], "durable") in bench.resolved
+    assert told[2] == "spooled"
+    assert str(told[3]) == "Kafka is away"
+    assert bench.telemetry.value("parsec_publish_events_total") == 5
+    assert bench.telemetry.value("parsec_publish_events_failed_total") == 3
+    assert bench.worker.finished_events == 10
