@@ -24,7 +24,8 @@ from parsec.ports.store import DeadLetter, Limits, Row
 from parsec.process.rows import Rules, rows
 from parsec.query.events import Question, ask
 from parsec.query.timerange import TimeRange
-from tests.support.stores import LIMITS, TestEngine, embedded_store
+from tests.support.clickhouse_front import clickhouse_front
+from tests.support.stores import LIMITS, ServerEngine, TestEngine, embedded_store, server_store
 
 NOON = 1_795_435_200_000_000_000  # 2026-11-23T12:00:00Z
 DAY = 86_400_000_000_000
@@ -32,19 +33,29 @@ ALL_TIMES = TimeRange(0, LATEST)
 RULES = Rules(30 * 86_400.0, NOON)
 
 
-@pytest.fixture
-def opened() -> Iterator[tuple[ClickHouseStore, TestEngine]]:
-    with embedded_store() as pair:
-        yield pair
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with clickhouse_front(tmp_path_factory.mktemp("front")) as url:
+        yield url
+
+
+@pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.integration)])
+def opened(request: pytest.FixtureRequest) -> Iterator[tuple[ClickHouseStore, TestEngine | ServerEngine]]:
+    if request.param == "embedded":
+        with embedded_store() as embedded:
+            yield embedded
+    else:
+        with server_store(request.getfixturevalue("front")) as served:
+            yield served
 
 
 @pytest.fixture
-def store(opened: tuple[ClickHouseStore, TestEngine]) -> ClickHouseStore:
+def store(opened: tuple[ClickHouseStore, TestEngine | ServerEngine]) -> ClickHouseStore:
     return opened[0]
 
 
 @pytest.fixture
-def engine(opened: tuple[ClickHouseStore, TestEngine]) -> TestEngine:
+def engine(opened: tuple[ClickHouseStore, TestEngine | ServerEngine]) -> TestEngine | ServerEngine:
     return opened[1]
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.embedded import Embedded
+from parsec.adapters.store.server import Server
 from parsec.ports.store import Limits
 
 if TYPE_CHECKING:
@@ -49,6 +50,35 @@ class TestEngine(Embedded):
 def embedded_store() -> Iterator[tuple[ClickHouseStore, TestEngine]]:
     """An empty store, and its engine to look behind it."""
     engine = TestEngine()
+    store = ClickHouseStore(engine, LETTERS_S)
+    try:
+        yield store, engine
+    finally:
+        store.close()
+
+
+class ServerEngine:
+    """A database of its own on a server."""
+
+    def __init__(self, url: str) -> None:
+        self._server = Server(url=url, user="default", password="", database=f"test_{next(_numbers)}")  # noqa: S106
+        self.connect = self._server.connect
+        self.write = self._server.write
+        self.settle = self._server.settle
+
+    def ask(self, sql: str) -> Any:
+        """As TestEngine.ask."""
+        client: Client = self.connect({})
+        try:
+            return client.command(sql)
+        finally:
+            client.close()
+
+
+@contextmanager
+def server_store(url: str) -> Iterator[tuple[ClickHouseStore, ServerEngine]]:
+    """An empty store on a server, and its engine."""
+    engine = ServerEngine(url)
     store = ClickHouseStore(engine, LETTERS_S)
     try:
         yield store, engine
