@@ -61,7 +61,7 @@ class ServerEngine:
     """A database of its own on a server."""
 
     def __init__(self, url: str) -> None:
-        self._server = Server(url=url, user="default", password="", database=f"test_{next(_numbers)}")  # noqa: S106
+        self._server = Server(url=url, user="default", password="", database=f"test_{next(_numbers)}")
         self.connect = self._server.connect
         self.write = self._server.write
         self.settle = self._server.settle
