@@ -1,4 +1,4 @@
-"""A whole Parsec on one Kafka broker: what the ingest role takes to Kafka, what one process takes and stores over Kafka,
+"""A whole Parsec on one Kafka broker: what the ingest role takes to Kafka, what one process takes and stores over it,
 and the memory of each, idle and after the load.
 
     python bench/kafka_pipeline.py [--runs 3] [--seconds 8] [--json FILE]
