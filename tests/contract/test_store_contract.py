@@ -20,7 +20,8 @@ from parsec.core.envelope import Envelope, encode_one
 from parsec.core.errors import Fatal, Rejected
 from parsec.core.moment import LATEST, nanoseconds, text_of
 from parsec.ports.broker import Range, Slice
-from parsec.ports.store import DeadLetter, Limits, Row
+from parsec.ports.dedup import Position
+from parsec.ports.store import DeadLetter, Limits, Row, Standing, content_digest
 from parsec.process.rows import Rules, rows
 from parsec.query.events import Question, ask
 from parsec.query.timerange import TimeRange
@@ -324,6 +325,55 @@ def test_an_expired_row_goes_and_the_others_stay(store: ClickHouseStore, engine:
 def _parts(engine: TestEngine) -> int:
     sql = "SELECT count() FROM system.parts WHERE active AND table = 'events' AND database = currentDatabase()"
     return int(engine.ask(sql))
+
+
+# Repeats
+
+
+def test_standing_tells_rows_and_dead_letters_at_positions(store: ClickHouseStore) -> None:
+    first = row(3, message="naïve 'quote'", metadata='{"a":{"b":[1,"x"]}}')
+    second = row(4, tenant_id="globex", timestamp=NOON, received_at=NOON)
+    store.insert([first, second, row(5)], "a")
+    store.insert_dead([letter(8)])
+    at = [Position("log-1", 0, offset) for offset in (3, 4, 8, 9)] + [Position("log-2", 0, 3), Position("log-1", 1, 3)]
+    assert store.standing(at, {"acme", "globex"}) == {
+        at[0]: Standing("acme", first.id, content_digest(first)),
+        at[1]: Standing("globex", second.id, content_digest(second)),
+        at[2]: None,
+    }
+    assert store.standing(at[:2], {"acme"}).keys() == {at[0]}
+
+
+def test_standing_answers_for_a_whole_batch_of_repeats(store: ClickHouseStore) -> None:
+    store.insert([row(offset) for offset in range(5000)], "a")
+    assert len(store.standing([Position("log-1", 0, offset) for offset in range(1, 5000, 2)], {"acme"})) == 2500
+
+
+def test_find_tells_where_an_id_stands(store: ClickHouseStore) -> None:
+    store.insert([row(3, id="x"), row(4, id="y"), row(5, id="x", tenant_id="globex")], "a")
+    found = store.find({"acme"}, {"x", "z"})
+    assert found == {("acme", "x"): Position("log-1", 0, 3)}
+
+
+def test_recent_gives_the_newest_ids_oldest_first(store: ClickHouseStore) -> None:
+    second = 1_000_000_000
+    store.insert([row(n, received_at=NOON + n * second) for n in range(100)], "a")
+    store.insert([row(200, partition=1, received_at=NOON + 500 * second)], "b")
+    store.insert([row(7, log_id="log-2", received_at=NOON + 99 * second)], "c")
+
+    def offsets(seconds: float, ids: int) -> list[tuple[str, int]]:
+        batches = list(store.recent(0, seconds, ids))
+        assert all(batch.moment_ns <= NOON + 99 * second and batch.partition == 0 for batch in batches)
+        assert all(len(batch.tenants) == len(batch.ids) == len(batch.offsets) for batch in batches)
+        return [(batch.log_id, offset) for batch in batches for offset in batch.offsets]
+
+    everything = offsets(600, 1000)
+    assert sorted(everything) == sorted([*(("log-1", n) for n in range(100)), ("log-2", 7)])
+    assert [offset for log_id, offset in everything if log_id == "log-1"] == list(range(100))
+    assert sorted(offset for _, offset in offsets(10, 1000)) == [7, *range(89, 100)]
+    assert ("log-1", 99) in offsets(600, 5)
+    assert len(offsets(600, 5)) < 15
+    assert list(store.recent(2, 600, 1000)) == []
 
 
 # Positions and dead letters

@@ -64,9 +64,11 @@ class Rig:
         self.reader = self.log.reader(*range(len(self.log.records)))
         self.reader.largest = self.largest
         self.dedup = LocalDedup(WINDOW, self.telemetry, self.clock)
-        claims = Claims(self.dedup, self.store, WINDOW, self.telemetry)
+        self.claims = Claims(self.dedup, self.store, WINDOW, self.telemetry)
         options = Options(make_rows, self.limits)
-        self.processor = Processor(self.reader, self.store, claims, options, self.telemetry, self.clock, FixedRandom())
+        self.processor = Processor(
+            self.reader, self.store, self.claims, options, self.telemetry, self.clock, FixedRandom()
+        )
         return self.processor, self.reader
 
     def on(self, place: str, error: BaseException, times: int = 1) -> None:

@@ -126,6 +126,7 @@ class Passage:
         self._found_dead: set[int] = set()
         self._refused: dict[int, DeadLetter] = {}
         self._given_up: list[Row] = []
+        self._again: list[Row] = []
         self._splitting = self._accepted = False
         if len(rows) + len(letters) != len(self._known):
             made = f"{len(rows)} rows and {len(letters)} dead letters"
@@ -148,6 +149,9 @@ class Passage:
 
     def step(self) -> Step:
         """What to do now; Commit is the last."""
+        if not self._steps and self._again:
+            rows, self._again = self._again, []
+            self._retry(rows)
         if not self._steps and self._given_up:
             rows, self._given_up = self._given_up, []
             self._steps += [Release(rows), InsertDead([self._refused[row.offset] for row in rows])]
@@ -161,6 +165,8 @@ class Passage:
         """The step (not Ask, Claim, Settle, Commit) succeeded."""
         step = self._steps.pop()
         if isinstance(step, Insert):
+            if self._splitting and not self._accepted:  # what was refused before may have been the store's fault
+                self._again = self._take_back()
             self._accepted = True
             if step.block.doubtful:
                 self._steps.append(Ask(step.block, inserted=True))
@@ -208,9 +214,7 @@ class Passage:
         rescued = [self._held[offset].row for offset in sorted(settled.rescued)]
         self._held = dict(settled.waiting)
         if rescued:
-            self._attempt += 1
-            self._steps.append(Insert(Block(self.range, self._attempt, rescued, doubtful=False)))
-            self._steps.append(Reserve(self.range, self._attempt))
+            self._retry(rescued)
         return bool(settled.duplicates or rescued)
 
     def refused(self, detail: str) -> bool:
@@ -218,8 +222,7 @@ class Passage:
         step = self._steps.pop()
         assert isinstance(step, Insert)
         block = step.block
-        if not self._splitting:
-            self._splitting, self._accepted = True, False
+        self._splitting = True
         if self._refusals.hopeless(block):
             self._refusals.note(block.rows)
             self._refused |= {row.offset: self._letter(row, detail) for row in block.rows}
@@ -265,22 +268,32 @@ class Passage:
         return {row.offset: row for row in self._rows if row.offset in wanted and row.offset not in away}
 
     def _store_at_fault(self) -> bool:
-        """Rows of several tenants are refused and none is taken: all goes back to where it was (invariant 7)."""
+        """Rows of several tenants are refused and none is taken: all is tried again, later (invariant 7)."""
         tenants = {row.tenant_id for row in self._given_up}
         if self._accepted or len(tenants) < 2 or len(self._given_up) < SUSPICIOUS:
             return False
-        rows = list(self._given_up)
+        rows = self._take_back()
         while self._steps and isinstance(step := self._steps[-1], Insert):
             rows += step.block.rows
             self._steps.pop()
-        self._given_up.clear()
-        self._refused.clear()
+        self._retry(rows)
+        self._splitting = False
+        return True
+
+    def _take_back(self) -> list[Row]:
+        """Rows that were given up, given up no more."""
+        rows, self._given_up = self._given_up, []
+        self._refusals.forget(rows)
+        for row in rows:
+            del self._refused[row.offset]
+        return rows
+
+    def _retry(self, rows: list[Row]) -> None:
+        """Under an attempt that nobody can have used before."""
         self._attempt += 1
         rows.sort(key=lambda row: row.offset)
         self._steps.append(Insert(Block(self.range, self._attempt, rows, doubtful=False)))
         self._steps.append(Reserve(self.range, self._attempt))
-        self._splitting = False
-        return True
 
     def _letter(self, row: Row, detail: str) -> DeadLetter:
         raw = self._batch.raw(row.offset)

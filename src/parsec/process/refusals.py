@@ -59,6 +59,12 @@ class Refusals:
             if row.tenant_id in self._refused or len(self._refused) < KEPT_TENANTS:
                 self._refused[row.tenant_id] = self._refused.get(row.tenant_id, 0) + 1
 
+    def forget(self, rows: Sequence[Row]) -> None:
+        """It was not the rows' fault after all."""
+        for row in rows:
+            if row.tenant_id in self._refused:
+                self._refused[row.tenant_id] -= 1
+
     def hopeless(self, block: Block) -> bool:
         """No use in splitting it: a single row, or rows of a tenant with too many refusals of late."""
         if len(block.rows) == 1:

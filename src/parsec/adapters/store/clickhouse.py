@@ -211,13 +211,13 @@ class ClickHouseStore:
         return None if found is None else int(found)
 
     def _columns(self, sql: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """The columns of an answer, on the writer's own client; a server sends not even their names without rows."""
+        """The columns of an answer, on the writer's own client; none when it has no rows."""
         self._check_open()
         try:
-            answer = self._client.query(sql, parameters=dict(values), column_oriented=True)
+            columns = self._client.query(sql, parameters=dict(values), column_oriented=True).result_columns
         except (ClickHouseError, OSError) as error:
             raise errors.of_query(error) from error
-        return answer.result_columns or [()] * len(answer.column_names)
+        return columns or ()
 
     def _check_open(self) -> None:
         if self._closed:

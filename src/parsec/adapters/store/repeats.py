@@ -14,7 +14,7 @@ from parsec.ports.store import Standing
 T = TypeVar("T")
 
 Ask = Callable[[str, Mapping[str, object]], Sequence[Sequence[Any]]]
-"""A question and its values to the columns of the answer."""
+"""A question and its values to the columns of the answer; none when it has no rows."""
 
 ASKED_AT_ONCE = 2000
 CLAIMED_AT_ONCE = 20_000
@@ -44,8 +44,8 @@ def standing(ask: Ask, positions: Collection[Position], tenants: Collection[str]
                 found[Position(log_id, partition, offset)] = Standing(*who)
             left = [offset for offset in some if Position(log_id, partition, offset) not in found]
             if left:
-                (letters,) = ask(dead, place | {"offsets": left})
-                found |= {Position(log_id, partition, offset): None for offset in letters}
+                letters = ask(dead, place | {"offsets": left})
+                found |= {Position(log_id, partition, offset): None for (offset,) in zip(*letters, strict=True)}
     return found
 
 

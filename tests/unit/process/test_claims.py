@@ -1,0 +1,149 @@
+"""Repeats on their way through the processor: what is dropped, what waits, and what is stored after all."""
+
+import pytest
+from msgspec.structs import replace
+
+from parsec.core.errors import Poison
+from parsec.ports.dedup import Position
+from parsec.process.backlog import Limits
+from parsec.process.claims import Held, batch_of
+from parsec.process.loop import HOLDER_WAIT_S
+from parsec.process.ranges import SUSPICIOUS
+from parsec.process.refusals import PATIENCE, Block, halves
+from tests.support.processing import Rig, make_rows
+from tests.unit.process.test_ranges import piece
+
+
+def fates(rig: Rig) -> tuple[int, int, int, int]:
+    counts = rig.log.progress[0].counts
+    return counts.stored, counts.duplicate, counts.dead, counts.lost
+
+
+def test_a_repeat_is_dropped_within_a_batch_and_across_batches() -> None:
+    rig = Rig()
+    rig.log.append(b"id:a", b"id:a", b"other")
+    rig.settle()
+    rig.log.append(b"id:a", b"id:b")
+    rig.settle()
+    rig.audit()
+    assert fates(rig) == (3, 2, 0, 0)
+
+
+def test_a_repeat_is_known_after_a_restart() -> None:
+    rig = Rig()
+    rig.log.append(b"id:a")
+    rig.settle()
+    rig.start()
+    rig.log.append(b"id:a")
+    rig.settle()
+    assert fates(rig) == (1, 1, 0, 0)
+
+
+def test_the_same_id_of_another_tenant_is_another_event() -> None:
+    rig = Rig()
+    rig.log.append(b"id:a@acme", b"id:a@globex")
+    rig.settle()
+    assert fates(rig) == (2, 0, 0, 0)
+
+
+def test_other_content_under_the_same_id_is_dropped_and_counted() -> None:
+    rig = Rig()
+    rig.log.append(b"id:a")
+    rig.settle()
+    rig.store.rows[0] = replace(rig.store.rows[0], source="another")
+    rig.log.append(b"id:a")
+    rig.settle()
+    assert fates(rig) == (1, 1, 0, 0)
+    assert rig.telemetry.value("parsec_dedup_conflict_events_total") == 1
+
+
+def test_two_ids_with_one_hash_are_both_stored() -> None:
+    rig = Rig()
+    rig.log.append(b"id:a")
+    rig.settle()
+    rig.dedup.claim = lambda batch: {offset: Position("log", 0, 0) for offset in batch.offsets}  # type: ignore[method-assign]
+    rig.log.append(b"id:b")
+    rig.settle()
+    assert fates(rig) == (2, 0, 0, 0)
+
+
+def test_a_holder_that_never_lands_is_waited_for_but_not_for_ever() -> None:
+    rig = Rig()
+    ghost, _ = make_rows(piece(900, b"id:a"))
+    rig.dedup.claim(batch_of(ghost))
+    rig.log.append(b"id:a", b"other")
+    rig.turn(20, 1.0)
+    assert [row.message for row in rig.store.rows] == ["other"], "what nobody holds does not wait"
+    assert rig.log.progress[0].committed == 0
+    rig.turn(int(HOLDER_WAIT_S), 1.5)
+    rig.settle()
+    rig.audit()
+    assert fates(rig) == (2, 0, 0, 0)
+
+
+def test_a_holder_that_became_a_dead_letter_gives_way_at_once() -> None:
+    rig = Rig()
+    rig.log.append(b"dead letter")
+    rig.settle()
+    ghost, _ = make_rows(piece(0, b"id:a"))
+    rig.dedup.claim(batch_of(ghost))
+    rig.log.append(b"id:a")
+    rig.settle(20)
+    assert fates(rig) == (1, 0, 1, 0)
+
+
+def test_the_same_lines_without_ids_are_all_stored() -> None:
+    rig = Rig()
+    rig.log.append(*[b"event"] * 50)
+    rig.settle()
+    assert fates(rig) == (50, 0, 0, 0)
+
+
+@pytest.mark.parametrize("held", [{}, {3: Held(make_rows(piece(3, b"id:a"))[0][0], Position("log", 0, 1))}])
+def test_nothing_to_settle_asks_nobody(held: dict[int, Held]) -> None:
+    rig = Rig()
+    own = {row.offset: row for row in make_rows(piece(1, b"id:a"))[0]}
+    settled = rig.claims.settle(held, own, give_up=False)
+    assert settled.duplicates == held.keys()
+    assert not rig.store.calls
+
+
+def test_one_refused_event_leaves_its_neighbours_alone() -> None:
+    rig = Rig(limits=Limits(1000, 1 << 20, 0.5))
+    rig.log.append(*[f"e{n}@t{n % 7}".encode() for n in range(300)], b"poison@t3", *[b"e@t3"] * 300)
+    rig.settle()
+    rig.audit()
+    assert fates(rig) == (600, 0, 1, 0)
+    assert sum(call.startswith("insert ") for call in rig.store.calls) < 40
+
+
+def test_a_tenant_whose_rows_are_all_refused_costs_few_inserts() -> None:
+    rig = Rig(limits=Limits(4000, 1 << 20, 0.5))
+    rig.log.append(*[b"poison@bad" if n % 2 else f"e{n}@t{n % 9}".encode() for n in range(4000)])
+    rig.turn(3 * PATIENCE, 0.1)
+    rig.audit()
+    assert fates(rig) == (2000, 0, 2000, 0)
+    assert sum(call.startswith("insert ") for call in rig.store.calls) < 3 * PATIENCE
+
+
+def test_while_rows_of_several_tenants_are_refused_and_none_is_taken_the_partition_waits() -> None:
+    rig = Rig(limits=Limits(1000, 1 << 20, 0.5))
+    rig.on("insert.before", Poison("no such column"), times=1_000_000)
+    rig.log.append(*[f"e{n}@t{n % 3}".encode() for n in range(10 * SUSPICIOUS)])
+    rig.turn(200, 5.0)
+    assert not rig.store.dead
+    assert rig.log.progress[0].committed == 0
+    rig.clear_hooks()
+    rig.settle()
+    rig.audit()
+    assert fates(rig) == (10 * SUSPICIOUS, 0, 0, 0)
+
+
+def test_a_block_is_split_by_tenant_in_the_same_way_whatever_is_left_in_it() -> None:
+    rows, _ = make_rows(piece(0, *[f"e{n}@t{n % 5}".encode() for n in range(50)]))
+    whole = Block(piece(0, *[b"x"] * 50).range, 2, rows, doubtful=False)
+    shares = {row.tenant_id: half.share for half in halves(whole) for row in half.rows}
+    assert len(set(shares.values())) == 2
+    for half in halves(Block(whole.range, 2, rows[::3], doubtful=False)):
+        assert {shares[row.tenant_id] for row in half.rows} == {half.share}
+    assert len({half.token for half in halves(whole)} | {whole.token}) == 3
