@@ -29,6 +29,7 @@ WAY = (
     "parsec.ports.broker",
     "parsec.process.loop",
     "parsec.process.ranges",
+    "parsec.ports.dedup",
     "parsec.ports.store",
     "parsec.query",
 )

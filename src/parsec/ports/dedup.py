@@ -1,7 +1,7 @@
 """Who holds an id: each (tenant, id) is claimed for the position of the first event that brought it.
 
 Adapters: parsec.adapters.dedup.local (this process) and parsec.adapters.dedup.redis (shared).
-Next: parsec.process.ranges.
+Next: parsec.ports.store.
 
 A claim decides nothing alone. An event whose id another position holds is a duplicate only once the store has shown
 the row at that position: with the same tenant and id, for keys are hashes, and landed, for its owner may have died

@@ -2,7 +2,7 @@
 
 In: a batch (parsec.process.backlog, which keeps invariants 1, 2 and 4), the rows made of it, and how each step ended.
 Out: the next step to take. Errors: Fatal when slices or rows do not add up, for then no ledger could be exact.
-Next: parsec.ports.store.
+Next: parsec.ports.dedup.
 
 Invariants, cited by tests
  1. Slices of a partition are taken in order, each offset once: what was taken before is cut off, another epoch dropped.
