@@ -1,4 +1,4 @@
-"""Claims in a real Redis that is killed and comes back under load: processing goes on, and every event is stored once."""
+"""Claims in a real Redis that is killed and comes back: processing goes on, and every event is stored once."""
 
 from collections import Counter
 from pathlib import Path
