@@ -233,6 +233,7 @@ def test_the_generators_reach_every_way() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @settings(max_examples=50_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(bodies(), st.sampled_from(QUERIES))
 def test_anything_like_json_for_long(body: bytes, query: bytes) -> None:

@@ -22,3 +22,9 @@ def test_two_kills_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_ten_kills_lose_nothing(tmp_path: Path) -> None:
     kill_and_count(tmp_path / "data", rounds=10, seed=2)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_hundred_kills_lose_nothing(tmp_path: Path) -> None:
+    kill_and_count(tmp_path / "data", rounds=100, seed=3)
