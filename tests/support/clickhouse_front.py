@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,21 @@ _TRANSPORT = frozenset({
     "enable_http_compression", "buffer_size", "default_format", "role", "quota_key",
     "cancel_http_readonly_queries_on_client_close",
 })  # fmt: skip
+_NAME = re.compile(r'name="([^"]*)"')
 _FORMAT = re.compile(r"\s+FORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 _INSERT = re.compile(r"(?s)(INSERT\s+INTO\s+.*?\))\s+(SETTINGS\s+.*?\s+)?FORMAT\s+Native\s*$", re.IGNORECASE)
+
+
+def _form(content_type: str, body: bytes) -> dict[str, str]:
+    """The plain values of a form."""
+    message = message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
+    values = {}
+    for part in message.walk():
+        name = _NAME.search(part.get("Content-Disposition", ""))
+        content = part.get_payload(decode=True)
+        if name and isinstance(content, bytes):
+            values[name[1]] = content.decode()
+    return values
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -67,6 +81,11 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bytes) -> None:
         address = urlsplit(self.path)
         asked = dict(parse_qsl(address.query, keep_blank_values=True))
+        if self.headers.get("Content-Type", "").startswith(
+            "multipart/form-data"
+        ):  # many values, as the driver sends them
+            asked |= _form(self.headers["Content-Type"], body)
+            body = b""
         if address.path == "/ping":
             self._reply(200, b"Ok.\n")
             return
