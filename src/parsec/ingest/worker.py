@@ -111,7 +111,7 @@ class Worker:
 
     def _attempt(self, batch: list[Submission], attempts: int) -> Retryable | Elsewhere | None:
         """Publishes, waiting between attempts. Returns the last error, or what the writer says."""
-        groups = [Group(events, encode_lines(events)) for events in _together(batch, self._options.group_bytes)]
+        groups = [_group(together) for together in _together(batch, self._options.group_bytes)]
         backoff_s = self._options.first_backoff_s
         for left in range(attempts - 1, -1, -1):
             started = self._clock.monotonic()
@@ -151,10 +151,16 @@ class Worker:
             self._finish_elsewhere(batch, fate)
 
     def _finish_elsewhere(self, batch: Sequence[Submission], elsewhere: Elsewhere) -> None:
-        group_of = list(_numbers(batch, self._options.group_bytes))
-        failed = [s for s, number in zip(batch, group_of, strict=True) if number in elsewhere.failed]
-        spooled = [s for s, number in zip(batch, group_of, strict=True) if number in elsewhere.spooled]
-        durable = [s for s, n in zip(batch, group_of, strict=True) if n not in elsewhere.failed | elsewhere.spooled]
+        failed: list[Submission] = []
+        spooled: list[Submission] = []
+        durable: list[Submission] = []
+        for number, together in enumerate(_together(batch, self._options.group_bytes)):
+            if number in elsewhere.failed:
+                failed += together
+            elif number in elsewhere.spooled:
+                spooled += together
+            else:
+                durable += together
         if durable:
             self._finish(durable, "durable")
         if spooled:
@@ -179,24 +185,21 @@ class Worker:
         self.finished_events += sum(len(submission.events) for submission in batch)
 
 
-def _numbers(batch: Sequence[Submission], group_bytes: int) -> Iterator[int]:
-    """For each submission the index of its group."""
-    number = size = 0
-    for submission in batch:
-        if size and size + submission.body_bytes > group_bytes:
-            number, size = number + 1, 0
-        size += submission.body_bytes
-        yield number
-
-
-def _together(batch: Sequence[Submission], group_bytes: int) -> Iterator[Sequence[Envelope]]:
-    """The events of each submission, those of small neighbours in one list: a group each would cost more than they."""
-    events: list[Envelope] = []
+def _together(batch: Sequence[Submission], group_bytes: int) -> Iterator[list[Submission]]:
+    """What makes one group: each submission, small neighbours together, for a group each would cost more than they."""
+    together: list[Submission] = []
     size = 0
     for submission in batch:
         if size and size + submission.body_bytes > group_bytes:
-            yield events
-            events, size = [], 0
-        events += submission.events
+            yield together
+            together, size = [], 0
+        together.append(submission)
         size += submission.body_bytes
-    yield events
+    yield together
+
+
+def _group(together: Sequence[Submission]) -> Group:
+    events: list[Envelope] = []
+    for submission in together:
+        events += submission.events
+    return Group(events, encode_lines(events))
