@@ -7,7 +7,6 @@ Layout: `<directory>/<n>`, each a log of parsec.adapters.broker.embedded under i
 that is free, with whatever is in it. One that was left with events in it is adopted: drained, then let go.
 """
 
-from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -175,13 +174,13 @@ class DiskSpool:
             source.close()
 
     def _first_free(self) -> Source:
-        for number in count():
+        why: Fatal | None = None
+        for number in range(MOST_SPOOLS):
             try:
                 return self._open(self._directory / str(number))
             except Fatal as error:
-                if number == MOST_SPOOLS - 1:
-                    raise Fatal(f"no spool can be opened: {error}") from error
-        raise AssertionError("count() has no end")
+                why = error
+        raise Fatal(f"no spool can be opened: {why}") from why
 
     def _open(self, path: Path) -> Source:
         log = EmbeddedLog.open(path, self._options, self._clock, self._telemetry)

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from parsec.adapters.dedup.keys import keys_of
 from parsec.adapters.dedup.scripts import CLAIM, MOST_RECORDS, MOVE, VALUE_BYTES
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal
@@ -91,7 +90,7 @@ class RedisDedup:
         self._closed = False
 
     def claim(self, batch: Batch) -> Mapping[int, Position]:
-        offsets, keys = batch.offsets, keys_of(batch.tenants, batch.ids)
+        offsets, keys = batch.offsets, _keys_of(batch.tenants, batch.ids)
         first: dict[bytes, int] = {}
         for key, offset in zip(keys, offsets, strict=True):
             first.setdefault(key, offset)
@@ -108,13 +107,13 @@ class RedisDedup:
         place = self._place(batch)
         before = [_value(_digest(holder.log_id, holder.partition), holder.offset) for holder in holders]
         after = [_value(place, offset) for offset in batch.offsets]
-        records = list(map(b"".join, zip(keys_of(batch.tenants, batch.ids), before, after, strict=True)))
+        records = list(map(b"".join, zip(_keys_of(batch.tenants, batch.ids), before, after, strict=True)))
         return self._ask(self._move, batch, place, records, batch.offsets)
 
     def release(self, batch: Batch) -> None:
         place = self._place(batch)
         own = [_value(place, offset) + _GONE for offset in batch.offsets]
-        records = list(map(b"".join, zip(keys_of(batch.tenants, batch.ids), own, strict=True)))
+        records = list(map(b"".join, zip(_keys_of(batch.tenants, batch.ids), own, strict=True)))
         self._ask(self._move, batch, place, records, ())
 
     def wants_restore(self) -> bool:
@@ -206,6 +205,14 @@ class RedisDedup:
             partition, _, log_id = name.decode().partition("/")
             self._places[place] = (log_id, int(partition))
         return Position(*self._places[place], int.from_bytes(value[6:], "big"))
+
+
+def _keys_of(tenants: Sequence[str], ids: Sequence[str]) -> list[bytes]:
+    """16 bytes of BLAKE2b for each pair. No tenant has a NUL in it, so no two pairs run together."""
+    return [
+        blake2b(f"{tenant}\0{name}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        for tenant, name in zip(tenants, ids, strict=True)
+    ]
 
 
 def _digest(log_id: str, partition: int) -> bytes:
