@@ -109,19 +109,16 @@ class Claims:
 
     def _try_again(self, gone: Mapping[int, Held], waiting: Mapping[int, Held]) -> tuple[dict[int, Held], set[int]]:
         """Takes over what nobody can hold any more, and looks whether other holders have given up theirs."""
-        still: dict[int, Held] = {}
-        free: set[int] = set()
+        holders: dict[int, Position] = {}
         if gone:
-            rows = [one.row for one in gone.values()]
-            held = self._dedup.take_over(batch_of(rows), [one.holder for one in gone.values()])
-            still |= {row.offset: Held(row, held[row.offset]) for row in rows if row.offset in held}
-            free |= gone.keys() - held.keys()
+            holders |= self._dedup.take_over(
+                batch_of([one.row for one in gone.values()]), [one.holder for one in gone.values()]
+            )
         if waiting:
-            rows = [one.row for one in waiting.values()]
-            held = self._dedup.claim(batch_of(rows))
-            still |= {row.offset: Held(row, held[row.offset]) for row in rows if row.offset in held}
-            free |= waiting.keys() - held.keys()
-        return still, free
+            holders |= self._dedup.claim(batch_of([one.row for one in waiting.values()]))
+        tried = {**gone, **waiting}
+        still = {offset: Held(tried[offset].row, holder) for offset, holder in holders.items()}
+        return still, tried.keys() - still.keys()
 
     def _report(self, conflicts: Sequence[Row]) -> None:
         if conflicts:

@@ -24,19 +24,9 @@ from parsec.ports.store import StoreWriter
 from parsec.process.backlog import Limits, Partition
 from parsec.process.bites import MakeRows, rows_of
 from parsec.process.claims import Claims
-from parsec.process.ranges import (
-    Ask,
-    Claim,
-    Commit,
-    Insert,
-    InsertDead,
-    Outcome,
-    Passage,
-    Release,
-    Reserve,
-    Settle,
-)
+from parsec.process.ranges import Passage
 from parsec.process.refusals import Refusals
+from parsec.process.steps import Ask, Claim, Commit, Insert, InsertDead, Release, Reserve, Settle, Step
 from parsec.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
@@ -51,15 +41,13 @@ HOLDER_WAIT_S = 60.0
 class Options(msgspec.Struct, frozen=True):
     """How rows are made, how large inserts are and how long they wait to fill, and the longest wait between attempts.
 
-    `breathe` is called after each millisecond or so of work, and gives other threads their turn. `landed` is told after
-    each commit what came of it.
+    `breathe` is called after each millisecond or so of work, and gives other threads their turn.
     """
 
     make_rows: MakeRows
     limits: Limits
     max_backoff_s: float = 5.0
     breathe: Callable[[], None] = lambda: None
-    landed: Callable[[Outcome], None] = lambda _: None
 
 
 class _Owned:
@@ -73,7 +61,6 @@ class _Owned:
         self.not_before = now
         self.cut_at = float("-inf")
         self.seen_below: int | None = None
-        self.restored = False
         self.waits_since: float | None = None
         self.moved_at = now
 
@@ -214,10 +201,10 @@ class Processor:
         return held_s if owned.passage is not None else max(held_s, self._due_in(owned, now))
 
     def _begin(self, owned: _Owned, now: float) -> None:
-        if owned.seen_below is None or not owned.restored:
+        if owned.seen_below is None:
             try:
-                owned.seen_below = self._seen_below(owned.partition.progress)
                 self._restore(owned)
+                owned.seen_below = self._seen_below(owned.partition.progress)
             except Retryable as error:
                 self._hold_back(owned, error)
                 _log.warning("The store does not say what it has and is asked again.", why=str(error))
@@ -244,7 +231,6 @@ class Processor:
             ids += claimed
             self._turned_at = owned.moved_at = self._clock.monotonic()
             self._options.breathe()
-        owned.restored = True
         if ids:
             _log.info("Claims were made again from the store.", partition=owned.partition.number, ids=ids,
                       seconds=round(self._clock.monotonic() - began, 1))  # fmt: skip
@@ -252,20 +238,19 @@ class Processor:
     def _advance(self, owned: _Owned, passage: Passage) -> None:
         """All steps of a batch in one go; once something went wrong, one step a turn with a poll in between."""
         while owned.passage is not None:
-            asked = isinstance(passage.step(), Ask | Claim)
+            step = passage.step()
             try:
-                self._perform(owned, passage)
+                self._perform(owned, passage, step)
             except Retryable as error:
-                return self._retry_later(owned, passage, error)
+                return self._retry_later(owned, passage, step, error)
             except Poison as error:
-                return self._split(owned, passage, error)
+                return self._split(owned, passage, step, error)
             # What follows from an answer follows at once: an answer that waits a turn may be wrong by then.
-            if owned.paused and not asked:
+            if owned.paused and not isinstance(step, Ask | Claim):
                 return None
         return None
 
-    def _perform(self, owned: _Owned, passage: Passage) -> None:
-        step = passage.step()
+    def _perform(self, owned: _Owned, passage: Passage, step: Step) -> None:
         match step:
             case Reserve():
                 self._reader.reserve(step.range, owned.partition.epoch, step.attempt)
@@ -298,7 +283,7 @@ class Processor:
         if passage.settled(self._claims.settle(step.held, step.own, give_up=now - since >= HOLDER_WAIT_S)):
             owned.waits_since = None
             self._moved(owned)
-        elif isinstance(passage.step(), Settle):
+        else:
             owned.waits_since = since
             raise Retryable(f"{len(step.held)} events have ids that others hold and have not stored yet", after_s=0.2)
 
@@ -319,9 +304,7 @@ class Processor:
         self._reader.commit(partition.number, partition.epoch, step.range.last + 1, partition.counts_with(counts))
         partition.commit(step.range, counts)
         self._publish_progress()
-        passage, owned.passage, owned.waits_since = owned.passage, None, None
-        if passage is not None:
-            self._options.landed(passage.outcome())
+        owned.passage = owned.waits_since = None
         if owned.paused:
             owned.paused = False
             self._reader.resume(partition.number)
@@ -332,8 +315,7 @@ class Processor:
             _log.error("Events were lost in the log before they could be stored.", range=step.range.token,
                        events=counts.lost)  # fmt: skip
 
-    def _split(self, owned: _Owned, passage: Passage, error: Poison) -> None:
-        step = passage.step()
+    def _split(self, owned: _Owned, passage: Passage, step: Step, error: Poison) -> None:
         if not isinstance(step, Insert):
             raise Fatal(f"the store refuses dead letters of {passage.range.token}: {error}") from error
         self._pause(owned)
@@ -346,8 +328,7 @@ class Processor:
         _log.warning("The store refuses a block; it is split to find the records at fault.",
                      range=step.block.range.token, why=str(error))  # fmt: skip
 
-    def _retry_later(self, owned: _Owned, passage: Passage, error: Retryable) -> None:
-        step = passage.step()
+    def _retry_later(self, owned: _Owned, passage: Passage, step: Step, error: Retryable) -> None:
         if isinstance(step, Insert):
             passage.in_doubt()
         if isinstance(step, Insert | InsertDead):

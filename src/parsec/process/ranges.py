@@ -25,7 +25,7 @@ Invariants, cited by tests
     under an attempt of its own unless it is a duplicate (parsec.process.claims).
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -34,76 +34,12 @@ from parsec.ports.broker import Counts, Range
 from parsec.ports.store import DeadLetter, Row
 from parsec.process.backlog import FIRST_ATTEMPT, Batch
 from parsec.process.claims import Held, Settled
-from parsec.process.refusals import Block, Refusals, halves
+from parsec.process.refusals import Refusals, halves
+from parsec.process.steps import Ask, Block, Claim, Commit, Insert, InsertDead, Open, Release, Reserve, Settle, Step
 
 STORE_REFUSED = "store_refused"
 SUSPICIOUS = 10
 """So many rows of several tenants refused, and none taken: the store is at fault, not the rows."""
-
-
-class Reserve(msgspec.Struct, frozen=True):
-    """Announce the range with this attempt."""
-
-    range: Range
-    attempt: int
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """Ask the store what it has of the block's range. `inserted`: the block was given to the store without an error."""
-
-    block: Block
-    inserted: bool
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """Claim the ids of the block's rows. `resent`: offsets whose events may stand in the log twice."""
-
-    block: Block
-    resent: Set[int]
-
-
-class Insert(msgspec.Struct, frozen=True):
-    """Insert the block's rows under its token."""
-
-    block: Block
-
-
-class InsertDead(msgspec.Struct, frozen=True):
-    """Keep these dead letters."""
-
-    letters: Sequence[DeadLetter]
-
-
-class Release(msgspec.Struct, frozen=True):
-    """Give up the claims of these rows, which became dead letters."""
-
-    rows: Sequence[Row]
-
-
-class Settle(msgspec.Struct, frozen=True):
-    """Decide about rows that others hold. `own`: rows of this range that may be the holders, and have landed."""
-
-    held: Mapping[int, Held]
-    own: Mapping[int, Row]
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of a range's records that this process has seen."""
-
-    stored: Sequence[Row]
-    duplicates: Sequence[Row]
-    dead: Sequence[DeadLetter]
-
-
-class Commit(msgspec.Struct, frozen=True):
-    """Move on behind the range, whose offsets came out as `counts`."""
-
-    range: Range
-    counts: Counts
-
-
-_Open = Reserve | Ask | Claim | Insert | InsertDead | Release
-Step = _Open | Settle | Commit
 
 
 class Passage:
@@ -132,7 +68,7 @@ class Passage:
             made = f"{len(rows)} rows and {len(letters)} dead letters"
             raise Fatal(f"range {batch.range.token} has {len(self._known)} records, but {made} were made of them")
         block = Block(batch.range, self._attempt, rows, doubtful=batch.attempt > 0 or batch.seen_before)
-        self._steps: list[_Open] = []  # the last one is next
+        self._steps: list[Open] = []  # the last one is next
         if rows and not block.doubtful:
             self._steps.append(Claim(block, self._resent))
         if letters:
@@ -253,14 +189,6 @@ class Passage:
             lost=taken.last - taken.first + 1 - len(known),
         )
 
-    def outcome(self) -> Outcome:
-        """What was done with the records; after Commit."""
-        dead = [*self._letters, *self._refused.values()]
-        if not self._duplicates and not self._refused:
-            return Outcome(self._rows, (), dead)
-        stored = [row for row in self._rows if row.offset not in self._duplicates and row.offset not in self._refused]
-        return Outcome(stored, [row for row in self._rows if row.offset in self._duplicates], dead)
-
     def _own_holders(self) -> dict[int, Row]:
         """Nothing else is open now, so each row that nobody holds has landed, or was refused."""
         wanted = {one.holder.offset for one in self._held.values()}
@@ -300,7 +228,7 @@ class Passage:
         return DeadLetter(row.log_id, row.partition, row.offset, row.tenant_id, STORE_REFUSED, detail, raw, "store")
 
     @staticmethod
-    def _without_found(step: _Open, found: set[int]) -> _Open | None:
+    def _without_found(step: Open, found: set[int]) -> Open | None:
         """A dead letter whose position landed before, perhaps as a row of an older version, is not kept again."""
         if not isinstance(step, InsertDead):
             return step

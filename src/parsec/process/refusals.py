@@ -16,32 +16,13 @@ from zlib import crc32
 import msgspec
 
 from parsec.core.clock import Clock
-from parsec.ports.broker import Range
 from parsec.ports.store import Row
-from parsec.process.backlog import FIRST_ATTEMPT
+from parsec.process.steps import Block
 
 PATIENCE = 100
 PERIOD_S = 60.0
 KEPT_TENANTS = 1000
 _BITS = 32
-
-
-class Block(msgspec.Struct, frozen=True):
-    """Rows that go in as one, under a token of range, attempt and share of tenants.
-
-    `doubtful`: the token may have been used before. `share`: bits that the tenants' hashes begin with.
-    """
-
-    range: Range
-    attempt: int
-    rows: Sequence[Row]
-    doubtful: bool
-    share: str = ""
-
-    @property
-    def token(self) -> str:
-        attempt = f"#{self.attempt}" if self.attempt != FIRST_ATTEMPT else ""
-        return f"{self.range.token}{attempt}{'~' if self.share else ''}{self.share}"
 
 
 class Refusals:

@@ -9,7 +9,8 @@ from parsec.process.backlog import Limits
 from parsec.process.claims import Held, batch_of
 from parsec.process.loop import HOLDER_WAIT_S
 from parsec.process.ranges import SUSPICIOUS
-from parsec.process.refusals import PATIENCE, Block, halves
+from parsec.process.refusals import PATIENCE, halves
+from parsec.process.steps import Block
 from tests.support.processing import Rig, make_rows
 from tests.unit.process.test_ranges import piece
 

@@ -9,8 +9,9 @@ from parsec.core.errors import Fatal
 from parsec.ports.broker import Assigned, Counts, Progress, Range, Slice
 from parsec.process.backlog import Batch, Limits, Partition, split, split_all
 from parsec.process.bites import bites
-from parsec.process.ranges import Ask, Claim, Commit, Insert, InsertDead, Passage, Reserve
-from parsec.process.refusals import Block, Refusals, halves
+from parsec.process.ranges import Passage
+from parsec.process.refusals import Refusals, halves
+from parsec.process.steps import Ask, Block, Claim, Commit, Insert, InsertDead, Reserve
 from tests.support.processing import make_rows
 
 LIMITS = Limits(max_events=10, max_bytes=1000, linger_s=0.5)
