@@ -8,13 +8,13 @@ import atexit
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.adapters.store.clickhouse import ClickHouseStore, Engine
 from parsec.adapters.store.embedded import Embedded
 from parsec.adapters.store.server import Server
 from parsec.ports.store import Limits
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LIMITS = Limits(1 << 30, 30.0)
 LETTERS_S = 30 * 86_400.0
+
+E = TypeVar("E", bound=Engine)
 
 _numbers = count()
 
@@ -38,23 +40,8 @@ class TestEngine(Embedded):
         super().__init__(directory, f"test_{next(_numbers)}")
 
     def ask(self, sql: str) -> Any:
-        """The answer's only value, or its first row, over a client of its own."""
-        client: Client = self.connect({})
-        try:
-            return client.command(sql)
-        finally:
-            client.close()
-
-
-@contextmanager
-def embedded_store() -> Iterator[tuple[ClickHouseStore, TestEngine]]:
-    """An empty store, and its engine to look behind it."""
-    engine = TestEngine()
-    store = ClickHouseStore(engine, LETTERS_S)
-    try:
-        yield store, engine
-    finally:
-        store.close()
+        """The answer's only value, or its first row."""
+        return _ask(self, sql)
 
 
 class ServerEngine:
@@ -68,22 +55,35 @@ class ServerEngine:
 
     def ask(self, sql: str) -> Any:
         """As TestEngine.ask."""
-        client: Client = self.connect({})
-        try:
-            return client.command(sql)
-        finally:
-            client.close()
+        return _ask(self, sql)
+
+
+def embedded_store() -> AbstractContextManager[tuple[ClickHouseStore, TestEngine]]:
+    """An empty store, and its engine to look behind it."""
+    return _store(TestEngine())
+
+
+def server_store(url: str) -> AbstractContextManager[tuple[ClickHouseStore, ServerEngine]]:
+    """An empty store on a server, and its engine."""
+    return _store(ServerEngine(url))
 
 
 @contextmanager
-def server_store(url: str) -> Iterator[tuple[ClickHouseStore, ServerEngine]]:
-    """An empty store on a server, and its engine."""
-    engine = ServerEngine(url)
+def _store(engine: E) -> Iterator[tuple[ClickHouseStore, E]]:
     store = ClickHouseStore(engine, LETTERS_S)
     try:
         yield store, engine
     finally:
         store.close()
+
+
+def _ask(engine: Engine, sql: str) -> Any:
+    """Over a client of its own."""
+    client = engine.connect({})
+    try:
+        return client.command(sql)
+    finally:
+        client.close()
 
 
 @cache
