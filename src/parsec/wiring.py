@@ -44,6 +44,7 @@ from parsec.settings import Loaded, Settings, host_and_port
 from parsec.telemetry import Telemetry
 from parsec.web.app import App
 from parsec.web.checks import channel_check, kafka_check, log_check, stage_check
+from parsec.web.dead_letter_routes import DeadLetterRoutes
 from parsec.web.health_routes import Check, Health
 from parsec.web.ingest_routes import Door, IngestRoute
 from parsec.web.query_routes import QueryRoutes
@@ -98,7 +99,7 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     turn = LoopTurn(asyncio.get_running_loop())
     parts: list[Part] = [Resource("log", log.close), *(_loop_part(loop, fail) for loop in log.loops)]
     checks: dict[str, Callable[[], Check]] = {}
-    queries: QueryRoutes | None = None
+    routes = Health(life, checks, _clock).routes()
     processor: Processor | None = None
     try:
         store = _open_store(settings, turn, parts, fail) if roles != {"ingest"} else None
@@ -119,7 +120,9 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         completeness.sample()
         askers = ThreadPoolExecutor(QUERY_THREADS, "parsec-query")
         limits = Limits(settings.query_memory, settings.query_timeout)
-        queries = QueryRoutes(store.reader(), limits, completeness.until_ns, askers, _clock)
+        reader = store.reader()
+        routes += QueryRoutes(reader, limits, completeness.until_ns, askers, _clock).routes()
+        routes += DeadLetterRoutes(reader, limits, askers, _clock).routes()
         parts += [
             Resource("queries", lambda: askers.shutdown(cancel_futures=True)),
             Ticker("completeness", 1.0, completeness.sample, fail),
@@ -152,7 +155,7 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, log.refuses, settings.body_timeout
     )
     ingest = IngestRoute(pipeline, door, telemetry)
-    routes = [*Health(life, checks, _clock).routes(), *stats.routes(), *(queries.routes() if queries else ())]
+    routes += stats.routes()
     server = HttpServer(App(ingest, routes), settings.host, settings.port, settings.shutdown_timeout, fail)
 
     def stats_line() -> None:

@@ -207,6 +207,12 @@ def test_foreign_messages_become_dead_letters(server: KafkaServer, tmp_path: Pat
         assert wait_stored(parsec, server, topic, 1) == 6
         ledger = parsec.stats()["ledger"]
         assert (ledger["stored"], ledger["dead"], ledger["difference"]) == (1, 5, 0)
+        _, told = parsec.get("/deadletters?tenant=-")
+        assert sorted(each["position"].split("/")[1:] for each in told["dead_letters"]) == [
+            ["0", str(n)] for n in range(5)
+        ]
+        _, letter = parsec.get(f"/deadletters/{min(each['position'] for each in told['dead_letters'])}?tenant=-")
+        assert (letter["reason"], letter["raw_bytes"], letter["raw"]) == ("invalid_envelope", 0, "")
 
 
 def test_a_topic_that_cannot_be_made_ends_the_start(server: KafkaServer, tmp_path: Path) -> None:

@@ -112,3 +112,19 @@ def test_logs_tell_the_life_and_requests_only_when_asked(tmp_path: Path) -> None
     (answered,) = [line for line in lines if line["event"] == "Events answered."]
     assert (answered["level"], answered["status"], answered["accepted"]) == ("debug", 200, 1)
     assert not [line for line in lines if line["level"] in ("warning", "error")]
+
+
+def test_dead_letters_are_asked_for_by_tenant(parsec: Parsec) -> None:
+    assert parsec.get("/deadletters?tenant=nobody") == (200, {"dead_letters": [], "cursor": None})
+    for path, code, field in (
+        ("/deadletters", "missing_parameter", "tenant"),
+        ("/deadletters?tenant=a&tenant=b", "invalid_parameter", "tenant"),
+        ("/deadletters?tenant=a&order=up", "unknown_parameter", "order"),
+        ("/deadletters?tenant=a&limit=0", "invalid_parameter", "limit"),
+        ("/deadletters?tenant=a&cursor=x", "invalid_cursor", "cursor"),
+        ("/deadletters/log/0/-1?tenant=a", "invalid_parameter", "offset"),
+        ("/deadletters/log/4294967296/0?tenant=a", "invalid_parameter", "partition"),
+    ):
+        status, answer = parsec.get(path)
+        assert (status, answer["code"], answer["field"]) == (400, code, field), path
+    assert parsec.get("/deadletters/log/0/18446744073709551615?tenant=a")[0] == 404

@@ -9,6 +9,7 @@ import click
 from parsec import __version__
 from parsec.cli.bench import bench
 from parsec.cli.check_config import check_config
+from parsec.cli.deadletters import deadletters
 from parsec.cli.log import log
 from parsec.cli.query import query
 from parsec.cli.reference import reference
@@ -25,5 +26,5 @@ def main() -> None:
     """Takes log events over HTTP, answers when they are safe, finds them seconds later."""
 
 
-for _command in (serve, send, query, bench, log, check_config, version, reference):
+for _command in (serve, send, query, bench, deadletters, log, check_config, version, reference):
     main.add_command(_command)

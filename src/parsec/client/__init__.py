@@ -6,5 +6,6 @@ Errors: Rejected (the request was refused for what it is), Retryable (gave up wa
 
 from parsec.client.answers import Answer, Page, Verdict
 from parsec.client.client import Client, Patience
+from parsec.client.dead_letters import Letter, LetterPage
 
-__all__ = ("Answer", "Client", "Page", "Patience", "Verdict")
+__all__ = ("Answer", "Client", "Letter", "LetterPage", "Page", "Patience", "Verdict")

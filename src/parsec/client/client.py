@@ -8,19 +8,21 @@ what it had already taken is recognised.
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from parsec.client.answers import Answer, Page, read_answer, read_page, refusal
 from parsec.client.connection import Connection, Response, retry_after_s
+from parsec.client.dead_letters import Letter, LetterPage
 from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable
 
 PAGE_EVENTS = 1_000
 """Events asked for at once: a page is held in memory, and each event may be 256 KiB."""
 
+_T = TypeVar("_T")
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 10.0
@@ -122,6 +124,29 @@ class Client:
             if cursor is None:
                 return
 
+    def dead_letters(
+        self,
+        tenant: str | None = None,
+        *,
+        start: str | None = None,
+        end: str | None = None,
+        reason: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> LetterPage:
+        """One page of what could not become a row, newest first; of all times unless told otherwise. Raises as query.
+
+        `tenant` "-" asks for those that do not tell whose they are.
+        """
+        asked = {"tenant": tenant, "from": start, "to": end, "reason": reason, "limit": str(limit), "cursor": cursor}
+        path = "/deadletters?" + urlencode({name: value for name, value in asked.items() if value is not None})
+        return _decoded(self._get(path), LetterPage)
+
+    def dead_letter(self, position: str, tenant: str | None = None) -> Letter:
+        """The letter at this `log_id/partition/offset`, with its bytes. Raises as query; Rejected(not_found)."""
+        whose = "" if tenant is None else f"?{urlencode({'tenant': tenant})}"
+        return _decoded(self._get(f"/deadletters/{quote(position)}{whose}"), Letter)
+
     def stats(self) -> dict[str, Any]:
         """The counts of GET /stats, as docs/api.md has them. Not repeated. Raises as query."""
         try:
@@ -161,3 +186,10 @@ def _settled(response: Response) -> Answer:
 def _try_again(response: Response) -> Retryable:
     why: Rejected = refusal(response.status, response.body)
     return Retryable(f"{why.message} ({why.code})", after_s=retry_after_s(response.headers.get("retry-after", "")))
+
+
+def _decoded(body: bytes, into: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(body, type=into)
+    except msgspec.DecodeError as error:
+        raise Rejected("not_parsec", f"the answer is not one of a Parsec: {error}") from error

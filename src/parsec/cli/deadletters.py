@@ -1,0 +1,108 @@
+"""`parsec deadletters`: what could not become a row, and why."""
+
+import base64
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+import msgspec
+
+from parsec.cli.server import GAVE_UP, NOT_ALL, fail, open_client, server_flags, tenant_flag
+from parsec.cli.terminal import is_terminal, visible
+from parsec.client import Client, Letter
+from parsec.core.errors import Rejected, Retryable
+
+TIMEOUT_S = 60.0
+PAGE = 1_000
+_WHOSE = "Whose dead letters; - for those that do not tell."
+
+
+@click.group()
+def deadletters() -> None:
+    """Look at records that could not become rows of the store."""
+
+
+@deadletters.command("list")
+@server_flags
+@tenant_flag(_WHOSE)
+@click.option("--from", "start", help="Given up since: RFC 3339, epoch, or the like of -2h. Default: all that is kept.")
+@click.option("--to", "end", help="Given up before.")
+@click.option("--reason", help="Only those given up for this reason.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most letters to print.")
+def list_(url: str, tenant: str | None, start: str | None, end: str | None, reason: str | None, limit: int) -> None:
+    """List dead letters, newest first.
+
+    A table on a terminal, JSON lines in a pipe. Exit code: 0 answered (also with none), 1 refused, 3 no answer.
+    """
+    found: list[Letter] = []
+    with _asking(url) as client:
+        cursor: str | None = None
+        while len(found) < limit:
+            page = client.dead_letters(
+                tenant, start=start, end=end, reason=reason, limit=min(limit - len(found), PAGE), cursor=cursor
+            )
+            found += page.dead_letters
+            if not is_terminal():
+                click.echo(b"".join(msgspec.json.encode(_listed(each)) + b"\n" for each in page.dead_letters), nl=False)
+            cursor = page.cursor
+            if cursor is None:
+                break
+    if is_terminal():
+        _print_table(found)
+    more = "; there are more, see --limit" if cursor else ""
+    click.echo(f"{len(found):,} dead letter{'' if len(found) == 1 else 's'}{more}", err=True)
+
+
+@deadletters.command()
+@click.argument("position")
+@server_flags
+@tenant_flag(_WHOSE)
+def show(position: str, url: str, tenant: str | None) -> None:
+    """Print the bytes of the dead letter at POSITION, as `list` names it; why it is one goes to standard error.
+
+    In a pipe the bytes come out exactly as they were. Exit code: 0 found, 1 there is none or refused, 3 no answer.
+    """
+    with _asking(url) as client:
+        letter = client.dead_letter(position, tenant)
+    raw = base64.b64decode(letter.raw_base64) if letter.raw_base64 else (letter.raw or "").encode()
+    why = f"{letter.time} {letter.reason} ({letter.stage}): {letter.detail}"
+    click.echo(visible(why), err=True)
+    if is_terminal():
+        click.echo(visible(raw.decode(errors="backslashreplace")))
+    else:
+        sys.stdout.buffer.write(raw)
+
+
+@contextmanager
+def _asking(url: str) -> Iterator[Client]:
+    with open_client(url, TIMEOUT_S) as client:
+        try:
+            yield client
+        except Rejected as error:
+            fail(visible(f"{error.message} ({error.code})"), NOT_ALL)
+        except Retryable as error:
+            fail(visible(str(error)), GAVE_UP)
+
+
+def _listed(letter: Letter) -> dict[str, object]:
+    """Without the bytes, which a list does not hold."""
+    told: dict[str, object] = msgspec.structs.asdict(letter)
+    return {name: value for name, value in told.items() if name not in ("raw", "raw_base64")}
+
+
+def _print_table(letters: Sequence[Letter]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("time", "position", "reason", "stage"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
+    table.add_column("detail", overflow="fold")
+    for each in letters:
+        time, position, reason = (Text(visible(text)) for text in (each.time, each.position, each.reason))
+        table.add_row(time, position, reason, Text(each.stage), f"{each.raw_bytes:,}", Text(visible(each.detail)))
+    if letters:
+        Console(highlight=False).print(table)

@@ -1,0 +1,78 @@
+"""What parsec.query.dead_letters asks of the embedded store, with real letters."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.core.errors import Rejected
+from parsec.core.moment import LATEST
+from parsec.ports.store import DeadLetter, StoreReader
+from parsec.query.dead_letters import UNTOLD, DeadQuestion, letter, letters
+from parsec.query.timerange import TimeRange
+from tests.support.stores import LIMITS, embedded_store
+
+ALL_TIMES = TimeRange(0, LATEST)
+
+
+def dead(offset: int, tenant: str, raw: bytes = b"{}", reason: str = "invalid_json") -> DeadLetter:
+    return DeadLetter("log-1", 0, offset, tenant, reason, f"broken at {offset}", raw)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[ClickHouseStore]:
+    """Ten letters of acme, one of them kept twice; one of a stranger's; one of nobody's."""
+    with embedded_store() as (opened, _):
+        opened.insert_dead([dead(n, "acme", reason=("invalid_json", "store_refused")[n % 2]) for n in range(10)])
+        opened.insert_dead([dead(3, "acme", b'{"n":3}', "store_refused")])
+        opened.insert_dead([dead(20, "stranger", b"secret"), dead(21, "", b"\xff\x00")])
+        yield opened
+
+
+@pytest.fixture
+def reader(store: ClickHouseStore) -> StoreReader:
+    return store.reader()
+
+
+def test_pages_give_each_position_once_though_one_was_kept_twice(reader: StoreReader) -> None:
+    found, cursor = [], None
+    while True:
+        page = letters(reader, DeadQuestion("acme", ALL_TIMES, 3, cursor=cursor), LIMITS)
+        found += page.dead_letters
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert sorted(each.position for each in found) == [f"log-1/0/{n}" for n in range(10)]
+    assert [each.time for each in found] == sorted((each.time for each in found), reverse=True)
+    assert {each.tenant_id for each in found} == {"acme"}
+
+
+def test_a_reason_narrows_and_belongs_to_the_cursor(reader: StoreReader) -> None:
+    page = letters(reader, DeadQuestion("acme", ALL_TIMES, 2, "store_refused"), LIMITS)
+    assert [each.reason for each in page.dead_letters] == ["store_refused"] * 2
+    with pytest.raises(Rejected, match="no cursor"):
+        letters(reader, DeadQuestion("acme", ALL_TIMES, 2, "", page.cursor), LIMITS)
+    with pytest.raises(Rejected):
+        letters(reader, DeadQuestion("stranger", ALL_TIMES, 2, "store_refused", page.cursor), LIMITS)
+
+
+def test_a_range_that_ends_before_them_holds_none(reader: StoreReader) -> None:
+    assert letters(reader, DeadQuestion("acme", TimeRange(0, 1), 10), LIMITS).dead_letters == []
+
+
+def test_the_bytes_come_back_as_they_were(reader: StoreReader) -> None:
+    text = letter(reader, "acme", "log-1", 0, 3, LIMITS)
+    assert text is not None
+    assert (text.raw, text.raw_base64, text.raw_bytes) == ('{"n":3}', None, 7)
+    binary = letter(reader, UNTOLD, "log-1", 0, 21, LIMITS)
+    assert binary is not None
+    assert (binary.raw, binary.raw_base64) == (None, "/wA=")
+
+
+def test_a_letter_is_shown_to_its_tenant_alone(reader: StoreReader) -> None:
+    assert letter(reader, "acme", "log-1", 0, 20, LIMITS) is None
+    assert letter(reader, "acme", "log-1", 0, 21, LIMITS) is None
+    assert letter(reader, "stranger", "log-1", 0, 20, LIMITS) is not None
+    assert [each.position for each in letters(reader, DeadQuestion(UNTOLD, ALL_TIMES, 9), LIMITS).dead_letters] == [
+        "log-1/0/21"
+    ]
