@@ -10,6 +10,10 @@ import prometheus_client as prometheus
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
+MOST_TENANTS = 100
+"""Tenants that have series of their own."""
+
+
 class Metric(msgspec.Struct, frozen=True):
     """One metric as the outside sees it: `name` is the family's, a counter's with its `_total`."""
 
@@ -67,6 +71,13 @@ class Telemetry:
             "parsec_store_insert_rows", "Rows per insert.", buckets=(1, 10, 100, 1_000, 10_000, 100_000)
         )
         self.processed = self._counter("parsec_process_events", "Offsets processed, by what became of them.", "fate")
+        self._tenant_fates = self._counter(
+            "parsec_process_tenant_events",
+            f"The same for each tenant: the first {MOST_TENANTS} by name, the rest in `other`, in `-` what tells none.",
+            "tenant",
+            "fate",
+        )
+        self._tenants: set[str] = set()
         self.lag = self._gauge("parsec_process_lag_events", "Durable events not yet committed by the processor.")
         self.partition_lag = self._gauge(
             "parsec_process_partition_lag_events", "The same for each partition that this process reads.", "partition"
@@ -86,6 +97,29 @@ class Telemetry:
         self.dedup_conflicts = self._counter(
             "parsec_dedup_conflict_events", "Duplicates whose content differs from that of the stored event."
         )
+
+    def processed_of(self, tenant: str, fate: str, count: int) -> None:
+        """Counts what became of a tenant's events; an empty tenant cannot be told."""
+        self._tenant_fates.labels(self._tenant(tenant), fate).inc(count)
+
+    def tenants(self) -> dict[str, dict[str, int]]:
+        """What became of the events that this process has processed, by tenant as in the metrics."""
+        told: dict[str, dict[str, int]] = {}
+        for metric in self._tenant_fates.collect():
+            for sample in metric.samples:
+                told.setdefault(sample.labels["tenant"], {})[sample.labels["fate"]] = int(sample.value)
+        return told
+
+    def _tenant(self, name: str) -> str:
+        """The label: a series costs memory here and in Prometheus, and anybody may make up a tenant."""
+        if name in self._tenants:
+            return name
+        if not name:
+            return "-"
+        if len(self._tenants) >= MOST_TENANTS:
+            return "other"
+        self._tenants.add(name)
+        return name
 
     def value(self, name: str, **labels: str) -> float:
         """The present value of one series; 0 when it has none yet. `name` as in the exposition."""

@@ -26,6 +26,10 @@ def test_stats_add_up(parsec: Parsec) -> None:
     after = parsec.stats()
     assert after["worker"]["processed"] - before["worker"]["processed"] == 7
     assert after["worker"]["failed"] == 0
+    assert after["tenants"]["stats"] == {"stored": 7}
+    assert parsec.ingest([event(f"stats-{n}", "stats") for n in range(5, 9)])[1]["accepted"] == 4
+    parsec.wait_processed()
+    assert parsec.stats()["tenants"]["stats"] == {"stored": 9, "duplicate": 2}
     assert after["producer"]["messages_sent"] - before["producer"]["messages_sent"] == 7
     assert after["producer"]["bytes_written"] > before["producer"]["bytes_written"]
     assert after["channel"] == {"buffered": 0, "capacity": 10_000, "buffered_bytes": 0, "capacity_bytes": 64 << 20}

@@ -274,7 +274,7 @@ class Processor:
                 passage.done()
                 self._moved(owned)
             case Commit():
-                self._commit(owned, step)
+                self._commit(owned, passage, step)
                 self._moved(owned)
 
     def _settle(self, owned: _Owned, passage: Passage, step: Settle) -> None:
@@ -299,7 +299,7 @@ class Processor:
         owned.failures = 0
         owned.moved_at = self._clock.monotonic()
 
-    def _commit(self, owned: _Owned, step: Commit) -> None:
+    def _commit(self, owned: _Owned, passage: Passage, step: Commit) -> None:
         partition, counts = owned.partition, step.counts
         self._reader.commit(partition.number, partition.epoch, step.range.last + 1, partition.counts_with(counts))
         partition.commit(step.range, counts)
@@ -311,6 +311,8 @@ class Processor:
         for fate in ("stored", "duplicate", "dead", "lost"):
             if count := getattr(counts, fate):
                 self._telemetry.processed.labels(fate).inc(count)
+        for (tenant, fate), count in passage.fates().items():
+            self._telemetry.processed_of(tenant, fate, count)
         if counts.lost:
             _log.error("Events were lost in the log before they could be stored.", range=step.range.token,
                        events=counts.lost)  # fmt: skip

@@ -25,6 +25,7 @@ Invariants, cited by tests
     under an attempt of its own unless it is a duplicate (parsec.process.claims).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -35,7 +36,19 @@ from parsec.ports.store import DeadLetter, Row
 from parsec.process.backlog import FIRST_ATTEMPT, Batch
 from parsec.process.claims import Held, Settled
 from parsec.process.refusals import Refusals, halves
-from parsec.process.steps import Ask, Block, Claim, Commit, Insert, InsertDead, Open, Release, Reserve, Settle, Step
+from parsec.process.steps import (
+    Ask,
+    Block,
+    Claim,
+    Commit,
+    Insert,
+    InsertDead,
+    Open,
+    Release,
+    Reserve,
+    Settle,
+    Step,
+)
 
 STORE_REFUSED = "store_refused"
 SUSPICIOUS = 10
@@ -188,6 +201,21 @@ class Passage:
             dead=len(dead),
             lost=taken.last - taken.first + 1 - len(known),
         )
+
+    def fates(self) -> Mapping[tuple[str, str], int]:
+        """The same for each tenant and fate; an empty tenant cannot be told. What is lost is nobody's.
+
+        What the store had already of records that the log has lost since is not told apart.
+        """
+        away = self._duplicates - self._found_rows
+        dead = self._refused.keys() | self._found_dead
+        apart = [row for row in self._rows if row.offset in dead or row.offset in away] if dead or away else []
+        fates = Counter({(tenant, "stored"): n for tenant, n in Counter(row.tenant_id for row in self._rows).items()})
+        fates.subtract((row.tenant_id, "stored") for row in apart)
+        fates.update((row.tenant_id, "dead" if row.offset in dead else "duplicate") for row in apart)
+        landed = self._found_rows
+        fates.update((each.tenant_id, "stored" if each.offset in landed else "dead") for each in self._letters)
+        return {key: count for key, count in fates.items() if count}
 
     def _own_holders(self) -> dict[int, Row]:
         """Nothing else is open now, so each row that nobody holds has landed, or was refused."""

@@ -106,8 +106,9 @@ class Stats:
         return [Route("/stats", self.stats), Route("/metrics", self.metrics)]
 
     async def stats(self, _: Request) -> Response:
-        """The snapshot as JSON."""
-        return Response(msgspec.json.encode(self.snapshot()), media_type="application/json")
+        """The snapshot as JSON, and what became of each tenant's events, which would make a long line of a log."""
+        body = self.snapshot() | {"tenants": self._telemetry.tenants()}
+        return Response(msgspec.json.encode(body), media_type="application/json")
 
     async def metrics(self, _: Request) -> Response:
         """Every metric of docs/metrics.md in the Prometheus text format."""

@@ -470,3 +470,14 @@ def test_a_store_that_does_not_answer_at_the_start_is_asked_again() -> None:
     rig.audit()
     assert len(asked) == 2
     assert rig.log.progress[0].committed == 5
+
+
+def test_each_tenant_is_told_what_became_of_its_events() -> None:
+    rig = Rig()
+    rig.log.append(b"a@acme", b"id:x@acme", b"id:x@acme", b"poison@acme", b"b@other-one", b"dead", b"c@acme")
+    rig.settle()
+    rig.audit()
+    told = rig.telemetry.tenants()
+    assert told["acme"] == {"stored": 3, "duplicate": 1, "dead": 2}
+    assert told["other-one"] == {"stored": 1}
+    assert sum(sum(fates.values()) for fates in told.values()) == rig.log.progress[0].counts.total

@@ -191,6 +191,7 @@ def test_a_record_that_landed_under_older_rules_keeps_its_fate() -> None:  # 8
     way = passage(piece(0, b"dead now, once a row", b"a row now, once dead"), attempt=1)
     way.landed({0, 1}, {1})
     assert way.step() == Commit(way.range, Counts(stored=1, dead=1))
+    assert way.fates() == {("acme", "stored"): 1, ("acme", "dead"): 1}
 
 
 @given(st.sets(st.integers(0, 200), min_size=2), st.sets(st.integers(0, 200)))
