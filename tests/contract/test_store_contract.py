@@ -36,8 +36,8 @@ RULES = Rules(30 * 86_400.0, NOON)
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with clickhouse_front(tmp_path_factory.mktemp("front")) as url:
-        yield url
+    with clickhouse_front(tmp_path_factory.mktemp("front")) as running:
+        yield running.url
 
 
 @pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.integration)])

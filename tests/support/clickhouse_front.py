@@ -7,6 +7,7 @@ Runs in a process of its own, so that several others can share one store and non
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.support.process import free_port
@@ -156,9 +157,23 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class Front(NamedTuple):
+    """Where it is, and its process."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def pause(self) -> None:
+        """It takes connections and answers nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+
 @contextmanager
-def clickhouse_front(directory: Path) -> Iterator[str]:
-    """The address of a running one, with nothing in it."""
+def clickhouse_front(directory: Path) -> Iterator[Front]:
+    """A running one, with nothing in it."""
     port = free_port()
     command = [sys.executable, "-m", "tests.support.clickhouse_front", str(port), str(directory)]
     with (directory.parent / f"{directory.name}.front.log").open("ab") as log:
@@ -173,7 +188,7 @@ def clickhouse_front(directory: Path) -> Iterator[str]:
                 assert process.poll() is None, "the front ended"
                 assert time.monotonic() < end, "the front does not answer"
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield Front(f"http://127.0.0.1:{port}", process)
     finally:
         process.kill()
         process.wait()

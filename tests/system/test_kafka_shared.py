@@ -52,7 +52,7 @@ class Group:
 def group(server: KafkaServer, tmp_path: Path) -> Iterator[Group]:
     (tmp_path / "store").mkdir()
     with clickhouse_front(tmp_path / "store") as store:
-        yield Group(server, store, tmp_path)
+        yield Group(server, store.url, tmp_path)
 
 
 def partitions_of(parsec: Parsec) -> set[int]:
