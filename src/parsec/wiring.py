@@ -43,6 +43,7 @@ from parsec.service import EXIT_NOT_STARTED, LoopTurn, Part, Resource, Service, 
 from parsec.settings import Loaded, Settings, host_and_port
 from parsec.telemetry import Telemetry
 from parsec.web.app import App
+from parsec.web.asking import Asker
 from parsec.web.checks import channel_check, kafka_check, log_check, stage_check
 from parsec.web.dead_letter_routes import DeadLetterRoutes
 from parsec.web.health_routes import Check, Health
@@ -120,9 +121,9 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         completeness.sample()
         askers = ThreadPoolExecutor(QUERY_THREADS, "parsec-query")
         limits = Limits(settings.query_memory, settings.query_timeout)
-        reader = store.reader()
-        routes += QueryRoutes(reader, limits, completeness.until_ns, askers, _clock).routes()
-        routes += DeadLetterRoutes(reader, limits, askers, _clock).routes()
+        reader, asker = store.reader(), Asker(askers)
+        routes += QueryRoutes(reader, limits, completeness.until_ns, asker, _clock).routes()
+        routes += DeadLetterRoutes(reader, limits, asker, _clock).routes()
         parts += [
             Resource("queries", lambda: askers.shutdown(cancel_futures=True)),
             Ticker("completeness", 1.0, completeness.sample, fail),

@@ -1,15 +1,11 @@
-"""GET /query/events: parameters to a question, rows to JSON.
+"""GET /query/...: parameters to a question, rows to JSON.
 
-In: query parameters. Out: `{"events":[...],"cursor":...,"complete_until":...,"missing":[]}`. Errors: 400 with the
-parameter's name, 503 while the store does not answer. Questions run on a few threads of their own, so that a slow one
-never holds up the event loop. Next: parsec.query.events.
+In: query parameters. Out: an object with the answer, `complete_until` and `missing`. Errors: 400 with the parameter's
+name, 404 for an event that is not there, 503 while the store does not answer. Next: parsec.query.events.
 """
 
-import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Literal, TypeVar, cast
 
 import msgspec
 from starlette.requests import Request
@@ -17,88 +13,150 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from parsec.core.clock import Clock
-from parsec.core.errors import Rejected, Retryable
+from parsec.core.errors import Rejected
 from parsec.core.moment import text_of
 from parsec.ports.store import Limits, StoreReader
+from parsec.query import listing, single
+from parsec.query.aggregate import MOST_GROUPS, aggregate, metric
 from parsec.query.events import Question, ask
-from parsec.query.timerange import timerange
+from parsec.query.fields import named
+from parsec.query.histogram import histogram
+from parsec.query.listing import MOST_VALUES
+from parsec.query.parse import parse
+from parsec.query.scope import Scope
+from parsec.web.asking import Asker
+from parsec.web.parameters import Parameters
 
-PARAMETERS = ("tenant", "q", "from", "to", "limit", "cursor")
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 100
+DEFAULT_TOP = 10
+MOST_AROUND = 1_000
+WEEK_S = 604_800
+_SCOPE = ("tenant", "q", "from", "to")
+
+Body = dict[str, object]
+T = TypeVar("T")
 
 
 class QueryRoutes:
     """The questions a person or a program may ask."""
 
     def __init__(
-        self, store: StoreReader, limits: Limits, complete_until_ns: Callable[[], int], executor: Executor, clock: Clock
+        self, store: StoreReader, limits: Limits, complete_until_ns: Callable[[], int], asker: Asker, clock: Clock
     ) -> None:
         self._store = store
         self._limits = limits
         self._complete_until_ns = complete_until_ns
-        self._executor = executor
+        self._asker = asker
         self._clock = clock
-        self._turns = Turns()
 
     def routes(self) -> list[Route]:
-        return [Route("/query/events", self.events)]
+        return [
+            Route("/query/events", self.events),
+            Route("/query/histogram", self.histogram),
+            Route("/query/aggregate", self.aggregate),
+            Route("/query/fields", self.fields),
+            Route("/query/fields/{name:path}/values", self.values),
+            Route("/query/events/{id:path}/context", self.context),
+            Route("/query/events/{id:path}", self.event),
+        ]
 
     async def events(self, request: Request) -> Response:
-        """Events of one tenant, newest first, a page at a time."""
-        question = self._question(request)
+        """Events of one tenant, a page at a time."""
+        given = Parameters(request, (*_SCOPE, "order", "fields", "limit", "cursor"))
+        question = Question(
+            given.tenant(),
+            given.between(self._clock),
+            given.whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
+            given.text("cursor"),
+            given.text("q") or "",
+            cast("Literal['newest', 'oldest']", given.one_of("order", "newest", "oldest")),
+            tuple(name.strip() for name in (given.text("fields") or "").split(",") if name.strip()),
+        )
+
+        def answer() -> Body:
+            found = ask(self._store, question, self._limits)
+            return {"events": found.events, "cursor": found.cursor}
+
+        return await self._told(question.tenant, answer)
+
+    async def histogram(self, request: Request) -> Response:
+        """How many events in each stretch of time."""
+        given = Parameters(request, (*_SCOPE, "interval", "by"))
+        scope = self._scope(given)
+        by, step = given.text("by"), given.whole("interval", 0, 0, 52 * WEEK_S)
+        field = None if by is None else named(by, "by")
+
+        def answer() -> Body:
+            return msgspec.structs.asdict(
+                histogram(self._store, scope, self._limits, interval_s=step or None, by=field)
+            )
+
+        return await self._told(scope.tenant, answer)
+
+    async def aggregate(self, request: Request) -> Response:
+        """Figures about events, in groups."""
+        given = Parameters(request, (*_SCOPE, "top"), repeatable=("metric", "by"))
+        scope, top = self._scope(given), given.whole("top", DEFAULT_TOP, 1, MOST_GROUPS)
+        metrics = [metric(text) for text in given.all("metric") or ["count"]]
+        by = [named(name, "by") for name in given.all("by")]
+        return await self._told(
+            scope.tenant, lambda: {"groups": aggregate(self._store, scope, metrics, by, top, self._limits)}
+        )
+
+    async def fields(self, request: Request) -> Response:
+        """Which fields events have, and how many events have each."""
+        scope = self._scope(Parameters(request, _SCOPE))
+        return await self._told(scope.tenant, lambda: {"fields": listing.names(self._store, scope, self._limits)})
+
+    async def values(self, request: Request) -> Response:
+        """Which values a field has, the most frequent first."""
+        given = Parameters(request, (*_SCOPE, "limit"))
+        scope, field = self._scope(given), named(request.path_params["name"], "name")
+        most = given.whole("limit", DEFAULT_LIMIT, 1, MOST_VALUES)
+
+        def answer() -> Body:
+            found = listing.values(self._store, scope, field, most, self._limits)
+            return {"values": [{"value": each.name, "count": each.count} for each in found]}
+
+        return await self._told(scope.tenant, answer)
+
+    async def event(self, request: Request) -> Response:
+        """The newest event with an id."""
+        tenant = Parameters(request, ("tenant",)).tenant()
+
+        def answer() -> Body:
+            found = single.event(self._store, tenant, request.path_params["id"], self._limits)
+            return {"event": _there(found)}
+
+        return await self._told(tenant, answer)
+
+    async def context(self, request: Request) -> Response:
+        """What the same source said just before and just after an event, all oldest first."""
+        given = Parameters(request, ("tenant", "before", "after"))
+        tenant, counts = (
+            given.tenant(),
+            (given.whole("before", 10, 0, MOST_AROUND), given.whole("after", 10, 0, MOST_AROUND)),
+        )
+
+        def answer() -> Body:
+            found = single.surroundings(self._store, tenant, request.path_params["id"], counts, self._limits)
+            return msgspec.structs.asdict(_there(found))
+
+        return await self._told(tenant, answer)
+
+    def _scope(self, given: Parameters) -> Scope:
+        return Scope(given.tenant(), given.between(self._clock), parse(given.text("q") or ""))
+
+    async def _told(self, tenant: str, answer: Callable[[], Body]) -> Response:
         # Before the store is asked: what arrives meanwhile is not promised.
         complete_until_ns = self._complete_until_ns()
-        loop = asyncio.get_running_loop()
-        with self._turns.take(question.tenant):
-            answer = await loop.run_in_executor(self._executor, ask, self._store, question, self._limits)
-        body: dict[str, object] = {
-            "events": answer.events,
-            "cursor": answer.cursor,
-            "complete_until": text_of(complete_until_ns),
-            "missing": [],
-        }
+        body = await self._asker.ask(tenant, answer)
+        body |= {"complete_until": text_of(complete_until_ns), "missing": []}
         return Response(msgspec.json.encode(body), media_type="application/json")
 
-    def _question(self, request: Request) -> Question:
-        given = request.query_params
-        for name, value in given.multi_items():
-            if name not in PARAMETERS:
-                raise Rejected("unknown_parameter", f"There is {', '.join(PARAMETERS)}.", field=name)
-            if given[name] != value:
-                raise Rejected("invalid_parameter", "It is given twice, with different values.", field=name)
-        tenant = given.get("tenant", "").strip().lower()
-        if not tenant:
-            raise Rejected("missing_parameter", "Say whose events: ?tenant=...", field="tenant")
-        between = timerange(given.get("from"), given.get("to"), self._clock)
-        return Question(tenant, between, _limit(given.get("limit")), given.get("cursor"), given.get("q", ""))
 
-
-class Turns:
-    """Who may ask now: few questions at once per tenant, so that one tenant's slow ones leave threads to the others."""
-
-    def __init__(self, per_tenant: int = 2, in_all: int = 64) -> None:
-        self._per_tenant = per_tenant
-        self._in_all = in_all
-        self._asking: Counter[str] = Counter()
-
-    @contextmanager
-    def take(self, tenant: str) -> Iterator[None]:
-        """One question's time. Raises Retryable at once when there is no turn; used by the event loop only."""
-        if self._asking[tenant] >= self._per_tenant or self._asking.total() >= self._in_all:
-            raise Retryable("Too many questions at once; ask again.")
-        self._asking[tenant] += 1
-        try:
-            yield
-        finally:
-            self._asking[tenant] -= 1
-            if not self._asking[tenant]:
-                del self._asking[tenant]
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if len(text) > 5 or not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
-        raise Rejected("invalid_parameter", f"limit must be a whole number from 1 to {MAX_LIMIT}.", field="limit")
-    return int(text)
+def _there(found: T | None) -> T:
+    if found is None:
+        raise Rejected("not_found", "This tenant has no event with this id.", status=404)
+    return found

@@ -1,0 +1,102 @@
+"""Histogram, figures, fields, one event and its surroundings on the real process."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.load import event
+from tests.support.process import Parsec
+
+RANGE = "tenant=q&from=2026-01-01T00:00:00Z&to=2026-01-01T00:10:00Z"
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Sixty events of q, one each 10 s, by turns of two sources and three severities; the same of a stranger's."""
+    directory: Path = tmp_path_factory.mktemp("query")
+    with Parsec(directory / "data") as parsec:
+        for tenant in ("q", "stranger"):
+            events = [
+                event(f"e/{n}", tenant, f"line {n}")
+                | {
+                    "timestamp": f"2026-01-01T00:{n // 6:02d}:{n % 6}0Z",
+                    "severity": ("info", "warn", "error")[n % 3],
+                    "source": ("api", "web")[n % 2],
+                    "metadata": {"ms": n, "user": {"id": n % 4}},
+                }
+                for n in range(60)
+            ]
+            assert parsec.ingest(events)[1]["accepted"] == 60
+        parsec.wait_processed()
+        yield parsec
+
+
+def asked(parsec: Parsec, path: str) -> Any:
+    status, answer = parsec.get(path)
+    assert status == 200, answer
+    assert answer["missing"] == []
+    assert datetime.fromisoformat(answer["complete_until"]).tzinfo is not None
+    return answer
+
+
+def test_a_histogram_counts_each_minute_by_a_field(filled: Parsec) -> None:
+    answer = asked(filled, f"/query/histogram?{RANGE}&interval=60&by=source")
+    assert answer["interval_s"] == 60
+    assert answer["buckets"] == [
+        {"start": f"2026-01-01T00:{n:02d}:00Z", "count": 6, "by": {"api": 3, "web": 3}} for n in range(10)
+    ]
+    assert sum(bucket["count"] for bucket in asked(filled, f"/query/histogram?{RANGE}")["buckets"]) == 60
+
+
+def test_figures_come_in_groups_the_greatest_first(filled: Parsec) -> None:
+    answer = asked(filled, f"/query/aggregate?{RANGE}&metric=count&metric=max(metadata.ms)&by=severity&by=source&top=2")
+    assert len(answer["groups"]) == 2
+    assert [group["values"]["count"] for group in answer["groups"]] == [10, 10]
+    assert set(answer["groups"][0]["by"]) == {"severity", "source"}
+    everything = asked(filled, f"/query/aggregate?{RANGE}&q=severity:error")
+    assert everything["groups"] == [{"by": {}, "values": {"count": 20}}]
+
+
+def test_fields_and_their_values(filled: Parsec) -> None:
+    fields = {each["name"]: each["count"] for each in asked(filled, f"/query/fields?{RANGE}")["fields"]}
+    assert fields["metadata.user.id"] == fields["severity"] == 60
+    answer = asked(filled, f"/query/fields/metadata.user.id/values?{RANGE}&limit=2")
+    assert answer["values"] == [{"value": "0", "count": 15}, {"value": "1", "count": 15}]
+
+
+def test_one_event_and_what_its_source_said_around_it(filled: Parsec) -> None:
+    found = asked(filled, "/query/events/e%2F30?tenant=q")["event"]
+    assert (found["id"], found["message"], found["tenant_id"]) == ("e/30", "line 30", "q")
+    around = asked(filled, f"/query/events/{quote('e/30', safe='')}/context?tenant=q&before=2&after=3")
+    assert [each["id"] for each in around["before"]] == ["e/26", "e/28"]
+    assert around["event"] == found
+    assert [each["id"] for each in around["after"]] == ["e/32", "e/34", "e/36"]
+    for path in ("/query/events/e%2F30?tenant=nobody", "/query/events/none/context?tenant=q"):
+        assert (filled.get(path)[0], filled.get(path)[1]["code"]) == (404, "not_found")
+
+
+def test_order_and_fields_of_events_are_chosen(filled: Parsec) -> None:
+    answer = asked(filled, f"/query/events?{RANGE}&order=oldest&fields=id,metadata.ms&limit=2")
+    assert answer["events"] == [{"id": "e/0", "metadata.ms": 0}, {"id": "e/1", "metadata.ms": 1}]
+
+
+@pytest.mark.parametrize(("path", "code", "field"), [
+    ("/query/histogram?tenant=q&by=colour", "invalid_parameter", "by"),
+    ("/query/histogram?tenant=q&interval=x", "invalid_parameter", "interval"),
+    ("/query/histogram?tenant=q&from=0&interval=1", "invalid_parameter", "interval"),
+    ("/query/aggregate?tenant=q&metric=sum(source)", "invalid_parameter", "metric"),
+    ("/query/aggregate?tenant=q&by=a.b", "invalid_parameter", "by"),
+    ("/query/aggregate?tenant=q&top=0", "invalid_parameter", "top"),
+    ("/query/fields?from=-1h", "missing_parameter", "tenant"),
+    ("/query/fields?tenant=q&tenant=r", "invalid_parameter", "tenant"),
+    ("/query/fields/colour/values?tenant=q", "invalid_parameter", "name"),
+    ("/query/events?tenant=q&order=up", "invalid_parameter", "order"),
+    ("/query/events/x?tenant=q&q=y", "unknown_parameter", "q"),
+    ("/query/events/x/context?tenant=q&before=1001", "invalid_parameter", "before"),
+])  # fmt: skip
+def test_a_bad_question_names_its_parameter(filled: Parsec, path: str, code: str, field: str) -> None:
+    status, answer = filled.get(path)
+    assert (status, answer.get("code"), answer.get("field")) == (400, code, field), answer
