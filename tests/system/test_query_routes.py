@@ -1,5 +1,8 @@
 """Histogram, figures, fields, one event and its surroundings on the real process."""
 
+import csv
+import io
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -83,7 +86,28 @@ def test_order_and_fields_of_events_are_chosen(filled: Parsec) -> None:
     assert answer["events"] == [{"id": "e/0", "metadata.ms": 0}, {"id": "e/1", "metadata.ms": 1}]
 
 
+def test_lines_and_csv_have_all_events_in_order_without_a_limit(filled: Parsec) -> None:
+    many = [event(f"m-{n}", "many", f"line, {n}\n") | {"timestamp": "2026-01-01T00:00:00Z"} for n in range(2500)]
+    assert filled.ingest(many)[1]["accepted"] == 2500
+    filled.wait_processed()
+    question = "/query/events?tenant=many&from=2026-01-01T00:00:00Z"
+    status, headers, body = filled.request("GET", question, headers={"Accept": "application/x-ndjson, */*"})
+    assert (status, headers["content-type"]) == (200, "application/x-ndjson")
+    assert datetime.fromisoformat(headers["parsec-complete-until"]).tzinfo is not None
+    assert sorted(json.loads(line)["id"] for line in body.splitlines()) == sorted(str(each["id"]) for each in many)
+    _, headers, body = filled.request(
+        "GET", f"{question}&format=csv&fields=id,message,metadata.user_id,metadata.path,metadata.none&limit=1500"
+    )
+    assert headers["content-type"].startswith("text/csv")
+    rows = list(csv.reader(io.StringIO(body.decode(), newline="")))
+    assert rows[0] == ["id", "message", "metadata.user_id", "metadata.path", "metadata.none"]
+    assert len({row[0] for row in rows[1:]}) == len(rows) - 1 == 1500
+    assert all(row[1:] == [f"line, {row[0][2:]}", "42", "/users/42", ""] for row in rows[1:])
+
+
 @pytest.mark.parametrize(("path", "code", "field"), [
+    ("/query/events?tenant=q&format=xml", "invalid_parameter", "format"),
+    ("/query/events?tenant=q&format=csv&q=(", "invalid_query", "q"),
     ("/query/histogram?tenant=q&by=colour", "invalid_parameter", "by"),
     ("/query/histogram?tenant=q&interval=x", "invalid_parameter", "interval"),
     ("/query/histogram?tenant=q&from=0&interval=1", "invalid_parameter", "interval"),

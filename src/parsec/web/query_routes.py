@@ -5,11 +5,11 @@ name, 404 for an event that is not there, 503 while the store does not answer. N
 """
 
 from collections.abc import Callable
-from typing import Literal, TypeVar, cast
+from typing import TypeVar, cast
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from parsec.core.clock import Clock
@@ -18,13 +18,14 @@ from parsec.core.moment import text_of
 from parsec.ports.store import Limits, StoreReader
 from parsec.query import listing, single
 from parsec.query.aggregate import MOST_GROUPS, aggregate, metric
-from parsec.query.events import Question, ask
+from parsec.query.events import Order, Page, Question, ask, page
 from parsec.query.fields import named
 from parsec.query.histogram import histogram
 from parsec.query.listing import MOST_VALUES
 from parsec.query.parse import parse
 from parsec.query.scope import Scope
 from parsec.web.asking import Asker
+from parsec.web.event_stream import MEDIA_TYPES, PAGE_EVENTS, Format, accepted, chunks
 from parsec.web.parameters import Parameters
 
 MAX_LIMIT = 10_000
@@ -63,22 +64,39 @@ class QueryRoutes:
 
     async def events(self, request: Request) -> Response:
         """Events of one tenant, a page at a time."""
-        given = Parameters(request, (*_SCOPE, "order", "fields", "limit", "cursor"))
+        given = Parameters(request, (*_SCOPE, "order", "fields", "limit", "cursor", "format"))
         question = Question(
             given.tenant(),
             given.between(self._clock),
             given.whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
             given.text("cursor"),
             given.text("q") or "",
-            cast("Literal['newest', 'oldest']", given.one_of("order", "newest", "oldest")),
+            cast("Order", given.one_of("order", "newest", "oldest")),
             tuple(name.strip() for name in (given.text("fields") or "").split(",") if name.strip()),
         )
+        form = accepted(request.headers.get("accept", ""))
+        if given.text("format") is not None:
+            form = cast("Format", given.one_of("format", *MEDIA_TYPES))
+        if form != "json":
+            return await self._stream(form, question, None if given.text("limit") is None else question.limit)
 
         def answer() -> Body:
             found = ask(self._store, question, self._limits)
             return {"events": found.events, "cursor": found.cursor}
 
         return await self._told(question.tenant, answer)
+
+    async def _stream(self, form: Format, question: Question, limit: int | None) -> Response:
+        """Lines of any number; the errors of the first page are told as usual."""
+
+        async def ask_page(of: Question) -> Page:
+            return await self._asker.ask(of.tenant, lambda: page(self._store, of, self._limits))
+
+        headers = {"Parsec-Complete-Until": text_of(self._complete_until_ns())}
+        size = PAGE_EVENTS if limit is None else min(limit, PAGE_EVENTS)
+        first = msgspec.structs.replace(question, limit=size)
+        body = chunks(form, await ask_page(first), first, limit, ask_page)
+        return StreamingResponse(body, headers=headers, media_type=MEDIA_TYPES[form])
 
     async def histogram(self, request: Request) -> Response:
         """How many events in each stretch of time."""
