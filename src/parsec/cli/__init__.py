@@ -10,6 +10,8 @@ from parsec import __version__
 from parsec.cli.bench import bench
 from parsec.cli.check_config import check_config
 from parsec.cli.deadletters import deadletters
+from parsec.cli.fields import fields
+from parsec.cli.histogram import histogram
 from parsec.cli.log import log
 from parsec.cli.query import query
 from parsec.cli.reference import reference
@@ -26,5 +28,5 @@ def main() -> None:
     """Takes log events over HTTP, answers when they are safe, finds them seconds later."""
 
 
-for _command in (serve, send, query, bench, deadletters, log, check_config, version, reference):
+for _command in (serve, send, query, histogram, fields, deadletters, bench, log, check_config, version, reference):
     main.add_command(_command)

@@ -2,18 +2,15 @@
 
 import base64
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import click
 import msgspec
 
-from parsec.cli.server import GAVE_UP, NOT_ALL, fail, open_client, server_flags, tenant_flag
+from parsec.cli.server import asking, server_flags, tenant_flag
 from parsec.cli.terminal import is_terminal, visible
-from parsec.client import Client, Letter
-from parsec.core.errors import Rejected, Retryable
+from parsec.client import Letter
 
-TIMEOUT_S = 60.0
 PAGE = 1_000
 _WHOSE = "Whose dead letters; - for those that do not tell."
 
@@ -36,7 +33,7 @@ def list_(url: str, tenant: str | None, start: str | None, end: str | None, reas
     A table on a terminal, JSON lines in a pipe. Exit code: 0 answered (also with none), 1 refused, 3 no answer.
     """
     found: list[Letter] = []
-    with _asking(url) as client:
+    with asking(url) as client:
         cursor: str | None = None
         while len(found) < limit:
             page = client.dead_letters(
@@ -63,7 +60,7 @@ def show(position: str, url: str, tenant: str | None) -> None:
 
     In a pipe the bytes come out exactly as they were. Exit code: 0 found, 1 there is none or refused, 3 no answer.
     """
-    with _asking(url) as client:
+    with asking(url) as client:
         letter = client.dead_letter(position, tenant)
     raw = base64.b64decode(letter.raw_base64) if letter.raw_base64 else (letter.raw or "").encode()
     why = f"{letter.time} {letter.reason} ({letter.stage}): {letter.detail}"
@@ -72,17 +69,6 @@ def show(position: str, url: str, tenant: str | None) -> None:
         click.echo(visible(raw.decode(errors="backslashreplace")))
     else:
         sys.stdout.buffer.write(raw)
-
-
-@contextmanager
-def _asking(url: str) -> Iterator[Client]:
-    with open_client(url, TIMEOUT_S) as client:
-        try:
-            yield client
-        except Rejected as error:
-            fail(visible(f"{error.message} ({error.code})"), NOT_ALL)
-        except Retryable as error:
-            fail(visible(str(error)), GAVE_UP)
 
 
 def _listed(letter: Letter) -> dict[str, object]:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from parsec.cli.server import GAVE_UP, NOT_ALL, fail, open_client, server_flags, tenant_flag
+from parsec.cli.server import asking, scope_flags
 from parsec.cli.terminal import is_terminal, visible
 from parsec.client import Page
-from parsec.core.errors import Rejected, Retryable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,11 +30,7 @@ _EVENTS = msgspec.json.Decoder(_Event)
 
 
 @click.command()
-@click.argument("expression", required=False)
-@server_flags
-@tenant_flag("Whose events.")
-@click.option("--from", "start", help="Earliest timestamp, included: RFC 3339, epoch, or the like of -2h.")
-@click.option("--to", "end", help="Latest timestamp, excluded.")
+@scope_flags
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most events to print.")
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Seconds for a page.")
 def query(
@@ -49,16 +44,10 @@ def query(
     A table on a terminal, JSON lines in a pipe. NO_COLOR turns colours off. Exit code: 0 answered (also with no
     events), 1 the question was refused, 3 no answer.
     """
-    with open_client(url, timeout) as client:
-        try:
-            pages = client.pages(tenant, q=expression, start=start, end=end, limit=limit)
-            last = print_table(pages) if is_terminal() else print_lines(pages)
-        except Rejected as error:
-            fail(visible(f"{error.message} ({error.code})"), NOT_ALL)
-        except Retryable as error:
-            fail(visible(str(error)), GAVE_UP)
-        else:
-            _warn_of_gaps(last)
+    with asking(url, timeout) as client:
+        pages = client.pages(tenant, q=expression, start=start, end=end, limit=limit)
+        last = print_table(pages) if is_terminal() else print_lines(pages)
+    _warn_of_gaps(last)
 
 
 def print_lines(pages: Iterable[Page]) -> Page | None:
@@ -66,6 +55,8 @@ def print_lines(pages: Iterable[Page]) -> Page | None:
     page = None
     for page in pages:
         click.echo(b"".join(bytes(event) + b"\n" for event in page.events), nl=False)
+    if page is not None and page.cursor:
+        click.echo("parsec: there are more events, see --limit", err=True)
     return page
 
 

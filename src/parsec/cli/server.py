@@ -2,12 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
+from parsec.cli.terminal import visible
 from parsec.client import Client, Patience
+from parsec.core.errors import Rejected, Retryable
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 NOT_ALL = 1
@@ -29,6 +32,31 @@ def tenant_flag(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 def api_key() -> str | None:
     """The bearer key of PARSEC_API_KEY, if any."""
     return os.environ.get("PARSEC_API_KEY") or None
+
+
+def scope_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds EXPRESSION, `--url`, `--tenant`, `--from` and `--to`: which events."""
+    for add in (
+        click.option("--to", "end", help="Latest timestamp, excluded."),
+        click.option("--from", "start", help="Earliest timestamp, included: RFC 3339, epoch, or the like of -2h."),
+        tenant_flag("Whose events."),
+        server_flags,
+        click.argument("expression", required=False),
+    ):
+        command = add(command)
+    return command
+
+
+@contextmanager
+def asking(url: str, timeout_s: float = 60.0) -> Iterator[Client]:
+    """A client; what the server refuses or does not answer ends the command with one line."""
+    with open_client(url, timeout_s) as client:
+        try:
+            yield client
+        except Rejected as error:
+            fail(visible(f"{error.message} ({error.code})"), NOT_ALL)
+        except Retryable as error:
+            fail(visible(str(error)), GAVE_UP)
 
 
 def open_client(url: str, timeout_s: float, patience: Patience | None = None) -> Client:

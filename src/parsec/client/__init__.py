@@ -7,5 +7,6 @@ Errors: Rejected (the request was refused for what it is), Retryable (gave up wa
 from parsec.client.answers import Answer, Page, Verdict
 from parsec.client.client import Client, Patience
 from parsec.client.dead_letters import Letter, LetterPage
+from parsec.client.figures import Fields, Histogram, Values
 
-__all__ = ("Answer", "Client", "Letter", "LetterPage", "Page", "Patience", "Verdict")
+__all__ = ("Answer", "Client", "Fields", "Histogram", "Letter", "LetterPage", "Page", "Patience", "Values", "Verdict")

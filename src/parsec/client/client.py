@@ -16,6 +16,7 @@ import msgspec
 from parsec.client.answers import Answer, Page, read_answer, read_page, refusal
 from parsec.client.connection import Connection, Response, retry_after_s
 from parsec.client.dead_letters import Letter, LetterPage
+from parsec.client.figures import Fields, Histogram, Values
 from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable
 
@@ -101,8 +102,7 @@ class Client:
         Raises Rejected when the question is refused, Retryable when the server cannot answer it now.
         """
         asked = {"tenant": tenant, "q": q, "from": start, "to": end, "limit": str(limit), "cursor": cursor}
-        path = "/query/events?" + urlencode({name: value for name, value in asked.items() if value is not None})
-        return read_page(self._get(path))
+        return read_page(self._get(_address("/query/events", asked)))
 
     def pages(
         self,
@@ -124,6 +124,42 @@ class Client:
             if cursor is None:
                 return
 
+    def histogram(
+        self,
+        tenant: str | None = None,
+        *,
+        q: str | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        interval_s: int | None = None,
+        by: str | None = None,
+    ) -> Histogram:
+        """How many events in each stretch of time, the last hour unless told otherwise. Raises as query."""
+        asked = {"tenant": tenant, "q": q, "from": start, "to": end, "by": by}
+        asked["interval"] = None if interval_s is None else str(interval_s)
+        return _decoded(self._get(_address("/query/histogram", asked)), Histogram)
+
+    def fields(
+        self, tenant: str | None = None, *, q: str | None = None, start: str | None = None, end: str | None = None
+    ) -> Fields:
+        """Which fields events have, and how many events have each. Raises as query."""
+        asked = {"tenant": tenant, "q": q, "from": start, "to": end}
+        return _decoded(self._get(_address("/query/fields", asked)), Fields)
+
+    def values(
+        self,
+        field: str,
+        tenant: str | None = None,
+        *,
+        q: str | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        limit: int = 100,
+    ) -> Values:
+        """Which values a field has, the most frequent first. Raises as query."""
+        asked = {"tenant": tenant, "q": q, "from": start, "to": end, "limit": str(limit)}
+        return _decoded(self._get(_address(f"/query/fields/{quote(field, safe='')}/values", asked)), Values)
+
     def dead_letters(
         self,
         tenant: str | None = None,
@@ -139,13 +175,11 @@ class Client:
         `tenant` "-" asks for those that do not tell whose they are.
         """
         asked = {"tenant": tenant, "from": start, "to": end, "reason": reason, "limit": str(limit), "cursor": cursor}
-        path = "/deadletters?" + urlencode({name: value for name, value in asked.items() if value is not None})
-        return _decoded(self._get(path), LetterPage)
+        return _decoded(self._get(_address("/deadletters", asked)), LetterPage)
 
     def dead_letter(self, position: str, tenant: str | None = None) -> Letter:
         """The letter at this `log_id/partition/offset`, with its bytes. Raises as query; Rejected(not_found)."""
-        whose = "" if tenant is None else f"?{urlencode({'tenant': tenant})}"
-        return _decoded(self._get(f"/deadletters/{quote(position)}{whose}"), Letter)
+        return _decoded(self._get(_address(f"/deadletters/{quote(position)}", {"tenant": tenant})), Letter)
 
     def stats(self) -> dict[str, Any]:
         """The counts of GET /stats, as docs/api.md has them. Not repeated. Raises as query."""
@@ -186,6 +220,11 @@ def _settled(response: Response) -> Answer:
 def _try_again(response: Response) -> Retryable:
     why: Rejected = refusal(response.status, response.body)
     return Retryable(f"{why.message} ({why.code})", after_s=retry_after_s(response.headers.get("retry-after", "")))
+
+
+def _address(path: str, asked: Mapping[str, str | None]) -> str:
+    given = urlencode({name: value for name, value in asked.items() if value is not None})
+    return f"{path}?{given}" if given else path
 
 
 def _decoded(body: bytes, into: type[_T]) -> _T:

@@ -1,0 +1,65 @@
+"""`parsec histogram`: how many events when, as bars."""
+
+import click
+import msgspec
+
+from parsec.cli.server import asking, scope_flags
+from parsec.cli.terminal import is_terminal, visible
+from parsec.client import Histogram
+
+_EIGHTHS = " \u258f\u258e\u258d\u258c\u258b\u258a\u2589"
+_WHOLE = "\u2588"
+
+
+@click.command()
+@scope_flags
+@click.option("--interval", "interval_s", type=click.IntRange(min=1), help="Seconds per bar. Default: about 60 bars.")
+@click.option("--by", help="A field whose values are counted apart, as severity or metadata.user.id.")
+def histogram(
+    expression: str | None,
+    url: str,
+    tenant: str | None,
+    start: str | None,
+    end: str | None,
+    interval_s: int | None,
+    by: str | None,
+) -> None:
+    """Count events over time; EXPRESSION says which, as for `parsec query`.
+
+    Bars on a terminal, one JSON object per bucket in a pipe. Exit code: 0 answered, 1 refused, 3 no answer.
+    """
+    with asking(url) as client:
+        found = client.histogram(tenant, q=expression, start=start, end=end, interval_s=interval_s, by=by)
+    if is_terminal():
+        _print_bars(found)
+    else:
+        click.echo(b"".join(msgspec.json.encode(bucket) + b"\n" for bucket in found.buckets), nl=False)
+    total = sum(bucket.count for bucket in found.buckets)
+    click.echo(f"{total:,} event{'' if total == 1 else 's'}, {found.interval_s:,} s per bar", err=True)
+    if found.missing:
+        missing = visible(msgspec.json.encode(found.missing).decode())
+        click.echo(f"parsec: this answer is not complete, missing: {missing}", err=True)
+
+
+def _print_bars(found: Histogram) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    most = max((bucket.count for bucket in found.buckets), default=0)
+    digits = len(f"{most:,}")
+    width = max(10, min(60, console.width - 24 - digits))
+    for bucket in found.buckets:
+        line = Text(f"{visible(bucket.start):<20} {bucket.count:>{digits},} ")
+        line.append(bar(bucket.count, most, width), "cyan")
+        if bucket.by:
+            line.append(" " + " ".join(f"{visible(value)}:{count:,}" for value, count in bucket.by.items()), "dim")
+        console.print(line)
+
+
+def bar(count: int, most: int, width: int) -> str:
+    """`width` characters for `most`, to an eighth of a character; something visible for anything above 0."""
+    if count <= 0:
+        return ""
+    eighths = max(1, count * width * 8 // most)
+    return _WHOLE * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

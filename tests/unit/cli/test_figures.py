@@ -1,0 +1,76 @@
+"""`parsec histogram` and `parsec fields` in a pipe and on a terminal (a real one)."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+from parsec.cli import main
+from parsec.cli.histogram import bar
+from tests.support.answering import Answering, Reply, answering
+from tests.support.terminal import on_terminal
+
+BUCKETS = [
+    {"start": "2026-01-01T00:00:00Z", "count": 0, "by": {}},
+    {"start": "2026-01-01T00:01:00Z", "count": 1000, "by": {"bad\x1b[31m": 600}},
+    {"start": "2026-01-01T00:02:00Z", "count": 1, "by": {}},
+]
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    with answering() as state:
+        yield state
+
+
+def reply(**answer: object) -> Reply:
+    return Reply(200, json.dumps(answer | {"complete_until": "2026-01-01T00:00:00Z", "missing": []}).encode())
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner(env={"PARSEC_TENANT": None, "PARSEC_API_KEY": None}).invoke(main, arguments)
+
+
+def test_buckets_are_lines_in_a_pipe(server: Answering) -> None:
+    server.will(reply(interval_s=60, buckets=BUCKETS))
+    found = run("histogram", "a b", "--url", server.url, "--tenant", "t", "--interval", "60", "--by", "source")
+    assert found.exit_code == 0, found.output
+    assert [json.loads(line) for line in found.stdout.splitlines()] == BUCKETS
+    assert found.stderr == "1,001 events, 60 s per bar\n"
+    assert server.asked[0].path == "/query/histogram?tenant=t&q=a+b&by=source&interval=60"
+
+
+def test_bars_on_a_terminal_show_everything_above_nothing(server: Answering) -> None:
+    server.will(reply(interval_s=60, buckets=BUCKETS))
+    shown = on_terminal("histogram", "--url", server.url, "--tenant", "t")
+    assert "bad\\x1b[31m:600" in shown
+    assert "██████████" in shown
+    assert "▏" in shown
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(0, ""), (1, "▏"), (500, "█████"), (550, "█████▌"), (1000, "█" * 10)])
+def test_a_bar_is_as_long_as_its_share(count: int, wanted: str) -> None:
+    assert bar(count, 1000, 10) == wanted
+
+
+def test_fields_and_values_are_lines_in_a_pipe(server: Answering) -> None:
+    server.will(reply(fields=[{"name": "source", "count": 3}]), reply(values=[{"value": "api", "count": 3}]))
+    assert json.loads(run("fields", "--url", server.url, "--tenant", "t").stdout) == {"name": "source", "count": 3}
+    found = run("fields", "--url", server.url, "--tenant", "t", "--values", "metadata.a/b", "--limit", "5")
+    assert json.loads(found.stdout) == {"value": "api", "count": 3}
+    assert server.asked[1].path == "/query/fields/metadata.a%2Fb/values?tenant=t&limit=5"
+
+
+def test_a_refusal_is_one_line(server: Answering) -> None:
+    server.will(Reply(400, b'{"code":"invalid_query","detail":"column 3: what?"}'))
+    for command in ("fields", "histogram"):
+        found = run(command, "x", "--url", server.url)
+        assert (found.exit_code, found.stderr) == (1, "parsec: column 3: what? (invalid_query)\n")
+
+
+def test_a_table_on_a_terminal_hides_nothing(server: Answering) -> None:
+    server.will(reply(values=[{"value": "a\u202eb", "count": 1234}]))
+    shown = on_terminal("fields", "--url", server.url, "--tenant", "t", "--values", "source")
+    assert "a\\u202eb" in shown
+    assert "1,234" in shown
