@@ -148,7 +148,8 @@ def test_below_the_reserve_ingest_stops_the_processor_drains_and_both_go_on(smal
     with parsec:
         client = Insistent(parsec, "reserve").start()
         client.wait_for_more(3000)
-        filler = fill(small_disk, reserve * 3 // 4)
+        # So little that what the processor gives back of the log does not lift it above the reserve.
+        filler = fill(small_disk, reserve // 3)
         client.wait_for_refusal()
         refused_at = len(client.acknowledged)
         assert parsec.get("/readyz")[0] == 503
