@@ -1,7 +1,9 @@
-"""`parsec serve` with a slow commit, so that a kill often falls between insert and commit; told `forgetful`, also
-without recovery by position, so that a test can show that it would see the lack of it.
+"""`parsec serve` with a fault of the processor's.
 
-    python tests/support/sabotaged.py slow|forgetful [the command that it stands for]
+    python tests/support/sabotaged.py slow|forgetful|idle [the command that it stands for]
+
+slow: a commit takes long, so that a kill often falls between insert and commit. forgetful: also without recovery by
+position, so that a test can show that it would see the lack of it. idle: nothing is ever read from the log.
 """
 
 import sys
@@ -35,10 +37,18 @@ def _nothing_seen(_: Processor, progress: Progress) -> int:
     return progress.committed
 
 
+def _idle(_: Processor, max_wait_s: float) -> None:
+    time.sleep(max_wait_s)
+
+
+_SLOW: tuple[type, str, Any] = (Processor, "_commit", _slow)
+FAULTS: dict[str, list[tuple[type, str, Any]]] = {
+    "slow": [_SLOW],
+    "forgetful": [_SLOW, (Partition, "__init__", _forget), (Processor, "_seen_below", _nothing_seen)],
+    "idle": [(Processor, "step", _idle)],
+}
+
 if __name__ == "__main__":
-    changes: list[tuple[type, str, Any]] = [(Processor, "_commit", _slow)]
-    if sys.argv[1] == "forgetful":
-        changes += [(Partition, "__init__", _forget), (Processor, "_seen_below", _nothing_seen)]
-    for owner, name, change in changes:
+    for owner, name, change in FAULTS[sys.argv[1]]:
         setattr(owner, name, change)
     main(["serve"])

@@ -1,0 +1,58 @@
+"""A start on a backlog: events are taken in at once, memory stays flat while it is worked off, each is there once."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.load import TENANT, event
+from tests.support.process import Parsec
+
+SABOTAGED = str(Path(__file__).parents[1] / "support" / "sabotaged.py")
+PER_REQUEST = 10_000
+GROWTH_BYTES = 300 << 20
+"""Two batches of rows in the making, and the engine's caches: far less than the backlog's rows would take."""
+
+
+def start_on_a_backlog(data_dir: Path, events: int) -> None:
+    with Parsec(data_dir, (sys.executable, SABOTAGED, "idle"), PARSEC_STALL_AFTER="1h") as parsec:
+        for first in range(0, events, PER_REQUEST):
+            body = json.dumps([event(f"b-{first + n}") for n in range(PER_REQUEST)]).encode()
+            assert parsec.ingest(body)[1]["accepted"] == PER_REQUEST
+        assert parsec.terminate() == 0
+    with Parsec(data_dir) as parsec:
+        assert parsec.ingest([event("while-behind")])[0] == 200
+        assert parsec.stats()["ledger"]["in_flight"] > 0, "the backlog was gone before the first event came"
+        peaks, behind = [resident_bytes(parsec)], True
+        while behind:
+            time.sleep(0.2)
+            peaks.append(resident_bytes(parsec))
+            behind = parsec.stats()["ledger"]["in_flight"] > 0
+        # What a first batch takes is there to stay; a backlog in memory would go on growing.
+        settled = peaks[len(peaks) // 4]
+        assert max(peaks) < settled + GROWTH_BYTES, peaks
+        _, answer = parsec.get(f"/query/aggregate?tenant={TENANT}&from=-1d&metric=count")
+        ledger = parsec.stats()["ledger"]
+    assert answer["groups"][0]["values"]["count"] == events + 1
+    assert (ledger["stored"], ledger["lost"], ledger["dead"], ledger["difference"]) == (events + 1, 0, 0, 0)
+
+
+def resident_bytes(parsec: Parsec) -> int:
+    status = Path(f"/proc/{parsec.process.pid}/status").read_text()
+    return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_start_on_half_a_million_events(tmp_path: Path) -> None:
+    start_on_a_backlog(tmp_path / "data", 500_000)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_start_on_ten_million_events(tmp_path: Path) -> None:
+    start_on_a_backlog(tmp_path / "data", 10_000_000)
