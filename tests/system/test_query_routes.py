@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from click.testing import CliRunner
 
+from parsec.cli import main
 from tests.support.load import event
 from tests.support.process import Parsec
 
@@ -103,6 +105,18 @@ def test_lines_and_csv_have_all_events_in_order_without_a_limit(filled: Parsec) 
     assert rows[0] == ["id", "message", "metadata.user_id", "metadata.path", "metadata.none"]
     assert len({row[0] for row in rows[1:]}) == len(rows) - 1 == 1500
     assert all(row[1:] == [f"line, {row[0][2:]}", "42", "/users/42", ""] for row in rows[1:])
+
+
+def test_an_export_has_each_event_once_oldest_first(filled: Parsec, tmp_path: Path) -> None:
+    many = [event(f"x-{n}", "export") | {"timestamp": f"2026-01-01T00:{n % 60:02d}:00Z"} for n in range(2500)]
+    assert filled.ingest(many)[1]["accepted"] == 2500
+    filled.wait_processed()
+    where = ["--url", f"http://127.0.0.1:{filled.port}", "--tenant", "export", "--from", "2026-01-01"]
+    done = CliRunner().invoke(main, ["export", *where, "--output", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    found = [json.loads(line) for line in (tmp_path / "out").read_bytes().splitlines()]
+    assert sorted(each["id"] for each in found) == sorted(str(each["id"]) for each in many)
+    assert [each["timestamp"] for each in found] == sorted(each["timestamp"] for each in found)
 
 
 @pytest.mark.parametrize(("path", "code", "field"), [

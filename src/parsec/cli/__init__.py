@@ -10,6 +10,7 @@ from parsec import __version__
 from parsec.cli.bench import bench
 from parsec.cli.check_config import check_config
 from parsec.cli.deadletters import deadletters
+from parsec.cli.export import export
 from parsec.cli.fields import fields
 from parsec.cli.histogram import histogram
 from parsec.cli.log import log
@@ -28,5 +29,18 @@ def main() -> None:
     """Takes log events over HTTP, answers when they are safe, finds them seconds later."""
 
 
-for _command in (serve, send, query, histogram, fields, deadletters, bench, log, check_config, version, reference):
+for _command in (
+    serve,
+    send,
+    query,
+    histogram,
+    fields,
+    export,
+    deadletters,
+    bench,
+    log,
+    check_config,
+    version,
+    reference,
+):
     main.add_command(_command)

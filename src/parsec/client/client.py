@@ -8,7 +8,7 @@ what it had already taken is recognised.
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -94,14 +94,18 @@ class Client:
         end: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
+        order: Literal["newest", "oldest"] = "newest",
     ) -> Page:
-        """One page of events, newest first; `start` inclusive, `end` exclusive. Not repeated: a person waits for it.
+        """One page of events, newest first by default; `start` inclusive, `end` exclusive.
+
+        Not repeated: a person waits for it.
 
         `q` is an expression of docs/query-language.md; None: all events.
 
         Raises Rejected when the question is refused, Retryable when the server cannot answer it now.
         """
         asked = {"tenant": tenant, "q": q, "from": start, "to": end, "limit": str(limit), "cursor": cursor}
+        asked["order"] = None if order == "newest" else order
         return read_page(self._get(_address("/query/events", asked)))
 
     def pages(

@@ -1,0 +1,91 @@
+"""`parsec export`: whole, broken off and gone on with."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from parsec.cli import main
+from tests.support.answering import Answering, Reply, answering
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    with answering() as state:
+        yield state
+
+
+def page(*ids: str, cursor: str | None = None) -> Reply:
+    return Reply(200, json.dumps({"events": [{"id": each} for each in ids], "cursor": cursor}).encode())
+
+
+def run(server: Answering, output: Path, *more: str) -> Result:
+    arguments = [
+        "export",
+        "x",
+        "--url",
+        server.url,
+        "--tenant",
+        "t",
+        "--from",
+        "-2h",
+        *more,
+        "--output",
+        str(output),
+        "--give-up-after",
+        "0",
+    ]
+    return CliRunner(env={"PARSEC_TENANT": None, "PARSEC_API_KEY": None}).invoke(main, arguments)
+
+
+def ids(output: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in output.read_bytes().splitlines()]
+
+
+def test_every_page_is_written_oldest_first(server: Answering, tmp_path: Path) -> None:
+    server.will(page("a", "b", cursor="c1"), page("c"))
+    done = run(server, tmp_path / "out")
+    assert (done.exit_code, done.stderr) == (0, f"3 events written to {tmp_path / 'out'}\n"), done.output
+    assert ids(tmp_path / "out") == ["a", "b", "c"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert server.asked[0].path == "/query/events?tenant=t&q=x&from=-2h&limit=1000&order=oldest"
+    assert server.asked[1].path == "/query/events?tenant=t&q=x&from=-2h&limit=1000&cursor=c1&order=oldest"
+
+
+def test_a_broken_export_goes_on_where_it_stopped(server: Answering, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    server.will(page("a", cursor="c1"), Reply(503, headers={"Retry-After": "1"}))
+    broken = run(server, output)
+    assert broken.exit_code == 3
+    assert "the same command goes on" in broken.stderr
+    with output.open("ab") as file:
+        file.write(b'{"id":"half')  # a page that a crash cut off
+    server.replies.clear()
+    server.will(page("b"))
+    assert run(server, output).exit_code == 0
+    assert ids(output) == ["a", "b"]
+    assert "cursor=c1" in server.asked[-1].path
+
+
+def test_what_is_there_is_not_written_over(server: Answering, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.write_bytes(b"mine\n")
+    refused = run(server, output)
+    assert (refused.exit_code, output.read_bytes(), server.asked) == (1, b"mine\n", [])
+    output.unlink()
+    server.will(page("a", cursor="c1"), Reply(503, headers={"Retry-After": "1"}))
+    run(server, output)
+    other = run(server, output, "--to", "-1h")
+    assert other.exit_code == 1
+    assert "of another export" in other.stderr
+    assert ids(output) == ["a"]
+    (tmp_path / "out.begun").write_bytes(b"{")
+    assert "cannot be read" in run(server, output).stderr
+
+
+def test_a_refusal_is_one_line(server: Answering, tmp_path: Path) -> None:
+    server.will(Reply(400, b'{"code":"invalid_query","detail":"column 3"}'))
+    refused = run(server, tmp_path / "out")
+    assert (refused.exit_code, refused.stderr) == (1, "parsec: column 3 (invalid_query)\n")
