@@ -5,7 +5,9 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import prometheus_client.parser as prometheus
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 
 from tests.support.load import event
 from tests.support.process import Parsec
@@ -47,6 +49,19 @@ def test_metrics_are_in_prometheus_text(parsec: Parsec) -> None:
     assert status == 200
     assert b"parsec_ingest_events_accepted_total" in text
     assert b'parsec_ingest_events_rejected_total{reason="missing_field"}' in text
+
+
+def test_metrics_are_openmetrics_to_whoever_asks(parsec: Parsec) -> None:
+    parsec.ingest(event("metric-2"))
+    _, headers, plain = parsec.request("GET", "/metrics")
+    assert headers["content-type"].startswith("text/plain; version=")
+    asked = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+    _, headers, text = parsec.request("GET", "/metrics", headers=asked)
+    assert headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert text.endswith(b"# EOF\n")
+    as_open = {family.name for family in openmetrics.text_string_to_metric_families(text.decode())}  # type: ignore[no-untyped-call]
+    as_plain = {family.name for family in prometheus.text_string_to_metric_families(plain.decode())}
+    assert as_open == as_plain
 
 
 def test_paging_gives_each_event_once_newest_first(parsec: Parsec) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -110,11 +110,12 @@ class Stats:
         body = self.snapshot() | {"tenants": self._telemetry.tenants()}
         return Response(msgspec.json.encode(body), media_type="application/json")
 
-    async def metrics(self, _: Request) -> Response:
-        """Every metric of docs/metrics.md in the Prometheus text format."""
+    async def metrics(self, request: Request) -> Response:
+        """Every metric of docs/metrics.md in the Prometheus text format, or as OpenMetrics to whoever asks for it."""
         self._telemetry.channel_events.set(self._channel.buffered_events)
         self._telemetry.channel_bytes.set(self._channel.buffered_bytes)
         self._telemetry.partition_lag.clear()
         for each in self._ledger().partitions:
             self._telemetry.partition_lag.labels(str(each.partition)).set(each.lag)
-        return Response(generate_latest(self._telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(self._telemetry.registry), headers={"Content-Type": content_type})
