@@ -28,7 +28,8 @@ _METRICS_HEAD = """# Metrics
 
 Made by `parsec reference metrics` from [src/parsec/telemetry.py](../src/parsec/telemetry.py); do not edit.
 
-`GET /metrics` gives them in the Prometheus text format, or as OpenMetrics to whoever asks for it by `Accept`. A histogram has `_bucket`, `_sum` and `_count` series.
+`GET /metrics` gives them in the Prometheus text format, or as OpenMetrics to whoever asks for it by `Accept`.
+A histogram has `_bucket`, `_sum` and `_count` series.
 
 | name | kind | unit | labels | meaning |
 | --- | --- | --- | --- | --- |
