@@ -10,8 +10,8 @@ import msgspec
 from parsec.cli.server import asking, server_flags, tenant_flag
 from parsec.cli.terminal import is_terminal, visible
 from parsec.client import Letter
+from parsec.client.client import PAGE_EVENTS
 
-PAGE = 1_000
 _WHOSE = "Whose dead letters; - for those that do not tell."
 
 
@@ -37,7 +37,7 @@ def list_(url: str, tenant: str | None, start: str | None, end: str | None, reas
         cursor: str | None = None
         while len(found) < limit:
             page = client.dead_letters(
-                tenant, start=start, end=end, reason=reason, limit=min(limit - len(found), PAGE), cursor=cursor
+                tenant, start=start, end=end, reason=reason, limit=min(limit - len(found), PAGE_EVENTS), cursor=cursor
             )
             found += page.dead_letters
             if not is_terminal():

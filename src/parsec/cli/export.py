@@ -12,13 +12,11 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from parsec.cli.server import GAVE_UP, NOT_ALL, fail, open_client, scope_flags
+from parsec.cli.server import NOT_ALL, asking, fail, scope_flags
 from parsec.cli.terminal import visible
 from parsec.client import Client, Page
-from parsec.core.errors import Rejected, Retryable
-
-PAGE_EVENTS = 1_000
-TIMEOUT_S = 60.0
+from parsec.client.client import PAGE_EVENTS
+from parsec.core.errors import Retryable
 
 
 class _Begun(msgspec.Struct, frozen=True):
@@ -62,14 +60,9 @@ def export(
     note = output.with_name(output.name + ".begun")
     asked = [expression, tenant, start, end]
     begun = _begun(note, asked, output)
-    with open_client(url, TIMEOUT_S) as client, output.open("ab") as file:
+    with asking(url) as client, output.open("ab") as file:
         file.truncate(begun.size_bytes if begun else 0)
-        try:
-            events = _write_all(client, file, note, asked, begun, patience_s)
-        except Rejected as error:
-            fail(visible(f"{error.message} ({error.code})"), NOT_ALL)
-        except Retryable as error:
-            fail(visible(f"{error}; the same command goes on from here"), GAVE_UP)
+        events = _write_all(client, file, note, asked, begun, patience_s)
     click.echo(f"{events:,} event{'' if events == 1 else 's'} written to {visible(str(output))}", err=True)
 
 
@@ -127,7 +120,7 @@ def _patiently(ask: Callable[[], Page], patience_s: float) -> Page:
             return ask()
         except Retryable as error:
             if time.monotonic() + error.after_s > give_up_at:
-                raise
+                raise Retryable(f"{error}; the same command goes on from here") from error
             time.sleep(max(error.after_s, 0.1))
 
 

@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-from parsec.cli.server import asking, scope_flags
+from parsec.cli.server import asking, scope_flags, warn_of_gaps
 from parsec.cli.terminal import is_terminal, visible
 from parsec.client import Histogram
 
@@ -36,9 +36,7 @@ def histogram(
         click.echo(b"".join(msgspec.json.encode(bucket) + b"\n" for bucket in found.buckets), nl=False)
     total = sum(bucket.count for bucket in found.buckets)
     click.echo(f"{total:,} event{'' if total == 1 else 's'}, {found.interval_s:,} s per bar", err=True)
-    if found.missing:
-        missing = visible(msgspec.json.encode(found.missing).decode())
-        click.echo(f"parsec: this answer is not complete, missing: {missing}", err=True)
+    warn_of_gaps(found)
 
 
 def _print_bars(found: Histogram) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from parsec.cli.server import asking, scope_flags
+from parsec.cli.server import asking, scope_flags, warn_of_gaps
 from parsec.cli.terminal import is_terminal, visible
 from parsec.client import Page
 
@@ -47,7 +47,8 @@ def query(
     with asking(url, timeout) as client:
         pages = client.pages(tenant, q=expression, start=start, end=end, limit=limit)
         last = print_table(pages) if is_terminal() else print_lines(pages)
-    _warn_of_gaps(last)
+    if last is not None:
+        warn_of_gaps(last)
 
 
 def print_lines(pages: Iterable[Page]) -> Page | None:
@@ -97,9 +98,3 @@ def _table(events: Sequence[_Event], *, header: bool) -> "Table":
             message,
         )
     return table
-
-
-def _warn_of_gaps(page: Page | None) -> None:
-    if page is not None and page.missing:
-        missing = visible(msgspec.json.encode(page.missing).decode())
-        click.echo(f"parsec: this answer is not complete, missing: {missing}", err=True)

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
+import msgspec
 
 from parsec.cli.terminal import visible
 from parsec.client import Client, Patience
+from parsec.client.answers import Found
 from parsec.core.errors import Rejected, Retryable
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -65,6 +67,13 @@ def open_client(url: str, timeout_s: float, patience: Patience | None = None) ->
         return Client(url, api_key=api_key(), timeout_s=timeout_s, patience=patience)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def warn_of_gaps(found: Found) -> None:
+    """A partial answer may not look whole."""
+    if found.missing:
+        missing = visible(msgspec.json.encode(found.missing).decode())
+        click.echo(f"parsec: this answer is not complete, missing: {missing}", err=True)
 
 
 def fail(message: str, code: int) -> NoReturn:

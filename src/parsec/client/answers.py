@@ -1,10 +1,12 @@
 """What a Parsec answers, as structs. Unknown fields are ignored, so that a newer server can be asked too."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from parsec.core.errors import Rejected
+
+T = TypeVar("T")
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,13 +31,18 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     errors_truncated: bool | int = False
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What every answer about events says of itself: up to when it is complete, and which parts did not answer."""
+
+    complete_until: str | None = None
+    missing: list[Any] = []
+
+
+class Page(Found, frozen=True, kw_only=True):
     """One page of `GET /query/events`: each event as the JSON bytes that came. `cursor` is None at the end."""
 
     events: list[msgspec.Raw]
     cursor: str | None = None
-    complete_until: str | None = None
-    missing: list[Any] = []
 
 
 class _Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +54,6 @@ class _Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _ANSWERS = msgspec.json.Decoder(Answer)
-_PAGES = msgspec.json.Decoder(Page)
 _PROBLEMS = msgspec.json.Decoder(_Problem)
 
 
@@ -59,12 +65,12 @@ def read_answer(body: bytes) -> Answer | None:
         return None
 
 
-def read_page(body: bytes) -> Page:
-    """Raises Rejected: something else than a Parsec answered."""
+def read(body: bytes, into: type[T], what: str = "one of a Parsec") -> T:
+    """Raises Rejected: something else than a Parsec answered; `what` the answer should have been."""
     try:
-        return _PAGES.decode(body)
+        return msgspec.json.decode(body, type=into)
     except msgspec.DecodeError as error:
-        raise Rejected("not_parsec", f"the answer is not a page of events: {error}") from error
+        raise Rejected("not_parsec", f"the answer is not {what}: {error}") from error
 
 
 def refusal(status: int, body: bytes) -> Rejected:

@@ -8,12 +8,12 @@ what it had already taken is recognised.
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from parsec.client.answers import Answer, Page, read_answer, read_page, refusal
+from parsec.client.answers import Answer, Page, read, read_answer, refusal
 from parsec.client.connection import Connection, Response, retry_after_s
 from parsec.client.dead_letters import Letter, LetterPage
 from parsec.client.figures import Fields, Histogram, Values
@@ -23,7 +23,6 @@ from parsec.core.errors import Rejected, Retryable
 PAGE_EVENTS = 1_000
 """Events asked for at once: a page is held in memory, and each event may be 256 KiB."""
 
-_T = TypeVar("_T")
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 10.0
@@ -106,7 +105,7 @@ class Client:
         """
         asked = {"tenant": tenant, "q": q, "from": start, "to": end, "limit": str(limit), "cursor": cursor}
         asked["order"] = None if order == "newest" else order
-        return read_page(self._get(_address("/query/events", asked)))
+        return read(self._get(_address("/query/events", asked)), Page, "a page of events")
 
     def pages(
         self,
@@ -141,14 +140,14 @@ class Client:
         """How many events in each stretch of time, the last hour unless told otherwise. Raises as query."""
         asked = {"tenant": tenant, "q": q, "from": start, "to": end, "by": by}
         asked["interval"] = None if interval_s is None else str(interval_s)
-        return _decoded(self._get(_address("/query/histogram", asked)), Histogram)
+        return read(self._get(_address("/query/histogram", asked)), Histogram)
 
     def fields(
         self, tenant: str | None = None, *, q: str | None = None, start: str | None = None, end: str | None = None
     ) -> Fields:
         """Which fields events have, and how many events have each. Raises as query."""
         asked = {"tenant": tenant, "q": q, "from": start, "to": end}
-        return _decoded(self._get(_address("/query/fields", asked)), Fields)
+        return read(self._get(_address("/query/fields", asked)), Fields)
 
     def values(
         self,
@@ -162,7 +161,7 @@ class Client:
     ) -> Values:
         """Which values a field has, the most frequent first. Raises as query."""
         asked = {"tenant": tenant, "q": q, "from": start, "to": end, "limit": str(limit)}
-        return _decoded(self._get(_address(f"/query/fields/{quote(field, safe='')}/values", asked)), Values)
+        return read(self._get(_address(f"/query/fields/{quote(field, safe='')}/values", asked)), Values)
 
     def dead_letters(
         self,
@@ -179,18 +178,15 @@ class Client:
         `tenant` "-" asks for those that do not tell whose they are.
         """
         asked = {"tenant": tenant, "from": start, "to": end, "reason": reason, "limit": str(limit), "cursor": cursor}
-        return _decoded(self._get(_address("/deadletters", asked)), LetterPage)
+        return read(self._get(_address("/deadletters", asked)), LetterPage)
 
     def dead_letter(self, position: str, tenant: str | None = None) -> Letter:
         """The letter at this `log_id/partition/offset`, with its bytes. Raises as query; Rejected(not_found)."""
-        return _decoded(self._get(_address(f"/deadletters/{quote(position)}", {"tenant": tenant})), Letter)
+        return read(self._get(_address(f"/deadletters/{quote(position)}", {"tenant": tenant})), Letter)
 
     def stats(self) -> dict[str, Any]:
         """The counts of GET /stats, as docs/api.md has them. Not repeated. Raises as query."""
-        try:
-            stats: dict[str, Any] = msgspec.json.decode(self._get("/stats"), type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise Rejected("not_parsec", f"the answer is not the counts of a Parsec: {error}") from error
+        stats = read(self._get("/stats"), dict[str, Any], "the counts of a Parsec")
         if not isinstance(stats.get("producer"), dict):
             raise Rejected("not_parsec", "the answer is not the counts of a Parsec: it lacks `producer`")
         return stats
@@ -229,10 +225,3 @@ def _try_again(response: Response) -> Retryable:
 def _address(path: str, asked: Mapping[str, str | None]) -> str:
     given = urlencode({name: value for name, value in asked.items() if value is not None})
     return f"{path}?{given}" if given else path
-
-
-def _decoded(body: bytes, into: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(body, type=into)
-    except msgspec.DecodeError as error:
-        raise Rejected("not_parsec", f"the answer is not one of a Parsec: {error}") from error

@@ -1,8 +1,8 @@
-"""Counts of events as a client sees them. All say up to when they are complete, and what is `missing`."""
-
-from typing import Any
+"""Counts of events as a client sees them."""
 
 import msgspec
+
+from parsec.client.answers import Found
 
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,13 +13,11 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     by: dict[str, int] = {}
 
 
-class Histogram(msgspec.Struct, frozen=True, kw_only=True):
+class Histogram(Found, frozen=True, kw_only=True):
     """Of `GET /query/histogram`: every bucket of the range, `interval_s` long, in order of time."""
 
     interval_s: int
     buckets: list[Bucket]
-    complete_until: str | None = None
-    missing: list[Any] = []
 
 
 class Named(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,12 +27,10 @@ class Named(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-class Fields(msgspec.Struct, frozen=True, kw_only=True):
+class Fields(Found, frozen=True, kw_only=True):
     """Of `GET /query/fields`."""
 
     fields: list[Named]
-    complete_until: str | None = None
-    missing: list[Any] = []
 
 
 class Valued(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +40,7 @@ class Valued(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-class Values(msgspec.Struct, frozen=True, kw_only=True):
+class Values(Found, frozen=True, kw_only=True):
     """Of `GET /query/fields/{name}/values`."""
 
     values: list[Valued]
-    complete_until: str | None = None
-    missing: list[Any] = []

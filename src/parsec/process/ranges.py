@@ -27,6 +27,7 @@ Invariants, cited by tests
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -36,19 +37,7 @@ from parsec.ports.store import DeadLetter, Row
 from parsec.process.backlog import FIRST_ATTEMPT, Batch
 from parsec.process.claims import Held, Settled
 from parsec.process.refusals import Refusals, halves
-from parsec.process.steps import (
-    Ask,
-    Block,
-    Claim,
-    Commit,
-    Insert,
-    InsertDead,
-    Open,
-    Release,
-    Reserve,
-    Settle,
-    Step,
-)
+from parsec.process.steps import Ask, Block, Claim, Commit, Insert, InsertDead, Open, Release, Reserve, Settle, Step
 
 STORE_REFUSED = "store_refused"
 SUSPICIOUS = 10
@@ -210,7 +199,9 @@ class Passage:
         away = self._duplicates - self._found_rows
         dead = self._refused.keys() | self._found_dead
         apart = [row for row in self._rows if row.offset in dead or row.offset in away] if dead or away else []
-        fates = Counter({(tenant, "stored"): n for tenant, n in Counter(row.tenant_id for row in self._rows).items()})
+        fates = Counter(
+            {(tenant, "stored"): n for tenant, n in Counter(map(attrgetter("tenant_id"), self._rows)).items()}
+        )
         fates.subtract((row.tenant_id, "stored") for row in apart)
         fates.update((row.tenant_id, "dead" if row.offset in dead else "duplicate") for row in apart)
         landed = self._found_rows

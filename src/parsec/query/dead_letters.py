@@ -11,11 +11,10 @@ from typing import Any
 
 import msgspec
 
-from parsec.core.moment import nanoseconds
 from parsec.ports.store import Limits, StoreReader
 from parsec.query import cursor
 from parsec.query.columns import Parameters
-from parsec.query.cursor import Position
+from parsec.query.events import beyond, position
 from parsec.query.timerange import TimeRange
 
 UNTOLD = "-"
@@ -74,10 +73,7 @@ def letters(store: StoreReader, question: DeadQuestion, limits: Limits) -> DeadP
     if question.reason:
         conditions.append(f"reason = {bound.text(question.reason)}")
     if last is not None:
-        place = (
-            f"{bound.text(last.log_id)}, {bound.bind(last.partition, 'UInt32')}, {bound.bind(last.offset, 'UInt64')}"
-        )
-        conditions.append(f"(time, log_id, partition, offset) < ({bound.moment(last.at_ns)}, {place})")
+        conditions.append(beyond(last, "newest", bound, "time"))
     rows = store.select(
         f"SELECT {_COLUMNS} FROM dead_letters FINAL WHERE {' AND '.join(conditions)}"  # noqa: S608 (values are bound)
         " ORDER BY time DESC, log_id DESC, partition DESC, offset DESC"
@@ -90,7 +86,7 @@ def letters(store: StoreReader, question: DeadQuestion, limits: Limits) -> DeadP
     more = len(rows) > question.limit
     return DeadPage(
         [Letter(**_told(row)) for row in shown],
-        cursor.encoded(question.tenant, between, _position(shown[-1]), same) if more else None,
+        cursor.encoded(question.tenant, between, position(shown[-1]), same) if more else None,
     )
 
 
@@ -124,9 +120,3 @@ def _told(row: list[Any]) -> dict[str, Any]:
     """A row of _COLUMNS as the fields of a Letter."""
     time, log_id, partition, offset, *rest = row
     return dict(zip(Letter.__struct_fields__, (f"{log_id}/{partition}/{offset}", time, *rest), strict=False))
-
-
-def _position(row: list[Any]) -> Position:
-    at_ns = nanoseconds(row[0])
-    assert at_ns is not None, "the store returns moments in the envelope's form"
-    return Position(at_ns, row[1], row[2], row[3])

@@ -93,8 +93,8 @@ def statement(scope: Scope, order: Order, last: Position | None, shown: Projecti
     return f"SELECT {columns} FROM events WHERE {where(scope, parameters)}{after} ORDER BY {by}"  # noqa: S608
 
 
-def beyond(last: Position, order: Order, parameters: Parameters) -> str:
-    """Told by time first, so that the primary key narrows it."""
+def beyond(last: Position, order: Order, parameters: Parameters, time: str = "timestamp") -> str:
+    """Told by time first, so that the primary key narrows it. `time`: the column that leads the order."""
     sign = "<" if order == "newest" else ">"
     at = parameters.moment(last.at_ns)
     place = ", ".join(
@@ -104,7 +104,7 @@ def beyond(last: Position, order: Order, parameters: Parameters) -> str:
             parameters.bind(last.offset, "UInt64"),
         )
     )
-    return f"timestamp {sign}= {at} AND (timestamp {sign} {at} OR (log_id, partition, offset) {sign} ({place}))"
+    return f"{time} {sign}= {at} AND ({time} {sign} {at} OR (log_id, partition, offset) {sign} ({place}))"
 
 
 def position(row: list[Any]) -> Position:

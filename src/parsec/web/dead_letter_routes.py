@@ -14,8 +14,7 @@ from parsec.core.errors import Rejected
 from parsec.ports.store import Limits, StoreReader
 from parsec.query.dead_letters import DeadQuestion, letter, letters
 from parsec.web.asking import Asker
-from parsec.web.parameters import Parameters, whole
-from parsec.web.query_routes import DEFAULT_LIMIT, MAX_LIMIT
+from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters, whole
 
 
 class DeadLetterRoutes:

@@ -8,6 +8,10 @@ from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
 from parsec.query.timerange import TimeRange, timerange
 
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 10_000
+"""Of anything that comes in pages."""
+
 
 class Parameters:
     """Those of one request. `repeatable` may stand there several times, the others once, or with one value."""

@@ -26,10 +26,8 @@ from parsec.query.parse import parse
 from parsec.query.scope import Scope
 from parsec.web.asking import Asker
 from parsec.web.event_stream import MEDIA_TYPES, PAGE_EVENTS, Format, accepted, chunks
-from parsec.web.parameters import Parameters
+from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters
 
-MAX_LIMIT = 10_000
-DEFAULT_LIMIT = 100
 DEFAULT_TOP = 10
 MOST_AROUND = 1_000
 WEEK_S = 604_800
