@@ -43,10 +43,7 @@ def load(running: Parsec, *options: str) -> dict[str, Any]:
 
 def memory_mib(running: Parsec) -> float:
     """Resident memory of the process now, in MiB."""
-    for line in Path(f"/proc/{running.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+    return running.resident_bytes() / (1 << 20)
 
 
 def cpu_s(running: Parsec) -> float:

@@ -89,6 +89,11 @@ class Parsec:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)
 
+    def resident_bytes(self) -> int:
+        """Memory of the process now; only where there is /proc."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmRSS"))
+
     def logs(self) -> str:
         return self.log_path.read_text(errors="replace")
 

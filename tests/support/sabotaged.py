@@ -48,6 +48,12 @@ FAULTS: dict[str, list[tuple[type, str, Any]]] = {
     "idle": [(Processor, "step", _idle)],
 }
 
+
+def under(fault: str) -> tuple[str, ...]:
+    """The command for a `tests.support.process.Parsec` with this fault."""
+    return sys.executable, __file__, fault
+
+
 if __name__ == "__main__":
     for owner, name, change in FAULTS[sys.argv[1]]:
         setattr(owner, name, change)

@@ -1,7 +1,6 @@
 """A start on a backlog: events are taken in at once, memory stays flat while it is worked off, each is there once."""
 
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -9,15 +8,15 @@ import pytest
 
 from tests.support.load import TENANT, event
 from tests.support.process import Parsec
+from tests.support.sabotaged import under
 
-SABOTAGED = str(Path(__file__).parents[1] / "support" / "sabotaged.py")
 PER_REQUEST = 10_000
 GROWTH_BYTES = 300 << 20
 """Two batches of rows in the making, and the engine's caches: far less than the backlog's rows would take."""
 
 
 def start_on_a_backlog(data_dir: Path, events: int) -> None:
-    with Parsec(data_dir, (sys.executable, SABOTAGED, "idle"), PARSEC_STALL_AFTER="1h") as parsec:
+    with Parsec(data_dir, under("idle"), PARSEC_STALL_AFTER="1h") as parsec:
         for first in range(0, events, PER_REQUEST):
             body = json.dumps([event(f"b-{first + n}") for n in range(PER_REQUEST)]).encode()
             assert parsec.ingest(body)[1]["accepted"] == PER_REQUEST
@@ -25,10 +24,10 @@ def start_on_a_backlog(data_dir: Path, events: int) -> None:
     with Parsec(data_dir) as parsec:
         assert parsec.ingest([event("while-behind")])[0] == 200
         assert parsec.stats()["ledger"]["in_flight"] > 0, "the backlog was gone before the first event came"
-        peaks, behind = [resident_bytes(parsec)], True
+        peaks, behind = [parsec.resident_bytes()], True
         while behind:
             time.sleep(0.2)
-            peaks.append(resident_bytes(parsec))
+            peaks.append(parsec.resident_bytes())
             behind = parsec.stats()["ledger"]["in_flight"] > 0
         # What a first batch takes is there to stay; a backlog in memory would go on growing.
         settled = peaks[len(peaks) // 4]
@@ -37,11 +36,6 @@ def start_on_a_backlog(data_dir: Path, events: int) -> None:
         ledger = parsec.stats()["ledger"]
     assert answer["groups"][0]["values"]["count"] == events + 1
     assert (ledger["stored"], ledger["lost"], ledger["dead"], ledger["difference"]) == (events + 1, 0, 0, 0)
-
-
-def resident_bytes(parsec: Parsec) -> int:
-    status = Path(f"/proc/{parsec.process.pid}/status").read_text()
-    return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 @pytest.mark.integration

@@ -1,19 +1,17 @@
 """P1 and P2: whatever was answered 200 is found exactly once after kill -9 at any moment."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.process import Parsec
 from tests.support.rounds import rounds_lose_nothing
+from tests.support.sabotaged import under
 
-SABOTAGED = str(Path(__file__).parents[1] / "support" / "sabotaged.py")
 
-
-def kill_and_count(data_dir: Path, rounds: int, seed: int, under: tuple[str, ...] = ()) -> None:
+def kill_and_count(data_dir: Path, rounds: int, seed: int, command: tuple[str, ...] = ()) -> None:
     """kill -9 at the end of each round."""
-    parsec = Parsec(data_dir, under, PARSEC_SEGMENT_BYTES="1MiB", PARSEC_DISK_RESERVE="0")
+    parsec = Parsec(data_dir, command, PARSEC_SEGMENT_BYTES="1MiB", PARSEC_DISK_RESERVE="0")
     rounds_lose_nothing(parsec, rounds, seed, 4000, Parsec.kill)
 
 
@@ -30,9 +28,9 @@ def test_ten_kills_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.integration
 @pytest.mark.timeout(600)
 def test_the_same_loop_sees_what_recovery_by_position_prevents(tmp_path: Path) -> None:
-    kill_and_count(tmp_path / "with", rounds=5, seed=4, under=(sys.executable, SABOTAGED, "slow"))
+    kill_and_count(tmp_path / "with", rounds=5, seed=4, command=under("slow"))
     with pytest.raises(AssertionError, match="stored more than once"):
-        kill_and_count(tmp_path / "without", rounds=5, seed=4, under=(sys.executable, SABOTAGED, "forgetful"))
+        kill_and_count(tmp_path / "without", rounds=5, seed=4, command=under("forgetful"))
 
 
 @pytest.mark.soak

@@ -1,7 +1,6 @@
 """`parsec bench`: what it says of the server's counts, and how it ends."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,16 +9,10 @@ from parsec.cli import main
 from parsec.cli.bench import settled
 from parsec.client import Client, Patience
 from parsec.core.clock import ManualClock
-from tests.support.answering import Answering, Reply, answering
+from tests.support.answering import Answering, Reply
 from tests.support.process import free_port
 
 NO_LEDGER: dict[str, int] = {}
-
-
-@pytest.fixture
-def server() -> Iterator[Answering]:
-    with answering() as state:
-        yield state
 
 
 def stats(published: int, ledger: dict[str, int] | None = None, buffered: int = 0) -> Reply:

@@ -1,13 +1,12 @@
 """`parsec deadletters` in a pipe and on a terminal (a real one)."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply, answering
+from tests.support.answering import Answering, Reply
 from tests.support.terminal import on_terminal
 
 LETTER = {
@@ -19,12 +18,6 @@ LETTER = {
     "detail": "bad\x1b[31m byte",
     "raw_bytes": 3,
 }
-
-
-@pytest.fixture
-def server() -> Iterator[Answering]:
-    with answering() as state:
-        yield state
 
 
 def page(*letters: object, cursor: str | None = None) -> Reply:

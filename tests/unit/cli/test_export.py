@@ -1,20 +1,12 @@
 """`parsec export`: whole, broken off and gone on with."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply, answering
-
-
-@pytest.fixture
-def server() -> Iterator[Answering]:
-    with answering() as state:
-        yield state
+from tests.support.answering import Answering, Reply
 
 
 def page(*ids: str, cursor: str | None = None) -> Reply:

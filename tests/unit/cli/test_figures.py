@@ -1,14 +1,13 @@
 """`parsec histogram` and `parsec fields` in a pipe and on a terminal (a real one)."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
 from parsec.cli.histogram import bar
-from tests.support.answering import Answering, Reply, answering
+from tests.support.answering import Answering, Reply
 from tests.support.terminal import on_terminal
 
 BUCKETS = [
@@ -16,12 +15,6 @@ BUCKETS = [
     {"start": "2026-01-01T00:01:00Z", "count": 1000, "by": {"bad\x1b[31m": 600}},
     {"start": "2026-01-01T00:02:00Z", "count": 1, "by": {}},
 ]
-
-
-@pytest.fixture
-def server() -> Iterator[Answering]:
-    with answering() as state:
-        yield state
 
 
 def reply(**answer: object) -> Reply:

@@ -1,13 +1,11 @@
 """`parsec query` in a pipe and on a terminal (a real one: a pseudo-terminal with the real process on it)."""
 
 import json
-from collections.abc import Iterator
 
-import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply, answering
+from tests.support.answering import Answering, Reply
 from tests.support.process import free_port
 from tests.support.terminal import on_terminal
 
@@ -18,12 +16,6 @@ EVENT = {
     "message": "bad\x1b[31m [red]\u202eline\nend",
     "metadata": {"n": 10**30},
 }
-
-
-@pytest.fixture
-def server() -> Iterator[Answering]:
-    with answering() as state:
-        yield state
 
 
 def page(*events: object, cursor: str | None = None, missing: tuple[str, ...] = ()) -> Reply:

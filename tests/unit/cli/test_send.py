@@ -1,7 +1,6 @@
 """`parsec send` from the outside: what it posts, prints and returns."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -9,16 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply, answering
+from tests.support.answering import Answering, Reply
 from tests.support.process import free_port
 
 CLEAN = {"PARSEC_TENANT": None, "PARSEC_API_KEY": None, "PARSEC_URL": None}
-
-
-@pytest.fixture
-def server() -> Iterator[Answering]:
-    with answering() as state:
-        yield state
 
 
 def run(server_url: str, *arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> Result:
