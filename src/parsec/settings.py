@@ -249,6 +249,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     query_memory: Annotated[
         int, Spec("PARSEC_QUERY_MEMORY", "Memory one query may use.", "bytes", 1 << 24, 1 << 40)
     ] = 1 << 30
+    tails_per_tenant: Annotated[
+        int, Spec("PARSEC_TAILS_PER_TENANT", "Readers of live events (GET /query/tail) of one tenant.", "", 0, 10_000)
+    ] = 50
+    tails: Annotated[
+        int, Spec("PARSEC_TAILS", "Readers of live events of all tenants, in one process.", "", 0, 10_000)
+    ] = 200
+    tail_bytes: Annotated[
+        int,
+        Spec("PARSEC_TAIL_BYTES", "Events that wait for one slow reader; the oldest go first.", "bytes", 1024, 1 << 30),
+    ] = 256 << 10
     dedup_window: Annotated[
         float,
         Spec(

@@ -39,6 +39,9 @@ from parsec.process.claims import Claims
 from parsec.process.completeness import Completeness, Ends
 from parsec.process.loop import Options, Processor
 from parsec.process.rows import Rules, rows
+from parsec.query.live import Live
+from parsec.query.tails import Bounds as TailBounds
+from parsec.query.tails import Tails
 from parsec.service import EXIT_NOT_STARTED, LoopTurn, Part, Resource, Service, ThreadPart, Ticker
 from parsec.settings import Loaded, Settings, host_and_port
 from parsec.telemetry import Telemetry
@@ -51,6 +54,7 @@ from parsec.web.ingest_routes import Door, IngestRoute
 from parsec.web.query_routes import QueryRoutes
 from parsec.web.server import HttpServer
 from parsec.web.stats_routes import Ledger, PartitionLedger, Stats
+from parsec.web.tail_routes import TailRoutes
 
 _log = structlog.get_logger(__name__)
 
@@ -102,6 +106,8 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     checks: dict[str, Callable[[], Check]] = {}
     routes = Health(life, checks, _clock).routes()
     processor: Processor | None = None
+    tails = Tails(TailBounds(settings.tails_per_tenant, settings.tails, settings.tail_bytes))
+    live = Live(tails, _clock, LoopTurn(asyncio.get_running_loop()))
     try:
         store = _open_store(settings, turn, parts, fail) if roles != {"ingest"} else None
     except BaseException:
@@ -111,9 +117,13 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         window = Window(settings.dedup_window, settings.dedup_ids)
         dedup = _dedup(settings, window, store.name, telemetry, turn)
         claims = Claims(dedup, store, window, telemetry)
-        processor = _processor(settings, log.reader, store, claims, telemetry, turn)
+        processor = _processor(settings, log.reader, store, claims, telemetry, turn, live.offer)
         checks["processor"] = stage_check("processor", processor, settings.stall_after)
-        parts += [Resource("claims", dedup.close), _processor_part(processor, settings, fail)]
+        parts += [
+            Resource("claims", dedup.close),
+            _loop_part(Loop("live", live.run), fail),
+            _processor_part(processor, settings, fail),
+        ]
 
     positions = processor.positions if processor is not None else dict[int, int]
     if store is not None and "query" in roles:
@@ -124,6 +134,7 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         reader, asker = store.reader(), Asker(askers)
         routes += QueryRoutes(reader, limits, completeness.until_ns, asker, _clock).routes()
         routes += DeadLetterRoutes(reader, limits, asker, _clock).routes()
+        routes += TailRoutes(tails).routes()
         parts += [
             Resource("queries", lambda: askers.shutdown(cancel_futures=True)),
             Ticker("completeness", 1.0, completeness.sample, fail),
@@ -167,6 +178,7 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         *(ThreadPart(name, worker.run, stop_worker, fail, _clock) for name, worker in _named(workers)),
         Ticker("acks", 1.0, pipeline.expire, fail),
         server,
+        Resource("tails", tails.close),  # before the server waits for its open requests
         Ticker("connections", 1.0, lambda: server.sweep(settings.body_timeout), fail),
         Ticker("stats", settings.stats_interval, stats_line, fail),
     ]
@@ -243,7 +255,13 @@ def _dedup(settings: Settings, window: Window, store_name: str, telemetry: Telem
 
 
 def _processor(
-    settings: Settings, reader: LogReader, store: StoreWriter, claims: Claims, telemetry: Telemetry, turn: LoopTurn
+    settings: Settings,
+    reader: LogReader,
+    store: StoreWriter,
+    claims: Claims,
+    telemetry: Telemetry,
+    turn: LoopTurn,
+    stored: Callable[[Sequence[Row]], None],
 ) -> Processor:
     limits = InsertLimits(
         settings.process_batch_events, settings.process_batch_bytes, settings.process_linger_ms / 1000
@@ -252,7 +270,7 @@ def _processor(
     def make_rows(piece: Slice) -> tuple[list[Row], list[DeadLetter]]:
         return rows(piece, Rules(settings.retention, _clock.time_ns()))
 
-    options = Options(make_rows, limits, breathe=turn)
+    options = Options(make_rows, limits, breathe=turn, stored=stored)
     return Processor(reader, store, claims, options, telemetry, _clock, SystemRandom())
 
 

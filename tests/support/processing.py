@@ -57,6 +57,7 @@ class Rig:
         self.telemetry = Telemetry()
         self.limits = limits
         self.largest = 1_000_000
+        self.told: list[Row] = []
         self.processor, self.reader = self.start()
 
     def start(self) -> tuple[Processor, MemoryReader]:
@@ -65,7 +66,7 @@ class Rig:
         self.reader.largest = self.largest
         self.dedup = LocalDedup(WINDOW, self.telemetry, self.clock)
         self.claims = Claims(self.dedup, self.store, WINDOW, self.telemetry)
-        options = Options(make_rows, self.limits)
+        options = Options(make_rows, self.limits, stored=self.told.extend)
         self.processor = Processor(
             self.reader, self.store, self.claims, options, self.telemetry, self.clock, FixedRandom()
         )

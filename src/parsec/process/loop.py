@@ -12,7 +12,7 @@ Invariants, cited by tests
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -20,7 +20,7 @@ import structlog
 from parsec.core.clock import Clock, Random
 from parsec.core.errors import Fatal, Poison, Retryable
 from parsec.ports.broker import Assigned, LogReader, Progress, Revoked, Slice
-from parsec.ports.store import StoreWriter
+from parsec.ports.store import Row, StoreWriter
 from parsec.process.backlog import Limits, Partition
 from parsec.process.bites import MakeRows, rows_of
 from parsec.process.claims import Claims
@@ -41,13 +41,15 @@ HOLDER_WAIT_S = 60.0
 class Options(msgspec.Struct, frozen=True):
     """How rows are made, how large inserts are and how long they wait to fill, and the longest wait between attempts.
 
-    `breathe` is called after each millisecond or so of work, and gives other threads their turn.
+    `breathe` is called after each millisecond or so of work, and gives other threads their turn. `stored` is told the
+    rows of each range as it is committed, and returns at once.
     """
 
     make_rows: MakeRows
     limits: Limits
     max_backoff_s: float = 5.0
     breathe: Callable[[], None] = lambda: None
+    stored: Callable[[Sequence[Row]], None] = lambda _: None
 
 
 class _Owned:
@@ -304,6 +306,7 @@ class Processor:
         self._reader.commit(partition.number, partition.epoch, step.range.last + 1, partition.counts_with(counts))
         partition.commit(step.range, counts)
         self._publish_progress()
+        self._options.stored(passage.stored())
         owned.passage = owned.waits_since = None
         if owned.paused:
             owned.paused = False

@@ -208,6 +208,11 @@ class Passage:
         fates.update((each.tenant_id, "stored" if each.offset in landed else "dead") for each in self._letters)
         return {key: count for key, count in fates.items() if count}
 
+    def stored(self) -> Sequence[Row]:
+        """The rows that the store has now, whoever inserted them; final as `counts` is."""
+        away = self._duplicates - self._found_rows | self._refused.keys() | self._found_dead
+        return [row for row in self._rows if row.offset not in away] if away else self._rows
+
     def _own_holders(self) -> dict[int, Row]:
         """Nothing else is open now, so each row that nobody holds has landed, or was refused."""
         wanted = {one.holder.offset for one in self._held.values()}

@@ -61,6 +61,15 @@ def test_a_retryable_error_anywhere_is_tried_again(place: str) -> None:  # range
     rig.on(place, DOWN, times=3)
     rig.settle()
     rig.audit()
+    assert [row.offset for row in rig.told] == sorted(row.offset for row in rig.store.rows)
+
+
+def test_who_listens_is_told_what_was_stored_and_nothing_else() -> None:
+    rig = Rig()
+    rig.log.append(b"id:a", b"dead", b"id:a", b"poison", *numbered(2))
+    rig.settle()
+    rig.audit()
+    assert [row.message for row in rig.told] == ["id:a", "event 0", "event 1"]
 
 
 def test_a_replay_of_the_reserved_range_is_cut_where_it_was_cut_before() -> None:  # ranges 4

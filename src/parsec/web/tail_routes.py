@@ -1,0 +1,92 @@
+"""GET /query/tail: events as they are stored, as server-sent events.
+
+In: a tenant, an expression. Out: one event's JSON per message, `event: gap` with how many were missed by a reader that
+is too slow, comments while nothing happens, `event: end` when Parsec stops. Errors: 400 with the parameter's name, 429
+while there are too many readers, 503 while Parsec stops. Next: parsec.query.tails.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from parsec.query.tails import Tail, Tails, Taken
+from parsec.web.parameters import Parameters
+
+CHUNK_BYTES = 64 << 10
+HEARTBEAT_S = 10.0
+"""So often something is sent, so that both sides notice when the other is gone."""
+
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class TailRoutes:
+    """One address. A reader holds a connection, and no thread."""
+
+    def __init__(self, tails: Tails, heartbeat_s: float = HEARTBEAT_S) -> None:
+        self._tails = tails
+        self._heartbeat_s = heartbeat_s
+
+    def routes(self) -> list[Route]:
+        return [Route("/query/tail", self.tail)]
+
+    async def tail(self, request: Request) -> Response:
+        """What is stored from now on."""
+        given = Parameters(request, ("tenant", "q"))
+        loop, came = asyncio.get_running_loop(), asyncio.Event()
+        tail = self._tails.open(given.tenant(), given.text("q") or "", lambda: _wake(loop, came))
+        return _Stream(self._tails, tail, self._messages(tail, came))
+
+    async def _messages(self, tail: Tail, came: asyncio.Event) -> AsyncIterator[bytes]:
+        yield b"retry: 1000\n: from now on\n\n"
+        while True:
+            try:
+                await asyncio.wait_for(came.wait(), self._heartbeat_s)
+            except TimeoutError:
+                yield b": nothing new\n\n"
+                continue
+            came.clear()
+            while True:
+                taken = tail.take(CHUNK_BYTES)
+                if body := _body(taken):
+                    yield body
+                if taken.ended:
+                    return
+                if not taken.messages:
+                    break
+
+
+class _Stream(StreamingResponse):
+    """Leaves when the answer ends, however it ends."""
+
+    def __init__(self, tails: Tails, tail: Tail, content: AsyncIterator[bytes]) -> None:
+        super().__init__(content, headers=_HEADERS, media_type="text/event-stream")
+        self._tails = tails
+        self._tail = tail
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._tails.leave(self._tail)
+
+
+def _body(taken: Taken) -> bytes:
+    parts = []
+    if taken.skipped or taken.unchecked:
+        parts.append(b'event: gap\ndata: {"skipped":%d,"unchecked":%d}\n\n' % (taken.skipped, taken.unchecked))
+    if taken.messages:
+        parts.append(b"data: " + b"\n\ndata: ".join(taken.messages) + b"\n\n")
+    if taken.ended:
+        parts.append(b'event: end\ndata: {"why":"Parsec is stopping."}\n\n')
+    return b"".join(parts)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, came: asyncio.Event) -> None:
+    try:
+        loop.call_soon_threadsafe(came.set)
+    except RuntimeError:
+        return  # the loop has ended, and its readers with it
