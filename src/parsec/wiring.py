@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import structlog
 import uvloop
 
@@ -48,6 +49,7 @@ from parsec.telemetry import Telemetry
 from parsec.web.app import App
 from parsec.web.asking import Asker
 from parsec.web.checks import channel_check, kafka_check, log_check, stage_check
+from parsec.web.contract_routes import contract_route
 from parsec.web.dead_letter_routes import DeadLetterRoutes
 from parsec.web.health_routes import Check, Health
 from parsec.web.ingest_routes import Door, IngestRoute
@@ -167,11 +169,11 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, log.refuses, settings.body_timeout
     )
     ingest = IngestRoute(pipeline, door, telemetry)
-    routes += stats.routes()
+    routes += [*stats.routes(), contract_route()]
     server = HttpServer(App(ingest, routes), settings.host, settings.port, settings.shutdown_timeout, fail)
 
     def stats_line() -> None:
-        _log.info("Stats.", **stats.snapshot())
+        _log.info("Stats.", **msgspec.to_builtins(stats.snapshot()))
 
     return [
         *parts,

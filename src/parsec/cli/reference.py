@@ -1,5 +1,5 @@
-"""`parsec reference`: the catalogues of settings and metrics as Markdown; docs/settings.md and docs/metrics.md are
-its output, and `make check` compares them.
+"""`parsec reference`: the catalogues of settings and metrics as Markdown, and the HTTP interface as OpenAPI.
+docs/settings.md, docs/metrics.md and openapi.yaml are its output, and `make check` compares them.
 """
 
 from collections.abc import Iterator
@@ -37,10 +37,19 @@ A histogram has `_bucket`, `_sum` and `_count` series.
 
 
 @click.command(hidden=True)
-@click.argument("topic", type=click.Choice(["settings", "metrics"]))
+@click.argument("topic", type=click.Choice(["settings", "metrics", "openapi"]))
 def reference(topic: str) -> None:
-    """Print the reference of all settings or metrics as Markdown."""
-    click.echo(settings_page() if topic == "settings" else metrics_page(), nl=False)
+    """Print the reference of all settings or metrics as Markdown, or openapi.yaml."""
+    pages = {"settings": settings_page, "metrics": metrics_page, "openapi": contract_text}
+    click.echo(pages[topic](), nl=False)
+
+
+def contract_text() -> str:
+    """openapi.yaml."""
+    # Late: no other command needs it.
+    from parsec.web.contract.document import text
+
+    return text()
 
 
 def settings_page() -> str:

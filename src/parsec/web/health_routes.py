@@ -27,6 +27,29 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
     details: Mapping[str, Any] = {}
 
 
+class HealthAnswer(msgspec.Struct, frozen=True):
+    """`checks`: each part with its `status`, `why` unless it is healthy, and what else is known of it."""
+
+    status: Status
+    timestamp: str
+    phase: str
+    checks: dict[str, dict[str, Any]]
+
+
+class Alive(msgspec.Struct, frozen=True):
+    """`why`: the parts beyond help."""
+
+    alive: bool
+    why: dict[str, str]
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """`why`: the parts that are not ready; `life`: the process itself starts or stops."""
+
+    ready: bool
+    why: dict[str, str]
+
+
 class Health:
     """The checks of this process, asked anew at each call; none of them blocks."""
 
@@ -42,28 +65,28 @@ class Health:
         """Everything that is known, 503 when unhealthy."""
         checks = {name: check() for name, check in self._checks.items()}
         status = _worst(checks)
-        body = {
-            "status": status,
-            "timestamp": datetime.fromtimestamp(self._clock.time_ns() / 1e9, UTC).isoformat().replace("+00:00", "Z"),
-            "phase": self._life.phase,
-            "checks": {
+        body = HealthAnswer(
+            status,
+            datetime.fromtimestamp(self._clock.time_ns() / 1e9, UTC).isoformat().replace("+00:00", "Z"),
+            self._life.phase,
+            {
                 name: {"status": c.status, **({"why": c.why} if c.why else {}), **c.details}
                 for name, c in checks.items()
             },
-        }
+        )
         return _json(body, 503 if status == "unhealthy" else 200)
 
     async def livez(self, _: Request) -> Response:
         """503 when a part is beyond help, so that a supervisor restarts the process."""
         dead = {name: check.why for name, check in self._asked() if not check.alive}
-        return _json({"alive": not dead, "why": dead}, 503 if dead else 200)
+        return _json(Alive(not dead, dead), 503 if dead else 200)
 
     async def readyz(self, _: Request) -> Response:
         """503 while starting, stopping, or when a part is unhealthy."""
         why = {name: check.why for name, check in self._asked() if check.status == "unhealthy"}
         if self._life.phase != "ready":
             why["life"] = f"The process is {self._life.phase}."
-        return _json({"ready": not why, "why": why}, 503 if why else 200)
+        return _json(Ready(not why, why), 503 if why else 200)
 
     def _asked(self) -> list[tuple[str, Check]]:
         return [(name, check()) for name, check in self._checks.items()]

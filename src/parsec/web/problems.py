@@ -34,7 +34,8 @@ def problem(
 async def on_rejected(_: Request, error: Exception) -> Response:
     """The question is wrong; the sender must change it."""
     assert isinstance(error, Rejected)
-    return problem(error.status, error.code, error.message, error.field)
+    headers = {"Retry-After": "1"} if error.status == 429 else None
+    return problem(error.status, error.code, error.message, error.field, headers)
 
 
 async def on_retryable(_: Request, error: Exception) -> Response:

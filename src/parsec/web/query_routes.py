@@ -20,20 +20,21 @@ from parsec.query import listing, single
 from parsec.query.aggregate import MOST_GROUPS, aggregate, metric
 from parsec.query.events import Order, Page, Question, ask, page
 from parsec.query.fields import named
-from parsec.query.histogram import histogram
+from parsec.query.histogram import Histogram, histogram
 from parsec.query.listing import MOST_VALUES
 from parsec.query.parse import parse
 from parsec.query.scope import Scope
+from parsec.query.single import Surroundings
 from parsec.web.asking import Asker
 from parsec.web.event_stream import MEDIA_TYPES, PAGE_EVENTS, Format, accepted, chunks
 from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters
+from parsec.web.query_answers import Completeness, EventFound, EventPage, Fields, Groups, Value, Values
 
 DEFAULT_TOP = 10
 MOST_AROUND = 1_000
 WEEK_S = 604_800
 _SCOPE = ("tenant", "q", "from", "to")
 
-Body = dict[str, object]
 T = TypeVar("T")
 
 
@@ -78,9 +79,9 @@ class QueryRoutes:
         if form != "json":
             return await self._stream(form, question, None if given.text("limit") is None else question.limit)
 
-        def answer() -> Body:
+        def answer() -> EventPage:
             found = ask(self._store, question, self._limits)
-            return {"events": found.events, "cursor": found.cursor}
+            return EventPage(found.events, found.cursor)
 
         return await self._told(question.tenant, answer)
 
@@ -103,10 +104,8 @@ class QueryRoutes:
         by, step = given.text("by"), given.whole("interval", 0, 0, 52 * WEEK_S)
         field = None if by is None else named(by, "by")
 
-        def answer() -> Body:
-            return msgspec.structs.asdict(
-                histogram(self._store, scope, self._limits, interval_s=step or None, by=field)
-            )
+        def answer() -> Histogram:
+            return histogram(self._store, scope, self._limits, interval_s=step or None, by=field)
 
         return await self._told(scope.tenant, answer)
 
@@ -117,13 +116,13 @@ class QueryRoutes:
         metrics = [metric(text) for text in given.all("metric") or ["count"]]
         by = [named(name, "by") for name in given.all("by")]
         return await self._told(
-            scope.tenant, lambda: {"groups": aggregate(self._store, scope, metrics, by, top, self._limits)}
+            scope.tenant, lambda: Groups(aggregate(self._store, scope, metrics, by, top, self._limits))
         )
 
     async def fields(self, request: Request) -> Response:
         """Which fields events have, and how many events have each."""
         scope = self._scope(Parameters(request, _SCOPE))
-        return await self._told(scope.tenant, lambda: {"fields": listing.names(self._store, scope, self._limits)})
+        return await self._told(scope.tenant, lambda: Fields(listing.names(self._store, scope, self._limits)))
 
     async def values(self, request: Request) -> Response:
         """Which values a field has, the most frequent first."""
@@ -131,9 +130,9 @@ class QueryRoutes:
         scope, field = self._scope(given), named(request.path_params["name"], "name")
         most = given.whole("limit", DEFAULT_LIMIT, 1, MOST_VALUES)
 
-        def answer() -> Body:
+        def answer() -> Values:
             found = listing.values(self._store, scope, field, most, self._limits)
-            return {"values": [{"value": each.name, "count": each.count} for each in found]}
+            return Values([Value(each.name, each.count) for each in found])
 
         return await self._told(scope.tenant, answer)
 
@@ -141,9 +140,8 @@ class QueryRoutes:
         """The newest event with an id."""
         tenant = Parameters(request, ("tenant",)).tenant()
 
-        def answer() -> Body:
-            found = single.event(self._store, tenant, request.path_params["id"], self._limits)
-            return {"event": _there(found)}
+        def answer() -> EventFound:
+            return EventFound(_there(single.event(self._store, tenant, request.path_params["id"], self._limits)))
 
         return await self._told(tenant, answer)
 
@@ -155,20 +153,19 @@ class QueryRoutes:
             (given.whole("before", 10, 0, MOST_AROUND), given.whole("after", 10, 0, MOST_AROUND)),
         )
 
-        def answer() -> Body:
-            found = single.surroundings(self._store, tenant, request.path_params["id"], counts, self._limits)
-            return msgspec.structs.asdict(_there(found))
+        def answer() -> Surroundings:
+            return _there(single.surroundings(self._store, tenant, request.path_params["id"], counts, self._limits))
 
         return await self._told(tenant, answer)
 
     def _scope(self, given: Parameters) -> Scope:
         return Scope(given.tenant(), given.between(self._clock), parse(given.text("q") or ""))
 
-    async def _told(self, tenant: str, answer: Callable[[], Body]) -> Response:
+    async def _told(self, tenant: str, answer: Callable[[], msgspec.Struct]) -> Response:
         # Before the store is asked: what arrives meanwhile is not promised.
         complete_until_ns = self._complete_until_ns()
-        body = await self._asker.ask(tenant, answer)
-        body |= {"complete_until": text_of(complete_until_ns), "missing": []}
+        found = await self._asker.ask(tenant, answer)
+        body = msgspec.structs.asdict(found) | msgspec.structs.asdict(Completeness(text_of(complete_until_ns), []))
         return Response(msgspec.json.encode(body), media_type="application/json")
 
 

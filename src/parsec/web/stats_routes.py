@@ -61,6 +61,57 @@ class Ledger(msgspec.Struct, frozen=True):
         }
 
 
+class Worked(msgspec.Struct, frozen=True):
+    """Events that workers have settled, and those of them that could not be made durable."""
+
+    processed: int
+    failed: int
+
+
+class Produced(msgspec.Struct, frozen=True):
+    """What Kafka, or without it the embedded log, has taken; each event once."""
+
+    messages_sent: int
+    messages_failed: int
+    bytes_written: int
+
+
+class ChannelFill(msgspec.Struct, frozen=True):
+    """What waits for a worker."""
+
+    buffered: int
+    capacity: int
+    buffered_bytes: int
+    capacity_bytes: int
+
+
+class Spooled(msgspec.Struct, frozen=True):
+    """Events that were kept on this machine for Kafka."""
+
+    written: int
+    drained: int
+    refused: int
+    waiting: int
+
+
+class LogSize(msgspec.Struct, frozen=True):
+    """The embedded log's files."""
+
+    bytes: int
+
+
+class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`ledger`: sums of `partitions`, empty where this process reads none. `tenants`: fate to count, for each."""
+
+    worker: Worked
+    producer: Produced
+    channel: ChannelFill
+    spool: Spooled
+    ledger: dict[str, Any]
+    log: LogSize
+    tenants: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
+
+
 class Stats:
     """The figures of one process."""
 
@@ -72,42 +123,38 @@ class Stats:
         self._ledger = ledger
         self._log_bytes = log_bytes
 
-    def snapshot(self) -> dict[str, Any]:
-        """The body of GET /stats; also logged every 30 s."""
+    def snapshot(self) -> StatsAnswer:
+        """The body of GET /stats but for tenants; also logged every 30 s."""
         value = self._telemetry.value
         published = int(value("parsec_publish_events_total"))
         failed = int(value("parsec_publish_events_failed_total"))
         spooled = int(value("parsec_spool_events_written_total"))
         drained = int(value("parsec_spool_events_drained_total"))
-        return {
-            "worker": {"processed": published - drained + spooled + failed, "failed": failed},
-            "producer": {
-                "messages_sent": published,
-                "messages_failed": failed,
-                "bytes_written": int(value("parsec_publish_bytes_total")),
-            },
-            "channel": {
-                "buffered": self._channel.buffered_events,
-                "capacity": self._channel.max_events,
-                "buffered_bytes": self._channel.buffered_bytes,
-                "capacity_bytes": self._channel.max_bytes,
-            },
-            "spool": {
-                "written": spooled,
-                "drained": drained,
-                "refused": int(value("parsec_spool_events_refused_total")),
-                "waiting": int(value("parsec_spool_waiting_events")),
-            },
-            "ledger": self._ledger().told(),
-            "log": {"bytes": self._log_bytes()},
-        }
+        return StatsAnswer(
+            Worked(published - drained + spooled + failed, failed),
+            Produced(published, failed, int(value("parsec_publish_bytes_total"))),
+            ChannelFill(
+                self._channel.buffered_events,
+                self._channel.max_events,
+                self._channel.buffered_bytes,
+                self._channel.max_bytes,
+            ),
+            Spooled(
+                spooled,
+                drained,
+                int(value("parsec_spool_events_refused_total")),
+                int(value("parsec_spool_waiting_events")),
+            ),
+            self._ledger().told(),
+            LogSize(self._log_bytes()),
+        )
 
     def routes(self) -> list[Route]:
         return [Route("/stats", self.stats), Route("/metrics", self.metrics)]
 
     async def stats(self, _: Request) -> Response:
         """The snapshot as JSON, and what became of each tenant's events, which would make a long line of a log."""
-        body = self.snapshot() | {"tenants": self._telemetry.tenants()}
+        body = msgspec.structs.replace(self.snapshot(), tenants=self._telemetry.tenants())
         return Response(msgspec.json.encode(body), media_type="application/json")
 
     async def metrics(self, request: Request) -> Response:

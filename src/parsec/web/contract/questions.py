@@ -1,0 +1,178 @@
+"""/query/..., for openapi.yaml."""
+
+from parsec.query.aggregate import MOST_FIELDS, MOST_GROUPS, MOST_METRICS
+from parsec.query.expression import MAX_CHARS
+from parsec.query.histogram import Histogram
+from parsec.query.listing import MOST_VALUES
+from parsec.query.projection import MAX_FIELDS
+from parsec.query.single import Surroundings
+from parsec.web.contract.operation import (
+    JSON,
+    NOT_THERE,
+    QUESTION_ERRORS,
+    RETRY_AFTER,
+    TEXT,
+    WRONG_QUESTION,
+    Answer,
+    Operation,
+    Parameter,
+    problem,
+    sent,
+)
+from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT
+from parsec.web.query_answers import Completeness, EventFound, EventPage, Fields, Groups, StoredEvent, Values
+from parsec.web.query_routes import DEFAULT_TOP, MOST_AROUND, WEEK_S
+
+_TIME = {"type": "string", "format": "parsec-time"}
+
+
+def _whole(least: int, most: int, default: int | None = None) -> dict[str, object]:
+    return {"type": "integer", "minimum": least, "maximum": most} | ({} if default is None else {"default": default})
+
+
+TENANT = Parameter("tenant", "Whose; in any case.", {"type": "string", "pattern": r"\S"}, required=True)
+FROM = Parameter("from", "The first moment: RFC 3339, a number since 1970, `now`, or relative as `-2h`.", _TIME)
+TO = Parameter("to", "The first moment that is left out, written in the same ways; default: now.", _TIME)
+LIMIT = Parameter("limit", "The most that are wanted.", _whole(1, MAX_LIMIT, DEFAULT_LIMIT))
+CURSOR = Parameter("cursor", "The `cursor` of the page before; it keeps the range of its first page.")
+Q = Parameter(
+    "q",
+    'An expression of docs/query-language.md, as `severity:error "timed out"`; absent: all events.',
+    {"type": "string", "format": "parsec-query", "maxLength": MAX_CHARS},
+)
+_FIELD = {"type": "string", "format": "parsec-field"}
+_SCOPE = (TENANT, Q, FROM, TO)
+_ID = Parameter("id", "An event's id.", {"type": "string", "minLength": 1}, "path", required=True)
+
+OPERATIONS = (
+    Operation(
+        "get",
+        "/query/events",
+        "events",
+        "Find events",
+        "A page at a time as JSON, or all there are as JSON lines or CSV. When the store fails in the middle of the "
+        "latter, the connection breaks off before the end of the body.",
+        [
+            Answer(
+                200,
+                "Events.",
+                {JSON: (EventPage, Completeness), "application/x-ndjson": TEXT, "text/csv": TEXT},
+            ),
+            *QUESTION_ERRORS,
+        ],
+        [
+            *_SCOPE,
+            Parameter("order", "By the event's timestamp.", {"enum": ["newest", "oldest"], "default": "newest"}),
+            Parameter(
+                "fields",
+                f"What to show of each event, at most {MAX_FIELDS} names with commas between, as "
+                "`id,message,metadata.user.id`; absent: all.",
+                {"type": "string", "format": "parsec-fields"},
+            ),
+            LIMIT,
+            CURSOR,
+            Parameter("format", "The header `Accept` says the same.", {"enum": ["json", "ndjson", "csv"]}),
+        ],
+        scope="query",
+        mentions=(StoredEvent,),
+    ),
+    Operation(
+        "get",
+        "/query/tail",
+        "tail",
+        "Events as they are stored",
+        "Server-sent events: an event's JSON in each message; `event: gap` says how many a slow reader missed; "
+        "`event: end` that Parsec stops. The answer goes on until one of both sides leaves.",
+        [
+            Answer(200, "Events from now on.", {"text/event-stream": TEXT}, {"Cache-Control": {"const": "no-store"}}),
+            WRONG_QUESTION,
+            problem(429, "There are too many readers.", RETRY_AFTER),
+            problem(503, "Parsec stops.", RETRY_AFTER),
+        ],
+        [TENANT, Q],
+        scope="query",
+    ),
+    Operation(
+        "get",
+        "/query/histogram",
+        "histogram",
+        "How many events in each stretch of time",
+        "Every bucket of the range, empty ones, too; at most 2,000.",
+        [sent("Buckets in order of time.", Histogram, Completeness), *QUESTION_ERRORS],
+        [
+            *_SCOPE,
+            Parameter("interval", "Seconds; 0 or absent: about 60 buckets.", _whole(0, 52 * WEEK_S)),
+            Parameter("by", "A field whose 10 most frequent values are counted by name.", _FIELD),
+        ],
+        scope="query",
+    ),
+    Operation(
+        "get",
+        "/query/aggregate",
+        "aggregate",
+        "Figures about events, in groups",
+        "The greatest first, by the first metric.",
+        [sent("Groups.", Groups, Completeness), *QUESTION_ERRORS],
+        [
+            *_SCOPE,
+            Parameter("top", "The most groups.", _whole(1, MOST_GROUPS, DEFAULT_TOP)),
+            Parameter(
+                "metric",
+                "`count`, `distinct(f)`, `min(f)`, `max(f)`, `avg(f)`, `sum(f)`, `p95(f)`; absent: `count`.",
+                {"type": "string", "format": "parsec-metric"},
+                at_most=MOST_METRICS,
+            ),
+            Parameter("by", "A field to group by.", _FIELD, at_most=MOST_FIELDS),
+        ],
+        scope="query",
+    ),
+    Operation(
+        "get",
+        "/query/fields",
+        "fields",
+        "Which fields events have",
+        "And how many events have each.",
+        [sent("Fields.", Fields, Completeness), *QUESTION_ERRORS],
+        _SCOPE,
+        scope="query",
+    ),
+    Operation(
+        "get",
+        "/query/fields/{name}/values",
+        "values",
+        "Which values a field has",
+        "The most frequent first.",
+        [sent("Values.", Values, Completeness), *QUESTION_ERRORS],
+        [
+            Parameter("name", "A field, as `source` or `metadata.user.id`.", _FIELD, "path", required=True),
+            *_SCOPE,
+            Parameter("limit", "The most values.", _whole(1, MOST_VALUES, DEFAULT_LIMIT)),
+        ],
+        scope="query",
+    ),
+    Operation(
+        "get",
+        "/query/events/{id}",
+        "event",
+        "One event",
+        "The newest one with this id.",
+        [sent("The event.", EventFound, Completeness), *QUESTION_ERRORS, NOT_THERE],
+        [_ID, TENANT],
+        scope="query",
+    ),
+    Operation(
+        "get",
+        "/query/events/{id}/context",
+        "context",
+        "What happened around an event",
+        "What the same source said within a day before and after, oldest first.",
+        [sent("The event and its neighbours.", Surroundings, Completeness), *QUESTION_ERRORS, NOT_THERE],
+        [
+            _ID,
+            TENANT,
+            Parameter("before", "How many before it.", _whole(0, MOST_AROUND, 10)),
+            Parameter("after", "How many after it.", _whole(0, MOST_AROUND, 10)),
+        ],
+        scope="query",
+    ),
+)
