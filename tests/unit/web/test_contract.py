@@ -76,7 +76,7 @@ def plain(value: Any) -> Any:
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-TEXT = st.text(st.characters(exclude_categories=("C",)))
+TEXT = st.text(st.characters(exclude_categories=["C"]))
 SCALARS = st.none() | st.booleans() | st.integers() | TEXT | st.sampled_from(["no", "null", "1e3", "~", "- a", ""])
 
 
