@@ -16,6 +16,8 @@ import msgspec
 
 from parsec.core.errors import BadSettings
 from parsec.core.quantity import Unit, parse_quantity, show_quantity
+from parsec.keys.file import KeysUnreadable
+from parsec.keys.file import read as read_keys
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -53,6 +55,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "needs Kafka, and a ClickHouse server unless it only ingests.",
         ),
     ] = "all"
+    keys_file: Annotated[
+        str,
+        Spec("PARSEC_KEYS_FILE", "File of the API keys, see `parsec keys`; empty: keys.toml in the data directory."),
+    ] = ""
+    auth: Annotated[
+        Literal["keys", "off"],
+        Spec(
+            "PARSEC_AUTH",
+            "Ask for API keys once there are some; off: never, whoever reaches the address may do anything.",
+        ),
+    ] = "keys"
     region: Annotated[str, Spec("PARSEC_REGION", "Region written into every event.")] = "local"
     node: Annotated[str, Spec("PARSEC_NODE", "Node name written into every event; default: the host's name.")] = ""
     log_level: Annotated[
@@ -313,6 +326,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """What this process does, of ROLES."""
         return ROLES if self.role == "all" else frozenset(name.strip() for name in self.role.split(","))
 
+    @property
+    def keys_path(self) -> Path | None:
+        """Where API keys stand; None: they do not matter."""
+        return None if self.auth == "off" else self.keys_place
+
+    @property
+    def keys_place(self) -> Path:
+        """The same, whether they matter or not."""
+        return Path(self.keys_file) if self.keys_file else Path(self.data_dir) / "keys.toml"
+
 
 class Setting(msgspec.Struct, frozen=True):
     """One setting as the outside sees it."""
@@ -384,8 +407,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | No
 def conflicts(settings: Settings) -> list[str]:
     """What is wrong with settings that are each allowed."""
     problems = []
-    if not is_loopback(settings.host):
-        problems.append(f"PARSEC_HOST={settings.host}: without API keys Parsec serves a loopback address only")
+    problems += _key_conflicts(settings)
     if settings.ingest_memory < settings.max_body_bytes:
         problems.append("PARSEC_INGEST_MEMORY: is less than PARSEC_MAX_BODY_BYTES, so the largest bodies never fit")
     problems += _role_conflicts(settings)
@@ -399,6 +421,22 @@ def conflicts(settings: Settings) -> list[str]:
         except ValueError as error:
             problems.append(f"REDIS_ADDR={settings.redis_addr}: {error}")
     return problems
+
+
+def _key_conflicts(settings: Settings) -> list[str]:
+    path = settings.keys_path
+    if path is None:
+        return []
+    try:
+        keys = read_keys(path)
+    except KeysUnreadable as error:
+        return [f"PARSEC_KEYS_FILE: {error}"]
+    if keys or is_loopback(settings.host):
+        return []
+    return [
+        f"PARSEC_HOST={settings.host}: without API keys Parsec serves a loopback address only; make one with "
+        f"`parsec keys create`, or say PARSEC_AUTH=off to let anybody in who reaches it (no key is in {path})"
+    ]
 
 
 def _role_conflicts(settings: Settings) -> list[str]:

@@ -32,6 +32,7 @@ from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.worker import Worker, WorkerOptions
+from parsec.keys.ring import Keyring
 from parsec.ports.broker import LogReader, Slice
 from parsec.ports.dedup import Dedup, Window
 from parsec.ports.store import DeadLetter, Limits, Row, StoreWriter
@@ -48,6 +49,7 @@ from parsec.settings import Loaded, Settings, host_and_port
 from parsec.telemetry import Telemetry
 from parsec.web.app import App
 from parsec.web.asking import Asker
+from parsec.web.callers import Callers
 from parsec.web.checks import channel_check, kafka_check, log_check, stage_check
 from parsec.web.contract_routes import contract_route
 from parsec.web.dead_letter_routes import DeadLetterRoutes
@@ -102,6 +104,7 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
     """Everything that runs, in order of start. Raises ParsecError or OSError when a part cannot be opened."""
     roles = settings.roles
     telemetry = Telemetry()
+    ring = Keyring(settings.keys_path, _clock)
     log = open_log(settings, telemetry)
     turn = LoopTurn(asyncio.get_running_loop())
     parts: list[Part] = [Resource("log", log.close), *(_loop_part(loop, fail) for loop in log.loops)]
@@ -165,12 +168,12 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
             worker.hurry()
 
     stats = Stats(telemetry, channel, lambda: _ledger(log, processor, in_flight()), log.size_bytes)
-    door = Door(
-        settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, log.refuses, settings.body_timeout
-    )
+    callers = Callers(ring)
+    budget = ByteBudget(settings.ingest_memory)
+    door = Door(settings.max_body_bytes, budget, channel, log.refuses, settings.body_timeout, callers)
     ingest = IngestRoute(pipeline, door, telemetry)
     routes += [*stats.routes(), contract_route()]
-    server = HttpServer(App(ingest, routes), settings.host, settings.port, settings.shutdown_timeout, fail)
+    server = HttpServer(App(ingest, routes, callers), settings.host, settings.port, settings.shutdown_timeout, fail)
 
     def stats_line() -> None:
         _log.info("Stats.", **msgspec.to_builtins(stats.snapshot()))
@@ -179,6 +182,7 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         *parts,
         *(ThreadPart(name, worker.run, stop_worker, fail, _clock) for name, worker in _named(workers)),
         Ticker("acks", 1.0, pipeline.expire, fail),
+        Ticker("keys", 0.5, ring.look, fail),
         server,
         Resource("tails", tails.close),  # before the server waits for its open requests
         Ticker("connections", 1.0, lambda: server.sweep(settings.body_timeout), fail),

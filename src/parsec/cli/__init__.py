@@ -13,6 +13,7 @@ from parsec.cli.deadletters import deadletters
 from parsec.cli.export import export
 from parsec.cli.fields import fields
 from parsec.cli.histogram import histogram
+from parsec.cli.keys import keys
 from parsec.cli.log import log
 from parsec.cli.query import query
 from parsec.cli.reference import reference
@@ -38,6 +39,7 @@ for _command in (
     export,
     deadletters,
     bench,
+    keys,
     log,
     check_config,
     version,

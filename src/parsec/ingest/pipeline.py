@@ -39,6 +39,8 @@ class Request(msgspec.Struct, frozen=True):
     ack: AckMode = "durable"
     tenant: str | None = None
     idempotency_key: str | None = None
+    tenant_fixed: bool = False
+    """Events of any other tenant than `tenant` are refused."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -166,7 +168,7 @@ class Pipeline:
         now_ns = self._clock.time_ns()
         return Context(
             tenant=request.tenant,
-            tenant_fixed=False,
+            tenant_fixed=request.tenant_fixed,
             fields=request.fields,
             received_at_ns=now_ns,
             received_at=self._rfc3339(now_ns),

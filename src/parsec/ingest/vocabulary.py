@@ -4,19 +4,18 @@ In: the text as sent. Out: its canonical form, remembered, because millions of e
 Errors: Rejected(missing_field, invalid_tenant_id, invalid_source, invalid_severity). Next: parsec.ingest.normalize.
 """
 
-import re
 from collections.abc import Callable
 from typing import TypeVar
 
 from parsec.core.errors import Rejected
 from parsec.core.severity import ALIASES, SEVERITIES
+from parsec.core.tenant import tenant_name
 
 MAX_SOURCE_CHARS = 256
 REMEMBERED = 4096
 """Entries of each memory; it starts anew when full, so names made up by a tenant cannot grow it."""
 
 _LONGEST_REMEMBERED = 300
-_TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 Remembered = TypeVar("Remembered")
@@ -39,19 +38,18 @@ class Memory(dict[str, Remembered]):
 
 
 def tenant_rule(text: str) -> str:
-    """Trimmed, lower case, at most 64 of `a-z 0-9 . _ -`. Not ASCII is refused first: some such letters become ASCII
-    in lower case, and one tenant must not be able to spell another's name."""
+    """See parsec.core.tenant."""
     name = text.strip()
     if not name:
         raise missing("tenant_id")
-    lowered = name.lower()
-    if not name.isascii() or not _TENANT.fullmatch(lowered):
+    spelled = tenant_name(name)
+    if spelled is None:
         raise Rejected(
             "invalid_tenant_id",
             f"tenant_id {name[:64]!r} must be 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit.",
             field="tenant_id",
         )
-    return lowered
+    return spelled
 
 
 def source_rule(text: str) -> str:

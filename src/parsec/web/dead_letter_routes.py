@@ -16,6 +16,9 @@ from parsec.query.dead_letters import DeadQuestion, letter, letters
 from parsec.web.asking import Asker
 from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters, whole
 
+NOBODYS = "-"
+"""The tenant of letters that do not tell whose they are."""
+
 
 class DeadLetterRoutes:
     """A list, and one letter."""
@@ -36,7 +39,7 @@ class DeadLetterRoutes:
         """The newest first, a page at a time, from all that is kept unless `from` says otherwise."""
         given = Parameters(request, ("tenant", "from", "to", "reason", "limit", "cursor"))
         question = DeadQuestion(
-            given.tenant(),
+            given.tenant(untold=NOBODYS),
             given.between(self._clock, start="0"),
             given.whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
             given.text("reason") or "",
@@ -47,7 +50,7 @@ class DeadLetterRoutes:
 
     async def show(self, request: Request) -> Response:
         """One letter with its bytes; 404 also for a letter of another tenant."""
-        tenant = Parameters(request, ("tenant",)).tenant()
+        tenant = Parameters(request, ("tenant",)).tenant(untold=NOBODYS)
         path = request.path_params
         place = (
             path["log_id"],

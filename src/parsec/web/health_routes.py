@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from parsec.core.clock import Clock
 from parsec.core.life import Life
+from parsec.keys.caller import Caller
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 
@@ -28,26 +29,29 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HealthAnswer(msgspec.Struct, frozen=True):
-    """`checks`: each part with its `status`, `why` unless it is healthy, and what else is known of it."""
+    """`checks`: each part with its `status`, `why` unless it is healthy, and what else is known of it.
+
+    Without an admin's key, where there are keys, it is `status` and `timestamp` only.
+    """
 
     status: Status
     timestamp: str
-    phase: str
-    checks: dict[str, dict[str, Any]]
+    phase: str | msgspec.UnsetType = msgspec.UNSET
+    checks: dict[str, dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Alive(msgspec.Struct, frozen=True):
     """`why`: the parts beyond help."""
 
     alive: bool
-    why: dict[str, str]
+    why: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Ready(msgspec.Struct, frozen=True):
     """`why`: the parts that are not ready; `life`: the process itself starts or stops."""
 
     ready: bool
-    why: dict[str, str]
+    why: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Health:
@@ -61,35 +65,44 @@ class Health:
     def routes(self) -> list[Route]:
         return [Route("/health", self.health), Route("/livez", self.livez), Route("/readyz", self.readyz)]
 
-    async def health(self, _: Request) -> Response:
-        """Everything that is known, 503 when unhealthy."""
+    async def health(self, request: Request) -> Response:
+        """503 when unhealthy; whoever may see figures is told why."""
         checks = {name: check() for name, check in self._checks.items()}
         status = _worst(checks)
+        trusted = _trusted(request)
         body = HealthAnswer(
             status,
             datetime.fromtimestamp(self._clock.time_ns() / 1e9, UTC).isoformat().replace("+00:00", "Z"),
-            self._life.phase,
+            self._life.phase if trusted else msgspec.UNSET,
             {
                 name: {"status": c.status, **({"why": c.why} if c.why else {}), **c.details}
                 for name, c in checks.items()
-            },
+            }
+            if trusted
+            else msgspec.UNSET,
         )
         return _json(body, 503 if status == "unhealthy" else 200)
 
-    async def livez(self, _: Request) -> Response:
+    async def livez(self, request: Request) -> Response:
         """503 when a part is beyond help, so that a supervisor restarts the process."""
         dead = {name: check.why for name, check in self._asked() if not check.alive}
-        return _json(Alive(not dead, dead), 503 if dead else 200)
+        return _json(Alive(not dead, dead if _trusted(request) else msgspec.UNSET), 503 if dead else 200)
 
-    async def readyz(self, _: Request) -> Response:
+    async def readyz(self, request: Request) -> Response:
         """503 while starting, stopping, or when a part is unhealthy."""
         why = {name: check.why for name, check in self._asked() if check.status == "unhealthy"}
         if self._life.phase != "ready":
             why["life"] = f"The process is {self._life.phase}."
-        return _json(Ready(not why, why), 503 if why else 200)
+        return _json(Ready(not why, why if _trusted(request) else msgspec.UNSET), 503 if why else 200)
 
     def _asked(self) -> list[tuple[str, Check]]:
         return [(name, check()) for name, check in self._checks.items()]
+
+
+def _trusted(request: Request) -> bool:
+    """Reasons may name files and addresses: for operators only."""
+    caller: Caller = request.scope["caller"]
+    return caller.may("admin")
 
 
 def _worst(checks: Mapping[str, Check]) -> Status:

@@ -19,7 +19,9 @@ from parsec.ingest.channel import Channel
 from parsec.ingest.fields import FieldMap
 from parsec.ingest.inflate import inflater
 from parsec.ingest.pipeline import AckMode, Answer, Outcome, Pipeline, Request
+from parsec.keys.caller import Caller
 from parsec.telemetry import Telemetry
+from parsec.web.callers import CHALLENGE, Callers, Credential
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -39,6 +41,7 @@ class Door(msgspec.Struct, frozen=True):
     closed_because: Callable[[], str | None]
     """Why nothing can be made durable now (disk full, log full, log closed), or None."""
     body_timeout_s: float
+    callers: Callers
 
 
 class Heads(msgspec.Struct, gc=False):
@@ -48,6 +51,7 @@ class Heads(msgspec.Struct, gc=False):
     tenant: str | None = None
     idempotency_key: str | None = None
     length: int | None = None
+    credentials: tuple[Credential, ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -98,13 +102,14 @@ class IngestRoute:
             answer(outcome)
 
         try:
+            caller = self._caller(heads)
             refusal = self._closed()
             if refusal is None and not held.grow_to(len(body)):
                 refusal = self._pipeline.too_many_bodies()
             if refusal is None:
                 if len(body) > self._door.max_body_bytes:
                     raise _too_large(self._door.max_body_bytes)
-                self._pipeline.ingest_at_once(self._request(_query(query_string), heads, body), settled)
+                self._pipeline.ingest_at_once(self._request(_query(query_string), heads, caller, body), settled)
                 return
         except Exception as error:  # noqa: BLE001 (the top of a request)
             refusal = self._failed(error)
@@ -119,19 +124,33 @@ class IngestRoute:
     async def _outcome(self, scope: Scope, receive: Receive, held: "_Reservation") -> Outcome:
         if scope["method"] != "POST":
             raise Rejected("method_not_allowed", "POST events to this address.", status=405)
+        heads = heads_of(scope["headers"])
+        caller = self._caller(heads)
         refusal = self._closed()
         if refusal is not None:
             return refusal
-        heads = heads_of(scope["headers"])
         query = _query(scope["query_string"])
         body = await self._body(receive, heads, held)
         if body is None:
             return self._pipeline.too_many_bodies()
-        return await self._pipeline.ingest(self._request(query, heads, body))
+        return await self._pipeline.ingest(self._request(query, heads, caller, body))
 
-    def _request(self, query: "_Query", heads: Heads, body: bytes) -> Request:
+    def _caller(self, heads: Heads) -> Caller:
+        """Who sends events, and for which tenant if the key says so. Raises Rejected."""
+        caller = self._door.callers.of(heads.credentials)
+        caller.must("ingest")
+        if caller.tenant is not None and heads.tenant is not None:
+            named = heads.tenant.strip().lower()
+            if named and named != caller.tenant:
+                message = "X-Tenant-ID names another tenant than the API key's; leave it out."
+                raise Rejected("tenant_mismatch", message, field="X-Tenant-ID", status=403)
+        return caller
+
+    def _request(self, query: "_Query", heads: Heads, caller: Caller, body: bytes) -> Request:
         self._telemetry.body_bytes.inc(len(body))
-        return Request(body, query.fields, query.ack, heads.tenant, heads.idempotency_key)
+        fixed = caller.tenant is not None
+        tenant = caller.tenant if fixed else heads.tenant
+        return Request(body, query.fields, query.ack, tenant, heads.idempotency_key, tenant_fixed=fixed)
 
     def _closed(self) -> Outcome | None:
         """Why nothing is taken in now."""
@@ -223,6 +242,8 @@ def heads_of(headers: list[tuple[bytes, bytes]]) -> Heads:
             heads.tenant = value.decode("latin-1")
         elif name == b"idempotency-key":
             heads.idempotency_key = value.decode("latin-1")
+        elif name == b"authorization" or name == b"x-api-key":
+            heads.credentials += ((name, value),)
     return heads
 
 
@@ -279,4 +300,6 @@ def _written(outcome: Outcome) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         headers.append((b"retry-after", b"%d" % outcome.retry_after_s))
     if outcome.status == 405:
         headers.append((b"allow", b"POST"))
+    if outcome.status == 401:
+        headers.append(CHALLENGE)
     return body, headers

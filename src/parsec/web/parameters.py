@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
+from parsec.keys.caller import Caller
 from parsec.query.timerange import TimeRange, timerange
 
 DEFAULT_LIMIT = 100
@@ -17,6 +18,7 @@ class Parameters:
     """Those of one request. `repeatable` may stand there several times, the others once, or with one value."""
 
     def __init__(self, request: Request, known: Collection[str], repeatable: Collection[str] = ()) -> None:
+        self._caller: Caller = request.scope["caller"]
         self._given: dict[str, str] = {}
         self._lists: dict[str, list[str]] = {name: [] for name in repeatable}
         for name, value in request.query_params.multi_items():
@@ -34,9 +36,17 @@ class Parameters:
         """Every value of a repeatable one, in order."""
         return self._lists[name]
 
-    def tenant(self) -> str:
-        tenant = self._given.get("tenant", "").strip().lower()
-        if not tenant:
+    def tenant(self, untold: str = "") -> str:
+        """Whose events: the key's tenant, or the parameter's for who may name any. `untold`: a word for nobody's."""
+        tenant, own = self._given.get("tenant", "").strip().lower(), self._caller.tenant
+        if untold and tenant == untold:
+            self._caller.must("admin")
+        elif own is not None:
+            if tenant not in ("", own):
+                message = "This API key is for another tenant; leave the parameter out."
+                raise Rejected("wrong_tenant", message, field="tenant", status=403)
+            return own
+        elif not tenant:
             raise Rejected("missing_parameter", "Say whose events: ?tenant=...", field="tenant")
         return tenant
 

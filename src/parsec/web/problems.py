@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from parsec.core.errors import Rejected, Retryable
+from parsec.web.callers import CHALLENGE
 
 _log = structlog.get_logger(__name__)
 
@@ -34,7 +35,12 @@ def problem(
 async def on_rejected(_: Request, error: Exception) -> Response:
     """The question is wrong; the sender must change it."""
     assert isinstance(error, Rejected)
-    headers = {"Retry-After": "1"} if error.status == 429 else None
+    return rejection(error)
+
+
+def rejection(error: Rejected) -> Response:
+    """The answer to a question that is wrong."""
+    headers = {401: {"WWW-Authenticate": CHALLENGE[1].decode()}, 429: {"Retry-After": "1"}}.get(error.status)
     return problem(error.status, error.code, error.message, error.field, headers)
 
 

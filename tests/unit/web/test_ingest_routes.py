@@ -9,7 +9,9 @@ from parsec.core.clock import ManualClock, Random
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions
+from parsec.keys.ring import Keyring
 from parsec.telemetry import Telemetry
+from parsec.web.callers import Callers
 from parsec.web.ingest_routes import Door, Heads, IngestRoute
 from tests.support.ingesting import CountingRandom, compact, event
 
@@ -30,7 +32,9 @@ class Rig:
         options = PipelineOptions(Identity("local", "node-1"), 100, 1 << 16, False, "random", 30.0)
         telemetry = Telemetry()
         pipeline = Pipeline(self.channel, options, telemetry, ManualClock(), random)
-        door = Door(max_body_bytes, self.budget, self.channel, lambda: None, 30.0)
+        door = Door(
+            max_body_bytes, self.budget, self.channel, lambda: None, 30.0, Callers(Keyring(None, ManualClock()))
+        )
         self.route = IngestRoute(pipeline, door, telemetry)
 
     def ask(self, *bodies: bytes) -> list[int]:

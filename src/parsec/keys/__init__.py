@@ -1,0 +1,1 @@
+"""API keys: what one looks like, the file that remembers them, and who stands behind one."""

@@ -1,0 +1,140 @@
+"""The file of keys: TOML with one `[[key]]` each, of which it holds only a hash.
+
+In: a path. Out: entries, or a changed file, replaced as a whole under a lock. Errors: KeysUnreadable with a sentence.
+What was revoked stays as an entry, so that a file without keys is told from one whose keys are all gone.
+"""
+
+import fcntl
+import json
+import os
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from parsec.core.errors import ParsecError
+from parsec.core.tenant import tenant_name
+from parsec.keys.caller import rights
+
+MOST_BYTES = 16 << 20
+
+_HEAD = """\
+# API keys of Parsec, written by `parsec keys`. A key itself is shown once and stands nowhere; this is its hash.
+# Every Parsec that uses this file takes changes over within a second.
+"""
+
+
+class KeysUnreadable(ParsecError):
+    """The file is there and cannot be used."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One key. `id` is its public name, `hash` the SHA-256 of it. Times have an offset."""
+
+    id: str
+    hash: str
+    scopes: tuple[str, ...]
+    tenant: str | None = None
+    name: str = ""
+    created: datetime
+    expires: datetime | None = None
+    revoked: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        rights(self.scopes)
+        if len(self.hash) != 64 or not set(self.hash) <= set("0123456789abcdef"):
+            raise ValueError("hash is no SHA-256 in lower case hexadecimal")
+        if self.tenant is None and "admin" not in self.scopes:
+            raise ValueError("a key without a tenant needs the scope admin")
+        if self.tenant is not None and tenant_name(self.tenant) != self.tenant:
+            raise ValueError(f"tenant {self.tenant!r} is no tenant's name")
+        if any(time is not None and time.tzinfo is None for time in (self.created, self.expires, self.revoked)):
+            raise ValueError("a time has no offset; write it as 2030-01-01T00:00:00Z")
+
+
+class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    key: tuple[Entry, ...] = ()
+
+
+def read(path: Path) -> tuple[Entry, ...] | None:
+    """All entries; None: there is no file. Raises KeysUnreadable."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ValueError("it is larger than 16 MiB")
+        found = msgspec.convert(tomllib.loads(content.decode()), _Content).key
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise KeysUnreadable(f"the file of keys {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # not UTF-8, not TOML, not entries
+        raise KeysUnreadable(f"the file of keys {path} is damaged: {error}") from error
+    if len({entry.id for entry in found}) < len(found) or len({entry.hash for entry in found}) < len(found):
+        raise KeysUnreadable(f"the file of keys {path} is damaged: a key stands there twice")
+    return found
+
+
+def change(path: Path, edit: Callable[[Sequence[Entry]], Sequence[Entry]]) -> None:
+    """Replaces the file by one with what `edit` makes of its entries; makes it where it is missing.
+
+    Raises KeysUnreadable, and what `edit` raises; the file is then as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path):
+            _replace(path, edit(read(path) or ()))
+    except OSError as error:
+        raise KeysUnreadable(f"the file of keys {path} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    fd = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _hand_over(fd, path)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _replace(path: Path, entries: Sequence[Entry]) -> None:
+    """A reader sees the old file or the new one, also after a power cut."""
+    target = path.resolve()  # a link stays one
+    new = target.with_name(f"{target.name}.new")
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        os.fchmod(fd, 0o600)
+        _hand_over(fd, target)
+        file.write((_HEAD + "".join(map(_written, entries))).encode())
+        file.flush()
+        os.fsync(fd)
+    new.replace(target)
+    directory = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _hand_over(fd: int, path: Path) -> None:
+    """What root writes belongs to whoever has the file or its directory: the user that Parsec runs as."""
+    if os.geteuid() == 0:
+        owner = (path if path.exists() else path.parent).stat()
+        os.fchown(fd, owner.st_uid, owner.st_gid)
+
+
+def _written(entry: Entry) -> str:
+    lines = ["", "[[key]]"]
+    for name, value in msgspec.structs.asdict(entry).items():
+        if isinstance(value, datetime):
+            lines.append(f"{name} = {value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        elif value:
+            # JSON's strings and lists are TOML's, too; names are printable, see parsec.keys.issue.
+            lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join(lines) + "\n"

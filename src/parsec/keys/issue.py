@@ -1,0 +1,103 @@
+"""What `parsec keys` does to the file: a new key, the end of one, one in the place of another.
+
+In: what is wanted. Out: the key, which nobody can show again. Errors: Rejected with a sentence, KeysUnreadable.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from parsec.core.clock import Random
+from parsec.core.errors import Rejected
+from parsec.core.tenant import tenant_name
+from parsec.keys.caller import RIGHTS, rights
+from parsec.keys.file import Entry, change
+from parsec.keys.key import hash_of, name_of, new_key
+
+LONGEST_NAME = 100
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a new key is to be. `tenant` None: it may name any; only with the scope admin."""
+
+    scopes: Sequence[str]
+    tenant: str | None = None
+    name: str = ""
+    expires: datetime | None = None
+
+
+def create(path: Path, wanted: Wanted, random: Random, now: datetime) -> str:
+    """Writes the hash of a new key into the file; the key."""
+    key, entry = _made(wanted, random, now)
+    change(path, lambda entries: [*entries, entry])
+    return key
+
+
+def revoke(path: Path, key: str, now: datetime) -> Entry:
+    """Ends a key, named by its id or by itself; one that is revoked stays so."""
+    ended: list[Entry] = []
+
+    def edit(entries: Sequence[Entry]) -> Sequence[Entry]:
+        found = _found(entries, key)
+        ended.append(msgspec.structs.replace(found, revoked=found.revoked or now))
+        return _replaced(entries, ended[0])
+
+    change(path, edit)
+    return ended[0]
+
+
+def rotate(path: Path, key: str, until: datetime, random: Random, now: datetime) -> str:
+    """A new key for the same; the old one ends at `until`, at the latest."""
+    made: list[str] = []
+
+    def edit(entries: Sequence[Entry]) -> Sequence[Entry]:
+        old = _found(entries, key)
+        if old.revoked is not None or (old.expires is not None and old.expires <= now):
+            raise Rejected("key_over", f"Key {old.id} is revoked or has expired; create a new one.")
+        new, entry = _made(Wanted(old.scopes, old.tenant, old.name, old.expires), random, now)
+        made.append(new)
+        if until <= now:
+            old = msgspec.structs.replace(old, revoked=now)
+        elif old.expires is None or old.expires > until:
+            old = msgspec.structs.replace(old, expires=until)
+        return [*_replaced(entries, old), entry]
+
+    change(path, edit)
+    return made[0]
+
+
+def _made(wanted: Wanted, random: Random, now: datetime) -> tuple[str, Entry]:
+    tenant = None if wanted.tenant is None else tenant_name(wanted.tenant)
+    try:
+        wished = rights(wanted.scopes)
+        scopes = tuple(right for right in RIGHTS if right in wished)
+    except ValueError as error:
+        raise Rejected("invalid_scope", f"{error}.") from None
+    if wanted.tenant is not None and tenant is None:
+        raise Rejected("invalid_tenant_id", "A tenant is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit.")
+    if tenant is None and "admin" not in scopes:
+        raise Rejected("missing_tenant", "Say whose key it is; only one with the scope admin may name any tenant.")
+    if len(wanted.name) > LONGEST_NAME or not wanted.name.isprintable():
+        raise Rejected("invalid_name", f"A name is up to {LONGEST_NAME} characters that can be seen.")
+    if wanted.expires is not None and wanted.expires <= now:
+        raise Rejected("invalid_expiry", "The key would have expired already.")
+    key = new_key(random)
+    entry = Entry(
+        id=name_of(key) or "", hash=hash_of(key), scopes=scopes, tenant=tenant, name=wanted.name, created=now,
+        expires=wanted.expires,
+    )  # fmt: skip
+    return key, entry
+
+
+def _found(entries: Sequence[Entry], key: str) -> Entry:
+    wanted = name_of(key) or key
+    for entry in entries:
+        if entry.id == wanted:
+            return entry
+    raise Rejected("unknown_key", "There is no key with this id; `parsec keys list` shows all.")
+
+
+def _replaced(entries: Sequence[Entry], changed: Entry) -> list[Entry]:
+    return [changed if entry.id == changed.id else entry for entry in entries]
