@@ -29,10 +29,8 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HealthAnswer(msgspec.Struct, frozen=True):
-    """`checks`: each part with its `status`, `why` unless it is healthy, and what else is known of it.
-
-    Without an admin's key, where there are keys, it is `status` and `timestamp` only.
-    """
+    """`checks`: each part with its `status`, `why` unless it is healthy, and more. Neither they nor `phase` without
+    the key of an admin, where there are keys."""
 
     status: Status
     timestamp: str
@@ -74,10 +72,7 @@ class Health:
             status,
             datetime.fromtimestamp(self._clock.time_ns() / 1e9, UTC).isoformat().replace("+00:00", "Z"),
             self._life.phase if trusted else msgspec.UNSET,
-            {
-                name: {"status": c.status, **({"why": c.why} if c.why else {}), **c.details}
-                for name, c in checks.items()
-            }
+            {name: {"status": c.status, **({"why": c.why} if c.why else {}), **c.details} for name, c in checks.items()}
             if trusted
             else msgspec.UNSET,
         )
