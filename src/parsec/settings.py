@@ -503,7 +503,9 @@ def fault(setting: Setting, raw: object, source: str, why: Exception) -> str:
     return f"{setting.env}={'(hidden)' if setting.spec.secret else repr(raw)} ({source}): {why}"
 
 
-CLIENT_NAMES = frozenset({"PARSEC_URL", "PARSEC_API_KEY", "PARSEC_TENANT", "PARSEC_CONFIG"})
+CLIENT_NAMES = frozenset(
+    {"PARSEC_URL", "PARSEC_API_KEY", "PARSEC_TENANT", "PARSEC_CA_FILE", "PARSEC_PROFILE", "PARSEC_CONFIG"}
+)
 """Names that clients read and the server must not stumble over."""
 
 

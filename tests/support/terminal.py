@@ -7,7 +7,10 @@ import sys
 
 
 def on_terminal(*arguments: str, code: int = 0, **environment: str) -> str:
-    """What `parsec` with these arguments shows on a terminal 140 columns wide, and asserts its exit code."""
+    """What `parsec` with these arguments shows on a terminal, 140 columns wide by default, and asserts its exit code.
+
+    Of colours and the like it shows the codes.
+    """
     ours, theirs = pty.openpty()
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
     child = subprocess.Popen(

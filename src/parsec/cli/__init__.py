@@ -1,7 +1,8 @@
 """The command `parsec`: parsing and printing only; the work is done elsewhere. One file per command.
 
 Commands import what they need when they run, so that `parsec --help` and `parsec send` do not wait for a server's
-libraries. Exit codes: 0 well, 1 done but not all of it, 2 wrong use or wrong settings, 3 gave up or could not start.
+libraries. Exit codes: 0 well, 1 done but not all of it, 2 wrong use or wrong settings, 3 gave up or could not start,
+130 interrupted, 141 the pipe was closed.
 """
 
 import click
@@ -10,6 +11,7 @@ from parsec import __version__
 from parsec.cli.bench import bench
 from parsec.cli.check_config import check_config
 from parsec.cli.deadletters import deadletters
+from parsec.cli.endings import Quiet
 from parsec.cli.export import export
 from parsec.cli.fields import fields
 from parsec.cli.histogram import histogram
@@ -24,7 +26,7 @@ from parsec.cli.version import version
 __all__ = ("main",)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Quiet, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="parsec", message="%(prog)s %(version)s")
 def main() -> None:
     """Takes log events over HTTP, answers when they are safe, finds them seconds later."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from parsec.cli.server import GAVE_UP, NOT_ALL, api_key, fail, open_client, server_flags
+from parsec.cli.server import GAVE_UP, NOT_ALL, api_key, ca_file, fail, open_client, server_flags
 from parsec.cli.terminal import is_terminal, visible
 from parsec.client import Client, Patience
 from parsec.core.errors import Rejected, Retryable
@@ -53,7 +53,7 @@ def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
     try:
         with open_client(url, _STATS_TIMEOUT_S) as client:
             before, left_before = settled(client, settle)
-            load = Load(Plan(url, api_key=api_key(), **plan))
+            load = Load(Plan(url, api_key=api_key(url), ca_file=ca_file(), **plan))
             uvloop.run(_watched(load, plan))
             after, left_after = settled(client, settle)
     except Rejected as error:

@@ -10,7 +10,6 @@ import msgspec
 from parsec.cli.server import asking, server_flags, tenant_flag
 from parsec.cli.terminal import is_terminal, visible
 from parsec.client import Letter
-from parsec.client.client import PAGE_EVENTS
 
 _WHOSE = "Whose dead letters; - for those that do not tell."
 
@@ -33,18 +32,13 @@ def list_(url: str, tenant: str | None, start: str | None, end: str | None, reas
     A table on a terminal, JSON lines in a pipe. Exit code: 0 answered (also with none), 1 refused, 3 no answer.
     """
     found: list[Letter] = []
+    cursor: str | None = None
     with asking(url) as client:
-        cursor: str | None = None
-        while len(found) < limit:
-            page = client.dead_letters(
-                tenant, start=start, end=end, reason=reason, limit=min(limit - len(found), PAGE_EVENTS), cursor=cursor
-            )
+        for page in client.dead_letter_pages(tenant, start=start, end=end, reason=reason, limit=limit):
             found += page.dead_letters
+            cursor = page.cursor
             if not is_terminal():
                 click.echo(b"".join(msgspec.json.encode(_listed(each)) + b"\n" for each in page.dead_letters), nl=False)
-            cursor = page.cursor
-            if cursor is None:
-                break
     if is_terminal():
         _print_table(found)
     more = "; there are more, see --limit" if cursor else ""

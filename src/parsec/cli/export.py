@@ -2,20 +2,17 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 import msgspec
 
-from parsec.cli.server import NOT_ALL, asking, fail, scope_flags
+from parsec.cli.server import NOT_ALL, asking, fail, scope_flags, warn_of_gaps
 from parsec.cli.terminal import visible
-from parsec.client import Client, Page
-from parsec.client.client import PAGE_EVENTS
+from parsec.client import Client
 from parsec.core.errors import Retryable
 
 
@@ -62,7 +59,10 @@ def export(
     begun = _begun(note, asked, output)
     with asking(url) as client, output.open("ab") as file:
         file.truncate(begun.size_bytes if begun else 0)
-        events = _write_all(client, file, note, asked, begun, patience_s)
+        try:
+            events = _write_all(client, file, note, asked, begun, patience_s)
+        except Retryable as error:
+            raise Retryable(f"{error}; the same command goes on from here") from error
     click.echo(f"{events:,} event{'' if events == 1 else 's'} written to {visible(str(output))}", err=True)
 
 
@@ -86,24 +86,25 @@ def _write_all(
 ) -> int:
     q, tenant, start, end = asked
     cursor, events = (begun.cursor, begun.events) if begun else (None, 0)
-
-    def next_page(cursor: str | None) -> Page:
-        # A cursor holds the moments that the first page resolved.
-        return client.query(tenant, q=q, start=start, end=end, limit=PAGE_EVENTS, cursor=cursor, order="oldest")
-
+    warned = False
+    # A cursor holds the moments that the first page resolved.
+    pages = client.pages(
+        tenant, q=q, start=start, end=end, limit=None, cursor=cursor, order="oldest", give_up_after_s=patience_s
+    )
     with _progress(events) as told:
-        while True:
-            page = _patiently(partial(next_page, cursor), patience_s)
+        for page in pages:
             file.write(b"".join(bytes(event) + b"\n" for event in page.events))
             file.flush()
             os.fsync(file.fileno())
             events += len(page.events)
             told(events)
-            if page.cursor is None:
-                note.unlink(missing_ok=True)
-                return events
-            cursor = page.cursor
-            _keep(note, _Begun(asked, cursor, events, file.tell()))
+            if page.cursor is not None:
+                _keep(note, _Begun(asked, page.cursor, events, file.tell()))
+            if page.missing and not warned:
+                warn_of_gaps(page)
+                warned = True
+    note.unlink(missing_ok=True)
+    return events
 
 
 def _keep(note: Path, begun: _Begun) -> None:
@@ -111,17 +112,6 @@ def _keep(note: Path, begun: _Begun) -> None:
     new = note.with_name(note.name + ".new")
     new.write_bytes(msgspec.json.encode(begun))
     new.replace(note)
-
-
-def _patiently(ask: Callable[[], Page], patience_s: float) -> Page:
-    give_up_at = time.monotonic() + patience_s
-    while True:
-        try:
-            return ask()
-        except Retryable as error:
-            if time.monotonic() + error.after_s > give_up_at:
-                raise Retryable(f"{error}; the same command goes on from here") from error
-            time.sleep(max(error.after_s, 0.1))
 
 
 @contextmanager

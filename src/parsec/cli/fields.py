@@ -3,8 +3,11 @@
 import click
 import msgspec
 
-from parsec.cli.server import asking, scope_flags
+from parsec.cli.server import asking, scope_flags, warn_of_gaps
 from parsec.cli.terminal import is_terminal, visible
+from parsec.client import Fields, Values
+
+_encode = msgspec.json.Encoder().encode
 
 
 @click.command()
@@ -24,17 +27,19 @@ def fields(
 
     A table on a terminal, JSON lines in a pipe. Exit code: 0 answered, 1 refused, 3 no answer.
     """
-    with asking(url) as client:
+    found: Fields | Values
+    with asking(url, expression=expression) as client:
         if of is None:
-            names = client.fields(tenant, q=expression, start=start, end=end).fields
-            rows, lines = [(each.name, each.count) for each in names], [msgspec.json.encode(each) for each in names]
+            found = client.fields(tenant, q=expression, start=start, end=end)
+            rows, lines = [(each.name, each.count) for each in found.fields], map(_encode, found.fields)
         else:
-            values = client.values(of, tenant, q=expression, start=start, end=end, limit=limit).values
-            rows, lines = [(each.value, each.count) for each in values], [msgspec.json.encode(each) for each in values]
+            found = client.values(of, tenant, q=expression, start=start, end=end, limit=limit)
+            rows, lines = [(each.value, each.count) for each in found.values], map(_encode, found.values)
     if is_terminal():
         _print_table("field" if of is None else of, rows)
     else:
         click.echo(b"".join(line + b"\n" for line in lines), nl=False)
+    warn_of_gaps(found)
 
 
 def _print_table(title: str, rows: list[tuple[str, int]]) -> None:

@@ -28,7 +28,7 @@ def histogram(
 
     Bars on a terminal, one JSON object per bucket in a pipe. Exit code: 0 answered, 1 refused, 3 no answer.
     """
-    with asking(url) as client:
+    with asking(url, expression=expression) as client:
         found = client.histogram(tenant, q=expression, start=start, end=end, interval_s=interval_s, by=by)
     if is_terminal():
         _print_bars(found)
@@ -52,7 +52,7 @@ def _print_bars(found: Histogram) -> None:
         line.append(bar(bucket.count, most, width), "cyan")
         if bucket.by:
             line.append(" " + " ".join(f"{visible(value)}:{count:,}" for value, count in bucket.by.items()), "dim")
-        console.print(line)
+        console.print(line, no_wrap=True, overflow="ellipsis")
 
 
 def bar(count: int, most: int, width: int) -> str:

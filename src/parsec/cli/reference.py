@@ -59,7 +59,8 @@ def settings_page() -> str:
         for s in catalogue()
     )
     clients = (
-        "Clients (`parsec send`, `parsec query`) read `PARSEC_URL`, `PARSEC_API_KEY` and `PARSEC_TENANT`.\n"
+        "Clients (`parsec send`, `parsec query`) read `PARSEC_URL`, `PARSEC_API_KEY`, `PARSEC_TENANT`\n"
+        "and more: [command-line.md](command-line.md#which-parsec).\n"
         "`NO_COLOR` turns colours off."
     )
     return _SETTINGS_HEAD + "".join(rows) + f"\n{clients}\n"

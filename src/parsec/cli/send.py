@@ -10,6 +10,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from parsec.cli.endings import INTERRUPTED
 from parsec.cli.server import GAVE_UP, NOT_ALL, api_key, open_client, server_flags, tenant_flag
 from parsec.cli.terminal import visible
 from parsec.client import Answer, Client, Patience
@@ -18,7 +19,6 @@ from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable
 
 SHOWN_ERRORS = 10
-INTERRUPTED = 130
 
 
 @click.command()
@@ -46,9 +46,8 @@ def send(file: BinaryIO, url: str, timeout: float, batch: int, kind: Kind | None
     Exit code: 0 all accepted, 1 some rejected, 3 gave up.
     """
     defaults = {"tenant_id": words["tenant"], "source": words["source"], "severity": words["severity"]}
-    sending = Sending(
-        Source(file), {name: word for name, word in defaults.items() if word}, str(getattr(file, "name", "-"))
-    )
+    given = {name: word for name, word in defaults.items() if word}
+    sending = Sending(Source(file), given, str(getattr(file, "name", "-")), keyless=api_key(url) is None)
     patience = Patience(told=sending.waits)
     with open_client(url, max(timeout, 1.0), patience) as client:
         code = sending.run(client, kind, batch, timeout)
@@ -58,8 +57,12 @@ def send(file: BinaryIO, url: str, timeout: float, batch: int, kind: Kind | None
 class Sending:
     """One run of the command: what was sent so far, and what came of it."""
 
-    def __init__(self, source: Source, defaults: dict[str, str], name: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self, source: Source, defaults: dict[str, str], name: str, *, keyless: bool, clock: Clock | None = None
+    ) -> None:
+        """`keyless`: no key tells the tenant."""
         self._source = source
+        self._keyless = keyless
         self._defaults = defaults
         self._name = "stdin" if name in ("-", "<stdin>") else Path(name).name
         self._clock = clock or SystemClock()
@@ -98,7 +101,7 @@ class Sending:
 
     def _wrap(self, line: bytes) -> bytes:
         """An event of a line of text; its time is now."""
-        if "tenant_id" not in self._defaults and api_key() is None:
+        if "tenant_id" not in self._defaults and self._keyless:
             raise click.UsageError("plain text needs --tenant (or PARSEC_TENANT, or PARSEC_API_KEY)")
         return msgspec.json.encode(
             {

@@ -1,6 +1,7 @@
 """The options by which a command finds and opens a Parsec elsewhere."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,31 +10,42 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from parsec.cli.terminal import visible
+from parsec.cli.profile import chosen, profile_flag
+from parsec.cli.terminal import cells, visible
 from parsec.client import Client, Patience
 from parsec.client.answers import Found
+from parsec.client.connection import DEFAULT_URL
 from parsec.core.errors import Rejected, Retryable
 
-DEFAULT_URL = "http://127.0.0.1:8080"
 NOT_ALL = 1
 GAVE_UP = 3
 
+_COLUMN = re.compile(r"Column ([0-9]+): ")
+_SHOWN_AROUND = 60
+
 
 def server_flags(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--url`; the key comes from the environment only, so that it stands in no process list."""
-    return click.option(
-        "--url", envvar="PARSEC_URL", default=DEFAULT_URL, help=f"Parsec to talk to. [PARSEC_URL; {DEFAULT_URL}]"
-    )(command)
+    """Adds `--url` and `--profile`; the key is no option, so that it stands in no process list."""
+    text = f"Parsec to talk to. [PARSEC_URL; {DEFAULT_URL}]"
+    return click.option("--url", envvar="PARSEC_URL", default=lambda: chosen().url, help=text)(profile_flag(command))
 
 
 def tenant_flag(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds `--tenant` with this help."""
-    return click.option("--tenant", envvar="PARSEC_TENANT", help=f"{text} [PARSEC_TENANT]")
+    return click.option(
+        "--tenant", envvar="PARSEC_TENANT", default=lambda: chosen().tenant, help=f"{text} [PARSEC_TENANT]"
+    )
 
 
-def api_key() -> str | None:
-    """The bearer key of PARSEC_API_KEY, if any."""
-    return os.environ.get("PARSEC_API_KEY") or None
+def api_key(url: str) -> str | None:
+    """The bearer key of PARSEC_API_KEY, or of the profile. A profile's key goes to the profile's address only."""
+    profile = chosen()
+    return os.environ.get("PARSEC_API_KEY") or (profile.api_key if url == profile.url else None) or None
+
+
+def ca_file() -> str | None:
+    """The file of PARSEC_CA_FILE, or of the profile, with the certificates to trust; None: the system's."""
+    return os.environ.get("PARSEC_CA_FILE") or chosen().ca_file
 
 
 def scope_flags(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,22 +62,38 @@ def scope_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def asking(url: str, timeout_s: float = 60.0) -> Iterator[Client]:
-    """A client; what the server refuses or does not answer ends the command with one line."""
+def asking(url: str, timeout_s: float = 60.0, expression: str | None = None) -> Iterator[Client]:
+    """A client; what the server refuses or does not answer ends the command with one line.
+
+    A mistake in `expression` is shown where it is, on two lines more.
+    """
     with open_client(url, timeout_s) as client:
         try:
             yield client
         except Rejected as error:
-            fail(visible(f"{error.message} ({error.code})"), NOT_ALL)
+            told = visible(f"{error.message} ({error.code})")
+            fail(told + _pointed(expression or "", error), NOT_ALL)
         except Retryable as error:
             fail(visible(str(error)), GAVE_UP)
 
 
+def _pointed(expression: str, error: Rejected) -> str:
+    """The expression with a caret below the column that the message names, or nothing."""
+    named = _COLUMN.match(error.message)
+    if error.code != "invalid_query" or named is None or not expression:
+        return ""
+    at = min(int(named[1]) - 1, len(expression))
+    before, after = visible(expression[:at]), visible(expression[at:])
+    before = before if len(before) <= _SHOWN_AROUND else "..." + before[-_SHOWN_AROUND:]
+    after = after if len(after) <= _SHOWN_AROUND else after[:_SHOWN_AROUND] + "..."
+    return f"\n  {before}{after}\n  {' ' * cells(before)}^"
+
+
 def open_client(url: str, timeout_s: float, patience: Patience | None = None) -> Client:
-    """A client, or wrong use when `url` is no address."""
+    """A client, or wrong use when `url` is no address or the file of certificates is none."""
     try:
-        return Client(url, api_key=api_key(), timeout_s=timeout_s, patience=patience)
-    except ValueError as error:
+        return Client(url, api_key=api_key(url), timeout_s=timeout_s, patience=patience, ca_file=ca_file())
+    except (ValueError, OSError) as error:
         raise click.UsageError(str(error)) from error
 
 

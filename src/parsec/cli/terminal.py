@@ -1,5 +1,6 @@
 """What may be written to a terminal: nothing that a log message could use to move the cursor or hide text."""
 
+import json
 import sys
 import unicodedata
 
@@ -13,11 +14,23 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def cells(text: str) -> int:
+    """How many columns of a terminal `text` takes; `text` is visible."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
 def visible(text: str) -> str:
     """`text` with each character that would not be seen written as an escape: \\n, \\x1b, \\u202e."""
     if text.isprintable():
         return text
     return "".join(_escape(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
+
+
+def visible_json(text: str) -> str:
+    """The same for JSON that stays JSON: within its strings \\u escapes mean the characters themselves."""
+    if text.isprintable():
+        return text
+    return "".join(json.dumps(c)[1:-1] if unicodedata.category(c) in _HIDDEN else c for c in text)
 
 
 def _escape(character: str) -> str:

@@ -45,6 +45,20 @@ class Page(Found, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
+class Single(Found, frozen=True, kw_only=True):
+    """Of `GET /query/events/{id}`."""
+
+    event: msgspec.Raw
+
+
+class Surroundings(Found, frozen=True, kw_only=True):
+    """Of `GET /query/events/{id}/context`, all oldest first."""
+
+    before: list[msgspec.Raw]
+    event: msgspec.Raw
+    after: list[msgspec.Raw]
+
+
 class _Problem(msgspec.Struct, frozen=True, kw_only=True):
     """An `application/problem+json`, as all other endpoints give."""
 

@@ -1,61 +1,76 @@
-"""The client: send until it is safe, query page by page.
+"""The client: send until it is safe, query page by page, follow what comes.
 
-In: events as bytes, questions as keywords. Out: Answer, Page. Errors: Rejected, Retryable.
-A request that is sent again is sent byte for byte as before: the server derives ids from the body, so a repeat of
-what it had already taken is recognised.
+In: events as bytes, questions as keywords. Out: Answer, Page and the like. Errors: Rejected, Retryable.
 """
 
-import random
-import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 
-from parsec.client.answers import Answer, Page, read, read_answer, refusal
-from parsec.client.connection import Connection, Response, retry_after_s
-from parsec.client.dead_letters import Letter, LetterPage
-from parsec.client.figures import Fields, Histogram, Values
-from parsec.core.clock import Clock, SystemClock
-from parsec.core.errors import Rejected, Retryable
+from parsec.client import questions
+from parsec.client.answers import Answer, Page
+from parsec.client.connection import Connection, Response, url_and_headers
+from parsec.client.dead_letters import LetterPage
+from parsec.client.paging import Paging
+from parsec.client.questions import Order, Question
+from parsec.client.retries import Attempts, Patience, answered, refuse, settled
+from parsec.client.tailing import ENDED, Gap, Tailing
+from parsec.core.errors import Retryable
 
-PAGE_EVENTS = 1_000
-"""Events asked for at once: a page is held in memory, and each event may be 256 KiB."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
-_TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
-_FIRST_WAIT_S = 0.1
-_LONGEST_WAIT_S = 10.0
+JSON = {"Content-Type": "application/json"}
 
 
-class Patience(msgspec.Struct, frozen=True):
-    """How waiting is done; the defaults are the world's, tests bring their own.
+def _asks(build: Callable[P, Question[T]]) -> "Callable[Concatenate[Client, P], T]":
+    """A method with the parameters of a question, that gives its answer. Not repeated: a person waits for it.
 
-    `jitter` gives 0..1. `told` hears of every wait before it begins: seconds and the reason.
+    Raises Rejected when the question is refused, Retryable when the server cannot answer it now.
     """
 
-    clock: Clock = SystemClock()
-    sleep: Callable[[float], None] = time.sleep
-    jitter: Callable[[], float] = random.random
-    told: Callable[[float, str], None] = lambda _wait_s, _reason: None
+    @wraps(build)
+    def asking(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.ask(build(*args, **kwargs))
+
+    return asking
 
 
 class Client:
     """One connection to one Parsec; for one thread. Close it, or use it in a `with`."""
 
     def __init__(
-        self, url: str, *, api_key: str | None = None, timeout_s: float = 30.0, patience: Patience | None = None
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        ca_file: str | None = None,
+        timeout_s: float = 30.0,
+        patience: Patience | None = None,
     ) -> None:
-        """`timeout_s` bounds one wait for the socket. Raises ValueError when `url` is no address."""
-        self._connection = Connection(url, timeout_s=timeout_s)
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        """`url` and `api_key` default to PARSEC_URL and PARSEC_API_KEY. `timeout_s` bounds one wait for the socket;
+        `ca_file` holds certificates to trust instead of the system's.
+
+        Raises ValueError when `url` is no address, OSError when `ca_file` cannot be read.
+        """
+        self._url, self._headers = url_and_headers(url, api_key)
+        self._ca_file = ca_file
+        self._timeout_s = timeout_s
         self._patience = patience or Patience()
+        self._connection = self._connect()
 
     def __enter__(self) -> "Client":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        self._connection.close()
 
     def send(self, body: bytes, *, defaults: Mapping[str, str] | None = None, give_up_after_s: float = 60.0) -> Answer:
         """Sends one request until it is answered for good. `body` has any shape that POST /ingest takes.
@@ -65,47 +80,30 @@ class Client:
         a whole is refused (key, size, encoding), Retryable when `give_up_after_s` is over: its fate is unknown.
         """
         path = "/ingest" + (f"?{urlencode(defaults)}" if defaults else "")
-        headers = {**self._headers, "Content-Type": "application/json"}
-        clock = self._patience.clock
-        deadline = clock.monotonic() + give_up_after_s
-        attempt = 0
-        while True:
-            try:
-                response = self._connection.request("POST", path, body, headers)
-                if response.status not in _TRY_AGAIN:
-                    return _settled(response)
-                error = _try_again(response)
-            except Retryable as broken:
-                error = broken
-            wait_s = max(error.after_s, self._backoff_s(attempt))
-            if clock.monotonic() + wait_s > deadline:
-                raise Retryable(f"gave up after {give_up_after_s:g} s: {error}", after_s=error.after_s) from error
-            self._patience.told(wait_s, str(error))
-            self._patience.sleep(wait_s)
-            attempt += 1
 
-    def query(
-        self,
-        tenant: str | None = None,
-        *,
-        q: str | None = None,
-        start: str | None = None,
-        end: str | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-        order: Literal["newest", "oldest"] = "newest",
-    ) -> Page:
-        """One page of events, newest first by default; `start` inclusive, `end` exclusive.
+        def attempt() -> Answer:
+            return settled(self._connection.request("POST", path, body, {**self._headers, **JSON}))
 
-        Not repeated: a person waits for it.
+        return self._patiently(attempt, give_up_after_s)
 
-        `q` is an expression of docs/query-language.md; None: all events.
+    def ask(self, question: Question[T], give_up_after_s: float | None = None) -> T:
+        """The answer to a question of parsec.client.questions; by default asked once. Raises Rejected, Retryable."""
 
-        Raises Rejected when the question is refused, Retryable when the server cannot answer it now.
-        """
-        asked = {"tenant": tenant, "q": q, "from": start, "to": end, "limit": str(limit), "cursor": cursor}
-        asked["order"] = None if order == "newest" else order
-        return read(self._get(_address("/query/events", asked)), Page, "a page of events")
+        def attempt() -> T:
+            return answered(question, self._connection.request("GET", question.path, None, self._headers))
+
+        return self._patiently(attempt, give_up_after_s)
+
+    query = _asks(questions.events)
+    histogram = _asks(questions.histogram)
+    aggregate = _asks(questions.aggregate)
+    fields = _asks(questions.fields)
+    values = _asks(questions.values)
+    event = _asks(questions.event)
+    context = _asks(questions.context)
+    dead_letters = _asks(questions.dead_letters)
+    dead_letter = _asks(questions.dead_letter)
+    stats = _asks(questions.stats)
 
     def pages(
         self,
@@ -114,114 +112,74 @@ class Client:
         q: str | None = None,
         start: str | None = None,
         end: str | None = None,
-        limit: int = 100,
+        limit: int | None = 100,
+        cursor: str | None = None,
+        order: Order = "newest",
+        fields: Sequence[str] = (),
+        give_up_after_s: float | None = None,
     ) -> Iterator[Page]:
-        """Follows the cursors until `limit` events or the end. Raises as query."""
-        cursor: str | None = None
-        left = limit
-        while left > 0:
-            page = self.query(tenant, q=q, start=start, end=end, limit=min(left, PAGE_EVENTS), cursor=cursor)
+        """Follows the cursors until `limit` events (None: all) or the end.
+
+        With `give_up_after_s` a page that cannot be answered now is asked for again, so long. Raises as query.
+        """
+        paging = Paging(limit, cursor)
+        while paging.more:
+            asked = questions.events(
+                tenant, q=q, start=start, end=end, limit=paging.size, cursor=paging.cursor, order=order, fields=fields
+            )
+            page = self.ask(asked, give_up_after_s)
+            paging.took(len(page.events), page.cursor)
             yield page
-            left -= len(page.events)
-            cursor = page.cursor
-            if cursor is None:
-                return
 
-    def histogram(
-        self,
-        tenant: str | None = None,
-        *,
-        q: str | None = None,
-        start: str | None = None,
-        end: str | None = None,
-        interval_s: int | None = None,
-        by: str | None = None,
-    ) -> Histogram:
-        """How many events in each stretch of time, the last hour unless told otherwise. Raises as query."""
-        asked = {"tenant": tenant, "q": q, "from": start, "to": end, "by": by}
-        asked["interval"] = None if interval_s is None else str(interval_s)
-        return read(self._get(_address("/query/histogram", asked)), Histogram)
-
-    def fields(
-        self, tenant: str | None = None, *, q: str | None = None, start: str | None = None, end: str | None = None
-    ) -> Fields:
-        """Which fields events have, and how many events have each. Raises as query."""
-        asked = {"tenant": tenant, "q": q, "from": start, "to": end}
-        return read(self._get(_address("/query/fields", asked)), Fields)
-
-    def values(
-        self,
-        field: str,
-        tenant: str | None = None,
-        *,
-        q: str | None = None,
-        start: str | None = None,
-        end: str | None = None,
-        limit: int = 100,
-    ) -> Values:
-        """Which values a field has, the most frequent first. Raises as query."""
-        asked = {"tenant": tenant, "q": q, "from": start, "to": end, "limit": str(limit)}
-        return read(self._get(_address(f"/query/fields/{quote(field, safe='')}/values", asked)), Values)
-
-    def dead_letters(
+    def dead_letter_pages(
         self,
         tenant: str | None = None,
         *,
         start: str | None = None,
         end: str | None = None,
         reason: str | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-    ) -> LetterPage:
-        """One page of what could not become a row, newest first; of all times unless told otherwise. Raises as query.
+        limit: int | None = 100,
+    ) -> Iterator[LetterPage]:
+        """Follows the cursors until `limit` letters (None: all) or the end. Raises as query."""
+        paging = Paging(limit)
+        while paging.more:
+            page = self.dead_letters(
+                tenant, start=start, end=end, reason=reason, limit=paging.size, cursor=paging.cursor
+            )
+            paging.took(len(page.dead_letters), page.cursor)
+            yield page
 
-        `tenant` "-" asks for those that do not tell whose they are.
+    def tail(
+        self, tenant: str | None = None, *, q: str | None = None, give_up_after_s: float = float("inf")
+    ) -> Iterator[msgspec.Raw | Gap]:
+        """Events as they are stored, from now on, on a connection of its own; a Gap where some were left out.
+
+        A connection that breaks is replaced. Raises Rejected when the question is refused, Retryable when the first
+        connection fails, or there was none for `give_up_after_s`.
         """
-        asked = {"tenant": tenant, "from": start, "to": end, "reason": reason, "limit": str(limit), "cursor": cursor}
-        return read(self._get(_address("/deadletters", asked)), LetterPage)
+        tailing = Tailing(self._patience, give_up_after_s)
+        path = questions.address("/query/tail", {"tenant": tenant, "q": q})
+        while True:
+            try:
+                for piece in self._connect().stream(path, self._headers):
+                    if isinstance(piece, Response):
+                        refuse(piece)
+                        yield from tailing.open()
+                    else:
+                        yield from tailing.feed(piece)
+                raise Retryable(ENDED, after_s=0.0)
+            except Retryable as error:
+                wait_s = tailing.broke(error)
+            self._patience.sleep(wait_s)
 
-    def dead_letter(self, position: str, tenant: str | None = None) -> Letter:
-        """The letter at this `log_id/partition/offset`, with its bytes. Raises as query; Rejected(not_found)."""
-        return read(self._get(_address(f"/deadletters/{quote(position)}", {"tenant": tenant})), Letter)
+    def _connect(self) -> Connection:
+        return Connection(self._url, timeout_s=self._timeout_s, ca_file=self._ca_file)
 
-    def stats(self) -> dict[str, Any]:
-        """The counts of GET /stats, as docs/api.md has them. Not repeated. Raises as query."""
-        stats = read(self._get("/stats"), dict[str, Any], "the counts of a Parsec")
-        if not isinstance(stats.get("producer"), dict):
-            raise Rejected("not_parsec", "the answer is not the counts of a Parsec: it lacks `producer`")
-        return stats
-
-    def close(self) -> None:
-        """Safe to call twice."""
-        self._connection.close()
-
-    def _get(self, path: str) -> bytes:
-        response = self._connection.request("GET", path, None, self._headers)
-        if response.status in _TRY_AGAIN:
-            raise _try_again(response)
-        if response.status != 200:
-            raise refusal(response.status, response.body)
-        return response.body
-
-    def _backoff_s(self, attempt: int) -> float:
-        """Doubles from 0.1 s to 10 s; half of it is random, so that many clients do not come back at once."""
-        longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(attempt, 32))
-        return longest * (0.5 + 0.5 * self._patience.jitter())
-
-
-def _settled(response: Response) -> Answer:
-    answer = read_answer(response.body)
-    about_events = answer is not None and answer.accepted + answer.rejected > 0
-    if answer is None or response.status not in (200, 400) or (response.status == 400 and not about_events):
-        raise refusal(response.status, response.body)
-    return answer
-
-
-def _try_again(response: Response) -> Retryable:
-    why: Rejected = refusal(response.status, response.body)
-    return Retryable(f"{why.message} ({why.code})", after_s=retry_after_s(response.headers.get("retry-after", "")))
-
-
-def _address(path: str, asked: Mapping[str, str | None]) -> str:
-    given = urlencode({name: value for name, value in asked.items() if value is not None})
-    return f"{path}?{given}" if given else path
+    def _patiently(self, attempt: Callable[[], T], give_up_after_s: float | None) -> T:
+        attempts = Attempts(self._patience, give_up_after_s)
+        while True:
+            try:
+                return attempt()
+            except Retryable as error:
+                wait_s = attempts.wait_s(error)
+            self._patience.sleep(wait_s)

@@ -5,13 +5,17 @@ request may then have been carried out or not.
 """
 
 import http.client
+import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 import msgspec
 
 from parsec.core.errors import Retryable
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+_CHUNK_BYTES = 1 << 16
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -46,6 +50,22 @@ def read_address(url: str) -> Address:
     return Address(secure, parts.hostname, port, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"))
 
 
+def url_and_headers(url: str | None, api_key: str | None) -> tuple[str, dict[str, str]]:
+    """What is not given comes from PARSEC_URL and PARSEC_API_KEY; an empty key is none. Raises ValueError for one that
+    no header can hold.
+    """
+    url = (os.environ.get("PARSEC_URL") or DEFAULT_URL) if url is None else url
+    api_key = os.environ.get("PARSEC_API_KEY") if api_key is None else api_key
+    if api_key and not (api_key.isascii() and api_key.isprintable()):
+        raise ValueError("an API key holds printable ASCII characters only")
+    return url, {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+def tls_context(address: Address, ca_file: str | None) -> ssl.SSLContext | None:
+    """None for plain HTTP. `ca_file` holds the certificates to trust instead of the system's. Raises OSError."""
+    return ssl.create_default_context(cafile=ca_file) if address.secure else None
+
+
 def retry_after_s(value: str) -> float:
     """The seconds of a Retry-After header; 0 without one, and for a date, which Parsec does not send."""
     return float(value) if value.strip().isdecimal() else 0.0
@@ -58,17 +78,18 @@ class _Stale(Exception):
 class Connection:
     """Not for two threads at once."""
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
-        """Raises ValueError when `url` is not an http or https address. Connects with the first request."""
+    def __init__(self, url: str, *, timeout_s: float, ca_file: str | None = None) -> None:
+        """Connects with the first request. Raises ValueError when `url` is not an http or https address, OSError when
+        `ca_file` cannot be read.
+        """
         address = read_address(url)
         self.url = address.url
         self._prefix = address.prefix
-        if address.secure:
-            self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
-                address.host, address.port, timeout=timeout_s, context=ssl.create_default_context()
-            )
-        else:
+        tls = tls_context(address, ca_file)
+        if tls is None:
             self._http = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
+        else:
+            self._http = http.client.HTTPSConnection(address.host, address.port, timeout=timeout_s, context=tls)
 
     def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
         """Raises Retryable; a kept connection that the server closed meanwhile is replaced without a word."""
@@ -79,7 +100,26 @@ class Connection:
                 return self._exchange(method, path, body, headers)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise Retryable(f"{self.url}: {_in_words(error)}", after_s=0.0) from error
+            raise Retryable(f"{self.url}: {in_words(error)}", after_s=0.0) from error
+
+    def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[bytes | Response]:
+        """The head of an answer without its body, then the body in pieces as they come; with a status other than 200
+        one whole answer instead. Raises Retryable when it breaks or nothing comes in time; ends where the body ends.
+        """
+        try:
+            self._http.request("GET", self._prefix + path, None, dict(headers))
+            answer = self._http.getresponse()
+            found = Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, b"")
+            if found.status != 200:
+                yield msgspec.structs.replace(found, body=answer.read())
+                return
+            yield found
+            while piece := answer.read1(_CHUNK_BYTES):
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            raise Retryable(f"{self.url}: {in_words(error)}", after_s=0.0) from error
+        finally:
+            self.close()
 
     def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
         kept = self._http.sock is not None
@@ -104,7 +144,8 @@ class Connection:
         self._http.close()
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
+    """What broke, for a person."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, http.client.RemoteDisconnected):

@@ -20,6 +20,19 @@ class Histogram(Found, frozen=True, kw_only=True):
     buckets: list[Bucket]
 
 
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of the events that have the values `by`; each under its name as it was asked for."""
+
+    by: dict[str, str | None] = {}
+    values: dict[str, int | float | str | None]
+
+
+class Groups(Found, frozen=True, kw_only=True):
+    """Of `GET /query/aggregate`, the greatest first."""
+
+    groups: list[Group]
+
+
 class Named(msgspec.Struct, frozen=True, kw_only=True):
     """A field, and how many events have it."""
 

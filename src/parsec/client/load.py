@@ -11,7 +11,6 @@ busy with making JSON: it must be faster than what it measures.
 import asyncio
 import math
 import os
-import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import perf_counter
@@ -19,7 +18,7 @@ from time import perf_counter
 import msgspec
 
 from parsec.client.answers import read_answer, refusal
-from parsec.client.connection import read_address
+from parsec.client.connection import read_address, tls_context
 from parsec.client.load_connection import LoadConnection
 from parsec.core.errors import Rejected
 
@@ -42,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True):
     message_bytes: int = 60
     ack: str = "durable"
     api_key: str | None = None
+    ca_file: str | None = None
 
 
 class Latencies:
@@ -96,7 +96,7 @@ class Load:
         self.plan = plan
         self.clock = clock
         self.address = read_address(plan.url)
-        self.tls = ssl.create_default_context() if self.address.secure else None
+        self.tls = tls_context(self.address, plan.ca_file)
         self.result = Result(statuses={})
         self._key = os.urandom(6).hex().encode()
         self._sent_requests = 0

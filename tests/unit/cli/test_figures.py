@@ -55,6 +55,18 @@ def test_fields_and_values_are_lines_in_a_pipe(server: Answering) -> None:
     assert server.asked[1].path == "/query/fields/metadata.a%2Fb/values?tenant=t&limit=5"
 
 
+def test_fields_tell_what_is_missing(server: Answering) -> None:
+    server.will(Reply(200, b'{"fields":[],"missing":["node-2"]}'), Reply(200, b'{"values":[],"missing":["node-2"]}'))
+    for more in ((), ("--values", "source")):
+        assert 'missing: ["node-2"]' in run("fields", "--url", server.url, *more).stderr
+
+
+def test_a_line_of_bars_stays_one_line(server: Answering) -> None:
+    server.will(reply(interval_s=60, buckets=[BUCKETS[1] | {"by": {"v" * 30 + str(n): n for n in range(9)}}]))
+    shown = on_terminal("histogram", "--url", server.url, "--tenant", "t", COLUMNS="60")
+    assert len(shown.splitlines()) == 2
+
+
 def test_a_refusal_is_one_line(server: Answering) -> None:
     server.will(Reply(400, b'{"code":"invalid_query","detail":"column 3: what?"}'))
     for command in ("fields", "histogram"):

@@ -1,7 +1,13 @@
 """`parsec query` in a pipe and on a terminal (a real one: a pseudo-terminal with the real process on it)."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 
+import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
@@ -76,3 +82,95 @@ def test_a_refused_question_and_no_answer_have_exit_codes(server: Answering) -> 
     away = run(f"http://127.0.0.1:{free_port()}", "--tenant", "acme")
     assert away.exit_code == 3
     assert "refused" in away.stderr
+
+
+def test_a_mistake_is_pointed_at(server: Answering) -> None:
+    server.will(Reply(400, b'{"code":"invalid_query","detail":"Column 7: severity is unknown; did you mean warn?"}'))
+    refused = run(server.url, "a\x1b \u754c OR wern", "--tenant", "acme")
+    assert refused.exit_code == 1
+    said, shown, caret = refused.stderr.splitlines()
+    assert said == "parsec: Column 7: severity is unknown; did you mean warn? (invalid_query)"
+    assert shown == "  a\\x1b \u754c OR wern"
+    assert caret == "  " + " " * len("a\\x1b XX O") + "^"
+
+
+def test_what_to_show_and_in_which_order_is_asked_for(server: Answering) -> None:
+    server.will(page({"id": "1", "metadata.a": 5}))
+    result = run(server.url, "--tenant", "acme", "--fields", "id, metadata.a,", "--order", "oldest", "--output", "csv")
+    assert result.stdout == "id,metadata.a\n1,5\n"
+    assert server.asked[0].path.endswith("&order=oldest&fields=id%2Cmetadata.a")
+
+
+OUTPUTS = {
+    "json": json.dumps(EVENT) + "\n",
+    "raw": "bad\x1b[31m [red]\u202eline\nend\n",
+    "csv": (
+        "timestamp,severity,source,message,id,metadata\n"
+        '2026-11-23T12:00:00.5Z,error,api,"bad\x1b[31m [red]\u202eline\nend",,'
+        '"{""n"": 1000000000000000000000000000000}"\n'
+    ),
+    "table": (
+        "timestamp               severity  source  message\n"
+        "2026-11-23T12:00:00.5Z  error     api     "
+        'bad\\x1b[31m [red]\\u202eline\\nend {"n": 1000000000000000000000000000000}\n'
+    ),
+}
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_each_output_in_a_pipe_is_exact_and_without_colour(server: Answering, output: str) -> None:
+    server.will(page(EVENT))
+    assert run(server.url, "--tenant", "acme", "--output", output).stdout == OUTPUTS[output]
+
+
+def test_a_table_in_a_pipe_is_not_wrapped_and_its_columns_grow(server: Answering) -> None:
+    long = EVENT | {"message": "word " * 200, "source": "a-much-longer-name"}
+    server.will(page(EVENT, cursor="c"), page(long))
+    lines = run(server.url, "--tenant", "acme", "--output", "table").stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[2].index("word") == lines[2].index("a-much-longer-name") + len("a-much-longer-name  ")
+    assert lines[2].count("word") == 200
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_no_output_on_a_terminal_lets_an_event_act(server: Answering, output: str) -> None:
+    server.will(page(EVENT))
+    shown = on_terminal("query", "--url", server.url, "--tenant", "acme", "--output", output)
+    assert "\u202e" not in shown
+    assert "bad\x1b" not in shown
+    if output == "json":
+        assert json.loads(shown.splitlines()[0]) == EVENT
+
+
+@pytest.mark.parametrize("columns", [30, 70, 140])
+def test_a_table_fits_the_terminal_and_a_long_message_is_cut(server: Answering, columns: int) -> None:
+    server.will(page(EVENT | {"message": "\u754cword" * 4000, "source": "s" * 200}))
+    shown = on_terminal("query", "--url", server.url, "--tenant", "acme", NO_COLOR="1", COLUMNS=str(columns))
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.splitlines()]
+    wide = [len(line) + line.count("\u754c") for line in lines]
+    assert columns - 6 <= max(wide[1:-1]) <= columns
+    assert len(lines) < 20
+    assert "characters more; --output json" in shown or columns == 30
+
+
+def test_a_closed_pipe_ends_it_without_a_word(server: Answering) -> None:
+    server.will(page(*[EVENT] * 1000, cursor="c"))
+    command = [sys.executable, "-m", "parsec", "query", "--url", server.url, "--tenant", "t", "--limit", "1000000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait(30) == 141
+
+
+def test_ctrl_c_ends_it_without_a_word(server: Answering) -> None:
+    server.will(page(EVENT, cursor="c"))
+    command = [sys.executable, "-m", "parsec", "query", "--url", server.url, "--tenant", "t", "--limit", "1000000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        os.kill(child.pid, signal.SIGINT)
+        _, said = child.communicate(timeout=30)
+        assert (child.returncode, said) == (130, b"")

@@ -1,0 +1,219 @@
+"""Events for a person or a program: as a table, JSON lines, CSV, or the messages alone.
+
+In: events as the JSON bytes that came. Out: standard output. On a terminal nothing that an event holds can act, lines
+are wrapped to its width and severities coloured; a pipe gets whole lines without colour.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import click
+import msgspec
+
+from parsec.cli.terminal import cells, is_terminal, visible, visible_json
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+Output = Literal["table", "json", "csv", "raw"]
+Row = Mapping[str, msgspec.Raw]
+
+TABLE_COLUMNS = ("timestamp", "severity", "source", "message")
+CSV_COLUMNS = ("timestamp", "severity", "source", "message", "id", "metadata")
+MOST_LINES = 10
+"""Of one event in a table on a terminal; a message may be 256 KiB."""
+_COLOURS = {"trace": "dim", "debug": "dim", "info": "green", "warn": "yellow", "error": "red", "fatal": "bold red"}
+_LEAST_REST = 20
+_WIDEST_IN_PIPE = 64
+_ROWS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Printer(Protocol):
+    """Prints events as they come, in any number of pieces."""
+
+    def show(self, events: Sequence[msgspec.Raw]) -> None:
+        """Prints these. Raises BrokenPipeError."""
+
+
+def output_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--output` and `--fields`."""
+    fields = click.option("--fields", help="What to show of each event, as id,message,metadata.user.id.")
+    output = click.option(
+        "--output",
+        type=click.Choice(["table", "json", "csv", "raw"]),
+        help="raw: the messages alone. Default: table on a terminal, json (one event a line) in a pipe.",
+    )
+    return output(fields(command))
+
+
+def chosen_fields(fields: str | None) -> tuple[str, ...]:
+    """The names in `--fields`."""
+    return tuple(name.strip() for name in (fields or "").split(",") if name.strip())
+
+
+def printer(output: Output | None, fields: Sequence[str]) -> Printer:
+    """For what `--output` and `--fields` say, on what standard output is."""
+    terminal = is_terminal()
+    output = output or ("table" if terminal else "json")
+    if output == "json":
+        return JsonLines(terminal)
+    if output == "raw":
+        return Messages(fields or ("message",), terminal)
+    if output == "csv":
+        return Csv(fields or CSV_COLUMNS, terminal)
+    return TerminalTable(fields) if terminal else PlainTable(fields)
+
+
+def cell(row: Row, name: str) -> str:
+    """A text as it is, nothing as nothing, all else as JSON."""
+    raw = row.get(name)
+    if raw is None or bytes(raw) == b"null":
+        return ""
+    return str(msgspec.json.decode(raw)) if bytes(raw).startswith(b'"') else bytes(raw).decode()
+
+
+class JsonLines:
+    """Each event as it came; on a terminal with \\u escapes for what would not be seen."""
+
+    def __init__(self, terminal: bool) -> None:
+        self._terminal = terminal
+
+    def show(self, events: Sequence[msgspec.Raw]) -> None:
+        lines = b"".join(bytes(event) + b"\n" for event in events)
+        if self._terminal:
+            lines = b"".join(visible_json(line).encode() + b"\n" for line in lines.decode().split("\n")[:-1])
+        click.echo(lines, nl=False)
+
+
+class Messages:
+    """The messages, or the chosen fields with tabs between them; a pipe gets them as they are."""
+
+    def __init__(self, fields: Sequence[str], terminal: bool) -> None:
+        self._fields = fields
+        self._terminal = terminal
+
+    def show(self, events: Sequence[msgspec.Raw]) -> None:
+        lines = ["\t".join(cell(row, name) for name in self._fields) for row in map(_ROWS.decode, events)]
+        # Bytes, since half a surrogate pair in a message is nothing that a text stream takes.
+        text = "".join((visible(line) if self._terminal else line) + "\n" for line in lines)
+        click.echo(text.encode(errors="surrogatepass"), nl=False)
+
+
+class Csv:
+    """A line of names, then a line for each event; all else than text as JSON."""
+
+    def __init__(self, fields: Sequence[str], terminal: bool) -> None:
+        self._fields = fields
+        self._terminal = terminal
+        self._begun = False
+
+    def show(self, events: Sequence[msgspec.Raw]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if not self._begun:
+            writer.writerow(self._fields)
+        self._begun = True
+        for row in map(_ROWS.decode, events):
+            cells_of = [cell(row, name) for name in self._fields]
+            writer.writerow([visible(each) for each in cells_of] if self._terminal else cells_of)
+        click.echo(text.getvalue().encode(errors="surrogatepass"), nl=False)
+
+
+class _Table:
+    """Columns that grow with what was seen so far, so that a stream and a page look alike."""
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        self.columns = tuple(fields) or TABLE_COLUMNS
+        self.with_metadata = not fields
+        self._widths = [cells(name) for name in self.columns[:-1]]
+        self.begun = False
+
+    def cells_of(self, events: Sequence[msgspec.Raw], widest: int) -> list[tuple[list[str], str]]:
+        """Per event its cells, made visible, and its metadata; widens the columns."""
+        found = []
+        for row in map(_ROWS.decode, events):
+            shown = [visible(cell(row, name)) for name in self.columns]
+            metadata = visible(cell(row, "metadata")) if self.with_metadata else ""
+            found.append((shown, "" if metadata == "{}" else metadata))
+            self._widths = [min(widest, max(w, cells(text))) for w, text in zip(self._widths, shown, strict=False)]
+        return found
+
+    def fitted(self, shown: Sequence[str]) -> list[str]:
+        """All cells but the last, each as wide as its column."""
+        return [_fit(text, width) for text, width in zip(shown, self._widths, strict=False)]
+
+
+class PlainTable(_Table):
+    """One line per event, neither wrapped nor cut at the end."""
+
+    def show(self, events: Sequence[msgspec.Raw]) -> None:
+        rows = self.cells_of(events, _WIDEST_IN_PIPE)
+        lines = [] if self.begun or not rows else [self._line(self.columns, "")]
+        self.begun = self.begun or bool(rows)
+        lines += [self._line(shown, metadata) for shown, metadata in rows]
+        click.echo("".join(line + "\n" for line in lines), nl=False)
+
+    def _line(self, shown: Sequence[str], metadata: str) -> str:
+        return "  ".join((*self.fitted(shown), f"{shown[-1]} {metadata}")).rstrip()
+
+
+class TerminalTable(_Table):
+    """As wide as the terminal; the last column is wrapped, and cut after MOST_LINES lines."""
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        from rich.console import Console
+
+        super().__init__(fields)
+        self._console = Console(highlight=False)
+
+    def show(self, events: Sequence[msgspec.Raw]) -> None:
+        from rich.text import Text
+
+        rows = self.cells_of(events, max(24, self._console.width // 3))
+        if rows and not self.begun:
+            self._print(Text("  ".join((*self.fitted(self.columns), self.columns[-1])), "bold"))
+        self.begun = self.begun or bool(rows)
+        for shown, metadata in rows:
+            self._show_one(shown, metadata)
+
+    def _show_one(self, shown: Sequence[str], metadata: str) -> None:
+        from rich.text import Text
+
+        head = Text()
+        for name, text, fitted in zip(self.columns, shown, self.fitted(shown), strict=False):
+            head.append(fitted, _COLOURS.get(text, "") if name == "severity" else "").append("  ")
+        rest_width = self._console.width - head.cell_len
+        indent = head.cell_len
+        if rest_width < _LEAST_REST and head.cell_len:
+            self._print(head)
+            head, indent, rest_width = Text("    "), 4, max(1, self._console.width - 4)
+        for number, line in enumerate(self._wrapped(shown[-1], metadata, rest_width)):
+            self._print((head if number == 0 else Text(" " * indent)) + line)
+
+    def _wrapped(self, text: str, metadata: str, width: int) -> "list[Text]":
+        from rich.text import Text
+
+        room = width * MOST_LINES
+        rest = Text(text[:room], _COLOURS.get(text, "") if self.columns[-1] == "severity" else "")
+        if metadata:
+            rest.append(" " + metadata[:room], "dim")
+        lines = list(rest.wrap(self._console, width, overflow="fold"))
+        left = len(text) + len(metadata) - sum(len(line.plain) for line in lines[:MOST_LINES])
+        if len(lines) > MOST_LINES:
+            lines[MOST_LINES:] = [Text(f"... {left:,} characters more; --output json has them", "italic dim")]
+        return lines or [Text()]
+
+    def _print(self, line: "Text") -> None:
+        self._console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def _fit(text: str, width: int) -> str:
+    """`text` on just `width` columns, with an ellipsis where it is longer."""
+    short = text[: width + 1]
+    if cells(short) > width:
+        while cells(short) >= width:
+            short = short[:-1]
+        short += "\u2026"
+    return short + " " * (width - cells(short))
