@@ -7,7 +7,7 @@ Errors: BadSettings with every fault at once. Next: parsec.wiring.
 
 import socket
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -16,6 +16,7 @@ import msgspec
 
 from parsec.core.errors import BadSettings
 from parsec.core.quantity import Unit, parse_quantity, show_quantity
+from parsec.core.tenant import tenant_name
 from parsec.keys.file import KeysUnreadable
 from parsec.keys.file import read as read_keys
 
@@ -34,6 +35,8 @@ class Spec(msgspec.Struct, frozen=True):
     minimum: float | None = None
     maximum: float | None = None
     secret: bool = False
+    per_tenant: bool = False
+    """May stand in a table `[tenants.<name>]` of the file, too, and is read again when the file changes."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +120,47 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "PARSEC_INGEST_MEMORY", "Bytes of request bodies being read or inflated at once.", "bytes", 1 << 20, 1 << 36
         ),
     ] = 128 << 20
+
+    # What one tenant may send.
+    limit_events_per_s: Annotated[
+        float,
+        Spec("PARSEC_LIMIT_EVENTS_PER_S", "Events per second of one tenant; 0: no limit.", "", 0, 1e9, per_tenant=True),
+    ] = 0.0
+    limit_events_burst: Annotated[
+        float,
+        Spec(
+            "PARSEC_LIMIT_EVENTS_BURST",
+            "Events that a tenant may send at once after a rest; 0: as many as in two seconds.",
+            "",
+            0,
+            1e10,
+            per_tenant=True,
+        ),
+    ] = 0.0
+    limit_bytes_per_s: Annotated[
+        float,
+        Spec(
+            "PARSEC_LIMIT_BYTES_PER_S",
+            "Bytes per second of one tenant, in bodies after decompression; 0: no limit.",
+            "bytes",
+            0,
+            1 << 40,
+            per_tenant=True,
+        ),
+    ] = 0.0
+    limit_bytes_burst: Annotated[
+        float,
+        Spec(
+            "PARSEC_LIMIT_BYTES_BURST",
+            "Bytes that a tenant may send at once after a rest; 0: as many as in two seconds.",
+            "bytes",
+            0,
+            1 << 44,
+            per_tenant=True,
+        ),
+    ] = 0.0
+
+    # From the channel to the log.
     publish_batch_events: Annotated[
         int,
         Spec(
@@ -360,10 +404,16 @@ def catalogue() -> tuple[Setting, ...]:
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """The settings and, per setting, where its value came from."""
+    """The settings and, per setting, where its value came from.
+
+    `tenants`: the settings as they hold for those that `file` has a table for. `again`: loads all of it anew.
+    """
 
     settings: Settings
     sources: Mapping[str, str]
+    tenants: Mapping[str, Settings]
+    file: Path | None
+    again: Callable[[], "Loaded"]
 
 
 def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | None = None) -> Loaded:
@@ -376,7 +426,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | No
         config = Path(environ["PARSEC_CONFIG"])
     problems: list[str] = []
     known = {setting.env: setting for setting in catalogue()}
-    from_file = _read_file(config, known, problems) if config else {}
+    from_file, of_tenants = _read_file(config, known, problems) if config else ({}, {})
     problems += [
         f"{name}: no such setting{_did_you_mean(name, known)}"
         for name in environ
@@ -397,11 +447,35 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | No
                 problems.append(fault(setting, raw, source, error))
             break
     problems += conflicts(Settings(**values))
-    if problems:
-        raise BadSettings(problems)
     if not values.get("node"):
         values["node"] = socket.gethostname()
-    return Loaded(Settings(**values), sources)
+    settings = Settings(**values)
+    tenants = {name: _for_tenant(settings, name, table, known, problems) for name, table in of_tenants.items()}
+    if problems:
+        raise BadSettings(problems)
+    return Loaded(settings, sources, tenants, config, lambda: load(flags, environ, config))
+
+
+def _for_tenant(
+    settings: Settings, tenant: str, table: object, known: Mapping[str, Setting], problems: list[str]
+) -> Settings:
+    where = f"[tenants.{tenant}]"
+    if tenant_name(tenant) != tenant:
+        problems.append(f"{where}: is no tenant's name: 1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")
+    if not isinstance(table, dict):
+        problems.append(f"{where}: must be a table of settings")
+        return settings
+    names = {alias: setting for setting in known.values() if setting.spec.per_tenant for alias in _aliases(setting)}
+    values: dict[str, Any] = {}
+    for key, raw in table.items():
+        if key not in names:
+            problems.append(f"{where} {key}: no such setting of a tenant{_did_you_mean(key, names)}")
+            continue
+        try:
+            values[names[key].name] = parse(names[key], raw)
+        except ValueError as error:
+            problems.append(fault(names[key], raw, where, error))
+    return msgspec.structs.replace(settings, **values)
 
 
 def conflicts(settings: Settings) -> list[str]:
@@ -542,17 +616,24 @@ def _parse_number(setting: Setting, text: str) -> int | float:
     return value
 
 
-def _read_file(path: Path, known: Mapping[str, Setting], problems: list[str]) -> dict[str, Any]:
-    """By environment name; a key of the file is the flag's name without the leading dashes, or the environment name."""
+def _read_file(
+    path: Path, known: Mapping[str, Setting], problems: list[str]
+) -> tuple[dict[str, Any], dict[str, object]]:
+    """By environment name; a key of the file is the flag's name without the leading dashes, or the environment name.
+    Beside it the tables of tenants, by name."""
     try:
         with path.open("rb") as file:
             content = tomllib.load(file)
     except OSError as error:
         problems.append(f"{path}: cannot be read: {error.strerror}")
-        return {}
+        return {}, {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.append(f"{path}: is not TOML: {error}")
-        return {}
+        return {}, {}
+    tenants = content.pop("tenants", {})
+    if not isinstance(tenants, dict):
+        problems.append(f"{path}: tenants: must be tables such as [tenants.acme]")
+        tenants = {}
     names = {alias: env for env, setting in known.items() for alias in _aliases(setting)}
     found: dict[str, Any] = {}
     for key, value in content.items():
@@ -562,7 +643,7 @@ def _read_file(path: Path, known: Mapping[str, Setting], problems: list[str]) ->
             problems.append(f"{path}: {key}: given twice")
         else:
             found[names[key]] = value
-    return found
+    return found, tenants
 
 
 def _aliases(setting: Setting) -> Iterator[str]:

@@ -39,6 +39,13 @@ class Telemetry:
         self.ack_latency = self._histogram(
             "parsec_ingest_ack_latency_seconds", "From the last byte of the body to the durable acknowledgement."
         )
+        self._rate_limited = self._counter(
+            "parsec_ingest_tenant_limited_requests",
+            "Requests refused because a tenant's events or bytes were used up; tenants as in "
+            "parsec_process_tenant_events_total.",
+            "tenant",
+            "budget",
+        )
         self.channel_events = self._gauge("parsec_channel_events", "Events that wait for a worker.")
         self.channel_bytes = self._gauge("parsec_channel_bytes", "Bytes that wait for a worker.")
 
@@ -101,6 +108,10 @@ class Telemetry:
     def processed_of(self, tenant: str, fate: str, count: int) -> None:
         """Counts what became of a tenant's events; an empty tenant cannot be told."""
         self._tenant_fates.labels(self._tenant(tenant), fate).inc(count)
+
+    def rate_limited_of(self, tenant: str, budget: str) -> None:
+        """Counts a request that was refused for a tenant's events or bytes."""
+        self._rate_limited.labels(self._tenant(tenant), budget).inc()
 
     def tenants(self) -> dict[str, dict[str, int]]:
         """What became of the events that this process has processed, by tenant as in the metrics."""

@@ -30,7 +30,9 @@ from parsec.core.errors import ParsecError
 from parsec.core.life import Life
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
+from parsec.ingest.limits import TenantLimits
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
+from parsec.ingest.policy import PolicyFile, policy_of
 from parsec.ingest.worker import Worker, WorkerOptions
 from parsec.keys.ring import Keyring
 from parsec.ports.broker import LogReader, Slice
@@ -78,7 +80,7 @@ def serve(loaded: Loaded) -> int:
     settings = loaded.settings
     logs.configure(settings.log_level, settings.log_format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    return uvloop.run(_run(settings))
+    return uvloop.run(_run(loaded))
 
 
 def offline_logs(settings: Settings) -> list[OfflineLog]:
@@ -86,12 +88,13 @@ def offline_logs(settings: Settings) -> list[OfflineLog]:
     return open_offline(Path(settings.data_dir))
 
 
-async def _run(settings: Settings) -> int:
+async def _run(loaded: Loaded) -> int:
+    settings = loaded.settings
     _log.info("Starting.", version=__version__, data_dir=settings.data_dir, pid=os.getpid())
     life = Life()
     service = Service(life, settings.drain, settings.shutdown_timeout, _clock)
     try:
-        parts = _parts(settings, life, service.fail)
+        parts = _parts(loaded, life, service.fail)
     except (ParsecError, OSError) as error:
         _log.error("Parsec could not start.", why=str(error))
         return EXIT_NOT_STARTED
@@ -100,8 +103,9 @@ async def _run(settings: Settings) -> int:
     return await service.run(parts)
 
 
-def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Part]:
+def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
     """Everything that runs, in order of start. Raises ParsecError or OSError when a part cannot be opened."""
+    settings = loaded.settings
     roles = settings.roles
     telemetry = Telemetry()
     ring = Keyring(settings.keys_path, _clock)
@@ -146,8 +150,9 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         ]
 
     channel = Channel(settings.channel_events, settings.channel_bytes)
+    tenant_limits = TenantLimits(policy_of(loaded), telemetry, _clock)
     pipeline = Pipeline(
-        channel, _pipeline_options(settings), telemetry, _clock, SystemRandom(), takes=log.max_event_bytes
+        channel, _pipeline_options(settings), telemetry, _clock, SystemRandom(), log.max_event_bytes, tenant_limits
     )
     workers = [
         Worker(channel, writer, pipeline.resolve, _worker_options(settings), telemetry, _clock, fail)
@@ -183,6 +188,7 @@ def _parts(settings: Settings, life: Life, fail: Callable[[], None]) -> list[Par
         *(ThreadPart(name, worker.run, stop_worker, fail, _clock) for name, worker in _named(workers)),
         Ticker("acks", 1.0, pipeline.expire, fail),
         Ticker("keys", 0.5, ring.look, fail),
+        Ticker("limits", 1.0, PolicyFile(loaded, tenant_limits.change).tick, fail),
         server,
         Resource("tails", tails.close),  # before the server waits for its open requests
         Ticker("connections", 1.0, lambda: server.sweep(settings.body_timeout), fail),

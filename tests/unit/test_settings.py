@@ -187,3 +187,35 @@ def test_an_address_is_a_host_and_a_port(address: str, parts: tuple[str, int]) -
 @pytest.mark.parametrize("address", ["redis", "redis:", ":6379", "redis:0", "redis:65536", "::1:6379", "[redis]:6379"])
 def test_an_address_that_is_none_is_told(address: str) -> None:
     assert f"REDIS_ADDR={address}: must be host:port" in problems({}, {"REDIS_ADDR": address})
+
+
+def test_a_tenant_of_the_file_may_have_settings_of_its_own(tmp_path: Path) -> None:
+    config = write(
+        tmp_path,
+        "limit-events-per-s = 100\n[tenants.other]\n"
+        '[tenants.acme]\nlimit-events-per-s = 500\nlimit-bytes-per-s = "1MiB"\n',
+    )
+    loaded = load({"PARSEC_LIMIT_EVENTS_BURST": "7"}, {}, config)
+    acme, other = loaded.tenants["acme"], loaded.tenants["other"]
+    assert (acme.limit_events_per_s, acme.limit_events_burst, acme.limit_bytes_per_s) == (500, 7, 1 << 20)
+    assert (other.limit_events_per_s, other.limit_bytes_per_s) == (100, 0)
+    config.write_text("limit-events-per-s = 3\n")
+    assert (loaded.again().settings.limit_events_per_s, loaded.again().tenants) == (3, {})
+
+
+def test_each_fault_of_a_tenants_table_is_named(tmp_path: Path) -> None:
+    config = write(
+        tmp_path,
+        "[tenants]\nx = 1\n[tenants.ACME]\n[tenants.acme]\nlimit-event-per-s = 1\nport = 5\nlimit-bytes-per-s = -1\n",
+    )
+    found = "\n".join(problems({}, {}, config))
+    for part in (
+        "[tenants.x]: must be a table",
+        "[tenants.ACME]: is no tenant's name",
+        "did you mean limit-events-per-s?",
+        "[tenants.acme] port: no such setting of a tenant",
+        "PARSEC_LIMIT_BYTES_PER_S=-1 ([tenants.acme])",
+    ):
+        assert part in found
+    config.write_text("tenants = 5\n")
+    assert "tenants: must be tables" in problems({}, {}, config)[0]

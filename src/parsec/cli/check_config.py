@@ -9,7 +9,7 @@ import msgspec
 from parsec.cli.flags import load_or_exit, setting_flags
 from parsec.cli.terminal import is_terminal, visible
 from parsec.core.quantity import show_quantity
-from parsec.settings import Loaded, catalogue
+from parsec.settings import Loaded, Setting, catalogue
 
 
 @click.command("check-config")
@@ -27,20 +27,23 @@ def check_config(config: Path | None, **flags: str | None) -> None:
 
 
 def _rows(loaded: Loaded) -> list[dict[str, Any]]:
-    rows = []
-    for setting in catalogue():
-        value = getattr(loaded.settings, setting.name)
-        if setting.spec.secret and value:
-            value = "(hidden)"
-        rows.append(
-            {
-                "name": setting.env,
-                "value": value,
-                "shown": show_quantity(value, setting.spec.unit),
-                "source": loaded.sources[setting.name],
-            }
-        )
+    rows = [
+        _row(setting.env, setting, getattr(loaded.settings, setting.name), loaded.sources[setting.name])
+        for setting in catalogue()
+    ]
+    for tenant, own in loaded.tenants.items():
+        rows += [
+            _row(f"tenants.{tenant} {setting.env}", setting, getattr(own, setting.name), f"file {loaded.file}")
+            for setting in catalogue()
+            if getattr(own, setting.name) != getattr(loaded.settings, setting.name)
+        ]
     return rows
+
+
+def _row(name: str, setting: Setting, value: object, source: str) -> dict[str, Any]:
+    if setting.spec.secret and value:
+        value = "(hidden)"
+    return {"name": name, "value": value, "shown": show_quantity(value, setting.spec.unit), "source": source}
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

@@ -20,6 +20,9 @@ default. Sizes are numbers of bytes or the like of `64KiB`, `16MiB`, `2GB`; time
 `30s`, `10m`, `7d`. An unknown name that starts with `PARSEC_` is an error, as is a value out of range; all errors are
 reported together before anything opens. `parsec check-config` shows what holds and where it came from.
 
+What one tenant may send (`PARSEC_LIMIT_...`) may also stand in tables of the file, one for each tenant that differs,
+and is read again when the file changes: see [limits per tenant](operations.md#limits-per-tenant).
+
 | environment | flag | default | allowed | meaning |
 | --- | --- | --- | --- | --- |
 """

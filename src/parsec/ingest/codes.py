@@ -50,6 +50,7 @@ CODES: dict[str, Code] = {
     "event_too_large": Code("The event is larger than one event may be."),
     # The state of the server.
     "queue_full": Code("Events arrive faster than they can be made durable.", 429, retryable=True),
+    "rate_limited": Code("A tenant has used up its events or bytes for now.", 429, retryable=True),
     "too_many_bodies": Code("Other bodies in flight use up the memory for them.", 429, retryable=True),
     "internal": Code("A fault of Parsec's; its log says what.", 500),
     "not_durable": Code("The events could not be made durable in time.", 503, retryable=True),

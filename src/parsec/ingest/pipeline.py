@@ -20,7 +20,10 @@ from parsec.core.errors import ParsecError, Rejected
 from parsec.ingest.channel import Channel, Fate, Submission
 from parsec.ingest.decode import pieces
 from parsec.ingest.fields import FieldMap
+from parsec.ingest.limits import Cost, Spent, TenantLimits
 from parsec.ingest.normalize import Context, EventError, Verdicts, normalize
+from parsec.ingest.policy import Policy
+from parsec.ingest.vocabulary import TENANTS
 from parsec.telemetry import Telemetry
 
 AckMode = Literal["durable", "enqueued"]
@@ -55,11 +58,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """HTTP status, body, and for 429 and 503 the seconds to wait."""
+    """HTTP status, body, for 429 and 503 the seconds to wait, and which limit it was if it was one."""
 
     status: int
     answer: Answer
     retry_after_s: int | None = None
+    spent: Spent | None = None
 
 
 class _Waiting:
@@ -107,9 +111,11 @@ class Pipeline:
         clock: Clock,
         random: Random,
         takes: Callable[[int], int] = lambda wanted: wanted,
+        limits: TenantLimits | None = None,
     ) -> None:
-        """`takes`: the largest event that the log takes, at most the one that is wanted."""
+        """`takes`: the largest event that the log takes, at most the one that is wanted. `limits` None: of nobody."""
         self._channel = channel
+        self._limits = limits or TenantLimits(Policy(), telemetry, clock)
         self._options = options
         self._telemetry = telemetry
         self._clock = clock
@@ -131,6 +137,7 @@ class Pipeline:
                 events += some
                 await asyncio.sleep(0)  # the turn of other requests
         except Rejected as refusal:
+            self._charge_nothing_taken(request, verdicts)
             return self.refused(refusal)
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
@@ -148,6 +155,7 @@ class Pipeline:
         try:
             events = list(chain.from_iterable(self._read(request, verdicts)))
         except Rejected as refusal:
+            self._charge_nothing_taken(request, verdicts)
             answer(self.refused(refusal))
             return
         self._submit(request, events, verdicts, received, answer)
@@ -201,12 +209,18 @@ class Pipeline:
             answer(self._taken_in(len(events), fate, verdicts))
 
         if not events:
+            self._charge_nothing_taken(request, verdicts)
             answer(self._taken_in(0, request.ack, verdicts))
+            return
+        costs = self._limits.weigh(events, len(request.body))
+        if costs and (spent := self._limits.refusal(costs)) is not None:
+            answer(self._rate_limited(spent))
             return
         waiting = _Waiting(received + self._options.ack_timeout_s, told) if durable else None
         if not self._channel.offer(Submission(events, len(request.body), waiting)):
             answer(self.queue_full())
             return
+        self._limits.take(costs)
         self._ring_soon()
         if waiting is None:
             answer(self._taken_in(len(events), "enqueued", verdicts))
@@ -267,6 +281,26 @@ class Pipeline:
         message = "Too many requests are being read at once. Send the same request again."
         return self._refused(429, "too_many_bodies", message, None, RETRY_AFTER_S)
 
+    def over_limit(self, fixed: str | None, header: str | None, fields: FieldMap) -> Outcome | None:
+        """The answer to a request, not read yet, of a tenant that has nothing left. `fixed`: that of its key."""
+        spent = self._limits.spent(fixed or _named(header, fields))
+        return None if spent is None else self._rate_limited(spent)
+
+    def _rate_limited(self, spent: Spent) -> Outcome:
+        self._limits.count(spent)
+        message = (
+            f"Tenant {spent.tenant} has used up its {spent.what} for now: {spent.rate.per_s:g} per second, "
+            f"{spent.rate.burst:g} at once. Nothing was taken; send the same request again in {spent.retry_after_s} s."
+        )
+        refused = self._refused(429, "rate_limited", message, None, spent.retry_after_s)
+        return msgspec.structs.replace(refused, spent=spent)
+
+    def _charge_nothing_taken(self, request: Request, verdicts: Verdicts) -> None:
+        """A request without any valid event was read all the same; charged if it says whose it is."""
+        named = request.tenant if request.tenant_fixed else _named(request.tenant, request.fields)
+        if named:
+            self._limits.take([Cost(named, max(1, verdicts.rejected), len(request.body))])
+
     def internal_error(self) -> Outcome:
         """The answer to a fault of ours; the log has the stack."""
         return self._refused(500, "internal", "Something went wrong inside Parsec; its log says what.", None)
@@ -288,6 +322,14 @@ class Pipeline:
         self._telemetry.rejected.labels(code).inc()
         error = EventError(None, None, code, field, message, retryable=retry_after_s is not None)
         return Outcome(status, Answer(False, "durable", 0, 0, [error]), retry_after_s)
+
+
+def _named(header: str | None, fields: FieldMap) -> str:
+    """Whose a request is by what stands around its body; empty if nothing says so, or something wrong."""
+    try:
+        return fields.default_tenant_id or (TENANTS[header] if header else "")
+    except Rejected:
+        return ""
 
 
 def _wake(submissions: Sequence[Submission], fate: Fate) -> None:

@@ -5,6 +5,7 @@ from one budget before it is used, so overload is refused while it is still chea
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
 from typing import Any, cast, get_args
@@ -18,6 +19,7 @@ from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import Channel
 from parsec.ingest.fields import FieldMap
 from parsec.ingest.inflate import inflater
+from parsec.ingest.limits import Spent
 from parsec.ingest.pipeline import AckMode, Answer, Outcome, Pipeline, Request
 from parsec.keys.caller import Caller
 from parsec.telemetry import Telemetry
@@ -109,8 +111,11 @@ class IngestRoute:
             if refusal is None:
                 if len(body) > self._door.max_body_bytes:
                     raise _too_large(self._door.max_body_bytes)
-                self._pipeline.ingest_at_once(self._request(_query(query_string), heads, caller, body), settled)
-                return
+                query = _query(query_string)
+                refusal = self._pipeline.over_limit(caller.tenant, heads.tenant, query.fields)
+                if refusal is None:
+                    self._pipeline.ingest_at_once(self._request(query, heads, caller, body), settled)
+                    return
         except Exception as error:  # noqa: BLE001 (the top of a request)
             refusal = self._failed(error)
         settled(refusal)
@@ -130,6 +135,9 @@ class IngestRoute:
         if refusal is not None:
             return refusal
         query = _query(scope["query_string"])
+        refusal = self._pipeline.over_limit(caller.tenant, heads.tenant, query.fields)
+        if refusal is not None:
+            return refusal
         body = await self._body(receive, heads, held)
         if body is None:
             return self._pipeline.too_many_bodies()
@@ -298,8 +306,22 @@ def _written(outcome: Outcome) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     headers = [_JSON_HEADER, (b"content-length", b"%d" % len(body))]
     if outcome.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % outcome.retry_after_s))
+    if outcome.spent is not None:
+        headers += _rate_headers(outcome.spent)
     if outcome.status == 405:
         headers.append((b"allow", b"POST"))
     if outcome.status == 401:
         headers.append(CHALLENGE)
     return body, headers
+
+
+def _rate_headers(spent: Spent) -> list[tuple[bytes, bytes]]:
+    """The fields of draft-ietf-httpapi-ratelimit-headers-06; the policy says which of the two limits it was."""
+    burst, per_s = spent.rate.burst, spent.rate.per_s
+    policy = f'{burst:.0f};w={math.ceil(burst / per_s)};unit="{spent.what}"'
+    return [
+        (b"ratelimit-limit", b"%.0f" % burst),
+        (b"ratelimit-remaining", b"0"),
+        (b"ratelimit-reset", b"%d" % spent.retry_after_s),
+        (b"ratelimit-policy", policy.encode()),
+    ]

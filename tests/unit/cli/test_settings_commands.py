@@ -39,6 +39,15 @@ def test_each_value_comes_with_its_source(tmp_path: Path) -> None:
     assert rows["KAFKA_BATCH_SIZE"]["source"] == "default"
 
 
+def test_what_a_tenant_of_the_file_has_of_its_own_is_shown(tmp_path: Path) -> None:
+    config = tmp_path / "parsec.toml"
+    config.write_text('[tenants.acme]\nlimit-events-per-s = 0\nlimit-bytes-per-s = "1MiB"\n')
+    rows = json.loads(run("check-config", "--config", str(config)).stdout)[len(catalogue()) :]
+    assert [(row["name"], row["shown"], row["source"]) for row in rows] == [
+        ("tenants.acme PARSEC_LIMIT_BYTES_PER_S", "1MiB", f"file {config}")
+    ]
+
+
 def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
     config = tmp_path / "parsec.toml"
     config.write_text("port = 9000\n")

@@ -104,7 +104,9 @@ OPERATIONS = (
             _refused(408, "The body did not arrive in time."),
             _refused(413, "Too large."),
             _refused(415, "Unknown encoding."),
-            _refused(429, "Not now: send the same bytes again.", again=True),
+            _refused(
+                429, "Not now: send the same bytes again. A used up limit is told in `RateLimit-*` fields.", again=True
+            ),
             _refused(503, "Nothing can be made durable now: send the same bytes again.", again=True),
         ],
         [
