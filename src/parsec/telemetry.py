@@ -3,8 +3,14 @@
 A stage gets a `Telemetry` and adds per batch, never per event. Values are read back with `Telemetry.value`.
 """
 
+from collections.abc import Iterator, Mapping
+
 import msgspec
 import prometheus_client as prometheus
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from parsec import __version__
 
 # Without this every counter and histogram has a second series with the time of its making.
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -12,6 +18,17 @@ prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 MOST_TENANTS = 100
 """Tenants that have series of their own."""
+
+
+_PROCESS = (
+    ("process_virtual_memory_bytes", "gauge", "bytes", "Virtual memory size in bytes."),
+    ("process_resident_memory_bytes", "gauge", "bytes", "Resident memory size in bytes."),
+    ("process_start_time_seconds", "gauge", "seconds", "Start time of the process since unix epoch in seconds."),
+    ("process_cpu_seconds_total", "counter", "seconds", "Total user and system CPU time spent in seconds."),
+    ("process_open_fds", "gauge", "", "Number of open file descriptors."),
+    ("process_max_fds", "gauge", "", "Maximum number of open file descriptors."),
+)
+"""What every Prometheus client tells of its process, under the names that all of them use; Linux only."""
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -22,6 +39,24 @@ class Metric(msgspec.Struct, frozen=True):
     unit: str
     labels: tuple[str, ...]
     help: str
+
+
+class _PerTenant(Collector):
+    """A counter by tenant for the way of every request: a counter of the library costs eight times as much.
+
+    One thread counts. Labels are bounded by who counts.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.help = text
+        self.counts: dict[str, int] = {}
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(self.name, self.help, labels=("tenant",))
+        for tenant, count in list(self.counts.items()):
+            family.add_metric((tenant,), count)
+        yield family
 
 
 class Telemetry:
@@ -35,6 +70,18 @@ class Telemetry:
         self.requests = self._counter("parsec_ingest_requests", "Answered ingest requests.", "status")
         self.accepted = self._counter("parsec_ingest_events_accepted", "Events counted in accepted of an answer.")
         self.rejected = self._counter("parsec_ingest_events_rejected", "Events refused, by error code.", "reason")
+        self._accepted_of = _PerTenant(
+            "parsec_ingest_tenant_events_accepted",
+            f"Those accepted of each tenant: the first {MOST_TENANTS} by name, the rest in `other`.",
+        )
+        self._note(f"{self._accepted_of.name}_total", "counter", self._accepted_of.help, ("tenant",))
+        self.registry.register(self._accepted_of)
+        self._tenant_rejected = self._counter(
+            "parsec_ingest_tenant_events_rejected",
+            "Those refused, likewise; in `other` also of who has no series yet, in `-` what tells no tenant.",
+            "tenant",
+            "reason",
+        )
         self.body_bytes = self._counter("parsec_ingest_body_bytes", "Bytes of request bodies after decompression.")
         self.ack_latency = self._histogram(
             "parsec_ingest_ack_latency_seconds", "From the last byte of the body to the durable acknowledgement."
@@ -48,6 +95,12 @@ class Telemetry:
         )
         self.channel_events = self._gauge("parsec_channel_events", "Events that wait for a worker.")
         self.channel_bytes = self._gauge("parsec_channel_bytes", "Bytes that wait for a worker.")
+        self.channel_capacity_events = self._gauge(
+            "parsec_channel_capacity_events", "Events that may wait; more is refused with 429."
+        )
+        self.channel_capacity_bytes = self._gauge(
+            "parsec_channel_capacity_bytes", "Bytes that may wait; more is refused with 429."
+        )
 
         # Worker and log.
         self.published = self._counter("parsec_publish_events", "Events made durable.")
@@ -61,6 +114,10 @@ class Telemetry:
         )
         self.log_bytes = self._gauge("parsec_log_bytes", "Bytes of the embedded log's files.")
         self.log_damaged = self._counter("parsec_log_damaged", "Damaged things set aside or skipped.", "what")
+        self.disk_free = self._gauge("parsec_disk_free_bytes", "Free space where the data directory is.")
+        self.disk_reserve = self._gauge(
+            "parsec_disk_reserve_bytes", "Free space below which nothing more is taken in (PARSEC_DISK_RESERVE)."
+        )
 
         # Spool, while Kafka does not acknowledge.
         self.spooled = self._counter("parsec_spool_events_written", "Events kept on this machine for Kafka.")
@@ -77,6 +134,9 @@ class Telemetry:
         self.insert_rows = self._histogram(
             "parsec_store_insert_rows", "Rows per insert.", buckets=(1, 10, 100, 1_000, 10_000, 100_000)
         )
+        self.commit_latency = self._histogram(
+            "parsec_process_commit_latency_seconds", "Duration of one commit of a range that is stored."
+        )
         self.processed = self._counter("parsec_process_events", "Offsets processed, by what became of them.", "fate")
         self._tenant_fates = self._counter(
             "parsec_process_tenant_events",
@@ -88,6 +148,11 @@ class Telemetry:
         self.lag = self._gauge("parsec_process_lag_events", "Durable events not yet committed by the processor.")
         self.partition_lag = self._gauge(
             "parsec_process_partition_lag_events", "The same for each partition that this process reads.", "partition"
+        )
+
+        self.searchable_age = self._gauge(
+            "parsec_process_searchable_age_seconds",
+            "How long ago everything accepted by then had become searchable; as `complete_until` of answers says.",
         )
 
         # Claims.
@@ -104,6 +169,26 @@ class Telemetry:
         self.dedup_conflicts = self._counter(
             "parsec_dedup_conflict_events", "Duplicates whose content differs from that of the stored event."
         )
+
+        # The process.
+        self.ready = self._gauge("parsec_ready", "Whether /readyz answers 200: 1 or 0.")
+        self._gauge("parsec_build_info", "Always 1; the label is the version.", "version").labels(__version__).set(1)
+        self.catalogue += [Metric(name, kind, unit, (), text) for name, kind, unit, text in _PROCESS]
+        prometheus.ProcessCollector(registry=self.registry)
+
+    def accepted_from(self, by_tenant: Mapping[str, int], count: int) -> None:
+        """Counts the accepted events of one request: in all, and of each tenant."""
+        self.accepted.inc(count)
+        counts = self._accepted_of.counts
+        for tenant, events in by_tenant.items():
+            label = tenant if tenant in counts else self._tenant(tenant)
+            counts[label] = counts.get(label, 0) + events
+
+    def rejected_from(self, tenant: str, reason: str, count: int = 1) -> None:
+        """Counts events that were refused; an empty tenant cannot be told. A name alone earns no series."""
+        self.rejected.labels(reason).inc(count)
+        label = tenant if tenant in self._tenants else "other" if tenant else "-"
+        self._tenant_rejected.labels(label, reason).inc(count)
 
     def processed_of(self, tenant: str, fate: str, count: int) -> None:
         """Counts what became of a tenant's events; an empty tenant cannot be told."""

@@ -55,6 +55,7 @@ from parsec.web.callers import Callers
 from parsec.web.checks import channel_check, kafka_check, log_check, stage_check
 from parsec.web.contract_routes import contract_route
 from parsec.web.dead_letter_routes import DeadLetterRoutes
+from parsec.web.gauges import read_age, read_when_asked
 from parsec.web.health_routes import Check, Health
 from parsec.web.ingest_routes import Door, IngestRoute
 from parsec.web.query_routes import QueryRoutes
@@ -113,7 +114,8 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
     turn = LoopTurn(asyncio.get_running_loop())
     parts: list[Part] = [Resource("log", log.close), *(_loop_part(loop, fail) for loop in log.loops)]
     checks: dict[str, Callable[[], Check]] = {}
-    routes = Health(life, checks, _clock).routes()
+    health = Health(life, checks, _clock)
+    routes = health.routes()
     processor: Processor | None = None
     tails = Tails(TailBounds(settings.tails_per_tenant, settings.tails, settings.tail_bytes))
     live = Live(tails, _clock, LoopTurn(asyncio.get_running_loop()))
@@ -138,6 +140,7 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
     if store is not None and "query" in roles:
         completeness = Completeness(lambda: _ends(log), log.committed or positions)
         completeness.sample()
+        read_age(telemetry, completeness.until_ns, _clock.time_ns)
         askers = ThreadPoolExecutor(QUERY_THREADS, "parsec-query")
         limits = Limits(settings.query_memory, settings.query_timeout)
         reader, asker = store.reader(), Asker(askers)
@@ -172,6 +175,7 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
         for worker in workers:
             worker.hurry()
 
+    read_when_asked(telemetry, health, channel, settings.data_dir, settings.disk_reserve)
     stats = Stats(telemetry, channel, lambda: _ledger(log, processor, in_flight()), log.size_bytes)
     callers = Callers(ring)
     budget = ByteBudget(settings.ingest_memory)

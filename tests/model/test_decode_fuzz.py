@@ -104,8 +104,8 @@ def checked(body: bytes, query: bytes = b"", **changes: Any) -> Taken | None:
 
 def seen_to_hold(taken: Taken) -> Taken:
     assert len(taken.envelopes) + taken.verdicts.rejected == taken.items > 0
-    assert sum(taken.verdicts.by_code.values()) == taken.verdicts.rejected
-    assert taken.verdicts.by_code.keys() <= CODES.keys()
+    assert sum(taken.verdicts.counts.values()) == taken.verdicts.rejected
+    assert {code for _, code in taken.verdicts.counts} <= CODES.keys()
     text = encode_lines(taken.envelopes)
     assert text.count(b"\n") == len(taken.envelopes)
     assert b"\r" not in text

@@ -9,6 +9,7 @@ import prometheus_client.parser as prometheus
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
+from parsec.telemetry import Telemetry
 from tests.support.load import event
 from tests.support.process import Parsec
 
@@ -61,7 +62,23 @@ def test_metrics_are_openmetrics_to_whoever_asks(parsec: Parsec) -> None:
     assert text.endswith(b"# EOF\n")
     as_open = {family.name for family in openmetrics.text_string_to_metric_families(text.decode())}  # type: ignore[no-untyped-call]
     as_plain = {family.name for family in prometheus.text_string_to_metric_families(plain.decode())}
-    assert as_open == as_plain
+    assert as_open == as_plain == {metric.name.removesuffix("_total") for metric in Telemetry().catalogue}
+
+
+def test_metrics_tell_of_tenants_and_of_the_process(parsec: Parsec) -> None:
+    parsec.ingest([event("metric-3", "metrics"), event("metric-4", "metrics") | {"severity": "loud"}])
+    parsec.wait_processed()
+    families = prometheus.text_string_to_metric_families(parsec.get("/metrics")[1].decode())
+    found = {(sample.name, *sorted(sample.labels.items())): sample.value for one in families for sample in one.samples}
+    of = ("tenant", "metrics")
+    assert found["parsec_ingest_tenant_events_accepted_total", of] == 1
+    assert found["parsec_ingest_tenant_events_rejected_total", ("reason", "invalid_severity"), of] == 1
+    assert found["parsec_process_tenant_events_total", ("fate", "stored"), of] == 1
+    assert found["parsec_process_commit_latency_seconds_count",] > 0
+    assert (found["parsec_ready",], found["parsec_channel_capacity_events",]) == (1, 10_000)
+    assert found["parsec_disk_free_bytes",] > 0
+    assert 0 <= found["parsec_process_searchable_age_seconds",] < 60
+    assert found["process_resident_memory_bytes",] > 50 << 20
 
 
 def test_paging_gives_each_event_once_newest_first(parsec: Parsec) -> None:

@@ -1,10 +1,13 @@
 """Metrics: the catalogue says what the exposition shows, and names keep to the rules."""
 
 import re
+from typing import Any
 
 import prometheus_client
+import prometheus_client.openmetrics.exposition as openmetrics_text
+import prometheus_client.openmetrics.parser as openmetrics
+import prometheus_client.parser as prometheus
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from parsec.telemetry import MOST_TENANTS, Metric, Telemetry
 
@@ -13,17 +16,25 @@ CATALOGUE = tuple(Telemetry().catalogue)
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
 def test_names_and_helps_keep_to_the_rules(metric: Metric) -> None:
-    assert re.fullmatch(r"parsec_[a-z]+(_[a-z]+)+", metric.name)
+    assert re.fullmatch(r"(parsec|process)(_[a-z]+)+", metric.name)
     assert metric.name.endswith("_total") == (metric.kind == "counter")
     assert re.fullmatch(r"[A-Z].*\.", metric.help)
     assert all(re.fullmatch(r"[a-z]+", label) for label in metric.labels)
     assert ("tenant" in metric.labels) == ("_tenant_" in metric.name)
 
 
-def test_the_exposition_has_exactly_what_the_catalogue_has() -> None:
+@pytest.mark.parametrize(
+    ("encode", "parse"),
+    [
+        (prometheus_client.generate_latest, prometheus.text_string_to_metric_families),
+        (openmetrics_text.generate_latest, openmetrics.text_string_to_metric_families),
+    ],
+    ids=["prometheus", "openmetrics"],
+)
+def test_the_exposition_has_exactly_what_the_catalogue_has(encode: Any, parse: Any) -> None:
     telemetry = Telemetry()
-    text = prometheus_client.generate_latest(telemetry.registry).decode()
-    shown = {(family.name, family.type, family.documentation) for family in text_string_to_metric_families(text)}
+    text = encode(telemetry.registry).decode()
+    shown = {(family.name, family.type, family.documentation) for family in parse(text)}
     assert shown == {(m.name.removesuffix("_total"), m.kind, m.help) for m in telemetry.catalogue}
 
 
@@ -48,3 +59,32 @@ def test_made_up_tenants_cost_a_bounded_number_of_series() -> None:
     assert told["t0"] == {"stored": 2, "dead": 1}
     assert told["other"] == {"stored": 100}
     assert told["-"] == {"dead": 3}
+
+
+def test_accepted_and_rejected_events_are_counted_by_tenant() -> None:
+    telemetry = Telemetry()
+    telemetry.accepted_from({"a": 3, "b": 4}, 7)
+    telemetry.accepted_from({"a": 1}, 1)
+    telemetry.rejected_from("a", "missing_field", 2)
+    telemetry.rejected_from("", "queue_full")
+    value = telemetry.value
+    assert value("parsec_ingest_events_accepted_total") == 8
+    assert value("parsec_ingest_tenant_events_accepted_total", tenant="a") == 4
+    assert value("parsec_ingest_tenant_events_accepted_total", tenant="b") == 4
+    assert value("parsec_ingest_events_rejected_total", reason="missing_field") == 2
+    assert value("parsec_ingest_tenant_events_rejected_total", tenant="a", reason="missing_field") == 2
+    assert value("parsec_ingest_tenant_events_rejected_total", tenant="-", reason="queue_full") == 1
+
+
+def test_made_up_tenants_of_requests_cost_a_bounded_number_of_series() -> None:
+    telemetry = Telemetry()
+    telemetry.rejected_from("made-up", "missing_field")
+    for n in range(MOST_TENANTS + 50):
+        telemetry.accepted_from({f"t{n}": 2}, 2)
+        telemetry.rejected_from(f"t{n}", "missing_field")
+    value = telemetry.value
+    assert value("parsec_ingest_tenant_events_accepted_total", tenant="t0") == 2
+    assert value("parsec_ingest_tenant_events_accepted_total", tenant="other") == 100
+    assert value("parsec_ingest_tenant_events_rejected_total", tenant="other", reason="missing_field") == 51
+    text = prometheus_client.generate_latest(telemetry.registry).decode()
+    assert len(set(re.findall(r'tenant="([^"]+)"', text))) == MOST_TENANTS + 1

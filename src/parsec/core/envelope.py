@@ -4,7 +4,8 @@ In: normalised fields (parsec.ingest.normalize). Out: bytes that ClickHouse, Fli
 Errors: EnvelopeError for bytes that are no envelope of a version we know.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -47,6 +48,12 @@ def encode_lines(envelopes: Sequence[Envelope]) -> bytes:
 def encode_one(envelope: Envelope) -> bytes:
     """One JSON object without the newline."""
     return _ENCODER.encode(envelope)
+
+
+def by_tenant(envelopes: Sequence[Envelope]) -> Mapping[str, int]:
+    """How many there are of each tenant; mostly there is one."""
+    names = {envelope.tenant_id for envelope in envelopes}
+    return {names.pop(): len(envelopes)} if len(names) == 1 else Counter(one.tenant_id for one in envelopes)
 
 
 def decode_one(line: bytes) -> Envelope:

@@ -45,16 +45,17 @@ class EventError(msgspec.Struct, frozen=True):
 
 
 class Verdicts:
-    """What was refused in one request: the first MAX_ERRORS in full, all of them by code."""
+    """What was refused in one request: the first MAX_ERRORS in full, all of them by tenant ('': not told) and code."""
 
     def __init__(self) -> None:
         self.errors: list[EventError] = []
         self.rejected = 0
-        self.by_code: dict[str, int] = {}
+        self.counts: dict[tuple[str, str], int] = {}
 
-    def add(self, error: EventError) -> None:
+    def add(self, error: EventError, tenant: str) -> None:
         self.rejected += 1
-        self.by_code[error.code] = self.by_code.get(error.code, 0) + 1
+        key = (tenant, error.code)
+        self.counts[key] = self.counts.get(key, 0) + 1
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(error)
 
@@ -167,13 +168,14 @@ def _joined(fields: Fields, context: Context) -> msgspec.Raw:
 
 def _verdict(item: Item, index: int, default_tenant: str, context: Context, verdicts: Verdicts) -> Envelope | None:
     if isinstance(item, Fault):
-        verdicts.add(EventError(index, None, item.code, item.field, item.message))
+        verdicts.add(EventError(index, None, item.code, item.field, item.message), default_tenant)
         return None
     fields = _fields_of(item) if isinstance(item, Event) else item.fields if isinstance(item, WideEvent) else item
     try:
         return _careful(fields, index, default_tenant, context)
     except Rejected as why:
-        verdicts.add(EventError(index, _id_if_any(fields, context), why.code, why.field, why.message))
+        error = EventError(index, _id_if_any(fields, context), why.code, why.field, why.message)
+        verdicts.add(error, _tenant_if_any(fields, default_tenant, context))
         return None
 
 
@@ -258,6 +260,16 @@ def _id_if_any(fields: Fields, context: Context) -> str | None:
     except Rejected:
         return None
     return name if 0 < len(name) <= MAX_ID_CHARS else None
+
+
+def _tenant_if_any(fields: Fields, default_tenant: str, context: Context) -> str:
+    """Who has to hear of it: the key's tenant, whatever the event names."""
+    if context.tenant_fixed:
+        return own_tenant(context)
+    try:
+        return TENANTS[pick_text(fields, context.fields.tenant_id, "tenant_id", set()).strip() or default_tenant]
+    except Rejected:
+        return ""
 
 
 def _bound(size_bytes: int, context: Context) -> int:

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from parsec.core.clock import Clock, Random
-from parsec.core.envelope import Envelope
+from parsec.core.envelope import Envelope, by_tenant
 from parsec.core.errors import ParsecError, Rejected
 from parsec.ingest.channel import Channel, Fate, Submission
 from parsec.ingest.decode import pieces
@@ -206,11 +206,11 @@ class Pipeline:
                 answer(self._not_durable(fate))
                 return
             self._telemetry.ack_latency.observe(self._clock.monotonic() - received)
-            answer(self._taken_in(len(events), fate, verdicts))
+            answer(self._taken_in(events, fate, verdicts))
 
         if not events:
             self._charge_nothing_taken(request, verdicts)
-            answer(self._taken_in(0, request.ack, verdicts))
+            answer(self._taken_in((), request.ack, verdicts))
             return
         costs = self._limits.weigh(events, len(request.body))
         if costs and (spent := self._limits.refusal(costs)) is not None:
@@ -223,7 +223,7 @@ class Pipeline:
         self._limits.take(costs)
         self._ring_soon()
         if waiting is None:
-            answer(self._taken_in(len(events), "enqueued", verdicts))
+            answer(self._taken_in(events, "enqueued", verdicts))
         else:
             while self._deadlines and self._deadlines[0].told:
                 self._deadlines.popleft()  # here, a few at a time: `expire` would let go of a second's worth at once
@@ -241,11 +241,12 @@ class Pipeline:
         self._bell_due = False
         self._channel.ring()
 
-    def _taken_in(self, accepted: int, ack: str, verdicts: Verdicts) -> Outcome:
-        for code, count in verdicts.by_code.items():
-            self._telemetry.rejected.labels(code).inc(count)
+    def _taken_in(self, events: Sequence[Envelope], ack: str, verdicts: Verdicts) -> Outcome:
+        accepted = len(events)
         if accepted:
-            self._telemetry.accepted.inc(accepted)
+            self._telemetry.accepted_from(by_tenant(events), accepted)
+        for (tenant, code), count in verdicts.counts.items():
+            self._telemetry.rejected_from(tenant, code, count)
         truncated = True if verdicts.rejected > len(verdicts.errors) else msgspec.UNSET
         answer = Answer(verdicts.rejected == 0, ack, accepted, verdicts.rejected, verdicts.errors, truncated)
         return Outcome(200 if accepted else 400, answer)
@@ -319,7 +320,7 @@ class Pipeline:
     def _refused(
         self, status: int, code: str, message: str, field: str | None, retry_after_s: int | None = None
     ) -> Outcome:
-        self._telemetry.rejected.labels(code).inc()
+        self._telemetry.rejected_from("", code)
         error = EventError(None, None, code, field, message, retryable=retry_after_s is not None)
         return Outcome(status, Answer(False, "durable", 0, 0, [error]), retry_after_s)
 

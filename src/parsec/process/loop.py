@@ -303,7 +303,9 @@ class Processor:
 
     def _commit(self, owned: _Owned, passage: Passage, step: Commit) -> None:
         partition, counts = owned.partition, step.counts
+        started = self._clock.monotonic()
         self._reader.commit(partition.number, partition.epoch, step.range.last + 1, partition.counts_with(counts))
+        self._telemetry.commit_latency.observe(self._clock.monotonic() - started)
         partition.commit(step.range, counts)
         self._publish_progress()
         self._options.stored(passage.stored())

@@ -85,10 +85,15 @@ class Health:
 
     async def readyz(self, request: Request) -> Response:
         """503 while starting, stopping, or when a part is unhealthy."""
+        why = self.not_ready()
+        return _json(Ready(not why, why if _trusted(request) else msgspec.UNSET), 503 if why else 200)
+
+    def not_ready(self) -> dict[str, str]:
+        """Why requests should not be sent here; empty: they should."""
         why = {name: check.why for name, check in self._asked() if check.status == "unhealthy"}
         if self._life.phase != "ready":
             why["life"] = f"The process is {self._life.phase}."
-        return _json(Ready(not why, why if _trusted(request) else msgspec.UNSET), 503 if why else 200)
+        return why
 
     def _asked(self) -> list[tuple[str, Check]]:
         return [(name, check()) for name, check in self._checks.items()]

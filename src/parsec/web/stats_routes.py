@@ -159,8 +159,6 @@ class Stats:
 
     async def metrics(self, request: Request) -> Response:
         """Every metric of docs/metrics.md in the Prometheus text format, or as OpenMetrics to whoever asks for it."""
-        self._telemetry.channel_events.set(self._channel.buffered_events)
-        self._telemetry.channel_bytes.set(self._channel.buffered_bytes)
         self._telemetry.partition_lag.clear()
         for each in self._ledger().partitions:
             self._telemetry.partition_lag.labels(str(each.partition)).set(each.lag)

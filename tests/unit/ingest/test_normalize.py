@@ -282,14 +282,32 @@ def test_a_hundred_verdicts_are_told_and_all_are_counted() -> None:
     taken = take(lines([event(severity="loud")] * 150 + [event(message="")] * 50 + [event()]))
     assert len(taken.verdicts.errors) == MAX_ERRORS == 100
     assert taken.verdicts.rejected == 200
-    assert taken.verdicts.by_code == {"invalid_severity": 150, "missing_field": 50}
+    assert taken.verdicts.counts == {("acme", "invalid_severity"): 150, ("acme", "missing_field"): 50}
     assert len(taken.envelopes) == 1
+
+
+def test_a_verdict_is_counted_for_whom_it_concerns() -> None:
+    odd = [
+        event(tenant_id=" ACME ", message=""),
+        event(tenant_id="?"),
+        event(tenant_id=7),
+        {"message": "no tenant"},
+        event(tenant_id="b", severity="loud"),
+    ]
+    taken = take(lines(odd) + b"{broken\n")
+    assert taken.verdicts.counts == {
+        ("acme", "missing_field"): 1,
+        ("", "invalid_tenant_id"): 2,
+        ("", "missing_field"): 1,
+        ("b", "invalid_severity"): 1,
+        ("", "invalid_json"): 1,
+    }
 
 
 def test_verdicts_keep_their_order() -> None:
     verdicts = Verdicts()
     for index in range(3):
-        verdicts.add(EventError(index, None, "invalid_json", None, "x."))
+        verdicts.add(EventError(index, None, "invalid_json", None, "x."), "")
     assert [error.index for error in verdicts.errors] == [0, 1, 2]
 
 
