@@ -293,7 +293,7 @@ class Pipeline:
             f"Tenant {spent.tenant} has used up its {spent.what} for now: {spent.rate.per_s:g} per second, "
             f"{spent.rate.burst:g} at once. Nothing was taken; send the same request again in {spent.retry_after_s} s."
         )
-        refused = self._refused(429, "rate_limited", message, None, spent.retry_after_s)
+        refused = self._refused(429, "rate_limited", message, None, spent.retry_after_s, spent.tenant)
         return msgspec.structs.replace(refused, spent=spent)
 
     def _charge_nothing_taken(self, request: Request, verdicts: Verdicts) -> None:
@@ -318,9 +318,15 @@ class Pipeline:
         return self._refused(503, "not_durable", message, None, RETRY_AFTER_S)
 
     def _refused(
-        self, status: int, code: str, message: str, field: str | None, retry_after_s: int | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        field: str | None,
+        retry_after_s: int | None = None,
+        tenant: str = "",
     ) -> Outcome:
-        self._telemetry.rejected_from("", code)
+        self._telemetry.rejected_from(tenant, code)
         error = EventError(None, None, code, field, message, retryable=retry_after_s is not None)
         return Outcome(status, Answer(False, "durable", 0, 0, [error]), retry_after_s)
 

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parsec.web.app import needed
 from parsec.web.contract.document import OPERATIONS, document
 from parsec.web.contract.yaml_text import yaml as written
 
@@ -39,6 +40,12 @@ def test_every_route_is_declared_and_every_declaration_is_a_route() -> None:
 
 def test_names_of_operations_are_unique() -> None:
     assert len({operation.name for operation in OPERATIONS}) == len(OPERATIONS)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_the_scope_is_the_one_that_the_route_asks_for(operation: Any) -> None:
+    assert operation.scope == ("ingest" if operation.path in ASGI_PATHS else needed(operation.path) or "")
+    assert {401, 403} <= {answer.status for answer in operation.answers} or not operation.scope
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)

@@ -20,9 +20,15 @@ OPERATIONS: tuple[Operation, ...] = (
     *service.OPERATIONS,
 )
 
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer parsec_...`"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "basic": {"type": "http", "scheme": "basic", "description": "Any user, the API key as the password."},
+}
 _REFERENCE = "#/components/schemas/{name}"
 _ABOUT = """Log events in, answers when they are safe, and questions about them. docs/api.md says the same for people;
-docs/errors.md has every error code. Parsec may add fields to any answer."""
+docs/errors.md has every error code. Parsec may add fields to any answer. Without API keys it serves this machine alone
+and asks for none; `security` says what holds as soon as there is one, with the scope that a key needs."""
 
 
 def text() -> str:
@@ -48,7 +54,10 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": "http://127.0.0.1:8080"}],
         "paths": paths,
-        "components": {"schemas": {name: components[name] for name in sorted(components)}},
+        "components": {
+            "schemas": {name: components[name] for name in sorted(components)},
+            "securitySchemes": _SECURITY,
+        },
     }
 
 
@@ -70,6 +79,8 @@ def _operation(operation: Operation, named: Mapping[type, Schema]) -> dict[str, 
         "summary": operation.summary,
         "description": operation.help,
     }
+    if operation.scope:
+        told["security"] = [{name: [operation.scope]} for name in _SECURITY]
     if operation.parameters:
         told["parameters"] = [_parameter(each) for each in operation.parameters]
     if operation.body is not None:

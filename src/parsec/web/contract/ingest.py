@@ -7,7 +7,18 @@ import msgspec
 from parsec.ingest.codes import CODES
 from parsec.ingest.fields import PARAMETERS
 from parsec.ingest.pipeline import Answer as IngestAnswer
-from parsec.web.contract.operation import JSON, RETRY_AFTER, TEXT, Answer, Body, Operation, Parameter, Schema, sent
+from parsec.web.contract.operation import (
+    JSON,
+    NO_KEY,
+    RETRY_AFTER,
+    TEXT,
+    Answer,
+    Body,
+    Operation,
+    Parameter,
+    Schema,
+    sent,
+)
 
 _TENANT_PATTERN = r"^\s*[A-Za-z0-9][A-Za-z0-9._-]{0,63}\s*$"
 _EVENT: Schema = {"$ref": "#/components/schemas/NewEvent"}
@@ -101,6 +112,8 @@ OPERATIONS = (
         [
             sent("At least one event was accepted; `errors` tells of the others.", IngestAnswer),
             _refused(400, "Every event is invalid, or the body or the address cannot be read."),
+            sent(f"No API key, or none that holds. Codes: {_codes(401)}.", IngestAnswer, status=401, headers=NO_KEY),
+            _refused(403, "The API key may not send events, or is for another tenant than the header's."),
             _refused(408, "The body did not arrive in time."),
             _refused(413, "Too large."),
             _refused(415, "Unknown encoding."),

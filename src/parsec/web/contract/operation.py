@@ -75,9 +75,13 @@ def problem(status: int, help_: str, headers: Mapping[str, Schema] | None = None
     return Answer(status, help_, {PROBLEM: (Problem,)}, headers or {})
 
 
-WRONG_QUESTION = problem(
-    400, "A parameter is missing, unknown or wrong: `field` names it, `detail` says what to write."
-)
+NO_KEY: Mapping[str, Schema] = {"WWW-Authenticate": TEXT}
+
+WRONG_QUESTION = problem(400, "A parameter is missing, unknown or wrong: `field` names it, `detail` says how.")
 NOT_THERE = problem(404, "This tenant has none.")
 NOT_NOW = problem(503, "The store does not answer now, or too many questions are asked at once.", RETRY_AFTER)
-QUESTION_ERRORS = (WRONG_QUESTION, NOT_NOW)
+KEY_ERRORS = (
+    problem(401, "No API key, or none that holds.", NO_KEY),
+    problem(403, "The API key is not for this: `code` is `missing_scope` or `wrong_tenant`."),
+)
+QUESTION_ERRORS = (WRONG_QUESTION, *KEY_ERRORS, NOT_NOW)

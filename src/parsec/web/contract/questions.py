@@ -8,6 +8,7 @@ from parsec.query.projection import MAX_FIELDS
 from parsec.query.single import Surroundings
 from parsec.web.contract.operation import (
     JSON,
+    KEY_ERRORS,
     NOT_THERE,
     QUESTION_ERRORS,
     RETRY_AFTER,
@@ -30,7 +31,11 @@ def _whole(least: int, most: int, default: int | None = None) -> dict[str, objec
     return {"type": "integer", "minimum": least, "maximum": most} | ({} if default is None else {"default": default})
 
 
-TENANT = Parameter("tenant", "Whose; in any case.", {"type": "string", "pattern": r"\S"}, required=True)
+TENANT = Parameter(
+    "tenant",
+    "Whose; needed where the API key is for no tenant or none is used, and else that of the key.",
+    {"type": "string", "pattern": r"\S"},
+)
 FROM = Parameter("from", "The first moment: RFC 3339, a number since 1970, `now`, or relative as `-2h`.", _TIME)
 TO = Parameter("to", "The first moment that is left out, written in the same ways; default: now.", _TIME)
 LIMIT = Parameter("limit", "The most that are wanted.", _whole(1, MAX_LIMIT, DEFAULT_LIMIT))
@@ -86,6 +91,7 @@ OPERATIONS = (
         [
             Answer(200, "Events from now on.", {"text/event-stream": TEXT}, {"Cache-Control": {"const": "no-store"}}),
             WRONG_QUESTION,
+            *KEY_ERRORS,
             problem(429, "There are too many readers.", RETRY_AFTER),
             problem(503, "Parsec stops.", RETRY_AFTER),
         ],

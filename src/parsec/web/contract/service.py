@@ -1,6 +1,6 @@
 """/health, /livez, /readyz, /stats, /metrics and /openapi.yaml, for openapi.yaml."""
 
-from parsec.web.contract.operation import TEXT, Answer, Operation, sent
+from parsec.web.contract.operation import KEY_ERRORS, TEXT, Answer, Operation, sent
 from parsec.web.health_routes import Alive, HealthAnswer, Ready
 from parsec.web.stats_routes import StatsAnswer
 
@@ -46,7 +46,7 @@ OPERATIONS = (
         "stats",
         "Counts and the ledger",
         "What this process has done since its start, and what became of every offset of the log.",
-        [sent("The figures.", StatsAnswer)],
+        [sent("The figures.", StatsAnswer), *KEY_ERRORS],
         scope="admin",
     ),
     Operation(
@@ -55,7 +55,7 @@ OPERATIONS = (
         "metrics",
         "Figures for Prometheus",
         "In the Prometheus text format, or as OpenMetrics to whoever asks for it by `Accept`: see docs/metrics.md.",
-        [Answer(200, "The figures.", {"text/plain": TEXT, "application/openmetrics-text": TEXT})],
+        [Answer(200, "The figures.", {"text/plain": TEXT, "application/openmetrics-text": TEXT}), *KEY_ERRORS],
         scope="admin",
     ),
     Operation(
