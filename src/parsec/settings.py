@@ -69,6 +69,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Ask for API keys once there are some; off: never, whoever reaches the address may do anything.",
         ),
     ] = "keys"
+    tls_certificate: Annotated[
+        str,
+        Spec("PARSEC_TLS_CERTIFICATE", "File of the certificate, with its chain, to speak TLS; read again on change."),
+    ] = ""
+    tls_key: Annotated[str, Spec("PARSEC_TLS_KEY", "File of the certificate's key, without a password.")] = ""
     region: Annotated[str, Spec("PARSEC_REGION", "Region written into every event.")] = "local"
     node: Annotated[str, Spec("PARSEC_NODE", "Node name written into every event; default: the host's name.")] = ""
     log_level: Annotated[
@@ -482,6 +487,8 @@ def conflicts(settings: Settings) -> list[str]:
     """What is wrong with settings that are each allowed."""
     problems = []
     problems += _key_conflicts(settings)
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        problems.append("PARSEC_TLS_CERTIFICATE and PARSEC_TLS_KEY: one needs the other")
     if settings.ingest_memory < settings.max_body_bytes:
         problems.append("PARSEC_INGEST_MEMORY: is less than PARSEC_MAX_BODY_BYTES, so the largest bodies never fit")
     problems += _role_conflicts(settings)

@@ -62,12 +62,15 @@ from parsec.web.query_routes import QueryRoutes
 from parsec.web.server import HttpServer
 from parsec.web.stats_routes import Ledger, PartitionLedger, Stats
 from parsec.web.tail_routes import TailRoutes
+from parsec.web.tls import Tls
 
 _log = structlog.get_logger(__name__)
 
 GROUP_COMMIT_BYTES = 8 << 20
 ACK_TIMEOUT_S = 30.0
 QUERY_THREADS = 4
+LOOK_S = 0.5
+"""How often files of keys and certificates are looked at."""
 LAST_INSERT_SHARE = 0.25
 """Share of the shutdown timeout that is left to the insert in hand when the processor begins no new one."""
 SWITCH_INTERVAL_S = 0.001
@@ -110,6 +113,7 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
     roles = settings.roles
     telemetry = Telemetry()
     ring = Keyring(settings.keys_path, _clock)
+    tls = Tls(Path(settings.tls_certificate), Path(settings.tls_key)) if settings.tls_certificate else None
     log = open_log(settings, telemetry)
     turn = LoopTurn(asyncio.get_running_loop())
     parts: list[Part] = [Resource("log", log.close), *(_loop_part(loop, fail) for loop in log.loops)]
@@ -182,7 +186,8 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
     door = Door(settings.max_body_bytes, budget, channel, log.refuses, settings.body_timeout, callers)
     ingest = IngestRoute(pipeline, door, telemetry)
     routes += [*stats.routes(), contract_route()]
-    server = HttpServer(App(ingest, routes, callers), settings.host, settings.port, settings.shutdown_timeout, fail)
+    app = App(ingest, routes, callers)
+    server = HttpServer(app, settings.host, settings.port, settings.shutdown_timeout, fail, tls)
 
     def stats_line() -> None:
         _log.info("Stats.", **msgspec.to_builtins(stats.snapshot()))
@@ -191,7 +196,8 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
         *parts,
         *(ThreadPart(name, worker.run, stop_worker, fail, _clock) for name, worker in _named(workers)),
         Ticker("acks", 1.0, pipeline.expire, fail),
-        Ticker("keys", 0.5, ring.look, fail),
+        Ticker("keys", LOOK_S, ring.look, fail),
+        *([] if tls is None else [Ticker("certificate", LOOK_S, tls.look, fail)]),
         Ticker("limits", 1.0, PolicyFile(loaded, tenant_limits.change).tick, fail),
         server,
         Resource("tails", tails.close),  # before the server waits for its open requests

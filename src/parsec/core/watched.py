@@ -15,9 +15,10 @@ class WatchedFile:
         before, self._seen = self._seen, self._look()
         return self._seen != before
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _look(self) -> tuple[int, ...] | None:
         try:
             found = self._path.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        # The time of change tells of rights, too: a file that could not be read may be read now.
+        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

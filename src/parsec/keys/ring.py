@@ -17,6 +17,7 @@ import structlog
 
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
+from parsec.core.watched import WatchedFile
 from parsec.keys.caller import Caller, rights
 from parsec.keys.file import Entry, KeysUnreadable, read
 from parsec.keys.key import hash_of, name_of
@@ -40,19 +41,17 @@ class Keyring:
         """Raises KeysUnreadable: a process must not start without the keys that it should ask for."""
         self._path = path
         self._clock = clock
-        self._seen: tuple[int, ...] | None = None
         self.keys: Mapping[str, Known] = {}
         self.open = True
         """Whether no key is asked for."""
         if path is not None:
-            self._seen = _signature(path)
+            self._watched = WatchedFile(path)
             self._take(read(path))
 
     def look(self) -> None:
         """Reads the file again if it has changed."""
-        if self._path is None or (seen := _signature(self._path)) == self._seen:
+        if self._path is None or not self._watched.changed():
             return
-        self._seen = seen
         try:
             entries = read(self._path)
         except KeysUnreadable as error:
@@ -95,12 +94,3 @@ def _known(entry: Entry) -> Known:
     caller = Caller(rights(entry.scopes), entry.tenant, entry.id)
     expires_ns = None if entry.expires is None else int(entry.expires.timestamp()) * 1_000_000_000
     return Known(entry.hash, caller, expires_ns, entry.revoked is not None)
-
-
-def _signature(path: Path) -> tuple[int, ...]:
-    """Differs once the file is another one, or has been written to."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        return (-1, error.errno or 0)
-    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

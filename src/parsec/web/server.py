@@ -12,6 +12,7 @@ import uvicorn
 from parsec.core.errors import Fatal
 from parsec.web.app import App
 from parsec.web.connection import Connection
+from parsec.web.tls import Tls
 
 BODY_GRACE_S = 2.0
 """How long a request may still arrive after the listener is closed."""
@@ -33,8 +34,17 @@ class HttpServer:
 
     name = "http"
 
-    def __init__(self, app: App, host: str, port: int, shutdown_timeout_s: float, fail: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        host: str,
+        port: int,
+        shutdown_timeout_s: float,
+        fail: Callable[[], None],
+        tls: Tls | None = None,
+    ) -> None:
         self._fail = fail
+        self._scheme = "http" if tls is None else "https"
         self._host = host
         self._port = port
         config = uvicorn.Config(
@@ -49,6 +59,8 @@ class HttpServer:
             timeout_graceful_shutdown=max(1, int(shutdown_timeout_s) - 2),
             backlog=2048,
         )
+        config.load()
+        config.ssl = None if tls is None else tls.listening
         self._server = _Server(config)
         self._serving: asyncio.Task[None] | None = None
 
@@ -63,7 +75,7 @@ class HttpServer:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         self._serving.add_done_callback(self._ended)
-        _log.info("Serving.", url=f"http://{shown}:{port}")
+        _log.info("Serving.", url=f"{self._scheme}://{shown}:{port}")
 
     def sweep(self, body_timeout_s: float) -> None:
         """Once a second: ends what has taken too long, see parsec.web.connection."""
