@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -24,7 +25,10 @@ def free_port() -> int:
 
 
 class Parsec:
-    """One Parsec on a data directory; can be killed and started again on it. `under`: a command that runs it."""
+    """One Parsec on a data directory; can be killed and started again on it. `under`: a command that runs it.
+
+    `key` is sent with each request that names none; `tls` is how to talk to one that has a certificate.
+    """
 
     def __init__(self, data_dir: Path, under: Sequence[str] = (), **settings: str) -> None:
         self.data_dir = data_dir
@@ -33,6 +37,8 @@ class Parsec:
         self._under = under
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
+        self.key: str | None = None
+        self.tls: ssl.SSLContext | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -97,6 +103,11 @@ class Parsec:
     def logs(self) -> str:
         return self.log_path.read_text(errors="replace")
 
+    def connection(self, timeout_s: float = 30.0) -> http.client.HTTPConnection:
+        if self.tls is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout_s, context=self.tls)
+
     def request(
         self,
         method: str,
@@ -105,9 +116,10 @@ class Parsec:
         headers: dict[str, str] | None = None,
         timeout_s: float = 30.0,
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        connection = self.connection(timeout_s)
+        own = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
         try:
-            connection.request(method, path, body, headers or {})
+            connection.request(method, path, body, own if headers is None else headers)
             response = connection.getresponse()
             return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
         finally:
