@@ -30,7 +30,8 @@ from _running import medians, publish
 from tests.support.redis_server import redis_server
 
 from parsec.adapters.dedup.local import LocalDedup
-from parsec.adapters.dedup.redis import RedisDedup, Server
+from parsec.adapters.dedup.redis import RedisDedup
+from parsec.adapters.redis_link import Server
 from parsec.core.clock import SystemClock
 from parsec.ports.dedup import Batch, Dedup, Window
 from parsec.settings import host_and_port

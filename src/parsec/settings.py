@@ -344,7 +344,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # Redis.
     redis_addr: Annotated[
-        str, Spec("REDIS_ADDR", "Redis server as host:port, to share claims of ids; empty: claims are local.")
+        str,
+        Spec(
+            "REDIS_ADDR",
+            "Redis server as host:port, to share claims of ids and limits of tenants; empty: each process has its own.",
+        ),
     ] = ""
     redis_username: Annotated[str, Spec("REDIS_USERNAME", "User of the Redis server.")] = ""
     redis_password: Annotated[str, Spec("REDIS_PASSWORD", "Password for the Redis server.", secret=True)] = ""

@@ -21,7 +21,9 @@ from parsec.adapters.broker.kafka_opened import open_kafka
 from parsec.adapters.broker.offline import OfflineLog, open_offline
 from parsec.adapters.broker.opened import Loop, Opened, open_embedded
 from parsec.adapters.dedup.local import LocalDedup
-from parsec.adapters.dedup.redis import RedisDedup, Server
+from parsec.adapters.dedup.redis import RedisDedup
+from parsec.adapters.limits.redis import RedisLeases
+from parsec.adapters.redis_link import Server
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.embedded import Embedded
 from parsec.adapters.store.server import Server as StoreServer
@@ -30,6 +32,7 @@ from parsec.core.errors import ParsecError
 from parsec.core.life import Life
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
+from parsec.ingest.leasing import Leasing
 from parsec.ingest.limits import TenantLimits
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.policy import PolicyFile, policy_of
@@ -157,7 +160,7 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
         ]
 
     channel = Channel(settings.channel_events, settings.channel_bytes)
-    tenant_limits = TenantLimits(policy_of(loaded), telemetry, _clock)
+    tenant_limits = _tenant_limits(loaded, log, telemetry, parts, fail)
     pipeline = Pipeline(
         channel, _pipeline_options(settings), telemetry, _clock, SystemRandom(), log.max_event_bytes, tenant_limits
     )
@@ -198,7 +201,6 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
         Ticker("acks", 1.0, pipeline.expire, fail),
         Ticker("keys", LOOK_S, ring.look, fail),
         *([] if tls is None else [Ticker("certificate", LOOK_S, tls.look, fail)]),
-        Ticker("limits", 1.0, PolicyFile(loaded, tenant_limits.change).tick, fail),
         server,
         Resource("tails", tails.close),  # before the server waits for its open requests
         Ticker("connections", 1.0, lambda: server.sweep(settings.body_timeout), fail),
@@ -266,14 +268,31 @@ def _ends(log: Opened) -> Ends | None:
 def _dedup(settings: Settings, window: Window, store_name: str, telemetry: Telemetry, turn: LoopTurn) -> Dedup:
     if not settings.redis_addr:
         return LocalDedup(window, telemetry, _clock, turn)
-    server = Server(
+    return RedisDedup(_redis(settings), f"{settings.redis_prefix}{store_name}:", window, telemetry, _clock)
+
+
+def _redis(settings: Settings) -> Server:
+    return Server(
         *host_and_port(settings.redis_addr),
         settings.redis_username,
         settings.redis_password,
         settings.redis_tls,
         settings.redis_db,
     )
-    return RedisDedup(server, f"{settings.redis_prefix}{store_name}:", window, telemetry, _clock)
+
+
+def _tenant_limits(
+    loaded: Loaded, log: Opened, telemetry: Telemetry, parts: list[Part], fail: Callable[[], None]
+) -> TenantLimits:
+    """Shared where there is Redis; what keeps them up to date is added to the parts. Raises Fatal."""
+    settings = loaded.settings
+    shared = bool(settings.redis_addr and log.writers)
+    limits = TenantLimits(policy_of(loaded), telemetry, _clock, shared=shared)
+    if shared:
+        leases = RedisLeases(_redis(settings), settings.redis_prefix, SystemRandom().bytes(8).hex(), _clock)
+        parts.append(Leasing(limits, leases, fail))
+    parts.append(Ticker("limits", 1.0, PolicyFile(loaded, limits.change).tick, fail))
+    return limits
 
 
 def _processor(

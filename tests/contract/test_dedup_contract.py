@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from parsec.adapters.dedup.local import LocalDedup
-from parsec.adapters.dedup.redis import RedisDedup, Server
+from parsec.adapters.dedup.redis import RedisDedup
+from parsec.adapters.redis_link import Server
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal
 from parsec.ports.dedup import Batch, Dedup, Position, Window

@@ -16,66 +16,35 @@ confirmed. An id takes 55 bytes in Valkey 9 and 93 in Redis 7 (bench/claims.py).
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING, Any
-
-import msgspec
-import structlog
+from typing import Any
 
 from parsec.adapters.dedup.scripts import CLAIM, MOST_RECORDS, MOVE, VALUE_BYTES
+from parsec.adapters.redis_link import RedisLink, Script, Server
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal
 from parsec.ports.dedup import Batch, Position, Window
 from parsec.telemetry import Telemetry
 
-if TYPE_CHECKING:
-    from redis import Redis
-
-_log = structlog.get_logger(__name__)
-
 GENERATIONS = 3
 """Few, because each id is looked for in all of them."""
-COMMAND_S = 0.4
 DEADLINE_S = 0.5
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 KEPT_MS = 86_400_000
 """Beyond the window, so that claims outlive a store that is down for hours: they age by receipt, not by the clock."""
 _MASK = (1 << 48) - 1
 _GONE = bytes(VALUE_BYTES)
 
 
-class Server(msgspec.Struct, frozen=True):
-    """Where Redis is and as whom we come."""
-
-    host: str
-    port: int
-    username: str = ""
-    password: str = ""
-    tls: bool = False
-    db: int = 0
-
-
-class _Script:
-    """One script, sent by its digest, and as a whole only to a server that does not know it."""
-
-    def __init__(self, client: "Redis", text: str) -> None:
-        self._run = client.register_script(text)
-
-    def __call__(self, stem: str, arguments: Sequence[bytes | str | int]) -> list[Any]:
-        answer: list[Any] = self._run(keys=[stem], args=arguments)
-        return answer
-
-
 class RedisDedup:
     """Dedup for any number of processors. `stem` begins every key and names the store that these claims speak of."""
 
     def __init__(self, server: Server, stem: str, window: Window, telemetry: Telemetry, clock: Clock) -> None:
-        self._client = _connect(server)
-        self._claim = _Script(self._client, CLAIM)
-        self._move = _Script(self._client, MOVE)
+        self._link = RedisLink(server, clock, "events are stored without a check for repeats")
+        self._claim = self._link.script(CLAIM)
+        self._move = self._link.script(MOVE)
         self._stem = f"{stem}claims"
         self._window_ms = int(window.seconds * 1000)
         self._limits = (self._window_ms, window.ids, GENERATIONS, int(2.5 * self._window_ms) + KEPT_MS)
@@ -84,9 +53,6 @@ class RedisDedup:
         self._places: dict[bytes, tuple[str, int]] = {}
         self._since_ms = self._now_ms = self._hole_ms = 0
         self._hole = False
-        self._not_before = float("-inf")
-        self._failures = 0
-        self._unchecked = 0
         self._closed = False
 
     def claim(self, batch: Batch) -> Mapping[int, Position]:
@@ -126,10 +92,10 @@ class RedisDedup:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._client.close()
+            self._link.close()
 
     def _ask(
-        self, script: _Script, batch: Batch, place: bytes, records: Sequence[bytes], offsets: Sequence[int]
+        self, script: Script, batch: Batch, place: bytes, records: Sequence[bytes], offsets: Sequence[int]
     ) -> dict[int, Position]:
         """Runs the script over all records in chunks, as far as Redis and the deadline allow. `offsets`: of the
         records whose check counts; none for records that nobody waits for."""
@@ -141,7 +107,7 @@ class RedisDedup:
         began, at = self._clock.monotonic(), 0
         while at < len(records) and self._clock.monotonic() < began + DEADLINE_S:
             chunk = records[at : at + MOST_RECORDS]
-            answer = self._try(partial(script, self._stem, (*head, b"".join(chunk))))
+            answer = self._link.ask(partial(script, self._stem, (*head, b"".join(chunk))))
             if answer is None:
                 break
             self._note(answer)
@@ -154,29 +120,7 @@ class RedisDedup:
             self._count_unchecked(len(records) - at)
         return held
 
-    def _try(self, call: Callable[[], Any]) -> Any:
-        """What Redis answers; None when it does not, or did not a moment ago."""
-        from redis.exceptions import RedisError
-
-        now = self._clock.monotonic()
-        if now < self._not_before:
-            return None
-        try:
-            answer = call()
-        except (RedisError, OSError) as error:
-            if not self._failures:
-                _log.warning("Redis gives no answer; events are stored without a check for repeats.", why=str(error))
-            pause_s = min(FIRST_PAUSE_S * (1 << min(self._failures, 10)), LONGEST_PAUSE_S)
-            self._failures += 1
-            self._not_before = self._clock.monotonic() + pause_s
-            return None
-        if self._failures:
-            _log.info("Redis answers again.", unchecked_events=self._unchecked)
-            self._failures = self._unchecked = 0
-        return answer
-
     def _count_unchecked(self, events: int) -> None:
-        self._unchecked += events
         self._hole = True
         self._telemetry.dedup_unavailable.inc(events)
 
@@ -198,7 +142,7 @@ class RedisDedup:
         """None when Redis does not say which log it is: the place was lost together with the claims."""
         place = value[:6]
         if place not in self._places:
-            name: Any = self._try(partial(self._client.hget, f"{self._stem}:places", place))
+            name: Any = self._link.ask(partial(self._link.client.hget, f"{self._stem}:places", place))
             if name is None:
                 self._count_unchecked(1)
                 return None
@@ -222,25 +166,3 @@ def _digest(log_id: str, partition: int) -> bytes:
 def _value(place: bytes, offset: int) -> bytes:
     """What a claim is: VALUE_BYTES that name a position."""
     return place + (offset & _MASK).to_bytes(6, "big")
-
-
-def _connect(server: Server) -> "Redis":
-    """Opens nothing yet: the first command does."""
-    try:
-        from redis import Redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-    except ImportError as error:
-        raise Fatal(f"REDIS_ADDR needs the extra `redis` (pip install parsec-logs[redis]): {error}") from error
-    return Redis(
-        host=server.host,
-        port=server.port,
-        username=server.username or None,
-        password=server.password or None,
-        ssl=server.tls,
-        db=server.db,
-        protocol=2,
-        socket_timeout=COMMAND_S,
-        socket_connect_timeout=COMMAND_S,
-        retry=Retry(NoBackoff(), 0),
-    )

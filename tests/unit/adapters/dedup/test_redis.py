@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from parsec.adapters.dedup.redis import LONGEST_PAUSE_S, RedisDedup, Server
+from parsec.adapters.dedup.redis import RedisDedup
+from parsec.adapters.redis_link import LONGEST_PAUSE_S, Server
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal
 from parsec.ports.dedup import Batch, Position, Window

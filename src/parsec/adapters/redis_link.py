@@ -1,0 +1,104 @@
+"""A Redis or Valkey server as the adapters speak with it: bounded waits, and pauses while it does not answer.
+
+In: commands and scripts. Out: what the server says, or None. Errors: Fatal without the driver, else none: silence is
+logged once, counted by whoever asked, and after a failure nothing is tried for a while.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from parsec.core.clock import Clock
+from parsec.core.errors import Fatal
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_log = structlog.get_logger(__name__)
+
+COMMAND_S = 0.4
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+
+
+class Server(msgspec.Struct, frozen=True):
+    """Where Redis is and as whom we come."""
+
+    host: str
+    port: int
+    username: str = ""
+    password: str = ""
+    tls: bool = False
+    db: int = 0
+
+
+class Script:
+    """One script, sent by its digest, and as a whole only to a server that does not know it."""
+
+    def __init__(self, client: "Redis", text: str) -> None:
+        self._run = client.register_script(text)
+
+    def __call__(self, stem: str, arguments: Sequence[bytes | str | int | float]) -> list[Any]:
+        answer: list[Any] = self._run(keys=[stem], args=arguments)
+        return answer
+
+
+class RedisLink:
+    """One connection, used by one thread. `meanwhile`: what happens without Redis, for the log."""
+
+    def __init__(self, server: Server, clock: Clock, meanwhile: str) -> None:
+        self.client = _connect(server)
+        self._clock = clock
+        self._meanwhile = meanwhile
+        self._not_before = float("-inf")
+        self._failures = 0
+
+    def script(self, text: str) -> Script:
+        return Script(self.client, text)
+
+    def ask(self, call: Callable[[], Any]) -> Any:
+        """What Redis answers; None when it does not, or did not a moment ago."""
+        from redis.exceptions import RedisError
+
+        if self._clock.monotonic() < self._not_before:
+            return None
+        try:
+            answer = call()
+        except (RedisError, OSError) as error:
+            if not self._failures:
+                _log.warning("Redis gives no answer.", why=str(error), meanwhile=self._meanwhile)
+            pause_s = min(FIRST_PAUSE_S * (1 << min(self._failures, 10)), LONGEST_PAUSE_S)
+            self._failures += 1
+            self._not_before = self._clock.monotonic() + pause_s
+            return None
+        if self._failures:
+            _log.info("Redis answers again.", no_more=self._meanwhile)
+            self._failures = 0
+        return answer
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        self.client.close()
+
+
+def _connect(server: Server) -> "Redis":
+    """Opens nothing yet: the first command does."""
+    try:
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError as error:
+        raise Fatal(f"REDIS_ADDR needs the extra `redis` (pip install parsec-logs[redis]): {error}") from error
+    return Redis(
+        host=server.host,
+        port=server.port,
+        username=server.username or None,
+        password=server.password or None,
+        ssl=server.tls,
+        db=server.db,
+        protocol=2,
+        socket_timeout=COMMAND_S,
+        socket_connect_timeout=COMMAND_S,
+        retry=Retry(NoBackoff(), 0),
+    )

@@ -1,0 +1,61 @@
+"""Brings this process its part of rates that are shared: asks ahead of the use, beside the way of the events.
+
+In: what parsec.ingest.limits is short of, a few times each tenth of a second while it is. Out: leases put into its
+buckets, or the word that there are none. Errors: none of its own. Next: parsec.ingest.limits.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from parsec.ingest.limits import TenantLimits
+from parsec.ports.leases import Leases
+
+PAUSE_S = 0.02
+
+_log = structlog.get_logger(__name__)
+
+
+class Leasing:
+    """A part of the service. The event loop owns the limits, so it asks here; a thread waits for the answer."""
+
+    name = "leases"
+
+    def __init__(self, limits: TenantLimits, leases: Leases, fail: Callable[[], None]) -> None:
+        self._limits = limits
+        self._leases = leases
+        self._fail = fail
+        self._thread = ThreadPoolExecutor(1, "parsec-leases")
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self, _: float) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._leases.close()
+
+    async def step(self) -> None:
+        """Leases what is wanted now."""
+        wants = self._limits.wants()
+        if not wants:
+            return
+        leased = await asyncio.get_running_loop().run_in_executor(self._thread, self._leases.lease, wants)
+        if leased is None:
+            self._limits.on_our_own()
+        else:
+            self._limits.leased(leased)
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self.step()
+                await asyncio.sleep(PAUSE_S)
+        except Exception:  # noqa: BLE001 (the top of a part: log, stop the service)
+            _log.exception("A part died; the service stops.", part=self.name)
+            self._fail()
