@@ -11,8 +11,8 @@ from tests.support.process import Parsec
 
 def rounds_lose_nothing(
     parsec: Parsec, rounds: int, seed: int, most_events: int, end: Callable[[Parsec], None]
-) -> None:
-    """`rounds` times: start, load up to a random moment, `end`. Then a last start and the count."""
+) -> dict[str, int]:
+    """`rounds` times: start, load up to a random moment, `end`. Then a last start and the count, which it returns."""
     chance = random.Random(seed)
     acknowledged: set[str] = set()
     unanswered: set[str] = set()
@@ -40,3 +40,5 @@ def rounds_lose_nothing(
     assert ledger["difference"] == 0
     assert ledger["lost"] == 0
     assert ledger["stored"] == sum(found.values())
+    fates = {name: ledger[name] for name in ("stored", "duplicate", "dead", "lost", "difference")}
+    return {"rounds": rounds, "acknowledged": len(acknowledged), "unanswered": len(unanswered), **fates}

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.process import Parsec
+from tests.support.results import keep
 from tests.support.rounds import rounds_lose_nothing
 from tests.support.sabotaged import under
 
 
-def kill_and_count(data_dir: Path, rounds: int, seed: int, command: tuple[str, ...] = ()) -> None:
+def kill_and_count(data_dir: Path, rounds: int, seed: int, command: tuple[str, ...] = ()) -> dict[str, int]:
     """kill -9 at the end of each round."""
     parsec = Parsec(data_dir, command, PARSEC_SEGMENT_BYTES="1MiB", PARSEC_DISK_RESERVE="0")
-    rounds_lose_nothing(parsec, rounds, seed, 4000, Parsec.kill)
+    return rounds_lose_nothing(parsec, rounds, seed, 4000, Parsec.kill)
 
 
 def test_two_kills_lose_nothing(tmp_path: Path) -> None:
@@ -36,4 +37,5 @@ def test_the_same_loop_sees_what_recovery_by_position_prevents(tmp_path: Path) -
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_a_hundred_kills_lose_nothing(tmp_path: Path) -> None:
-    kill_and_count(tmp_path / "data", rounds=100, seed=3)
+    counts = kill_and_count(tmp_path / "data", rounds=100, seed=3)
+    keep("hundred-kills", "tests/system/test_kill9.py", counts)
