@@ -154,6 +154,14 @@ class Telemetry:
             "parsec_process_searchable_age_seconds",
             "How long ago everything accepted by then had become searchable; as `complete_until` of answers says.",
         )
+        self.ledger_difference = self._gauge(
+            "parsec_ledger_difference_events",
+            "Committed offsets that the counts of a partition's ledger do not explain; anything but 0 is a bug.",
+            "partition",
+        )
+        self.audit_difference = self._gauge(
+            "parsec_audit_difference_events", "What the last GET /admin/audit found of each partition.", "partition"
+        )
 
         # Claims.
         self.dedup_window = self._gauge(

@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from math import ceil
 from pathlib import Path
 
 import msgspec
@@ -18,7 +20,7 @@ import uvloop
 
 from parsec import __version__, logs
 from parsec.adapters.broker.kafka_opened import open_kafka
-from parsec.adapters.broker.offline import OfflineLog, open_offline
+from parsec.adapters.broker.offline import OfflineLog, open_alone, open_offline
 from parsec.adapters.broker.opened import Loop, Opened, open_embedded
 from parsec.adapters.dedup.local import LocalDedup
 from parsec.adapters.dedup.redis import RedisDedup
@@ -28,7 +30,7 @@ from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.embedded import Embedded
 from parsec.adapters.store.server import Server as StoreServer
 from parsec.core.clock import SystemClock, SystemRandom
-from parsec.core.errors import ParsecError
+from parsec.core.errors import Fatal, ParsecError
 from parsec.core.life import Life
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
@@ -38,7 +40,7 @@ from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.policy import PolicyFile, policy_of
 from parsec.ingest.worker import Worker, WorkerOptions
 from parsec.keys.ring import Keyring
-from parsec.ports.broker import LogReader, Slice
+from parsec.ports.broker import LogReader, Progress, Slice
 from parsec.ports.dedup import Dedup, Window
 from parsec.ports.store import DeadLetter, Limits, Row, StoreWriter
 from parsec.process.backlog import Limits as InsertLimits
@@ -46,12 +48,15 @@ from parsec.process.claims import Claims
 from parsec.process.completeness import Completeness, Ends
 from parsec.process.loop import Options, Processor
 from parsec.process.rows import Rules, rows
+from parsec.query.audit import Audit, today
 from parsec.query.live import Live
+from parsec.query.missing import audit_with_log
 from parsec.query.tails import Bounds as TailBounds
 from parsec.query.tails import Tails
 from parsec.service import EXIT_NOT_STARTED, LoopTurn, Part, Resource, Service, ThreadPart, Ticker
 from parsec.settings import Loaded, Settings, host_and_port
 from parsec.telemetry import Telemetry
+from parsec.web.admin_routes import AdminRoutes
 from parsec.web.app import App
 from parsec.web.asking import Asker
 from parsec.web.callers import Callers
@@ -74,6 +79,7 @@ ACK_TIMEOUT_S = 30.0
 QUERY_THREADS = 4
 LOOK_S = 0.5
 """How often files of keys and certificates are looked at."""
+OFFLINE_QUESTION_S = 600.0
 LAST_INSERT_SHARE = 0.25
 """Share of the shutdown timeout that is left to the insert in hand when the processor begins no new one."""
 SWITCH_INTERVAL_S = 0.001
@@ -93,6 +99,23 @@ def serve(loaded: Loaded) -> int:
 def offline_logs(settings: Settings) -> list[OfflineLog]:
     """The log of a stopped Parsec and its spools, only to be read. Raises Fatal, for one while it is in use."""
     return open_offline(Path(settings.data_dir))
+
+
+def offline_audit(settings: Settings) -> Audit:
+    """The ledger of a stopped Parsec, recounted record by record; its directory is held meanwhile.
+
+    Raises Fatal, Retryable, Rejected, OSError.
+    """
+    if settings.kafka_brokers or settings.storage_backend != "embedded":
+        raise Fatal("only the embedded log and store can be recounted offline; ask a process that runs")
+    directory = Path(settings.data_dir)
+    with ExitStack() as opened:
+        log, progress = open_alone(directory)
+        opened.callback(log.close)
+        store = ClickHouseStore(Embedded(directory / "store"), settings.retention)
+        opened.callback(store.close)
+        limits = Limits(settings.query_memory, OFFLINE_QUESTION_S)
+        return audit_with_log(store.reader(), progress, log.records, today(_clock), limits)
 
 
 async def _run(loaded: Loaded) -> int:
@@ -154,6 +177,9 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
         routes += QueryRoutes(reader, limits, completeness.until_ns, asker, _clock).routes()
         routes += DeadLetterRoutes(reader, limits, asker, _clock).routes()
         routes += TailRoutes(tails).routes()
+        shared = log.progress if settings.storage_backend != "embedded" else None
+        progress = shared or (processor.progress if processor is not None else dict[int, Progress])
+        routes += AdminRoutes(reader, lambda: progress().values(), limits, asker, telemetry, _clock).routes()
         parts += [
             Resource("queries", lambda: askers.shutdown(cancel_futures=True)),
             Ticker("completeness", 1.0, completeness.sample, fail),
@@ -311,7 +337,8 @@ def _processor(
     def make_rows(piece: Slice) -> tuple[list[Row], list[DeadLetter]]:
         return rows(piece, Rules(settings.retention, _clock.time_ns()))
 
-    options = Options(make_rows, limits, breathe=turn, stored=stored)
+    letters_days = ceil(settings.retention / 86_400)
+    options = Options(make_rows, limits, breathe=turn, stored=stored, letters_days=letters_days)
     return Processor(reader, store, claims, options, telemetry, _clock, SystemRandom())
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from parsec.core.errors import Poison
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
-from parsec.ports.store import DeadLetter, Row, Standing, content_digest
+from parsec.ports.store import DeadLetter, Mark, Row, Standing, content_digest
 from tests.support.memory_log import Hook, no_hook
 
 
@@ -23,6 +23,7 @@ class MemoryStore:
         self.hook: Hook = no_hook
         self.calls: list[str] = []
         self.give_up: BaseException | None = None
+        self.marks: list[Mark] = []
         self._late: list[tuple[Sequence[Row], str]] = []
         self.closed = False
         self._refuses = refuses
@@ -53,6 +54,11 @@ class MemoryStore:
         for letter in letters:
             self.dead[letter.log_id, letter.partition, letter.offset] = letter
         self.hook("dead.after")
+
+    def mark(self, mark: Mark) -> None:
+        self.hook("mark.before")
+        self.marks.append(mark)
+        self.hook("mark.after")
 
     def landed(self, taken: Range) -> set[int]:
         self.calls.append(f"landed {taken.first}-{taken.last}")

@@ -2,12 +2,13 @@
 
 Commands import what they need when they run, so that `parsec --help` and `parsec send` do not wait for a server's
 libraries. Exit codes: 0 well, 1 done but not all of it, 2 wrong use or wrong settings, 3 gave up or could not start,
-130 interrupted, 141 the pipe was closed.
+4 (audit alone) the ledger and the store differ, 130 interrupted, 141 the pipe was closed.
 """
 
 import click
 
 from parsec import __version__
+from parsec.cli.audit import audit
 from parsec.cli.bench import bench
 from parsec.cli.check_config import check_config
 from parsec.cli.deadletters import deadletters
@@ -40,6 +41,7 @@ for _command in (
     fields,
     export,
     deadletters,
+    audit,
     bench,
     keys,
     log,

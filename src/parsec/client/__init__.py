@@ -5,6 +5,7 @@ Errors: Rejected (the request was refused for what it is), Retryable (gave up wa
 """
 
 from parsec.client.answers import Answer, Page, Single, Surroundings, Verdict
+from parsec.client.audit import Audit
 from parsec.client.client import Client
 from parsec.client.dead_letters import Letter, LetterPage
 from parsec.client.figures import Fields, Groups, Histogram, Values
@@ -13,6 +14,7 @@ from parsec.client.tailing import Gap
 
 __all__ = (
     "Answer",
+    "Audit",
     "Client",
     "Fields",
     "Gap",

@@ -104,6 +104,7 @@ class Client:
     dead_letters = _asks(questions.dead_letters)
     dead_letter = _asks(questions.dead_letter)
     stats = _asks(questions.stats)
+    audit = _asks(questions.audit)
 
     def pages(
         self,

@@ -12,6 +12,9 @@ import msgspec
 
 from parsec.core.envelope import Envelope
 
+READER = "processor"
+"""The name under which the embedded log remembers how far the processor has read."""
+
 
 class Group(msgspec.Struct, frozen=True, gc=False):
     """The valid events of one request or of several small ones: `lines` is encode_lines(events), never empty."""

@@ -61,6 +61,23 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
     stage: str = "rows"
 
 
+class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """The counts of a partition's ledger when it stood at `committed`; `start` as in parsec.ports.broker.Progress.
+
+    `expires_from`: nothing that is stored from here to the next mark leaves the store before this day (since 1970).
+    """
+
+    log_id: str
+    partition: int
+    start: int
+    committed: int
+    stored: int
+    duplicate: int
+    dead: int
+    lost: int
+    expires_from: int
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What one query may cost; fixed by us, never by a client. 0 rows or bytes: no bound."""
 
@@ -91,6 +108,9 @@ class StoreWriter(Protocol):
 
     def insert_dead(self, letters: Sequence[DeadLetter]) -> None:
         """Keeps dead letters by position: the same position again replaces, never doubles. Raises as insert."""
+
+    def mark(self, mark: Mark) -> None:
+        """Keeps where the ledger stands, for parsec.query.audit; the same position again replaces. Raises as insert."""
 
     def landed(self, taken: Range) -> set[int]:
         """Offsets of this range that the store holds as rows or dead letters. Raises Retryable, Fatal."""

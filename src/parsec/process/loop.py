@@ -24,15 +24,16 @@ from parsec.ports.store import Row, StoreWriter
 from parsec.process.backlog import Limits, Partition
 from parsec.process.bites import MakeRows, rows_of
 from parsec.process.claims import Claims
+from parsec.process.marks import Marks
+from parsec.process.owned import GATHER_S, Owned, backoff
 from parsec.process.ranges import Passage
 from parsec.process.refusals import Refusals
-from parsec.process.steps import Ask, Claim, Commit, Insert, InsertDead, Release, Reserve, Settle, Step
+from parsec.process.steps import Ask, Claim, Commit, Insert, InsertDead, Note, Release, Reserve, Settle, Step
 from parsec.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
 
 POLL_WAIT_S = 0.2
-GATHER_S = 0.05
 LAG_EVERY_S = 1.0
 HOLDER_WAIT_S = 60.0
 """How long events wait for one with their id that another owner may be about to store: a reassignment takes less."""
@@ -41,6 +42,7 @@ HOLDER_WAIT_S = 60.0
 class Options(msgspec.Struct, frozen=True):
     """How rows are made, how large inserts are and how long they wait to fill, and the longest wait between attempts.
 
+    `letters_days`: how long the store keeps dead letters.
     `breathe` is called after each millisecond or so of work, and gives other threads their turn. `stored` is told the
     rows of each range as it is committed, and returns at once.
     """
@@ -48,23 +50,9 @@ class Options(msgspec.Struct, frozen=True):
     make_rows: MakeRows
     limits: Limits
     max_backoff_s: float = 5.0
+    letters_days: int = 30
     breathe: Callable[[], None] = lambda: None
     stored: Callable[[Sequence[Row]], None] = lambda _: None
-
-
-class _Owned:
-    """A partition, the batch of it that is in hand, and its times (monotonic seconds)."""
-
-    def __init__(self, partition: Partition, now: float) -> None:
-        self.partition = partition
-        self.passage: Passage | None = None
-        self.paused = False
-        self.failures = 0
-        self.not_before = now
-        self.cut_at = float("-inf")
-        self.seen_below: int | None = None
-        self.waits_since: float | None = None
-        self.moved_at = now
 
 
 class Processor:
@@ -88,7 +76,7 @@ class Processor:
         self._clock = clock
         self._random = random
         self._refusals = Refusals(clock)
-        self._owned: dict[int, _Owned] = {}
+        self._owned: dict[int, Owned] = {}
         self._progress: dict[int, Progress] = {}
         self._poll_failures = 0
         self._poll_not_before = float("-inf")
@@ -138,7 +126,7 @@ class Processor:
             if owned.passage is not None and now >= owned.not_before:
                 self._advance(owned, owned.passage)
         now = self._clock.monotonic()
-        self._moved_at = min((o.moved_at for o in self._owned.values() if self._has_work(o)), default=now)
+        self._moved_at = min((o.moved_at for o in self._owned.values() if o.has_work), default=now)
         if now - self._lag_at >= LAG_EVERY_S:
             self._lag_at = now
             self._telemetry.lag.set(self._lag())
@@ -150,7 +138,6 @@ class Processor:
             time.sleep(max(0.0, min(wait_s, self._poll_not_before - now)))
             return
         if any(owned.partition.waiting for owned in self._owned.values()):
-            # A busy log has a record each millisecond; without a nap each would cost a turn and a tiny slice.
             time.sleep(max(0.0, min(wait_s, GATHER_S)))
             wait_s = 0.0
         limits = self._options.limits
@@ -160,7 +147,7 @@ class Processor:
         try:
             happened = self._reader.poll(max(wait_s, 0.0), events, size)
         except Retryable as error:
-            self._poll_not_before = now + self._backoff(self._poll_failures, error)
+            self._poll_not_before = now + backoff(self._poll_failures, error, self._options.max_backoff_s, self._random)
             self._poll_failures += 1
             _log.warning("The log could not be read and is tried again.", why=str(error))
             return
@@ -172,7 +159,7 @@ class Processor:
         now = self._clock.monotonic()
         if isinstance(happened, Assigned):
             partition = Partition(happened)
-            self._owned[partition.number] = _Owned(partition, now)
+            self._owned[partition.number] = Owned(partition, Marks(self._options.letters_days), now)
             self._publish_progress()
             _log.info("Reading a partition.", partition=partition.number, offset=partition.progress.committed,
                       recovering=partition.recovering)  # fmt: skip
@@ -180,29 +167,20 @@ class Processor:
             self._owned.pop(happened.partition, None)
             self._publish_progress()
         elif (owned := self._owned.get(happened.partition)) is not None:
-            if not self._has_work(owned):
+            if not owned.has_work:
                 owned.moved_at = now
             owned.partition.take(happened)
 
-    def _due_in(self, owned: _Owned, now: float) -> float:
-        """Seconds until what is waiting should become a batch: 0 or less for now, infinite when nothing is waiting."""
-        partition, limits = owned.partition, self._options.limits
-        if not partition.waiting:
-            return float("inf")
-        if partition.full(limits):
-            return 0.0
-        # The linger is shared: a node makes about 1 / linger_s inserts a second, however many partitions it has.
-        due_in = 0.0 if self._stopping else owned.cut_at + limits.linger_s * len(self._owned) - now
-        rest_is_there = partition.recovering and self._reader.ends().get(partition.number, 0) > partition.next_offset
-        if rest_is_there:
-            return max(due_in, GATHER_S)  # the next polls bring what was reserved
-        return due_in
+    def _due_in(self, owned: Owned, now: float) -> float:
+        end = self._reader.ends().get(owned.partition.number, 0) if owned.partition.recovering else 0
+        sharing = len(self._owned)
+        return owned.due_in(self._options.limits, sharing, end=end, stopping=self._stopping, now=now)
 
-    def _ready_in(self, owned: _Owned, now: float) -> float:
+    def _ready_in(self, owned: Owned, now: float) -> float:
         held_s = owned.not_before - now
         return held_s if owned.passage is not None else max(held_s, self._due_in(owned, now))
 
-    def _begin(self, owned: _Owned, now: float) -> None:
+    def _begin(self, owned: Owned, now: float) -> None:
         if owned.seen_below is None:
             try:
                 self._restore(owned)
@@ -214,7 +192,8 @@ class Processor:
         batch = owned.partition.cut(owned.seen_below)
         owned.cut_at = now
         rows, letters = rows_of(batch.slices, self._options.make_rows, self._options.breathe)
-        owned.passage = Passage(batch, rows, letters, self._refusals)
+        mark = owned.marks.before(owned.partition.progress, rows, self._clock.time_ns())
+        owned.passage = Passage(batch, rows, letters, self._refusals, mark)
 
     def _seen_below(self, progress: Progress) -> int:
         """Ranges that begin below this offset may have landed before; the committed offset when none has."""
@@ -226,7 +205,7 @@ class Processor:
                          committed=progress.committed, highest=highest)  # fmt: skip
         return highest + 1
 
-    def _restore(self, owned: _Owned) -> None:
+    def _restore(self, owned: Owned) -> None:
         """Claims what the store has, so that repeats of events from before this start are known."""
         began, ids = self._clock.monotonic(), 0
         for claimed in self._claims.restore(owned.partition.number):
@@ -237,7 +216,7 @@ class Processor:
             _log.info("Claims were made again from the store.", partition=owned.partition.number, ids=ids,
                       seconds=round(self._clock.monotonic() - began, 1))  # fmt: skip
 
-    def _advance(self, owned: _Owned, passage: Passage) -> None:
+    def _advance(self, owned: Owned, passage: Passage) -> None:
         """All steps of a batch in one go; once something went wrong, one step a turn with a poll in between."""
         while owned.passage is not None:
             step = passage.step()
@@ -252,8 +231,11 @@ class Processor:
                 return None
         return None
 
-    def _perform(self, owned: _Owned, passage: Passage, step: Step) -> None:
+    def _perform(self, owned: Owned, passage: Passage, step: Step) -> None:
         match step:
+            case Note():
+                self._store.mark(step.mark)
+                passage.done()
             case Reserve():
                 self._reader.reserve(step.range, owned.partition.epoch, step.attempt)
                 passage.done()
@@ -265,7 +247,7 @@ class Processor:
             case InsertDead():
                 self._store.insert_dead(step.letters)
                 passage.done()
-                self._moved(owned)
+                owned.moved(self._clock.monotonic())
             case Release():
                 self._claims.release(step.rows)
                 passage.done()
@@ -274,17 +256,17 @@ class Processor:
             case Insert():
                 self._insert(step)
                 passage.done()
-                self._moved(owned)
+                owned.moved(self._clock.monotonic())
             case Commit():
                 self._commit(owned, passage, step)
-                self._moved(owned)
+                owned.moved(self._clock.monotonic())
 
-    def _settle(self, owned: _Owned, passage: Passage, step: Settle) -> None:
+    def _settle(self, owned: Owned, passage: Passage, step: Settle) -> None:
         now = self._clock.monotonic()
         since = owned.waits_since if owned.waits_since is not None else now
         if passage.settled(self._claims.settle(step.held, step.own, give_up=now - since >= HOLDER_WAIT_S)):
             owned.waits_since = None
-            self._moved(owned)
+            owned.moved(self._clock.monotonic())
         else:
             owned.waits_since = since
             raise Retryable(f"{len(step.held)} events have ids that others hold and have not stored yet", after_s=0.2)
@@ -296,12 +278,7 @@ class Processor:
         self._telemetry.insert_latency.observe(self._clock.monotonic() - started)
         self._telemetry.insert_rows.observe(len(step.block.rows))
 
-    def _moved(self, owned: _Owned) -> None:
-        """Something landed. Answers to questions do not count: a store that only answers is no progress."""
-        owned.failures = 0
-        owned.moved_at = self._clock.monotonic()
-
-    def _commit(self, owned: _Owned, passage: Passage, step: Commit) -> None:
+    def _commit(self, owned: Owned, passage: Passage, step: Commit) -> None:
         partition, counts = owned.partition, step.counts
         started = self._clock.monotonic()
         self._reader.commit(partition.number, partition.epoch, step.range.last + 1, partition.counts_with(counts))
@@ -322,7 +299,7 @@ class Processor:
             _log.error("Events were lost in the log before they could be stored.", range=step.range.token,
                        events=counts.lost)  # fmt: skip
 
-    def _split(self, owned: _Owned, passage: Passage, step: Step, error: Poison) -> None:
+    def _split(self, owned: Owned, passage: Passage, step: Step, error: Poison) -> None:
         if not isinstance(step, Insert):
             raise Fatal(f"the store refuses dead letters of {passage.range.token}: {error}") from error
         self._pause(owned)
@@ -331,11 +308,11 @@ class Processor:
             _log.error("The store refuses rows of several tenants and takes none; the partition waits until it does.",
                        partition=owned.partition.number, why=str(error))  # fmt: skip
             return
-        self._moved(owned)
+        owned.moved(self._clock.monotonic())
         _log.warning("The store refuses a block; it is split to find the records at fault.",
                      range=step.block.range.token, why=str(error))  # fmt: skip
 
-    def _retry_later(self, owned: _Owned, passage: Passage, step: Step, error: Retryable) -> None:
+    def _retry_later(self, owned: Owned, passage: Passage, step: Step, error: Retryable) -> None:
         if isinstance(step, Insert):
             passage.in_doubt()
         if isinstance(step, Insert | InsertDead):
@@ -345,27 +322,17 @@ class Processor:
         _log.warning("A step of the processor failed and is tried again.", step=type(step).__name__,
                      range=passage.range.token, why=str(error))  # fmt: skip
 
-    def _hold_back(self, owned: _Owned, error: Retryable) -> None:
-        owned.not_before = self._clock.monotonic() + self._backoff(owned.failures, error)
-        owned.failures += 1
+    def _hold_back(self, owned: Owned, error: Retryable) -> None:
+        owned.hold_back(error, self._options.max_backoff_s, self._random, self._clock.monotonic())
 
-    def _pause(self, owned: _Owned) -> None:
+    def _pause(self, owned: Owned) -> None:
         if not owned.paused:
             owned.paused = True
             self._reader.pause(owned.partition.number)
 
-    def _backoff(self, failures: int, error: Retryable) -> float:
-        """At least `after_s`; at random up to twice as much with each failure, never more than the cap."""
-        ceiling = min(error.after_s * (1 << min(failures, 16)), self._options.max_backoff_s)
-        low = min(error.after_s, ceiling)
-        return low + (ceiling - low) * int.from_bytes(self._random.bytes(2), "big") / 0xFFFF
-
     def _publish_progress(self) -> None:
         # Replaced as a whole, so that other threads read it without a lock.
         self._progress = {number: owned.partition.progress for number, owned in self._owned.items()}
-
-    def _has_work(self, owned: _Owned) -> bool:
-        return owned.passage is not None or owned.partition.waiting
 
     def _lag(self) -> int:
         ends = self._reader.ends()

@@ -33,11 +33,24 @@ import msgspec
 
 from parsec.core.errors import Fatal
 from parsec.ports.broker import Counts, Range
-from parsec.ports.store import DeadLetter, Row
+from parsec.ports.store import DeadLetter, Mark, Row
 from parsec.process.backlog import FIRST_ATTEMPT, Batch
 from parsec.process.claims import Held, Settled
 from parsec.process.refusals import Refusals, halves
-from parsec.process.steps import Ask, Block, Claim, Commit, Insert, InsertDead, Open, Release, Reserve, Settle, Step
+from parsec.process.steps import (
+    Ask,
+    Block,
+    Claim,
+    Commit,
+    Insert,
+    InsertDead,
+    Note,
+    Open,
+    Release,
+    Reserve,
+    Settle,
+    Step,
+)
 
 STORE_REFUSED = "store_refused"
 SUSPICIOUS = 10
@@ -50,7 +63,14 @@ class Passage:
     A step that failed without a call here (broker down, store down while asked) is simply given again.
     """
 
-    def __init__(self, batch: Batch, rows: Sequence[Row], letters: Sequence[DeadLetter], refusals: Refusals) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        rows: Sequence[Row],
+        letters: Sequence[DeadLetter],
+        refusals: Refusals,
+        mark: Mark | None = None,
+    ) -> None:
         self._batch = batch
         self._rows = rows
         self._letters = letters
@@ -80,6 +100,8 @@ class Passage:
             self._steps.append(Ask(block, inserted=False))
         if batch.attempt == 0:
             self._steps.append(Reserve(batch.range, self._attempt))
+        if mark is not None:
+            self._steps.append(Note(mark))
 
     @property
     def range(self) -> Range:

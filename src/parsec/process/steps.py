@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 import msgspec
 
 from parsec.ports.broker import Counts, Range
-from parsec.ports.store import DeadLetter, Row
+from parsec.ports.store import DeadLetter, Mark, Row
 from parsec.process.backlog import FIRST_ATTEMPT
 from parsec.process.claims import Held
 
@@ -37,6 +37,12 @@ class Reserve(msgspec.Struct, frozen=True):
 
     range: Range
     attempt: int
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Keep where the ledger stands before the range."""
+
+    mark: Mark
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -85,5 +91,5 @@ class Commit(msgspec.Struct, frozen=True):
     counts: Counts
 
 
-Open = Reserve | Ask | Claim | Insert | InsertDead | Release
+Open = Note | Reserve | Ask | Claim | Insert | InsertDead | Release
 Step = Open | Settle | Commit

@@ -160,7 +160,9 @@ class Stats:
     async def metrics(self, request: Request) -> Response:
         """Every metric of docs/metrics.md in the Prometheus text format, or as OpenMetrics to whoever asks for it."""
         self._telemetry.partition_lag.clear()
+        self._telemetry.ledger_difference.clear()
         for each in self._ledger().partitions:
             self._telemetry.partition_lag.labels(str(each.partition)).set(each.lag)
+            self._telemetry.ledger_difference.labels(str(each.partition)).set(each.difference)
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(self._telemetry.registry), headers={"Content-Type": content_type})

@@ -34,6 +34,7 @@ def test_steps_come_in_the_order_of_the_design() -> None:  # ranges 3
 
 
 PLACES = [
+    *("mark.before", "mark.after"),
     *("reserve.before", "reserve.after", "dead.before", "dead.after"),
     *("insert.before", "insert.token", "insert.half", "insert.after", "commit.before", "commit.after"),
 ]

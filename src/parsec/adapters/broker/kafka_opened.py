@@ -58,6 +58,7 @@ def open_kafka(
         reader=reader,
         ends=lambda: (watch.seen.at_ns, watch.seen.ends) if watch.seen else None,
         committed=lambda: watch.seen.committed if watch.seen else {},
+        progress=lambda: watch.seen.progress if watch.seen else {},
         max_event_bytes=kafka.max_event_bytes,
         size_bytes=lambda: spool.size_bytes,
         waiting=lambda: spool.waiting,

@@ -15,9 +15,11 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from parsec.adapters.broker import kafka_settings
 from parsec.adapters.broker.kafka import Kafka
+from parsec.adapters.broker.kafka_positions import progress_from
 from parsec.adapters.broker.kafka_settings import KafkaOptions
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable
+from parsec.ports.broker import Progress
 
 EVERY_S = 1.0
 PROBE_EVERY_S = 5.0
@@ -29,7 +31,11 @@ class Seen(msgspec.Struct, frozen=True):
 
     at_ns: int
     ends: Mapping[int, int]
-    committed: Mapping[int, int]
+    progress: Mapping[int, Progress]
+
+    @property
+    def committed(self) -> dict[int, int]:
+        return {number: each.committed for number, each in self.progress.items()}
 
 
 class Watch:
@@ -57,13 +63,18 @@ class Watch:
         at_ns = self._clock.time_ns()  # before the ends are asked for, so that none of that time is missing in them
         try:
             ends = self._kafka.topic.ends(TIMEOUT_S)
-            self.seen = Seen(at_ns, ends, self._committed(ends))
+            self.seen = Seen(at_ns, ends, self._progress(ends))
         except (Retryable, Fatal, KafkaException):
             return  # the probe says what is wrong
 
-    def _committed(self, partitions: Collection[int]) -> dict[int, int]:
+    def _progress(self, partitions: Collection[int]) -> dict[int, Progress]:
         """Raises KafkaException."""
         asked = [TopicPartition(self._topic, number) for number in partitions]
         places = self._consumer.committed(asked, TIMEOUT_S)
         self._consumer.poll(0)  # only what the driver has to say; nothing is assigned
-        return {place.partition: place.offset for place in places if place.error is None and place.offset >= 0}
+        facts = self._kafka.topic.facts
+        return {
+            place.partition: progress_from(facts.log_id, place.partition, place.offset, place.metadata, 0)
+            for place in places
+            if facts is not None and place.error is None and place.offset >= 0
+        }

@@ -18,7 +18,9 @@ from parsec.adapters.broker.files import Files, OsFiles
 from parsec.adapters.broker.lock import DirectoryLock
 from parsec.adapters.broker.recovery import Tail, patiently, sound_end
 from parsec.adapters.broker.segment import HEADER_BYTES, Frame, FrameCursor, Segment
+from parsec.adapters.broker.state import State
 from parsec.core.errors import Fatal, Retryable
+from parsec.ports.broker import READER, Progress
 
 _NOBODYS = "its header is damaged or of another log"
 
@@ -72,6 +74,24 @@ def open_offline(data_dir: Path, files: Files | None = None) -> "list[OfflineLog
             log.close()
         raise
     return logs
+
+
+def open_alone(data_dir: Path, reader: str = READER) -> "tuple[OfflineLog, Progress]":
+    """The log in a data directory, held so that not even another reader opens it, and how far it was processed.
+
+    Raises Fatal.
+    """
+    if not (data_dir / "segments").is_dir():
+        raise Fatal(f"{data_dir} holds no log")
+    log = OfflineLog("log", data_dir, DirectoryLock.acquire(data_dir), OsFiles())
+    try:
+        progress = State.peek(data_dir / "state.db").get(reader)
+        if progress is None:
+            raise Fatal(f"the log in {data_dir} was never processed")
+    except BaseException:
+        log.close()
+        raise
+    return log, progress
 
 
 class OfflineLog:
@@ -133,6 +153,10 @@ class OfflineLog:
             if expected < upper:
                 yield Lines(upper, [], upper - expected, 0)
                 expected = upper
+
+    def records(self, begin: int, end: int) -> Iterator[tuple[int, list[bytes]]]:
+        """Runs of consecutive records with offsets begin..end-1, each with the offset of its first."""
+        return ((run.first, run.values) for run in self.lines(begin, end) if run.values)
 
     def close(self) -> None:
         """Lets the directory go."""

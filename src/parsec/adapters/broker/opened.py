@@ -13,12 +13,9 @@ import msgspec
 from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.broker.kafka_pulse import PulseState
 from parsec.core.clock import Clock
-from parsec.ports.broker import LogReader, LogWriter
+from parsec.ports.broker import READER, LogReader, LogWriter, Progress
 from parsec.settings import Settings
 from parsec.telemetry import Telemetry
-
-READER = "processor"
-"""The name under which the embedded log remembers how far the processor has read."""
 
 
 class Loop(msgspec.Struct, frozen=True):
@@ -32,7 +29,8 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     """One per process. Every callable but `close` is quick and may be called from any thread.
 
     `ends`: the time at which they were asked for, and the next offset of each partition; None: not known. `committed`:
-    what the group as a whole has done, None where only the processor of this process knows. `waiting`: events on this
+    what the group as a whole has done, None where only the processor of this process knows; `progress`: the same with
+    its counts. `waiting`: events on this
     machine that the log does not have yet. `contact`: None where there is nobody to lose contact with.
     """
 
@@ -40,6 +38,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     reader: LogReader | None
     ends: Callable[[], tuple[int, Mapping[int, int]] | None]
     committed: Callable[[], Mapping[int, int]] | None = None
+    progress: Callable[[], Mapping[int, Progress]] | None = None
     max_event_bytes: Callable[[int], int] = lambda wanted: wanted
     size_bytes: Callable[[], int] = lambda: 0
     waiting: Callable[[], int] = lambda: 0

@@ -76,6 +76,20 @@ class State:
             raise Fatal(f"the log's state {path} cannot be opened: {error}") from error
         return cls(connection, rebuilt=rebuilt)
 
+    @staticmethod
+    def peek(path: Path) -> dict[str, Progress]:
+        """Every reader by name, of a log that nobody has open. Changes nothing. Raises Fatal."""
+        try:
+            connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+            try:
+                row = connection.execute("SELECT log_id FROM log").fetchone()
+                readers = connection.execute("SELECT * FROM reader").fetchall()
+            finally:
+                connection.close()
+        except apsw.Error as error:
+            raise Fatal(f"the log's state {path} cannot be read: {error}") from error
+        return dict(_reader(row[0], each) for each in readers) if row else {}
+
     def known(self) -> Known | None:
         """None for a new or rebuilt state."""
         with self._turn, _translated():

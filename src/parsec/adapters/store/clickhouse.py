@@ -24,7 +24,7 @@ from parsec.adapters.store.migrations import migrate, migrations
 from parsec.core.errors import Fatal, ParsecError
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
-from parsec.ports.store import DeadLetter, Limits, Row, Standing, T
+from parsec.ports.store import DeadLetter, Limits, Mark, Row, Standing, T
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -59,6 +59,17 @@ _LETTER_TYPES = {
     "detail": "String",
     "raw": "String",
     "expires_on": "Date",
+}
+_MARK_TYPES = {
+    "log_id": "LowCardinality(String)",
+    "partition": "UInt32",
+    "start": "UInt64",
+    "committed": "UInt64",
+    "stored": "UInt64",
+    "duplicate": "UInt64",
+    "dead": "UInt64",
+    "lost": "UInt64",
+    "expires_from": "UInt32",
 }
 _PINNED = {
     "async_insert": 0,
@@ -145,6 +156,10 @@ class ClickHouseStore:
             values["expires_on"] = [expires_on] * len(letters)
             block = native.block([(name, kind, values[name]) for name, kind in _LETTER_TYPES.items()])
             self._write("dead_letters", _LETTER_TYPES, [block], None)
+
+    def mark(self, mark: Mark) -> None:
+        block = native.block([(name, kind, [getattr(mark, name)]) for name, kind in _MARK_TYPES.items()])
+        self._write("ledger_marks", _MARK_TYPES, [block], None)
 
     def landed(self, taken: Range) -> set[int]:
         self._engine.settle(self._client)  # what is found now may be left from an insert that was cut off

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from parsec import __version__
-from parsec.web.contract import dead_letters, ingest, questions, service
+from parsec.web.contract import admin, dead_letters, ingest, questions, service
 from parsec.web.contract.operation import Answer, Operation, Parameter, Schema
 from parsec.web.contract.yaml_text import yaml
 
@@ -17,6 +17,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *ingest.OPERATIONS,
     *questions.OPERATIONS,
     *dead_letters.OPERATIONS,
+    *admin.OPERATIONS,
     *service.OPERATIONS,
 )
 

@@ -1,0 +1,192 @@
+"""The ledger, recounted: what the store holds of each partition against what was committed of it.
+
+In: where each partition stands, and the day. Out: per partition what the ledger says, what was found, and the
+difference. Errors: Rejected(query_too_expensive), Retryable from the store. Next: parsec.ports.store.
+
+1. A recount looks only at offsets below `committed`, as it was when it began. All of them had landed by then, and no
+   offset of them lands again: events that come in meanwhile change nothing.
+2. It begins at the oldest mark (parsec.process.marks) after which nothing can have left the store by age. What lies
+   before is counted as `not_recounted`, neither as sound nor as lost.
+3. It goes from mark to mark, so that too much in one stretch never makes up for too little in another.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from parsec.core.clock import Clock
+from parsec.core.moment import SECOND
+from parsec.ports.broker import Counts, Progress
+from parsec.ports.store import Limits, Mark, StoreReader
+
+CHUNK = 2_000_000
+"""Offsets that one question counts: some 64 MB of the store's memory."""
+MOST_SHOWN = 10
+MARGIN_DAYS = 1
+"""A store's day may begin some hours before ours."""
+
+_LEDGER = (
+    "FROM ledger_marks FINAL "
+    "WHERE log_id = {log_id:String} AND partition = {partition:UInt32} AND start = {start:UInt64}"
+)
+# A ledger that was begun anew from the same start has a newer first mark; the counts before that are not its own.
+_MARKS = f"""
+SELECT {", ".join(Mark.__struct_fields__)} {_LEDGER}
+AND time >= (SELECT max(time) {_LEDGER} AND committed = start) ORDER BY committed
+"""
+_PLACE = (
+    "log_id = {log_id:String} AND partition = {partition:UInt32} AND offset >= {first:UInt64} AND offset < {end:UInt64}"
+)
+_ROWS = f"SELECT count(), uniqExact(offset) FROM events WHERE {_PLACE}"  # noqa: S608 (our own names, here and below)
+_LETTERS = f"SELECT uniqExact(offset) FROM dead_letters WHERE {_PLACE}"  # noqa: S608
+_BOTH = f"{_LETTERS} AND offset IN (SELECT offset FROM events WHERE {_PLACE})"  # noqa: S608
+_DOUBLED = (
+    f"SELECT offset FROM events WHERE {_PLACE} GROUP BY offset HAVING count() > 1 ORDER BY offset LIMIT {MOST_SHOWN}"  # noqa: S608
+)
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Offsets first..end-1. `stored` and `dead`: found less what the ledger says. `doubled`: rows too many at offsets
+    that have one; `both`: offsets with a row and a dead letter. `doubled_at`: the first of the offsets."""
+
+    first: int
+    end: int
+    stored: int
+    dead: int
+    doubled: int
+    both: int
+    doubled_at: Sequence[int] = ()
+
+    @property
+    def difference(self) -> int:
+        return abs(self.stored) + abs(self.dead) + self.doubled + self.both
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """A record of the log without a row. Tenant and id are empty when its bytes do not tell."""
+
+    offset: int
+    tenant_id: str = ""
+    id: str = ""
+
+
+class Recount(msgspec.Struct, frozen=True):
+    """One partition. `ledger` and `found` are of offsets recounted_from..committed-1; what became of the
+    `not_recounted` offsets before them nobody can tell any more. `unbalanced`: what the ledger's own counts lack.
+    `missing` is looked for offline only (parsec.query.missing)."""
+
+    partition: int
+    log_id: str
+    start: int
+    committed: int
+    recounted_from: int
+    not_recounted: int
+    ledger: Counts
+    found: Counts
+    unbalanced: int
+    difference: int
+    where: Sequence[Stretch]
+    missing: Sequence[Missing] = ()
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """Sums, and every partition by number."""
+
+    difference: int
+    not_recounted: int
+    recounted: int
+    partitions: Sequence[Recount]
+
+
+def today(clock: Clock) -> int:
+    """Days since 1970."""
+    return clock.time_ns() // (86_400 * SECOND)
+
+
+def audit(store: StoreReader, progress: Iterable[Progress], day: int, limits: Limits) -> Audit:
+    """Recounts each partition up to where it stands. `day`: as `today` gives it."""
+    partitions = [_recount(store, each, day, limits) for each in sorted(progress, key=lambda p: p.partition)]
+    return Audit(
+        sum(each.difference for each in partitions),
+        sum(each.not_recounted for each in partitions),
+        sum(each.committed - each.recounted_from for each in partitions),
+        partitions,
+    )
+
+
+def _recount(store: StoreReader, progress: Progress, day: int, limits: Limits) -> Recount:
+    standings = [*_standings(store, progress, day, limits), _Standing(progress.committed, progress.counts)]
+    stored = dead = 0
+    where = []
+    for before, after in pairwise(standings):
+        expected = _minus(after.counts, before.counts)
+        found = _found(store, progress, before.committed, after.committed, limits)
+        stored, dead = stored + found.stored, dead + found.dead
+        stretch = msgspec.structs.replace(found, stored=found.stored - expected.stored, dead=found.dead - expected.dead)
+        if stretch.difference:
+            where.append(stretch)
+    first = standings[0]
+    ledger = _minus(progress.counts, first.counts)
+    unbalanced = progress.committed - progress.start - progress.counts.total
+    difference = sum(each.difference for each in where) + abs(unbalanced)
+    absent = progress.committed - first.committed - stored - dead
+    return Recount(
+        progress.partition,
+        progress.log_id,
+        progress.start,
+        progress.committed,
+        first.committed,
+        first.committed - progress.start,
+        ledger,
+        Counts(stored, absent - ledger.lost, dead, ledger.lost),
+        unbalanced,
+        difference,
+        where[:MOST_SHOWN],
+    )
+
+
+class _Standing(msgspec.Struct, frozen=True):
+    committed: int
+    counts: Counts
+
+
+def _standings(store: StoreReader, progress: Progress, day: int, limits: Limits) -> list[_Standing]:
+    """The marks from which all is still there, oldest first; where the partition stands when there is none."""
+    place = {"log_id": progress.log_id, "partition": progress.partition, "start": progress.start}
+    kept: list[_Standing] = []
+    for mark in store.select(_MARKS, place, limits, Mark):
+        counts = Counts(mark.stored, mark.duplicate, mark.dead, mark.lost)
+        if mark.expires_from <= day + MARGIN_DAYS:
+            kept = []
+        elif mark.committed <= progress.committed:
+            kept.append(_Standing(mark.committed, counts))
+    return kept or [_Standing(progress.committed, progress.counts)]
+
+
+def _found(store: StoreReader, progress: Progress, first: int, end: int, limits: Limits) -> Stretch:
+    """What the store holds of first..end-1."""
+    rows = distinct = letters = both = 0
+    doubled_at: list[int] = []
+    for place in _places(progress, first, end):
+        ((some, different),) = store.select(_ROWS, place, limits, tuple[int, int])
+        ((dead,),) = store.select(_LETTERS, place, limits, tuple[int])
+        rows, distinct, letters = rows + some, distinct + different, letters + dead
+        if dead:
+            both += store.select(_BOTH, place, limits, tuple[int])[0][0]
+        if some > different and len(doubled_at) < MOST_SHOWN:
+            doubled_at += [offset for (offset,) in store.select(_DOUBLED, place, limits, tuple[int])]
+    return Stretch(first, end, distinct, letters - both, rows - distinct, both, doubled_at[:MOST_SHOWN])
+
+
+def _places(progress: Progress, first: int, end: int) -> Iterator[dict[str, int | str]]:
+    for begin in range(first, end, CHUNK):
+        yield {
+            "log_id": progress.log_id, "partition": progress.partition, "first": begin, "end": min(begin + CHUNK, end)
+        }  # fmt: skip
+
+
+def _minus(one: Counts, other: Counts) -> Counts:
+    return Counts(
+        one.stored - other.stored, one.duplicate - other.duplicate, one.dead - other.dead, one.lost - other.lost
+    )
