@@ -1,5 +1,6 @@
 """TLS in front of a plain server on the loopback, with a certificate of its own."""
 
+import select
 import socket
 import ssl
 import subprocess
@@ -34,7 +35,7 @@ def tls_in_front_of(port: int, made: Path, key: Path) -> Iterator[int]:
 
 
 def _serve(listener: socket.socket, context: ssl.SSLContext, port: int) -> None:
-    """One connection at a time, one answer for each piece that comes: enough for a client that waits for answers."""
+    """One connection at a time."""
     while True:
         try:
             plain, _ = listener.accept()
@@ -46,6 +47,15 @@ def _serve(listener: socket.socket, context: ssl.SSLContext, port: int) -> None:
             context.wrap_socket(plain, server_side=True) as outside,
             socket.create_connection(("127.0.0.1", port)) as inside,
         ):
-            while piece := outside.recv(1 << 20):
-                inside.sendall(piece)
-                outside.sendall(inside.recv(1 << 20))
+            _pump(outside, inside)
+
+
+def _pump(outside: ssl.SSLSocket, inside: socket.socket) -> None:
+    """Both ways until one side ends."""
+    while True:
+        ready = [outside] if outside.pending() else select.select([outside, inside], [], [])[0]
+        for source in ready:
+            piece = source.recv(1 << 16)
+            if not piece:
+                return
+            (inside if source is outside else outside).sendall(piece)

@@ -4,6 +4,8 @@ In: bytes of events in any shape that `POST /ingest` takes. Out: its answer, ver
 Errors: Rejected (the request was refused for what it is), Retryable (gave up waiting; the same call may succeed later).
 """
 
+from typing import TYPE_CHECKING, Any
+
 from parsec.client.answers import Answer, Page, Single, Surroundings, Verdict
 from parsec.client.audit import Audit
 from parsec.client.client import Client
@@ -12,8 +14,12 @@ from parsec.client.figures import Fields, Groups, Histogram, Values
 from parsec.client.retries import Patience
 from parsec.client.tailing import Gap
 
+if TYPE_CHECKING:
+    from parsec.client.async_client import AsyncClient
+
 __all__ = (
     "Answer",
+    "AsyncClient",
     "Audit",
     "Client",
     "Fields",
@@ -29,3 +35,12 @@ __all__ = (
     "Values",
     "Verdict",
 )
+
+
+def __getattr__(name: str) -> Any:
+    """AsyncClient is loaded when it is asked for: asyncio takes longer to load than all the rest."""
+    if name == "AsyncClient":
+        from parsec.client.async_client import AsyncClient
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,9 +16,13 @@ ENDED = "the server ended the stream"
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Events are missing here. `missed`: how many; None: nobody knows, the connection was away."""
+    """Events are missing here. `skipped`: so many that match, since the reader was too slow. `unchecked`: so many of
+    the tenant that were not even compared. `away`: the connection was, and nobody knows how many.
+    """
 
-    missed: int | None
+    skipped: int = 0
+    unchecked: int = 0
+    away: bool = False
 
 
 class Tailing:
@@ -35,7 +39,7 @@ class Tailing:
 
     def open(self) -> list[Gap]:
         """A stream begins; what to tell of the time since the one before."""
-        gaps = [Gap(None)] if self._opened else []
+        gaps = [Gap(away=True)] if self._opened else []
         self._opened = True
         self._messages = Messages()
         self._attempts.begin()

@@ -1,15 +1,16 @@
 """The client against a server that answers as told: what is tried again, with which bytes, and when it stops."""
 
 import json
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from parsec.client import Client, Patience
-from parsec.core.clock import ManualClock
+from parsec.client import Client
 from parsec.core.errors import Rejected, Retryable
-from tests.support.answering import Answering, Reply, answering
+from tests.support.answering import Answering, Reply
 from tests.support.process import free_port
+from tests.support.tls import certificate, tls_in_front_of
+from tests.support.waiting import Waiting
 
 ALL_WELL = Reply(200, b'{"success":true,"ack":"durable","accepted":2,"rejected":0,"errors":[],"new_field":1}')
 FULL = Reply(
@@ -17,26 +18,6 @@ FULL = Reply(
     b'{"success":false,"accepted":0,"rejected":0,"errors":[{"code":"queue_full","message":"The queue is full."}]}',
     {"Retry-After": "7"},
 )
-
-
-@pytest.fixture
-def server() -> Iterator[Answering]:
-    with answering() as state:
-        yield state
-
-
-class Waiting:
-    """A patience that never sleeps: the clock moves instead."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.waits: list[float] = []
-        self.reasons: list[str] = []
-        self.patience = Patience(self.clock, self._sleep, lambda: 1.0, lambda _s, reason: self.reasons.append(reason))
-
-    def _sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.clock.advance(seconds)
 
 
 def test_an_answer_comes_back_as_it_is(server: Answering) -> None:
@@ -182,3 +163,62 @@ def test_an_address_may_have_a_path_and_lack_a_scheme(server: Answering) -> None
     with Client(server.url.removeprefix("http://") + "/logs/") as client:
         client.send(b"{}")
     assert server.asked[0].path == "/logs/ingest"
+
+
+def test_address_and_key_come_from_the_environment(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.will(ALL_WELL)
+    monkeypatch.setenv("PARSEC_URL", server.url)
+    monkeypatch.setenv("PARSEC_API_KEY", "k-env")
+    for key, sent in ((None, "Bearer k-env"), ("k-own", "Bearer k-own"), ("", None)):
+        with Client(api_key=key) as client:
+            client.send(b"{}")
+        assert server.asked[-1].headers.get("authorization") == sent
+
+
+@pytest.mark.parametrize("key", ["a\nb", "a\u20acb"])
+def test_a_key_that_no_header_can_hold_is_refused_at_once(key: str) -> None:
+    with pytest.raises(ValueError, match="printable"):
+        Client("http://127.0.0.1:1", api_key=key)
+
+
+def test_certificates_to_trust_are_read_from_a_file(server: Answering, tmp_path: Path) -> None:
+    server.will(ALL_WELL)
+    made, key = certificate(tmp_path)
+    port = int(server.url.rpartition(":")[2])
+    with tls_in_front_of(port, made, key) as tls:
+        with Client(f"https://127.0.0.1:{tls}", ca_file=str(made)) as client:
+            assert client.send(b"{}").accepted == 2
+        with Client(f"https://127.0.0.1:{tls}") as client, pytest.raises(Retryable, match="certificate"):
+            client.send(b"{}", give_up_after_s=0)
+    with pytest.raises(OSError, match="No such file"):
+        Client("https://127.0.0.1:1", ca_file=str(tmp_path / "none"))
+
+
+def test_a_page_is_asked_for_again_when_that_was_said(server: Answering) -> None:
+    server.will(_page(1000, "c1"), Reply(503, b"{}", {"Retry-After": "3"}), _page(1, None))
+    waiting = Waiting()
+    with Client(server.url, patience=waiting.patience) as client:
+        pages = client.pages("acme", limit=None, cursor="c0", order="oldest", give_up_after_s=60.0)
+        assert [len(page.events) for page in pages] == [1000, 1]
+    assert waiting.waits == [3.0]
+    assert "cursor=c0" in server.asked[0].path
+    assert server.asked[1].path == server.asked[2].path
+
+
+def test_every_question_goes_where_it_belongs(server: Answering) -> None:
+    found = b'"complete_until":null,"missing":[]'
+    server.will(
+        Reply(200, b'{"groups":[{"by":{"source":null},"values":{"count":3,"p95(metadata.ms)":1.5}}],%s}' % found),
+        Reply(200, b'{"event":{"id":"a/b"},%s}' % found),
+        Reply(200, b'{"before":[],"event":{"id":"a/b"},"after":[{}],%s}' % found),
+    )
+    with Client(server.url) as client:
+        groups = client.aggregate("t", metrics=["count", "p95(metadata.ms)"], by=["source"], top=5, q="x")
+        assert groups.groups[0].values == {"count": 3, "p95(metadata.ms)": 1.5}
+        assert bytes(client.event("a/b", "t").event) == b'{"id":"a/b"}'
+        assert len(client.context("a/b", "t", before=0, after=1).after) == 1
+    assert [asked.path for asked in server.asked] == [
+        "/query/aggregate?tenant=t&q=x&metric=count&metric=p95%28metadata.ms%29&by=source&top=5",
+        "/query/events/a%2Fb?tenant=t",
+        "/query/events/a%2Fb/context?tenant=t&before=0&after=1",
+    ]

@@ -1,0 +1,21 @@
+"""A patience that never sleeps: the clock moves instead."""
+
+from parsec.client import Patience
+from parsec.core.clock import ManualClock
+
+
+class Waiting:
+    """What was waited, and why."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.waits: list[float] = []
+        self.reasons: list[str] = []
+        self.patience = Patience(self.clock, self.sleep, lambda: 1.0, lambda _s, reason: self.reasons.append(reason))
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.clock.advance(seconds)
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
