@@ -22,6 +22,7 @@ from parsec.cli.query import query
 from parsec.cli.reference import reference
 from parsec.cli.send import send
 from parsec.cli.serve import serve
+from parsec.cli.tail import tail
 from parsec.cli.version import version
 
 __all__ = ("main",)
@@ -37,6 +38,7 @@ for _command in (
     serve,
     send,
     query,
+    tail,
     histogram,
     fields,
     export,

@@ -62,12 +62,14 @@ def scope_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def asking(url: str, timeout_s: float = 60.0, expression: str | None = None) -> Iterator[Client]:
+def asking(
+    url: str, timeout_s: float = 60.0, expression: str | None = None, patience: Patience | None = None
+) -> Iterator[Client]:
     """A client; what the server refuses or does not answer ends the command with one line.
 
     A mistake in `expression` is shown where it is, on two lines more.
     """
-    with open_client(url, timeout_s) as client:
+    with open_client(url, timeout_s, patience) as client:
         try:
             yield client
         except Rejected as error:
