@@ -102,6 +102,7 @@ class AsyncClient:
     dead_letters = _asks(questions.dead_letters)
     dead_letter = _asks(questions.dead_letter)
     stats = _asks(questions.stats)
+    audit = _asks(questions.audit)
 
     async def pages(
         self,
