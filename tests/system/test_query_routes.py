@@ -138,3 +138,12 @@ def test_an_export_has_each_event_once_oldest_first(filled: Parsec, tmp_path: Pa
 def test_a_bad_question_names_its_parameter(filled: Parsec, path: str, code: str, field: str) -> None:
     status, answer = filled.get(path)
     assert (status, answer.get("code"), answer.get("field")) == (400, code, field), answer
+
+
+def test_an_id_may_hold_slashes_and_line_breaks(filled: Parsec) -> None:
+    odd = "a/b\nc\u2028d"
+    filled.ingest(event(odd, "odd"))
+    filled.wait_processed()
+    found = asked(filled, f"/query/events/{quote(odd, safe='')}?tenant=odd")
+    assert found["event"]["id"] == odd
+    assert asked(filled, f"/query/events/{quote(odd, safe='')}/context?tenant=odd")["event"]["id"] == odd

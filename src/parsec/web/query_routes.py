@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 import msgspec
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -29,6 +30,21 @@ from parsec.web.asking import Asker
 from parsec.web.event_stream import MEDIA_TYPES, PAGE_EVENTS, Format, accepted, chunks
 from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters
 from parsec.web.query_answers import Completeness, EventFound, EventPage, Fields, Groups, Value, Values
+
+
+class _Text(Convertor[str]):
+    """Any text in an address, slashes and line breaks, too: an id may hold both, and `path` stops at the latter."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("text", _Text())
 
 DEFAULT_TOP = 10
 MOST_AROUND = 1_000
@@ -56,9 +72,9 @@ class QueryRoutes:
             Route("/query/histogram", self.histogram),
             Route("/query/aggregate", self.aggregate),
             Route("/query/fields", self.fields),
-            Route("/query/fields/{name:path}/values", self.values),
-            Route("/query/events/{id:path}/context", self.context),
-            Route("/query/events/{id:path}", self.event),
+            Route("/query/fields/{name:text}/values", self.values),
+            Route("/query/events/{id:text}/context", self.context),
+            Route("/query/events/{id:text}", self.event),
         ]
 
     async def events(self, request: Request) -> Response:

@@ -34,12 +34,15 @@ def _whole(least: int, most: int, default: int | None = None) -> dict[str, objec
 TENANT = Parameter(
     "tenant",
     "Whose; needed where the API key is for no tenant or none is used, and else that of the key.",
-    {"type": "string", "pattern": r"\S"},
 )
 FROM = Parameter("from", "The first moment: RFC 3339, a number since 1970, `now`, or relative as `-2h`.", _TIME)
 TO = Parameter("to", "The first moment that is left out, written in the same ways; default: now.", _TIME)
 LIMIT = Parameter("limit", "The most that are wanted.", _whole(1, MAX_LIMIT, DEFAULT_LIMIT))
-CURSOR = Parameter("cursor", "The `cursor` of the page before; it keeps the range of its first page.")
+CURSOR = Parameter(
+    "cursor",
+    "The `cursor` of the page before, with the same question; it keeps the range of its first page.",
+    {"type": "string", "format": "parsec-cursor"},
+)
 Q = Parameter(
     "q",
     'An expression of docs/query-language.md, as `severity:error "timed out"`; absent: all events.',
@@ -47,7 +50,7 @@ Q = Parameter(
 )
 _FIELD = {"type": "string", "format": "parsec-field"}
 _SCOPE = (TENANT, Q, FROM, TO)
-_ID = Parameter("id", "An event's id.", {"type": "string", "minLength": 1}, "path", required=True)
+_ID = Parameter("id", "An event's id.", {"type": "string", "format": "parsec-event-id"}, "path", required=True)
 
 OPERATIONS = (
     Operation(
