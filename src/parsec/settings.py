@@ -108,9 +108,70 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "body"
 
+    # What a client may do, whatever it asks for.
+    max_connections: Annotated[
+        int,
+        Spec(
+            "PARSEC_MAX_CONNECTIONS",
+            "Most open connections; as many as the limit on open files allows, if that is less.",
+            "",
+            1,
+            1_000_000,
+        ),
+    ] = 4096
+    max_connections_per_address: Annotated[
+        int,
+        Spec(
+            "PARSEC_MAX_CONNECTIONS_PER_ADDRESS",
+            "Most open connections of one client address (of IPv6: /64 network); 0: no limit. Not behind a proxy.",
+            "",
+            0,
+            1_000_000,
+        ),
+    ] = 0
+    max_requests_per_address: Annotated[
+        float,
+        Spec(
+            "PARSEC_MAX_REQUESTS_PER_ADDRESS",
+            "Most requests per second of one client address, with bursts of as many; 0: no limit. Not behind a proxy.",
+            "",
+            0,
+            1e9,
+        ),
+    ] = 0.0
+    max_head_bytes: Annotated[
+        int, Spec("PARSEC_MAX_HEAD_BYTES", "Largest head of a request: address and headers.", "bytes", 4096, 1 << 20)
+    ] = 32 << 10
+    max_url_bytes: Annotated[
+        int, Spec("PARSEC_MAX_URL_BYTES", "Longest address of a request.", "bytes", 256, 1 << 20)
+    ] = 16 << 10
+    head_timeout: Annotated[
+        float, Spec("PARSEC_HEAD_TIMEOUT", "Longest time the head of a request may take to arrive.", "seconds", 1, 3600)
+    ] = 10.0
     body_timeout: Annotated[
         float, Spec("PARSEC_BODY_TIMEOUT", "Longest time a body may take to arrive.", "seconds", 1, 3600)
     ] = 60.0
+    min_rate: Annotated[
+        float,
+        Spec(
+            "PARSEC_MIN_RATE",
+            "Bytes per second that a body must bring, on average once 5 s have passed, and that a client must take of "
+            "an answer; 0: any.",
+            "",
+            0,
+            1e9,
+        ),
+    ] = 256.0
+    send_timeout: Annotated[
+        float,
+        Spec(
+            "PARSEC_SEND_TIMEOUT",
+            "How long a client may take less of its answer than PARSEC_MIN_RATE before it is cut off.",
+            "seconds",
+            1,
+            3600,
+        ),
+    ] = 30.0
 
     # The channel between HTTP and the workers.
     channel_events: Annotated[

@@ -102,6 +102,12 @@ class Telemetry:
             "parsec_channel_capacity_bytes", "Bytes that may wait; more is refused with 429."
         )
 
+        # Clients.
+        self.http_connections = self._gauge("parsec_http_connections", "Connections that are open.")
+        self.http_refused = self._counter(
+            "parsec_http_refused", "Requests and connections refused or ended before a route saw them.", "reason"
+        )
+
         # Worker and log.
         self.published = self._counter("parsec_publish_events", "Events made durable.")
         self.published_bytes = self._counter("parsec_publish_bytes", "Bytes of envelopes made durable.")

@@ -63,11 +63,12 @@ from parsec.web.callers import Callers
 from parsec.web.checks import channel_check, kafka_check, log_check, stage_check
 from parsec.web.contract_routes import contract_route
 from parsec.web.dead_letter_routes import DeadLetterRoutes
+from parsec.web.gate import ClientLimits, Gate
 from parsec.web.gauges import read_age, read_when_asked
 from parsec.web.health_routes import Check, Health
 from parsec.web.ingest_routes import Door, IngestRoute
 from parsec.web.query_routes import QueryRoutes
-from parsec.web.server import HttpServer
+from parsec.web.server import HttpServer, connections_that_fit
 from parsec.web.stats_routes import Ledger, PartitionLedger, Stats
 from parsec.web.tail_routes import TailRoutes
 from parsec.web.tls import Tls
@@ -211,12 +212,11 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
     read_when_asked(telemetry, health, channel, settings.data_dir, settings.disk_reserve)
     stats = Stats(telemetry, channel, lambda: _ledger(log, processor, in_flight()), log.size_bytes)
     callers = Callers(ring)
-    budget = ByteBudget(settings.ingest_memory)
-    door = Door(settings.max_body_bytes, budget, channel, log.refuses, settings.body_timeout, callers)
+    door = Door(settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, log.refuses, callers)
     ingest = IngestRoute(pipeline, door, telemetry)
     routes += [*stats.routes(), contract_route()]
-    app = App(ingest, routes, callers)
-    server = HttpServer(app, settings.host, settings.port, settings.shutdown_timeout, fail, tls)
+    app, gate = App(ingest, routes, callers), Gate(_client_limits(settings), telemetry)
+    server = HttpServer(app, gate, settings.host, settings.port, settings.shutdown_timeout, fail, tls)
 
     def stats_line() -> None:
         _log.info("Stats.", **msgspec.to_builtins(stats.snapshot()))
@@ -229,7 +229,7 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
         *([] if tls is None else [Ticker("certificate", LOOK_S, tls.look, fail)]),
         server,
         Resource("tails", tails.close),  # before the server waits for its open requests
-        Ticker("connections", 1.0, lambda: server.sweep(settings.body_timeout), fail),
+        Ticker("connections", 1.0, server.sweep, fail),
         Ticker("stats", settings.stats_interval, stats_line, fail),
     ]
 
@@ -350,6 +350,20 @@ def _ledger(log: Opened, processor: Processor | None, not_in_log: int) -> Ledger
             for number, progress in sorted(processor.progress().items() if processor is not None else ())
         ],
         not_in_log,
+    )
+
+
+def _client_limits(settings: Settings) -> ClientLimits:
+    return ClientLimits(
+        connections=connections_that_fit(settings.max_connections),
+        connections_per_address=settings.max_connections_per_address,
+        requests_per_address=settings.max_requests_per_address,
+        head_timeout_s=settings.head_timeout,
+        body_timeout_s=settings.body_timeout,
+        min_rate=settings.min_rate,
+        send_timeout_s=settings.send_timeout,
+        max_head_bytes=settings.max_head_bytes,
+        max_url_bytes=settings.max_url_bytes,
     )
 
 

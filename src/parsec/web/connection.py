@@ -6,17 +6,17 @@ length goes through uvicorn's protocol and parsec.web.app like any other. Next: 
 1. A request takes the short way only if no other is open on its connection, so answers stay in order.
 2. uvicorn sees the request in hand as `cycle`, whichever way it took: its shutdown and its queue of pipelined requests
    work for both.
-3. No timer per request: `sweep`, once a second, ends what has taken too long. A body on ASGI's way has its own.
 """
 
 import asyncio
 from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-
 from parsec.ingest.pipeline import Outcome
+from parsec.web.gate import Gate
+from parsec.web.guarded import GuardedConnection
 from parsec.web.ingest_routes import Heads, IngestRoute, answer_of, heads_of
+from parsec.web.refusals import BODY_TOO_SLOW, Refusal
 
 SMALL_BODY_BYTES = 64 << 10
 """What uvicorn, too, holds of a body before anybody asks for it."""
@@ -46,26 +46,14 @@ class _Exchange:
         self.response_complete = False
 
 
-class Connection(HttpToolsProtocol):
+class Connection(GuardedConnection):
     """Made by uvicorn for each connection; `ingest` is the same route that ASGI requests reach."""
 
-    def __init__(self, ingest: IngestRoute, **of_uvicorn: Any) -> None:
-        super().__init__(**of_uvicorn)
+    def __init__(self, ingest: IngestRoute, gate: Gate, **of_uvicorn: Any) -> None:
+        super().__init__(gate, **of_uvicorn)
         self._ingest = ingest
         self._exchange: _Exchange | None = None  # the last one on the short way
         self._nobody_waits = asyncio.Event()
-        self._in_head = False
-        self._waits_since: float | None = self.loop.time()  # for a request, or for the rest of its head
-
-    def sweep(self, now: float, head_timeout_s: float, body_timeout_s: float) -> None:
-        """Ends a connection that is idle, or that keeps a head or a small body on its way, for too long."""
-        exchange = self._exchange
-        if self._waits_since is not None:
-            if now - self._waits_since >= (head_timeout_s if self._in_head else self.timeout_keep_alive):
-                self.transport.close()
-        elif exchange is not None and exchange.more_body and now - exchange.since >= body_timeout_s:
-            exchange.keep_alive = exchange.more_body = False
-            self._end(exchange, self._ingest.too_slow(body_timeout_s))
 
     # What the transport and the parser call.
 
@@ -74,29 +62,19 @@ class Connection(HttpToolsProtocol):
             self._exchange.disconnected = True
         super().connection_lost(exc)
 
-    def on_message_begin(self) -> None:
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
-        self._in_head = True
-        self._waits_since = self.loop.time()
-
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._waits_since = None
-        if self._is_short():
+        version = self.parser.get_http_version()
+        if not self._begin_request(version):
+            return
+        if version == "1.1" and self._is_short():
             heads = heads_of(self.headers)
-            if heads.length is not None and heads.length <= SMALL_BODY_BYTES and heads.plain:
+            if heads.length is not None and heads.length <= SMALL_BODY_BYTES and heads.plain and not heads.expects:
                 keep_alive = self.parser.should_keep_alive()
                 query_string = self.url[len(_PATH_AND_QUERY) :]
                 self._exchange = _Exchange(query_string, heads, keep_alive, self.loop.time(), self._nobody_waits)
                 self.cycle = self._exchange  # type: ignore[assignment]
                 return
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers = self.scope["headers"] = headers
-        super().on_headers_complete()
+        self._begin_asgi(version)
 
     def on_body(self, body: bytes) -> None:
         exchange = self._exchange
@@ -109,27 +87,37 @@ class Connection(HttpToolsProtocol):
         exchange = self._exchange
         if exchange is None or self.cycle is not exchange:  # type: ignore[comparison-overlap]
             super().on_message_complete()
-        elif not exchange.response_complete:
+        elif exchange.more_body:
             exchange.more_body = False
             body, exchange.body = bytes(exchange.body), bytearray()  # an idle connection keeps none
-            self._ingest.whole(exchange.query_string, exchange.heads, body, partial(self._end, exchange))
+            self._ingest.whole(exchange.query_string, exchange.heads, body, partial(self._answer, exchange))
 
     def _is_short(self) -> bool:
         return (
-            (self.url == _PATH or self.url.startswith(_PATH_AND_QUERY))
+            self._asks_to_ingest()
             and (self.cycle is None or self.cycle.response_complete)
-            and not self.expect_100_continue
             and self.parser.get_method() == b"POST"
-            and self.parser.get_http_version() == "1.1"
         )
 
-    def _end(self, exchange: _Exchange, outcome: Outcome) -> None:
+    def _asks_to_ingest(self) -> bool:
+        return self.url == _PATH or self.url.startswith(_PATH_AND_QUERY)
+
+    def _body_is_slow(self, now: float) -> bool:
+        exchange = self._exchange
+        if exchange is None or self.cycle is not exchange:  # type: ignore[comparison-overlap]
+            return super()._body_is_slow(now)
+        return exchange.more_body and self._is_too_slow(now - exchange.since, len(exchange.body))
+
+    def _refuse(self, refusal: Refusal, answer: bytes | None = None) -> None:
+        if refusal is BODY_TOO_SLOW and self._asks_to_ingest():
+            answer = b"connection: close\r\n" + answer_of(self._ingest.too_slow())
+        super()._refuse(refusal, answer)
+
+    def _answer(self, exchange: _Exchange, outcome: Outcome) -> None:
         if exchange.disconnected or exchange.response_complete:
             return
         exchange.response_started = exchange.response_complete = True
-        head = [STATUS_LINE[outcome.status]]
-        for name, value in self.server_state.default_headers:
-            head += (name, b": ", value, b"\r\n")
+        head = self._head_of_answer(outcome.status)
         if not exchange.keep_alive:
             head.append(b"connection: close\r\n")
         head.append(answer_of(outcome))
@@ -137,20 +125,3 @@ class Connection(HttpToolsProtocol):
         if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self.flow.resume_reading()
-
-    def on_response_complete(self) -> None:
-        """Like uvicorn's, but that the end of an idle connection is left to `sweep`."""
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        if not self.flow.write_paused:  # else nothing more is read from a client that does not read its answers
-            self.flow.resume_reading()
-        if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
-        else:
-            self._waits_since = self.loop.time()

@@ -4,7 +4,6 @@ In: one HTTP request. Out: the answer of design section 4. Errors: every refusal
 from one budget before it is used, so overload is refused while it is still cheap. Next: parsec.ingest.pipeline.
 """
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
@@ -32,6 +31,11 @@ Send = Callable[[Message], Awaitable[None]]
 
 _ENCODER = msgspec.json.Encoder()
 _JSON_HEADER = (b"content-type", b"application/json")
+_TOO_SLOW = Rejected(
+    "body_too_slow",
+    "The body came slower than PARSEC_MIN_RATE or PARSEC_BODY_TIMEOUT allow. Send smaller requests, or from nearer.",
+    status=408,
+)
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -42,7 +46,6 @@ class Door(msgspec.Struct, frozen=True):
     channel: Channel
     closed_because: Callable[[], str | None]
     """Why nothing can be made durable now (disk full, log full, log closed), or None."""
-    body_timeout_s: float
     callers: Callers
 
 
@@ -54,6 +57,7 @@ class Heads(msgspec.Struct, gc=False):
     idempotency_key: str | None = None
     length: int | None = None
     credentials: tuple[Credential, ...] = ()
+    expects: bool = False  # an answer to the head before the body is sent
 
     @property
     def plain(self) -> bool:
@@ -120,9 +124,9 @@ class IngestRoute:
             refusal = self._failed(error)
         settled(refusal)
 
-    def too_slow(self, seconds: float) -> Outcome:
-        """The answer to a body that did not come in time."""
-        outcome = self._pipeline.refused(_too_slow(seconds))
+    def too_slow(self) -> Outcome:
+        """The answer to a body that did not come in time; its deadline is kept by parsec.web.guarded."""
+        outcome = self._pipeline.refused(_TOO_SLOW)
         self._count(outcome)
         return outcome
 
@@ -186,7 +190,7 @@ class IngestRoute:
         """The inflated body. None: the budget for bodies in flight is used up. Raises Rejected."""
         limit = self._door.max_body_bytes
         inflate = inflater(heads.encoding, limit)
-        if heads.plain and (heads.length or 0) > limit:
+        if (heads.length or 0) > limit:  # compressed or not: what is larger before is hardly smaller after
             raise _too_large(limit)
         chunk, more = await _receive(receive)
         first = bytes(inflate.feed(chunk))
@@ -195,16 +199,12 @@ class IngestRoute:
         if not more:
             return first + inflate.finish()
         body = bytearray(first)
-        try:
-            async with asyncio.timeout(self._door.body_timeout_s):
-                while more:
-                    chunk, more = await _receive(receive)
-                    part = inflate.feed(chunk)
-                    if not held.grow_to(len(body) + len(part)):
-                        return None
-                    body += part
-        except TimeoutError:
-            raise _too_slow(self._door.body_timeout_s) from None
+        while more:
+            chunk, more = await _receive(receive)
+            part = inflate.feed(chunk)
+            if not held.grow_to(len(body) + len(part)):
+                return None
+            body += part
         return bytes(body) + inflate.finish()
 
 
@@ -252,6 +252,8 @@ def heads_of(headers: list[tuple[bytes, bytes]]) -> Heads:
             heads.idempotency_key = value.decode("latin-1")
         elif name == b"authorization" or name == b"x-api-key":
             heads.credentials += ((name, value),)
+        elif name == b"expect":
+            heads.expects = True
     return heads
 
 
@@ -261,11 +263,6 @@ def _query(query_string: bytes) -> _Query:
     if ack not in get_args(AckMode):
         raise Rejected("invalid_parameter", "ack must be durable or enqueued.", field="ack")
     return _Query(FieldMap.parse(query_string), cast("AckMode", ack))
-
-
-def _too_slow(seconds: float) -> Rejected:
-    message = f"The body was not complete after {seconds:g} s. Send smaller requests, or from nearer."
-    return Rejected("body_too_slow", message, status=408)
 
 
 def _too_large(limit: int) -> Rejected:

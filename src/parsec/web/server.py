@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Callable, Generator
 from functools import partial
@@ -12,13 +13,14 @@ import uvicorn
 from parsec.core.errors import Fatal
 from parsec.web.app import App
 from parsec.web.connection import Connection
+from parsec.web.gate import Gate
 from parsec.web.tls import Tls
 
 BODY_GRACE_S = 2.0
 """How long a request may still arrive after the listener is closed."""
 
-HEAD_TIMEOUT_S = 10.0
-"""How long the head of a request may take."""
+FILES_FOR_OTHERS = 256
+"""File descriptors that the log, the store, and connections being refused may need; of few, half."""
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +39,7 @@ class HttpServer:
     def __init__(
         self,
         app: App,
+        gate: Gate,
         host: str,
         port: int,
         shutdown_timeout_s: float,
@@ -49,7 +52,7 @@ class HttpServer:
         self._port = port
         config = uvicorn.Config(
             app,
-            http=partial(Connection, app.ingest),  # type: ignore[arg-type]
+            http=partial(Connection, app.ingest, gate),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,
@@ -77,12 +80,12 @@ class HttpServer:
         self._serving.add_done_callback(self._ended)
         _log.info("Serving.", url=f"{self._scheme}://{shown}:{port}")
 
-    def sweep(self, body_timeout_s: float) -> None:
-        """Once a second: ends what has taken too long, see parsec.web.connection."""
+    def sweep(self) -> None:
+        """Once a second: ends what has taken too long, see parsec.web.guarded."""
         now = asyncio.get_running_loop().time()
         for connection in list(self._server.server_state.connections):
             if isinstance(connection, Connection):
-                connection.sweep(now, HEAD_TIMEOUT_S, body_timeout_s)
+                connection.sweep(now)
 
     async def stop(self, deadline: float) -> None:
         del deadline  # uvicorn has its own, set at construction
@@ -103,6 +106,20 @@ class HttpServer:
         if not self._server.should_exit:
             _log.error("The HTTP server ended by itself; the service stops.")
             self._fail()
+
+
+def connections_that_fit(wanted: int) -> int:
+    """Raises the limit on open files as far as this user may, and says how many connections fit below it."""
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # a container may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        files = most
+    if files == resource.RLIM_INFINITY:
+        return wanted
+    fit = max(1, files - min(FILES_FOR_OTHERS, files // 2))
+    if fit < wanted:
+        _log.warning("The limit on open files allows fewer connections than PARSEC_MAX_CONNECTIONS.", connections=fit)
+    return min(wanted, fit)
 
 
 def _bind(host: str, port: int) -> socket.socket:
