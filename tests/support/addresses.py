@@ -44,7 +44,7 @@ def _events_of(about: About) -> Asked:
 
 
 def _scoped(path: str) -> Callable[[About], Asked]:
-    return lambda about: _get(path, about, **{"q": about.q, "from": "0"})
+    return lambda about: _get(path, about, **{"q": about.q, "from": "0", "to": "2100-01-01T00:00:00Z"})
 
 
 def _alone(path: str) -> Callable[[About], Asked]:
