@@ -38,7 +38,7 @@ from parsec.ingest.leasing import Leasing
 from parsec.ingest.limits import TenantLimits
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.policy import PolicyFile, policy_of
-from parsec.ingest.worker import Worker, WorkerOptions
+from parsec.ingest.worker import SLICE_BYTES, Worker, WorkerOptions
 from parsec.keys.ring import Keyring
 from parsec.ports.broker import LogReader, Progress, Slice
 from parsec.ports.dedup import Dedup, Window
@@ -186,7 +186,8 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
             Ticker("completeness", 1.0, completeness.sample, fail),
         ]
 
-    channel = Channel(settings.channel_events, settings.channel_bytes)
+    large_bytes = sys.maxsize if settings.kafka_brokers else SLICE_BYTES
+    channel = Channel(settings.channel_events, settings.channel_bytes, large_bytes)
     tenant_limits = _tenant_limits(loaded, log, telemetry, parts, fail)
     pipeline = Pipeline(
         channel, _pipeline_options(settings), telemetry, _clock, SystemRandom(), log.max_event_bytes, tenant_limits

@@ -6,12 +6,15 @@ Errors: none; a full or closed channel answers `offer` with False. Next: parsec.
 Invariants:
 1. A submission is admitted only while both counts are below their bounds, so the channel overshoots by one request.
 2. `buffered_events` and `buffered_bytes` are exactly those of submissions offered and not yet taken.
-3. What was admitted is taken exactly once, in order, also after `close`; nothing is admitted after `close`.
+3. What was admitted is taken exactly once, in the order of its lane, also after `close`; nothing is admitted after it.
 4. A batch is whole submissions; it closes once it holds the limit, so only a single larger submission exceeds it.
+5. A submission of more than `large_bytes` waits in a lane of its own: a batch holds at most one, as its last, and only
+   for a worker that asks for it. So those who wait for small ones never wait for several large ones.
 """
 
 import contextlib
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -48,10 +51,12 @@ class BatchLimits(msgspec.Struct, frozen=True):
 class Channel:
     """One producer (the event loop), any number of workers."""
 
-    def __init__(self, max_events: int, max_bytes: int) -> None:
+    def __init__(self, max_events: int, max_bytes: int, large_bytes: int = sys.maxsize) -> None:
         self.max_events = max_events
         self.max_bytes = max_bytes
+        self.large_bytes = large_bytes
         self._waiting: deque[Submission] = deque()
+        self._large: deque[Submission] = deque()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.offered_events = 0  # ever admitted; written by the event loop only
         self._offered_bytes = 0
@@ -87,17 +92,20 @@ class Channel:
             return False
         self.offered_events += len(submission.events)
         self._offered_bytes += submission.body_bytes
-        self._waiting.append(submission)
+        (self._large if submission.body_bytes > self.large_bytes else self._waiting).append(submission)
         return True
 
     def ring(self) -> None:
         """Wakes a worker for what was offered."""
         self._bell.put(None)
 
-    def take(self, limits: BatchLimits, max_wait_s: float) -> list[Submission] | None:
-        """The next batch. Empty: nothing within max_wait_s. None: closed and drained, for every worker."""
+    def take(self, limits: BatchLimits, max_wait_s: float, *, large: bool = True) -> list[Submission] | None:
+        """The next batch, with a large submission only if asked for.
+
+        Empty: nothing within max_wait_s. None: closed and drained, for every worker.
+        """
         with self._taking:
-            if not self._waiting and not self._closed:
+            if not (self._waiting or self._closed or (large and self._large)):
                 with contextlib.suppress(queue.Empty):
                     self._bell.get(timeout=max_wait_s)
             closed = self._closed  # before looking: nothing is admitted after it
@@ -108,9 +116,14 @@ class Channel:
                 batch.append(submission)
                 events += len(submission.events)
                 size += submission.body_bytes
+            if large and self._large and events < limits.max_events and size < limits.max_bytes:
+                submission = self._large.popleft()
+                batch.append(submission)
+                events += len(submission.events)
+                size += submission.body_bytes
             self._taken_events += events
             self._taken_bytes += size
-            return None if closed and not batch else batch
+            return None if closed and not (batch or self._large) else batch
 
     def close(self) -> None:
         """Admits nothing from now on; workers still get what was admitted. Called by the event loop's thread."""

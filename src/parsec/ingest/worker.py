@@ -3,9 +3,14 @@
 In: submissions (parsec.ingest.channel). Out: durable groups, and one call of `resolve` per publish.
 Errors: a Retryable publish is tried again, then request by request, then given up with an answer; Fatal stops the
 service. A writer that answers Elsewhere has done all that itself. Next: parsec.ports.broker.
+
+A large request is published slice by slice, with whatever small ones have come meanwhile, so that they wait for a slice
+of it and not for all. Its acknowledgement is that of its last slice. When a slice fails the request fails: what is in
+the log of it by then is stored once with the sender's next try, like any repeat.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -20,6 +25,9 @@ from parsec.telemetry import Telemetry
 
 GROUP_BYTES = 64 << 10
 """Of requests that become one group, and so one frame of the log: as much as damage to a single bit may cost."""
+
+SLICE_BYTES = 512 << 10
+"""Of a large request per publish: about a millisecond to encode, write and sync."""
 
 REPEAT_S = 10.0
 
@@ -60,6 +68,7 @@ class Worker:
         self._clock = clock
         self._fail = fail
         self.finished_events = 0
+        self._slices: deque[Submission] = deque()  # what is left of the large request in hand; the last has its ticket
         self._hurry = threading.Event()
         self._busy_since: float | None = None
         self._complained_at = float("-inf")
@@ -72,18 +81,27 @@ class Worker:
         except Fatal as error:
             _log.error("Nothing can be made durable any more; the service stops.", why=str(error))
             self._fail()
+            self._fail_slices(error)
             while (batch := self._channel.take(self._options.limits, 1.0)) is not None:
                 self._fail_all(batch, error)
             raise
 
     def step(self, max_wait_s: float) -> bool:
         """One batch, if one comes within max_wait_s. False: the channel is closed and empty."""
-        batch = self._channel.take(self._options.limits, max_wait_s)
-        if batch is None:
+        slicing = bool(self._slices)
+        batch = self._channel.take(self._options.limits, 0.0 if slicing else max_wait_s, large=not slicing)
+        if batch is None and not slicing:
             return False
+        batch = batch or []
+        if batch and batch[-1].body_bytes > self._channel.large_bytes:
+            self._slices += _sliced(batch.pop())
+        if self._slices:
+            batch.append(self._slices.popleft())
         if batch:
             self._busy_since = self._clock.monotonic()
-            self._publish(batch)
+            fate = self._publish(batch)
+            if isinstance(fate, Retryable):
+                self._fail_slices(fate)
             self._busy_since = None
         return True
 
@@ -100,14 +118,17 @@ class Worker:
         """Seconds inside the batch in hand, whose attempts are bounded."""
         return self.stalled_for()
 
-    def _publish(self, batch: list[Submission]) -> None:
+    def _publish(self, batch: list[Submission]) -> Retryable | Elsewhere | None:
+        """What became of the last one, of which there may be more."""
         fate = self._attempt(batch, self._options.attempts)
         if isinstance(fate, Retryable) and len(batch) > 1:
             _log.warning("A batch could not be published; its requests are tried one by one.", requests=len(batch))
             for submission in batch:
-                self._settle([submission], self._attempt([submission], 1))
+                fate = self._attempt([submission], 1)
+                self._settle([submission], fate)
         else:
             self._settle(batch, fate)
+        return fate
 
     def _attempt(self, batch: list[Submission], attempts: int) -> Retryable | Elsewhere | None:
         """Publishes, waiting between attempts. Returns the last error, or what the writer says."""
@@ -169,6 +190,13 @@ class Worker:
             self._complain(elsewhere.failed_events, elsewhere.why)
             self._finish(failed, Retryable(elsewhere.why))
 
+    def _fail_slices(self, error: ParsecError) -> None:
+        """The rest of a large request of which a slice has failed."""
+        rest = list(self._slices)
+        self._slices.clear()
+        if rest:
+            self._fail_all(rest, error)
+
     def _fail_all(self, batch: Sequence[Submission], error: ParsecError) -> None:
         self._complain(sum(len(submission.events) for submission in batch), str(error))
         self._finish(batch, error)
@@ -183,6 +211,17 @@ class Worker:
     def _finish(self, batch: Sequence[Submission], fate: Fate) -> None:
         self._resolve(batch, fate)
         self.finished_events += sum(len(submission.events) for submission in batch)
+
+
+def _sliced(submission: Submission) -> Iterator[Submission]:
+    """A large one in parts of about SLICE_BYTES; the last part has the ticket."""
+    events = submission.events
+    parts = -(-submission.body_bytes // SLICE_BYTES)
+    step = -(-len(events) // parts)
+    for first in range(0, len(events), step):
+        part = events[first : first + step]
+        ticket = submission.ticket if first + step >= len(events) else None
+        yield Submission(part, submission.body_bytes * len(part) // len(events), ticket)
 
 
 def _together(batch: Sequence[Submission], group_bytes: int) -> Iterator[list[Submission]]:

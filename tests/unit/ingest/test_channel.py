@@ -70,6 +70,20 @@ def test_many_takers_get_each_submission_once() -> None:  # invariants 2 and 3
     assert (channel.buffered_events, channel.buffered_bytes) == (0, 0)
 
 
+def test_large_submissions_have_a_lane_of_their_own() -> None:
+    channel = Channel(max_events=100, max_bytes=1 << 20, large_bytes=1000)
+    large, larger, small = submission(1, 1001), submission(1, 5000), submission(1, 1000)
+    for one in (large, larger, small):
+        assert channel.offer(one)
+    assert channel.take(LIMITS, 0, large=False) == [small]
+    assert channel.take(LIMITS, 0, large=False) == []
+    channel.close()
+    assert channel.take(LIMITS, 0, large=False) == []  # not drained
+    assert channel.take(LIMITS, 0) == [large]
+    assert channel.take(LIMITS, 0) == [larger]
+    assert channel.take(LIMITS, 0) is None
+
+
 class ChannelMachine(RuleBasedStateMachine):
     """The channel against a plain list."""
 

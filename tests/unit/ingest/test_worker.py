@@ -7,7 +7,7 @@ import pytest
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ingest.channel import BatchLimits, Channel, Fate, Submission
-from parsec.ingest.worker import GROUP_BYTES, Worker, WorkerOptions
+from parsec.ingest.worker import GROUP_BYTES, SLICE_BYTES, Worker, WorkerOptions
 from parsec.ports.broker import Elsewhere, Group
 from parsec.telemetry import Telemetry
 from tests.support.events import envelopes
@@ -45,8 +45,9 @@ class Bench:
     """A worker on a list, and what it resolved: per call the sizes of the submissions and the error."""
 
     def __init__(self, writer: ListWriter, attempts: int = 3) -> None:
-        self.channel = Channel(1000, 64 << 20)
+        self.channel = Channel(1000, 64 << 20, large_bytes=SLICE_BYTES)
         self.resolved: list[tuple[list[int], Fate]] = []
+        self.tickets: list[object] = []
         self.telemetry = Telemetry()
         self.failed = False
         options = WorkerOptions(BatchLimits(100, 64 << 20), attempts)
@@ -59,6 +60,7 @@ class Bench:
 
     def _resolve(self, submissions: Sequence[Submission], fate: Fate) -> None:
         self.resolved.append(([len(s.events) for s in submissions], fate))
+        self.tickets += [s.ticket for s in submissions if s.ticket is not None]
 
     def offer(self, *sizes: int) -> None:
         for size in sizes:
@@ -154,3 +156,71 @@ def test_each_request_is_told_where_its_own_events_are() -> None:
     assert bench.telemetry.value("parsec_publish_events_total") == 5
     assert bench.telemetry.value("parsec_publish_events_failed_total") == 3
     assert bench.worker.finished_events == 10
+
+
+LARGE = 4 * SLICE_BYTES
+
+
+def test_small_requests_go_beside_the_slices_of_a_large_one_not_behind_it() -> None:
+    writer = ListWriter()
+    bench = Bench(writer)
+    assert bench.channel.offer(Submission(envelopes(8), LARGE, "large"))
+    bench.offer(1)
+    bench.worker.step(0)
+    bench.offer(3)
+    bench.worker.step(0)
+    assert writer.published == [1, 2, 3, 2]
+    bench.worker.step(0)
+    bench.worker.step(0)
+    assert writer.published == [1, 2, 3, 2, 2, 2]
+    assert bench.tickets == ["large"]  # told once, when all of it is in the log
+    assert bench.worker.finished_events == 12
+
+
+def test_one_large_request_is_in_hand_at_a_time_so_that_the_channel_bounds_the_others() -> None:
+    bench = Bench(ListWriter())
+    for name in ("first", "second"):
+        assert bench.channel.offer(Submission(envelopes(8), LARGE, name))
+    bench.worker.step(0)
+    assert bench.channel.buffered_events == 8
+    for _ in range(7):
+        bench.worker.step(0)
+    assert bench.tickets == ["first", "second"]
+
+
+@pytest.mark.parametrize("failed", [0, 1, 3])
+def test_a_slice_that_fails_fails_its_whole_request_and_no_other(failed: int) -> None:
+    writer = ListWriter([None] * failed + [Retryable("full")] * 4)
+    bench = Bench(writer, attempts=3)
+    assert bench.channel.offer(Submission(envelopes(8), LARGE, "large"))
+    for _ in range(failed + 1):
+        bench.worker.step(0)
+    assert not bench.channel.buffered_events
+    assert bench.tickets == ["large"]
+    assert isinstance(bench.resolved[-1][1], Retryable)
+    assert bench.worker.finished_events == 8
+    writer.failures.clear()
+    bench.offer(5)
+    bench.worker.step(0)
+    assert bench.resolved[-1] == ([5], "durable")
+
+
+def test_a_closed_channel_is_drained_to_the_last_slice() -> None:
+    writer = ListWriter()
+    bench = Bench(writer)
+    for name in ("first", "second"):
+        assert bench.channel.offer(Submission(envelopes(8), LARGE, name))
+    bench.channel.close()
+    bench.worker.run()
+    assert sum(writer.published) == 16
+    assert bench.tickets == ["first", "second"]
+
+
+def test_fatal_in_a_slice_leaves_nobody_waiting() -> None:
+    bench = Bench(ListWriter([None, Fatal("the log is gone")]))
+    assert bench.channel.offer(Submission(envelopes(8), LARGE, "large"))
+    bench.offer(1)
+    with pytest.raises(Fatal):
+        bench.worker.run()
+    assert bench.tickets == ["large"]
+    assert bench.worker.finished_events == 9
