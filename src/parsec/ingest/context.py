@@ -5,6 +5,7 @@ Rejected(invalid_tenant_id) when the header names no tenant. Next: parsec.ingest
 """
 
 import hashlib
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,8 @@ from parsec.core.errors import Rejected
 from parsec.ingest.fields import FieldMap
 from parsec.ingest.timestamps import FUTURE_BOUND_S
 from parsec.ingest.vocabulary import TENANTS
+
+DIGEST_SLICE_BYTES = 1 << 20
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -48,6 +51,16 @@ def own_tenant(context: Context) -> str:
         return TENANTS[context.tenant]
     except Rejected as error:
         raise Rejected("invalid_tenant_id", f"X-Tenant-ID: {error.message}", field="X-Tenant-ID") from error
+
+
+def digest_in_slices(context: Context) -> Iterator[None]:
+    """The digest of a large body, some 0.6 ms a slice, so that whoever shares the thread has a turn in between."""
+    if context.derive_ids == "body" and not context.idempotency_key and len(context.body) > DIGEST_SLICE_BYTES:
+        digest, body = hashlib.sha256(), memoryview(context.body)
+        for at in range(0, len(body), DIGEST_SLICE_BYTES):
+            digest.update(body[at : at + DIGEST_SLICE_BYTES])
+            yield
+        context.remembered[":digest"] = digest.hexdigest()
 
 
 def derived_prefix(tenant: str, context: Context) -> str:

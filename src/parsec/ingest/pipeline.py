@@ -18,6 +18,7 @@ from parsec.core.clock import Clock, Random
 from parsec.core.envelope import Envelope, by_tenant
 from parsec.core.errors import ParsecError, Rejected
 from parsec.ingest.channel import Channel, Fate, Submission
+from parsec.ingest.context import digest_in_slices
 from parsec.ingest.decode import pieces
 from parsec.ingest.fields import FieldMap
 from parsec.ingest.limits import Cost, Spent, TenantLimits
@@ -168,6 +169,8 @@ class Pipeline:
     def _read(self, request: Request, verdicts: Verdicts) -> Iterator[list[Envelope]]:
         """The envelopes of one piece of the body after another. Raises Rejected, at any piece, for all of them."""
         context = self._context(request)
+        for _ in digest_in_slices(context):
+            yield []
         for piece in pieces(request.body, self._options.max_events):
             yield normalize(piece, context, verdicts)
 

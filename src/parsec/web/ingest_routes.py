@@ -7,6 +7,7 @@ from one budget before it is used, so overload is refused while it is still chea
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
+from io import BytesIO
 from typing import Any, cast, get_args
 from urllib.parse import parse_qs
 
@@ -198,14 +199,16 @@ class IngestRoute:
             return None
         if not more:
             return first + inflate.finish()
-        body = bytearray(first)
+        body = BytesIO()  # unlike a bytearray it gives up what it holds as bytes without copying all of it
+        size = body.write(first)
         while more:
             chunk, more = await _receive(receive)
             part = inflate.feed(chunk)
-            if not held.grow_to(len(body) + len(part)):
+            if not held.grow_to(size + len(part)):
                 return None
-            body += part
-        return bytes(body) + inflate.finish()
+            size += body.write(part)
+        body.write(inflate.finish())
+        return body.getvalue()
 
 
 class _Reservation:
