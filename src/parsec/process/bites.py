@@ -4,10 +4,12 @@ In: slices. Out: their rows and dead letters. Errors: none of its own. Next: par
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import msgspec
 
 from parsec.ports.broker import Slice
 from parsec.ports.store import DeadLetter, Row
-from parsec.process.backlog import split
 
 MakeRows = Callable[[Slice], tuple[list[Row], list[DeadLetter]]]
 """A pure function: each record of the slice becomes one row or one dead letter, in order of offset."""
@@ -32,11 +34,19 @@ def rows_of(
 
 
 def bites(piece: Slice, records: int) -> list[Slice]:
-    """A slice as slices of at most `records` records each."""
-    parts: list[Slice] = []
-    rest: Slice | None = piece
-    while rest is not None and len(rest.values) > records:
-        bite, rest = split(rest, rest.offsets[records])
-        if bite is not None:
-            parts.append(bite)
-    return [*parts, rest] if rest is not None else parts
+    """A slice as slices of at most `records` records each; what was lost counts to the record before it."""
+    offsets, replace = piece.offsets, msgspec.structs.replace
+    starts = range(records, len(offsets), records)
+    edges = [piece.first, *(offsets[at] for at in starts), piece.next_offset]
+    return [
+        replace(piece, first=first, next_offset=end, lost=end - first - len(offsets[at : at + records]),
+                offsets=offsets[at : at + records], values=piece.values[at : at + records])
+        for at, (first, end) in zip(range(0, max(len(offsets), 1), records), pairwise(edges), strict=True)
+    ]  # fmt: skip
+
+
+def let_go(rows: list[Row], breathe: Callable[[], None]) -> None:
+    """Empties the list. A large one freed at once would hold the interpreter for ten times as long as a bite."""
+    while rows:
+        del rows[-BITE_RECORDS * 4 :]
+        breathe()

@@ -22,7 +22,7 @@ from parsec.core.errors import Fatal, Poison, Retryable
 from parsec.ports.broker import Assigned, LogReader, Progress, Revoked, Slice
 from parsec.ports.store import Row, StoreWriter
 from parsec.process.backlog import Limits, Partition
-from parsec.process.bites import MakeRows, rows_of
+from parsec.process.bites import MakeRows, let_go, rows_of
 from parsec.process.claims import Claims
 from parsec.process.marks import Marks
 from parsec.process.owned import GATHER_S, Owned, backoff
@@ -295,6 +295,7 @@ class Processor:
                 self._telemetry.processed.labels(fate).inc(count)
         for (tenant, fate), count in passage.fates().items():
             self._telemetry.processed_of(tenant, fate, count)
+        let_go(passage.take_rows(), self._options.breathe)
         if counts.lost:
             _log.error("Events were lost in the log before they could be stored.", range=step.range.token,
                        events=counts.lost)  # fmt: skip

@@ -66,7 +66,7 @@ class Passage:
     def __init__(
         self,
         batch: Batch,
-        rows: Sequence[Row],
+        rows: list[Row],
         letters: Sequence[DeadLetter],
         refusals: Refusals,
         mark: Mark | None = None,
@@ -234,6 +234,11 @@ class Passage:
         """The rows that the store has now, whoever inserted them; final as `counts` is."""
         away = self._duplicates - self._found_rows | self._refused.keys() | self._found_dead
         return [row for row in self._rows if row.offset not in away] if away else self._rows
+
+    def take_rows(self) -> list[Row]:
+        """The rows, once all is committed and nobody needs them any more."""
+        rows, self._rows = self._rows, []
+        return rows
 
     def _own_holders(self) -> dict[int, Row]:
         """Nothing else is open now, so each row that nobody holds has landed, or was refused."""
