@@ -5,6 +5,7 @@ In: flags, environment, a TOML file (in this order of precedence). Out: a frozen
 Errors: BadSettings with every fault at once. Next: parsec.wiring.
 """
 
+import re
 import socket
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -139,6 +140,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             1e9,
         ),
     ] = 0.0
+    cors_origins: Annotated[
+        str,
+        Spec(
+            "PARSEC_CORS_ORIGINS",
+            "Origins whose pages may use Parsec in a browser, as https://ui.example.com, with commas between; *: any.",
+        ),
+    ] = ""
     max_head_bytes: Annotated[
         int, Spec("PARSEC_MAX_HEAD_BYTES", "Largest head of a request: address and headers.", "bytes", 4096, 1 << 20)
     ] = 32 << 10
@@ -436,6 +444,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 30.0
 
     @property
+    def origins(self) -> tuple[str, ...]:
+        """The parts of `cors_origins`."""
+        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
+
+    @property
     def roles(self) -> frozenset[str]:
         """What this process does, of ROLES."""
         return ROLES if self.role == "all" else frozenset(name.strip() for name in self.role.split(","))
@@ -557,6 +570,11 @@ def conflicts(settings: Settings) -> list[str]:
     if settings.ingest_memory < settings.max_body_bytes:
         problems.append("PARSEC_INGEST_MEMORY: is less than PARSEC_MAX_BODY_BYTES, so the largest bodies never fit")
     problems += _role_conflicts(settings)
+    problems += [
+        f"PARSEC_CORS_ORIGINS={origin}: must be *, or a scheme, a host and perhaps a port: https://ui.example.com"
+        for origin in settings.origins
+        if not re.fullmatch(r"\*|https?://[a-z0-9.\-\[\]:]+", origin)
+    ]
     try:
         parse_pairs(settings.kafka_options)
     except ValueError as error:

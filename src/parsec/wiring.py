@@ -216,7 +216,8 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
     door = Door(settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, log.refuses, callers)
     ingest = IngestRoute(pipeline, door, telemetry)
     routes += [*stats.routes(), contract_route()]
-    app, gate = App(ingest, routes, callers), Gate(_client_limits(settings), telemetry)
+    gate = Gate(_client_limits(settings), telemetry)
+    app = App(ingest, routes, callers, settings.origins, gate.count)
     server = HttpServer(app, gate, settings.host, settings.port, settings.shutdown_timeout, fail, tls)
 
     def stats_line() -> None:

@@ -219,3 +219,12 @@ def test_each_fault_of_a_tenants_table_is_named(tmp_path: Path) -> None:
         assert part in found
     config.write_text("tenants = 5\n")
     assert "tenants: must be tables" in problems({}, {}, config)[0]
+
+
+def test_an_origin_is_a_scheme_a_host_and_perhaps_a_port() -> None:
+    fine = "https://ui.example.com, http://localhost:3000,http://[::1]:80"
+    assert load({}, {"PARSEC_CORS_ORIGINS": fine}).settings.origins[1] == "http://localhost:3000"
+    for wrong in ("ui.example.com", "https://ui.example.com/", "https://*.example.com", "null"):
+        assert problems({}, {"PARSEC_CORS_ORIGINS": wrong}) == [
+            f"PARSEC_CORS_ORIGINS={wrong}: must be *, or a scheme, a host and perhaps a port: https://ui.example.com"
+        ]

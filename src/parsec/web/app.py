@@ -4,7 +4,7 @@
    about it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 from starlette.applications import Starlette
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from parsec.core.errors import Rejected, Retryable
 from parsec.keys.caller import Caller, Right
+from parsec.web.browsers import Browsers
 from parsec.web.callers import Callers, credentials_of
 from parsec.web.ingest_routes import IngestRoute, Receive, Scope, Send
 from parsec.web.problems import on_bug, on_http_error, on_rejected, on_retryable, rejection
@@ -35,8 +36,17 @@ def needed(path: str) -> Right | None:
 class App:
     """The ASGI application of a process."""
 
-    def __init__(self, ingest: IngestRoute, routes: Sequence[Route], callers: Callers) -> None:
+    def __init__(
+        self,
+        ingest: IngestRoute,
+        routes: Sequence[Route],
+        callers: Callers,
+        origins: Collection[str] = (),
+        count: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`origins`, `count`: see parsec.web.browsers."""
         self.ingest = ingest
+        self._to_browsers = Browsers(self._to_routes, origins, count)
         self._callers = callers
         # Bound once, when logging is set up: where DEBUG is off a call costs next to nothing.
         self._log = structlog.get_logger(__name__).bind()
@@ -55,8 +65,11 @@ class App:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._log.debug("A request.", method=scope.get("method"), path=scope.get("path"))
-        if scope["type"] == "http" and scope["path"] == "/ingest":
+        self._log.debug("A request.", method=scope["method"], path=scope["path"])
+        await self._to_browsers(scope, receive, send)
+
+    async def _to_routes(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/ingest":
             await self.ingest(scope, receive, send)
             return
         credentials = credentials_of(scope["headers"])

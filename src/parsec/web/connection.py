@@ -68,7 +68,7 @@ class Connection(GuardedConnection):
             return
         if version == "1.1" and self._is_short():
             heads = heads_of(self.headers)
-            if heads.length is not None and heads.length <= SMALL_BODY_BYTES and heads.plain and not heads.expects:
+            if heads.length is not None and heads.length <= SMALL_BODY_BYTES and heads.plain and heads.plain_client:
                 keep_alive = self.parser.should_keep_alive()
                 query_string = self.url[len(_PATH_AND_QUERY) :]
                 self._exchange = _Exchange(query_string, heads, keep_alive, self.loop.time(), self._nobody_waits)

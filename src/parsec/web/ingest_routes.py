@@ -23,6 +23,7 @@ from parsec.ingest.limits import Spent
 from parsec.ingest.pipeline import AckMode, Answer, Outcome, Pipeline, Request
 from parsec.keys.caller import Caller
 from parsec.telemetry import Telemetry
+from parsec.web.browsers import DATA_ONLY
 from parsec.web.callers import CHALLENGE, Callers, Credential
 
 Scope = MutableMapping[str, Any]
@@ -58,7 +59,7 @@ class Heads(msgspec.Struct, gc=False):
     idempotency_key: str | None = None
     length: int | None = None
     credentials: tuple[Credential, ...] = ()
-    expects: bool = False  # an answer to the head before the body is sent
+    plain_client: bool = True  # it neither waits before it sends its body nor is a browser
 
     @property
     def plain(self) -> bool:
@@ -255,8 +256,8 @@ def heads_of(headers: list[tuple[bytes, bytes]]) -> Heads:
             heads.idempotency_key = value.decode("latin-1")
         elif name == b"authorization" or name == b"x-api-key":
             heads.credentials += ((name, value),)
-        elif name == b"expect":
-            heads.expects = True
+        elif name == b"expect" or name == b"origin":
+            heads.plain_client = False
     return heads
 
 
@@ -297,7 +298,7 @@ def _all_well(ack: str, accepted: int) -> bytes:
 
 def _on_wire(outcome: Outcome) -> bytes:
     body, headers = _written(outcome)
-    return b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n" + body
+    return b"".join([b"%b: %b\r\n" % header for header in (*headers, *DATA_ONLY)]) + b"\r\n" + body
 
 
 def _written(outcome: Outcome) -> tuple[bytes, list[tuple[bytes, bytes]]]:

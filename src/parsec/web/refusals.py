@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from parsec.web.browsers import DATA_ONLY
 from parsec.web.problems import Problem
 
 
@@ -23,10 +24,12 @@ class Refusal(msgspec.Struct, frozen=True):
         """Headers and body."""
         body = msgspec.json.encode(Problem(self.status, HTTPStatus(self.status).phrase, self.detail, self.code))
         retry = b"" if self.retry_after_s is None else b"retry-after: %d\r\n" % self.retry_after_s
-        return (
-            b"content-type: application/problem+json\r\ncontent-length: %d\r\n%b"
-            b"x-content-type-options: nosniff\r\ncache-control: no-store\r\nconnection: close\r\n\r\n%b"
-        ) % (len(body), retry, body)
+        return b"content-type: application/problem+json\r\ncontent-length: %d\r\n%b%bconnection: close\r\n\r\n%b" % (
+            len(body),
+            b"".join(b"%b: %b\r\n" % header for header in DATA_ONLY),
+            retry,
+            body,
+        )
 
 
 def malformed(why: str) -> Refusal:
