@@ -20,8 +20,6 @@ from parsec.core.clock import SystemRandom
 from parsec.keys.file import Entry, change
 from parsec.keys.issue import Wanted, create, revoke
 from parsec.keys.key import name_of, new_key
-from parsec.web.app import needed
-from parsec.web.contract.document import OPERATIONS
 from tests.support.addresses import About, Asked, all_addresses
 from tests.support.ingesting import compact
 from tests.support.load import event
@@ -100,13 +98,6 @@ def bearer(key: str) -> Headers:
 def code(body: bytes) -> str:
     found = json.loads(body)
     return str(found["errors"][0]["code"] if "errors" in found else found["code"])
-
-
-def test_the_app_asks_for_what_is_declared() -> None:
-    declared = {operation.path: operation.scope for operation in OPERATIONS if operation.path != "/ingest"}
-    assert {path: needed(path) or "" for path in declared} == declared
-    assert {path: right for (_, path), (right, _) in all_addresses().items() if path != "/ingest"} == declared
-    assert needed("/of/tomorrow") == "admin"
 
 
 @pytest.mark.parametrize("address", all_addresses(), ids=" ".join)

@@ -1,0 +1,15 @@
+"""Which scope an address asks for: three lists that must agree, and what becomes of an address on none of them."""
+
+from parsec.web.app import needed
+from parsec.web.contract.document import OPERATIONS
+from tests.support.addresses import all_addresses
+
+
+def test_the_app_asks_for_what_is_declared() -> None:
+    declared = {operation.path: operation.scope for operation in OPERATIONS if operation.path != "/ingest"}
+    assert {path: needed(path) or "" for path in declared} == declared
+    assert {path: right for (_, path), (right, _) in all_addresses().items() if path != "/ingest"} == declared
+
+
+def test_an_address_that_nobody_thought_about_is_for_admins() -> None:
+    assert needed("/of/tomorrow") == "admin"
