@@ -15,6 +15,7 @@ from parsec.core.errors import Rejected, Retryable
 
 _STATS_TIMEOUT_S = 10.0
 _POLL_S = 0.1
+_LOOK_S = 0.5
 
 
 @click.command()
@@ -27,6 +28,13 @@ _POLL_S = 0.1
 @click.option("--tenant", default="bench", show_default=True, help="Whose events these are.")
 @click.option("--message-bytes", default=60, show_default=True, type=click.IntRange(1, 100_000), help="Per message.")
 @click.option("--ack", default="durable", show_default=True, type=click.Choice(["durable", "enqueued"]))
+@click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Seconds to wait for an answer; then the request counts as unanswered.",
+)
 @click.option(
     "--settle",
     default=120.0,
@@ -50,6 +58,7 @@ def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
 
     plan["events"] = plan.pop("count")
     plan["duration_s"] = plan.pop("duration")
+    plan["timeout_s"] = plan.pop("timeout")
     try:
         with open_client(url, _STATS_TIMEOUT_S) as client:
             before, left_before = settled(client, settle)
@@ -84,12 +93,14 @@ def settled(client: Client, within_s: float, patience: Patience | None = None) -
         patience.sleep(_POLL_S)
 
 
-async def _watched(load: Any, plan: dict[str, Any]) -> None:
+async def _watched(load: Any, plan: dict[str, Any]) -> Any:
     """Runs the load; on a terminal with a line that lives."""
     running = asyncio.create_task(load.run())
     if not sys.stderr.isatty():
-        await running
-        return
+        while not running.done():
+            await asyncio.wait([running], timeout=_LOOK_S)
+            load.end_silence()
+        return await running
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -100,14 +111,15 @@ async def _watched(load: Any, plan: dict[str, Any]) -> None:
         bar = shown.add_task("", total=plan["events"] or plan["duration_s"])
         started, last = time.perf_counter(), 0
         while not running.done():
-            await asyncio.wait([running], timeout=0.5)
+            await asyncio.wait([running], timeout=_LOOK_S)
+            load.end_silence()
             done = load.result.accepted
             elapsed = time.perf_counter() - started
             p99_ms = load.result.latencies.quantile(0.99) * 1000
-            text = f"{(done - last) * 2:,} events/s  p99 {p99_ms:.1f} ms  refused {load.result.refused:,}"
+            text = f"{int((done - last) / _LOOK_S):,} events/s  p99 {p99_ms:.1f} ms  refused {load.result.refused:,}"
             shown.update(bar, completed=done if plan["events"] else elapsed, description=text)
             last = done
-    await running
+    return await running
 
 
 def _part(stats: dict[str, Any], name: str) -> dict[str, int]:

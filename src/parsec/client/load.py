@@ -40,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True):
     tenant: str = "bench"
     message_bytes: int = 60
     ack: str = "durable"
+    timeout_s: float = 30.0
     api_key: str | None = None
     ca_file: str | None = None
 
@@ -99,7 +100,8 @@ class Load:
         self.tls = tls_context(self.address, plan.ca_file)
         self.result = Result(statuses={})
         self._key = os.urandom(6).hex().encode()
-        self._sent_requests = 0
+        self.sent_requests = 0
+        self._connections: list[LoadConnection] = []
         self._request = b""
         self._renew_at = 0.0
         self._begin()
@@ -107,7 +109,7 @@ class Load:
     async def run(self) -> Result:
         """Sends until the plan is fulfilled. Raises OSError, Rejected; `result` then has what was booked before."""
         self._begin()
-        connections = [LoadConnection(self) for _ in range(self.plan.connections)]
+        self._connections = connections = [LoadConnection(self) for _ in range(self.plan.connections)]
         running: list[asyncio.Task[None]] = []
         try:
             for connection in connections:
@@ -123,14 +125,19 @@ class Load:
             self.result.seconds = self.clock() - self._started
         if not self.plan.events:
             due = int(self.plan.rate * self.plan.duration_s)
-            self.result.unsent = max(0, due - self._sent_requests * self.plan.batch)
+            self.result.unsent = max(0, due - self.sent_requests * self.plan.batch)
         return self.result
+
+    def end_silence(self) -> None:
+        """To be called now and then: a connection whose answer is overdue is replaced, its request unanswered."""
+        for connection in self._connections:
+            connection.end_silence(self.plan.timeout_s)
 
     def next_request(self) -> tuple[bytes, float | None] | None:
         """The next request and when it is due by the clock (None: at once); None alone: the plan is fulfilled."""
         plan = self.plan
         now = self.clock()
-        sent_events = self._sent_requests * plan.batch
+        sent_events = self.sent_requests * plan.batch
         due = self._started + sent_events / plan.rate if plan.rate else None
         if plan.events and sent_events >= plan.events:
             return None
@@ -138,8 +145,8 @@ class Load:
             return None
         if now >= self._renew_at:
             self._renew(now)
-        self._sent_requests += 1
-        return self._request.replace(b"RUN-KEY", b"%s-%d" % (self._key, self._sent_requests), 1), due
+        self.sent_requests += 1
+        return self._request.replace(b"RUN-KEY", b"%s-%d" % (self._key, self.sent_requests), 1), due
 
     def count(self, status: int, body: bytes, seconds: float) -> bool:
         """Books one answer; True: it asks for a pause. Raises Rejected when going on makes no sense."""

@@ -39,7 +39,7 @@ class LoadConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next: tuple[bytes, float | None] | None = None
-        self._since = 0.0
+        self._since = self._sent_at = 0.0
         self._not_before = 0.0
         self._waiting = False
         self._stays = True
@@ -76,6 +76,11 @@ class LoadConnection(asyncio.Protocol):
             except OSError as error:
                 broken = error
                 self._end(fulfilled=False)
+
+    def end_silence(self, timeout_s: float) -> None:
+        """Breaks the connection, for `run` to replace it, when it has waited that long for an answer."""
+        if self._waiting and self._transport is not None and self._load.clock() - self._sent_at >= timeout_s:
+            self._transport.abort()
 
     def close(self) -> None:
         """Breaks off; what has no answer yet is booked as unanswered."""
@@ -158,7 +163,7 @@ class LoadConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         (request, due), self._next = self._next, None
-        now = self._load.clock()
+        self._sent_at = now = self._load.clock()
         self._since = now if due is None else min(due, now)
         self._waiting = True
         self._transport.write(request)

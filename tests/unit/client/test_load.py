@@ -194,6 +194,26 @@ def test_a_broken_connection_leaves_its_request_unanswered_and_is_replaced() -> 
     assert (result.accepted, result.unanswered, result.reconnected) == (45, 5, 1)
 
 
+def test_an_answer_that_never_comes_leaves_its_request_unanswered() -> None:
+    clock = ManualClock()
+
+    async def run() -> Result:
+        load = Load(Plan(url, connections=1, batch=5, events=5, timeout_s=30), clock.monotonic)
+        running = asyncio.create_task(load.run())
+        while not load.sent_requests:  # noqa: ASYNC110 (nothing tells of it)
+            await asyncio.sleep(0)
+        clock.advance(29)
+        load.end_silence()
+        await asyncio.sleep(0)
+        assert not load.result.unanswered
+        clock.advance(1)
+        load.end_silence()
+        return await running
+
+    with saying(b"") as url:
+        assert asyncio.run(run()).unanswered == 5
+
+
 def test_a_connection_that_closes_between_requests_loses_none_of_them() -> None:  # [1]
     with answering() as server:
         server.will(taken(1, close_after=True), taken(1))
