@@ -20,6 +20,9 @@ MOST_TENANTS = 100
 """Tenants that have series of their own."""
 
 
+FATES = ("stored", "duplicate", "dead", "lost")
+"""What may become of an offset of the log."""
+
 _PROCESS = (
     ("process_virtual_memory_bytes", "gauge", "bytes", "Virtual memory size in bytes."),
     ("process_resident_memory_bytes", "gauge", "bytes", "Resident memory size in bytes."),
@@ -144,6 +147,8 @@ class Telemetry:
             "parsec_process_commit_latency_seconds", "Duration of one commit of a range that is stored."
         )
         self.processed = self._counter("parsec_process_events", "Offsets processed, by what became of them.", "fate")
+        for fate in FATES:
+            self.processed.labels(fate)  # from 0 on: Prometheus sees no increase in a series that begins at 1
         self._tenant_fates = self._counter(
             "parsec_process_tenant_events",
             f"The same for each tenant: the first {MOST_TENANTS} by name, the rest in `other`, in `-` what tells none.",

@@ -29,7 +29,7 @@ from parsec.process.owned import GATHER_S, Owned, backoff
 from parsec.process.ranges import Passage
 from parsec.process.refusals import Refusals
 from parsec.process.steps import Ask, Claim, Commit, Insert, InsertDead, Note, Release, Reserve, Settle, Step
-from parsec.telemetry import Telemetry
+from parsec.telemetry import FATES, Telemetry
 
 _log = structlog.get_logger(__name__)
 
@@ -290,7 +290,7 @@ class Processor:
         if owned.paused:
             owned.paused = False
             self._reader.resume(partition.number)
-        for fate in ("stored", "duplicate", "dead", "lost"):
+        for fate in FATES:
             if count := getattr(counts, fate):
                 self._telemetry.processed.labels(fate).inc(count)
         for (tenant, fate), count in passage.fates().items():
