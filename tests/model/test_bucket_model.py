@@ -6,11 +6,14 @@ from hypothesis import strategies as st
 from parsec.ingest.bucket import Bucket, Rate
 
 RATES = st.builds(Rate, st.floats(0.01, 1e6), st.floats(1, 1e6))
+WAITS = st.sampled_from([0.0, 0.0, 0.0, 0.01, 1.0, 1000.0]) | st.floats(0, 10)
+SMALL_RATES = st.builds(Rate, st.floats(0.1, 100), st.floats(1, 50))
+BUSY = st.lists(st.tuples(WAITS, st.integers(1, 20)), min_size=1, max_size=60)
 STEPS = st.lists(st.tuples(st.floats(0, 100), st.integers(1, 20_000)), min_size=1, max_size=60)
 SHARES = st.sampled_from([1.0, 0.5, 1 / 3])
 
 
-@given(RATES, STEPS)
+@given(SMALL_RATES, BUSY)
 def test_1_never_more_than_burst_and_rate_and_one_request_in_any_stretch_of_time(
     rate: Rate, steps: list[tuple[float, int]]
 ) -> None:

@@ -75,6 +75,11 @@ def test_the_beginning_has_one_burst_and_what_processes_hold(count: int) -> None
     assert cluster.run(5) <= 500 + count * 50
 
 
+def test_what_is_let_in_on_credit_counts() -> None:
+    cluster = Cluster(5, Rate(0.001, 1000))
+    assert 1000 <= cluster.run(4) <= 1300
+
+
 def test_one_busy_process_of_five_gets_all_of_the_rate() -> None:
     cluster = Cluster(5)
     cluster.run(4)

@@ -40,6 +40,13 @@ def test_a_tenant_has_its_burst_and_then_its_rate() -> None:
     assert [subject.send("acme") for _ in range(15)] == [True] * 10 + [False] * 5
 
 
+def test_a_long_rest_saves_up_one_burst() -> None:
+    subject = Subject(Policy(TEN))
+    assert subject.send("acme")
+    subject.clock.advance(1000)
+    assert [subject.send("acme") for _ in range(25)] == [True] * 20 + [False] * 5
+
+
 def test_1_a_request_larger_than_the_burst_is_taken_and_owed() -> None:
     subject = Subject(Policy(TEN))
     assert subject.send("acme", events=1000)
