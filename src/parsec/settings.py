@@ -183,15 +183,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # The channel between HTTP and the workers.
     channel_events: Annotated[
-        int, Spec("PARSEC_CHANNEL_EVENTS", "Events that may wait for a worker.", "", 1, 10_000_000)
+        int,
+        Spec(
+            "PARSEC_CHANNEL_EVENTS",
+            "Events that may wait for a worker; as many again of tenants with few.",
+            "",
+            1,
+            10_000_000,
+        ),
     ] = 10_000
     channel_bytes: Annotated[
-        int, Spec("PARSEC_CHANNEL_BYTES", "Bytes that may wait for a worker.", "bytes", 1 << 16, 1 << 36)
+        int,
+        Spec(
+            "PARSEC_CHANNEL_BYTES",
+            "Bytes that may wait for a worker; as many again of tenants with few.",
+            "bytes",
+            1 << 16,
+            1 << 36,
+        ),
     ] = 64 << 20
     ingest_memory: Annotated[
         int,
         Spec(
-            "PARSEC_INGEST_MEMORY", "Bytes of request bodies being read or inflated at once.", "bytes", 1 << 20, 1 << 36
+            "PARSEC_INGEST_MEMORY",
+            "Bytes of request bodies in hand at once; a quarter more of tenants with few.",
+            "bytes",
+            1 << 20,
+            1 << 36,
         ),
     ] = 128 << 20
 

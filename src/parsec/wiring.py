@@ -213,7 +213,7 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
     read_when_asked(telemetry, health, channel, settings.data_dir, settings.disk_reserve)
     stats = Stats(telemetry, channel, lambda: _ledger(log, processor, in_flight()), log.size_bytes)
     callers = Callers(ring)
-    door = Door(settings.max_body_bytes, ByteBudget(settings.ingest_memory), channel, log.refuses, callers)
+    door = Door(settings.max_body_bytes, ByteBudget(settings.ingest_memory), log.refuses, callers)
     ingest = IngestRoute(pipeline, door, telemetry)
     routes += [*stats.routes(), contract_route()]
     gate = Gate(_client_limits(settings), telemetry)

@@ -3,21 +3,32 @@
 In: reservations by the web layer before bytes are kept. Out: yes or no, at once.
 """
 
+from parsec.ingest.held import Held
+
+LITTLE, BEYOND = 16, 4
+"""A tenant that holds less than a 16th of the budget may go beyond it, by up to a quarter."""
+
 
 class ByteBudget:
-    """Used by the event loop's thread only."""
+    """Used by the event loop's thread only. The tenant is the one that a request names around its body, or ''."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.used_bytes = 0
+        self._held = Held(1, max(1, max_bytes // LITTLE))
 
-    def reserve(self, body_bytes: int) -> bool:
+    def reserve(self, body_bytes: int, tenant: str = "") -> bool:
         """Takes body_bytes from the budget; False (and nothing taken) when that would exceed it."""
-        if self.used_bytes + body_bytes > self.max_bytes:
+        used_bytes = self.used_bytes + body_bytes
+        if used_bytes > self.max_bytes and (
+            used_bytes > self.max_bytes + self.max_bytes // BEYOND or not self._held.is_little(tenant)
+        ):
             return False
-        self.used_bytes += body_bytes
+        self.used_bytes = used_bytes
+        self._held.add(tenant, 0, body_bytes)
         return True
 
-    def release(self, body_bytes: int) -> None:
+    def release(self, body_bytes: int, tenant: str = "") -> None:
         """Gives back what was reserved."""
         self.used_bytes -= body_bytes
+        self._held.remove(tenant, 0, body_bytes)

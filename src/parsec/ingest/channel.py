@@ -4,7 +4,8 @@ In: submissions, one per request, offered without blocking. Out: batches of whol
 Errors: none; a full or closed channel answers `offer` with False. Next: parsec.ingest.worker.
 
 Invariants:
-1. A submission is admitted only while both counts are below their bounds, so the channel overshoots by one request.
+1. A submission is admitted only while both counts are below their bounds, so the channel overshoots by one request;
+   what is offered as `beyond`, for tenants that hold little (parsec.ingest.held), has as much room again of its own.
 2. `buffered_events` and `buffered_bytes` are exactly those of submissions offered and not yet taken.
 3. What was admitted is taken exactly once, in the order of its lane, also after `close`; nothing is admitted after it.
 4. A batch is whole submissions; it closes once it holds the limit, so only a single larger submission exceeds it.
@@ -33,12 +34,13 @@ class Submission(msgspec.Struct, eq=False):
     """The valid events of one request on their way to the log, and what its answer waits for.
 
     `body_bytes`: what the request weighed, the measure of the channel's bytes. `ticket`: whatever the pipeline
-    needs to find the waiting request again; the worker only carries it.
+    needs to find the waiting request again; the worker only carries it. `beyond`: see `Channel`, invariant 1.
     """
 
     events: Sequence[Envelope]
     body_bytes: int
     ticket: object = None
+    beyond: bool = False
 
 
 class BatchLimits(msgspec.Struct, frozen=True):
@@ -46,6 +48,19 @@ class BatchLimits(msgspec.Struct, frozen=True):
 
     max_events: int
     max_bytes: int
+
+
+class _Beyond:
+    """Events and bytes, ever, of submissions that were offered as `beyond`."""
+
+    __slots__ = ("bytes", "events")
+
+    def __init__(self) -> None:
+        self.events = self.bytes = 0
+
+    def add(self, submission: Submission) -> None:
+        self.events += len(submission.events)
+        self.bytes += submission.body_bytes
 
 
 class Channel:
@@ -62,6 +77,7 @@ class Channel:
         self._offered_bytes = 0
         self._taken_events = 0  # written under the lock of the takers
         self._taken_bytes = 0
+        self._beyond = (_Beyond(), _Beyond())  # offered and taken, in the same way
         self._taking = threading.Lock()
         self._closed = False
 
@@ -75,21 +91,25 @@ class Channel:
         """Bytes that wait for a worker."""
         return self._offered_bytes - self._taken_bytes
 
-    def has_room(self) -> bool:
+    def has_room(self, *, beyond: bool = False) -> bool:
         """Whether an offer would be admitted now."""
-        return (
-            not self._closed
-            and self.offered_events - self._taken_events < self.max_events
-            and self._offered_bytes - self._taken_bytes < self.max_bytes
-        )
+        events, size = self.offered_events - self._taken_events, self._offered_bytes - self._taken_bytes
+        if events >= self.max_events or size >= self.max_bytes:
+            offered, taken = self._beyond
+            events_beyond, size_beyond = offered.events - taken.events, offered.bytes - taken.bytes
+            events = events_beyond if beyond else events - events_beyond
+            size = size_beyond if beyond else size - size_beyond
+        return not self._closed and events < self.max_events and size < self.max_bytes
 
     def offer(self, submission: Submission) -> bool:
         """Admits the submission whole, or answers False at once. Never blocks. A sleeping worker hears of it by `ring`.
 
         Ringing is its own call, because a bell for each of many small requests would cost more than they do.
         """
-        if not self.has_room():
+        if not self.has_room(beyond=submission.beyond):
             return False
+        if submission.beyond:
+            self._beyond[0].add(submission)
         self.offered_events += len(submission.events)
         self._offered_bytes += submission.body_bytes
         (self._large if submission.body_bytes > self.large_bytes else self._waiting).append(submission)
@@ -121,6 +141,9 @@ class Channel:
                 batch.append(submission)
                 events += len(submission.events)
                 size += submission.body_bytes
+            for submission in batch:
+                if submission.beyond:
+                    self._beyond[1].add(submission)
             self._taken_events += events
             self._taken_bytes += size
             return None if closed and not (batch or self._large) else batch

@@ -63,6 +63,14 @@ class FieldMap(msgspec.Struct, frozen=True):
 PLAIN = FieldMap()
 
 
+def named_tenant(header: str | None, fields: FieldMap) -> str:
+    """Whose a request is by what stands around its body; empty if nothing says so, or something wrong."""
+    try:
+        return fields.default_tenant_id or (TENANTS[header] if header else "")
+    except Rejected:
+        return ""
+
+
 def _parse(query_string: bytes) -> FieldMap:
     if not query_string:
         return PLAIN

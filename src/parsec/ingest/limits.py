@@ -12,15 +12,14 @@ Invariants, cited by tests
 """
 
 import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
 
 from parsec.core.clock import Clock
-from parsec.core.envelope import Envelope
+from parsec.core.envelope import Envelope, by_tenant
 from parsec.ingest.bucket import WHOLE, Bucket, Rate
 from parsec.ingest.policy import UNLIMITED, Allowance, Policy, What
 from parsec.ports.leases import Leased, Want
@@ -35,8 +34,6 @@ HELD_SHARE, HELD_S = 0.25, 0.1
 
 STRANGERS = "-"
 """In the place of a tenant's name; no tenant can have this one."""
-
-_TENANT_OF = attrgetter("tenant_id")
 
 
 class Cost(NamedTuple):
@@ -105,8 +102,8 @@ class TenantLimits:
         """What a request takes of each tenant in it; its bytes are divided as its events are."""
         if self._off:
             return ()
-        counts = Counter(map(_TENANT_OF, events))
-        return [Cost(tenant, count, size_bytes * count // len(events)) for tenant, count in counts.items()]
+        counts = by_tenant(events).items()
+        return [Cost(tenant, count, size_bytes * count // len(events)) for tenant, count in counts]
 
     def refusal(self, costs: Sequence[Cost]) -> Spent | None:
         """Why a request is refused: the longest wait, if several of its tenants have nothing left. None: go on."""

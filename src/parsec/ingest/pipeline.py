@@ -20,11 +20,11 @@ from parsec.core.errors import ParsecError, Rejected
 from parsec.ingest.channel import Channel, Fate, Submission
 from parsec.ingest.context import digest_in_slices
 from parsec.ingest.decode import pieces
-from parsec.ingest.fields import FieldMap
+from parsec.ingest.fields import FieldMap, named_tenant
+from parsec.ingest.held import Held
 from parsec.ingest.limits import Cost, Spent, TenantLimits
 from parsec.ingest.normalize import Context, EventError, Verdicts, normalize
 from parsec.ingest.policy import Policy
-from parsec.ingest.vocabulary import TENANTS
 from parsec.telemetry import Telemetry
 
 AckMode = Literal["durable", "enqueued"]
@@ -33,6 +33,9 @@ _log = structlog.get_logger(__name__)
 
 RETRY_AFTER_S = 1
 """What a refused client is told to wait: a full channel empties in well under a second."""
+
+LITTLE = 8
+"""A tenant that has less than an eighth of the channel on its way, by its requests' first events, goes beyond it."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -116,6 +119,7 @@ class Pipeline:
     ) -> None:
         """`takes`: the largest event that the log takes, at most the one that is wanted. `limits` None: of nobody."""
         self._channel = channel
+        self._held = Held(max(1, channel.max_events // LITTLE), max(1, channel.max_bytes // LITTLE))
         self._limits = limits or TenantLimits(Policy(), telemetry, clock)
         self._options = options
         self._telemetry = telemetry
@@ -164,7 +168,16 @@ class Pipeline:
     def resolve(self, submissions: Sequence[Submission], fate: Fate) -> None:
         """Called by a worker's thread once per publish; wakes the event loop once for all its requests."""
         assert self._loop is not None  # a worker can only resolve what was offered
-        self._loop.call_soon_threadsafe(_wake, submissions, fate)
+        self._loop.call_soon_threadsafe(self._wake, submissions, fate)
+
+    def _wake(self, submissions: Sequence[Submission], fate: Fate) -> None:
+        for submission in submissions:
+            self._held.remove(submission.events[0].tenant_id, len(submission.events), submission.body_bytes)
+            if isinstance(submission.ticket, _Waiting):  # else enqueued mode
+                try:
+                    submission.ticket.tell(fate)
+                except Exception:  # noqa: BLE001 (one connection's trouble is not its neighbours')
+                    _log.exception("A request could not be answered.")
 
     def _read(self, request: Request, verdicts: Verdicts) -> Iterator[list[Envelope]]:
         """The envelopes of one piece of the body after another. Raises Rejected, at any piece, for all of them."""
@@ -220,7 +233,7 @@ class Pipeline:
             answer(self._rate_limited(spent))
             return
         waiting = _Waiting(received + self._options.ack_timeout_s, told) if durable else None
-        if not self._channel.offer(Submission(events, len(request.body), waiting)):
+        if not self._offer(Submission(events, len(request.body), waiting)):
             answer(self.queue_full())
             return
         self._limits.take(costs)
@@ -231,6 +244,15 @@ class Pipeline:
             while self._deadlines and self._deadlines[0].told:
                 self._deadlines.popleft()  # here, a few at a time: `expire` would let go of a second's worth at once
             self._deadlines.append(waiting)
+
+    def _offer(self, submission: Submission) -> bool:
+        tenant = submission.events[0].tenant_id
+        if not self._channel.offer(submission):
+            submission.beyond = self._held.is_little(tenant)
+            if not submission.beyond or not self._channel.offer(submission):
+                return False
+        self._held.add(tenant, len(submission.events), submission.body_bytes)
+        return True
 
     def _ring_soon(self) -> None:
         """Once for all requests of this turn of the event loop, so that a worker finds them together."""
@@ -285,9 +307,11 @@ class Pipeline:
         message = "Too many requests are being read at once. Send the same request again."
         return self._refused(429, "too_many_bodies", message, None, RETRY_AFTER_S)
 
-    def over_limit(self, fixed: str | None, header: str | None, fields: FieldMap) -> Outcome | None:
-        """The answer to a request, not read yet, of a tenant that has nothing left. `fixed`: that of its key."""
-        spent = self._limits.spent(fixed or _named(header, fields))
+    def not_now(self, tenant: str) -> Outcome | None:
+        """The answer to a request that is refused before it is read; its tenant is '' if nothing around it says so."""
+        if not self._channel.has_room() and not (self._channel.has_room(beyond=True) and self._held.is_little(tenant)):
+            return self.queue_full()
+        spent = self._limits.spent(tenant)
         return None if spent is None else self._rate_limited(spent)
 
     def _rate_limited(self, spent: Spent) -> Outcome:
@@ -301,7 +325,7 @@ class Pipeline:
 
     def _charge_nothing_taken(self, request: Request, verdicts: Verdicts) -> None:
         """A request without any valid event was read all the same; charged if it says whose it is."""
-        named = request.tenant if request.tenant_fixed else _named(request.tenant, request.fields)
+        named = request.tenant if request.tenant_fixed else named_tenant(request.tenant, request.fields)
         if named:
             self._limits.take([Cost(named, max(1, verdicts.rejected), len(request.body))])
 
@@ -332,20 +356,3 @@ class Pipeline:
         self._telemetry.rejected_from(tenant, code)
         error = EventError(None, None, code, field, message, retryable=retry_after_s is not None)
         return Outcome(status, Answer(False, "durable", 0, 0, [error]), retry_after_s)
-
-
-def _named(header: str | None, fields: FieldMap) -> str:
-    """Whose a request is by what stands around its body; empty if nothing says so, or something wrong."""
-    try:
-        return fields.default_tenant_id or (TENANTS[header] if header else "")
-    except Rejected:
-        return ""
-
-
-def _wake(submissions: Sequence[Submission], fate: Fate) -> None:
-    for submission in submissions:
-        if isinstance(submission.ticket, _Waiting):  # else enqueued mode
-            try:
-                submission.ticket.tell(fate)
-            except Exception:  # noqa: BLE001 (one connection's trouble is not its neighbours')
-                _log.exception("A request could not be answered.")

@@ -16,8 +16,7 @@ import structlog
 
 from parsec.core.errors import Rejected
 from parsec.ingest.budget import ByteBudget
-from parsec.ingest.channel import Channel
-from parsec.ingest.fields import FieldMap
+from parsec.ingest.fields import FieldMap, named_tenant
 from parsec.ingest.inflate import inflater
 from parsec.ingest.limits import Spent
 from parsec.ingest.pipeline import AckMode, Answer, Outcome, Pipeline, Request
@@ -45,7 +44,6 @@ class Door(msgspec.Struct, frozen=True):
 
     max_body_bytes: int
     budget: ByteBudget
-    channel: Channel
     closed_because: Callable[[], str | None]
     """Why nothing can be made durable now (disk full, log full, log closed), or None."""
     callers: Callers
@@ -110,18 +108,16 @@ class IngestRoute:
             answer(outcome)
 
         try:
-            caller = self._caller(heads)
-            refusal = self._closed()
+            caller, query = self._caller(heads), _query(query_string)
+            held.tenant = caller.tenant or named_tenant(heads.tenant, query.fields)
+            refusal = self._not_now(held.tenant)
             if refusal is None and not held.grow_to(len(body)):
                 refusal = self._pipeline.too_many_bodies()
             if refusal is None:
                 if len(body) > self._door.max_body_bytes:
                     raise _too_large(self._door.max_body_bytes)
-                query = _query(query_string)
-                refusal = self._pipeline.over_limit(caller.tenant, heads.tenant, query.fields)
-                if refusal is None:
-                    self._pipeline.ingest_at_once(self._request(query, heads, caller, body), settled)
-                    return
+                self._pipeline.ingest_at_once(self._request(query, heads, caller, body), settled)
+                return
         except Exception as error:  # noqa: BLE001 (the top of a request)
             refusal = self._failed(error)
         settled(refusal)
@@ -136,12 +132,9 @@ class IngestRoute:
         if scope["method"] != "POST":
             raise Rejected("method_not_allowed", "POST events to this address.", status=405)
         heads = heads_of(scope["headers"])
-        caller = self._caller(heads)
-        refusal = self._closed()
-        if refusal is not None:
-            return refusal
-        query = _query(scope["query_string"])
-        refusal = self._pipeline.over_limit(caller.tenant, heads.tenant, query.fields)
+        caller, query = self._caller(heads), _query(scope["query_string"])
+        held.tenant = caller.tenant or named_tenant(heads.tenant, query.fields)
+        refusal = self._not_now(held.tenant)
         if refusal is not None:
             return refusal
         body = await self._body(receive, heads, held)
@@ -166,12 +159,12 @@ class IngestRoute:
         tenant = caller.tenant if fixed else heads.tenant
         return Request(body, query.fields, query.ack, tenant, heads.idempotency_key, tenant_fixed=fixed)
 
-    def _closed(self) -> Outcome | None:
-        """Why nothing is taken in now."""
+    def _not_now(self, tenant: str) -> Outcome | None:
+        """Why nothing of this tenant is taken in now; '': nobody knows yet whose it is."""
         why = self._door.closed_because()
         if why is not None:
             return self._pipeline.unavailable("unavailable", why)
-        return None if self._door.channel.has_room() else self._pipeline.queue_full()
+        return self._pipeline.not_now(tenant)
 
     def _failed(self, error: Exception) -> Outcome:
         if isinstance(error, Rejected):
@@ -215,23 +208,25 @@ class IngestRoute:
 class _Reservation:
     """One request's share of the budget; grows as bytes arrive."""
 
-    __slots__ = ("_budget", "_bytes")
+    __slots__ = ("_budget", "_bytes", "tenant")
 
     def __init__(self, budget: ByteBudget) -> None:
         self._budget = budget
         self._bytes = 0
+        self.tenant = ""
 
     def grow_to(self, size: int) -> bool:
         if size <= self._bytes:
             return True
-        if not self._budget.reserve(size - self._bytes):
+        if not self._budget.reserve(size - self._bytes, self.tenant):
             return False
         self._bytes = size
         return True
 
     def release(self) -> None:
-        self._budget.release(self._bytes)
-        self._bytes = 0
+        if self._bytes:
+            self._budget.release(self._bytes, self.tenant)
+            self._bytes = 0
 
 
 async def _receive(receive: Receive) -> tuple[bytes, bool]:

@@ -24,6 +24,29 @@ def test_overshoots_by_one_request_then_refuses() -> None:  # invariant 1
     assert channel.buffered_events == 59
 
 
+def test_what_goes_beyond_has_bounds_of_its_own() -> None:  # invariants 1 and 2
+    channel = Channel(max_events=10, max_bytes=10_000)
+
+    def beyond(events: int, size: int = 100) -> Submission:
+        return Submission(envelopes(events), size, beyond=True)
+
+    assert channel.offer(submission(50))
+    assert channel.offer(beyond(9))
+    assert channel.offer(beyond(2))
+    assert not channel.offer(beyond(1))
+    assert (channel.buffered_events, channel.buffered_bytes) == (61, 300)
+    assert len(channel.take(BatchLimits(51, 1000), 0) or []) == 2
+    assert channel.offer(submission(10))
+    assert not channel.offer(submission(1))
+    assert channel.offer(beyond(1, 10_000))
+    assert not channel.offer(beyond(1))
+    while channel.take(LIMITS, 0):
+        pass
+    assert channel.has_room()
+    assert channel.has_room(beyond=True)
+    assert (channel.buffered_events, channel.buffered_bytes) == (0, 0)
+
+
 def test_is_bounded_by_bytes() -> None:  # invariant 1
     channel = Channel(max_events=1000, max_bytes=250)
     assert [channel.offer(submission(1, 100)) for _ in range(4)] == [True, True, True, False]

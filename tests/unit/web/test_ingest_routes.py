@@ -32,7 +32,7 @@ class Rig:
         options = PipelineOptions(Identity("local", "node-1"), 100, 1 << 16, False, "random", 30.0)
         telemetry = Telemetry()
         pipeline = Pipeline(self.channel, options, telemetry, ManualClock(), random)
-        door = Door(max_body_bytes, self.budget, self.channel, lambda: None, Callers(Keyring(None, ManualClock())))
+        door = Door(max_body_bytes, self.budget, lambda: None, Callers(Keyring(None, ManualClock())))
         self.route = IngestRoute(pipeline, door, telemetry)
 
     def ask(self, *bodies: bytes) -> list[int]:
