@@ -288,6 +288,27 @@ def test_keys_count_and_end_while_parsec_runs_and_none_left_is_closed(tmp_path: 
         assert parsec.ingest(EVENT)[0] == 401
 
 
+def test_a_tail_ends_with_its_key_and_shows_nothing_more(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "keys.toml"
+    reading, sending = make(path, "query", "acme"), make(path, "ingest", "acme")
+    with Parsec(tmp_path / "data", PARSEC_DISK_RESERVE="0", PARSEC_PROCESS_LINGER_MS="20") as parsec:
+        parsec.key = sending
+        connection = parsec.connection()
+        connection.request("GET", "/query/tail", headers=dict(bearer(reading)))
+        tail = connection.getresponse()
+        assert parsec.ingest(event("before", "acme"))[0] == 200
+        seen = b""
+        while b"before" not in seen:
+            seen = tail.readline()
+        revoke(path, reading, datetime.now(UTC))
+        eventually(lambda: answer(parsec, Asked("GET", "/query/fields"), bearer(reading))[0] == 401)
+        assert parsec.ingest(event("after", "acme"))[0] == 200
+        rest = tail.read()
+        assert b"after" not in rest
+        assert b'event: end\ndata: {"why":"The API key has ended."}' in rest
+        connection.close()
+
+
 def started(data_dir: Path, *flags: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "parsec", "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import structlog
 from starlette.applications import Starlette
@@ -78,6 +79,7 @@ class App:
         except Rejected as error:
             await rejection(error)(scope, receive, send)
             return
+        scope["still"] = partial(self._callers.still, credentials)
         await self._rest(scope, receive, send)
 
 

@@ -58,6 +58,14 @@ class Callers:
         self._remembered[digest] = known
         return known.caller
 
+    def still(self, credentials: tuple[Credential, ...]) -> bool:
+        """Whether who got in once would get in again; for answers that last."""
+        try:
+            self.of(credentials)
+        except Rejected:
+            return False
+        return True
+
     def if_any(self, credentials: tuple[Credential, ...]) -> Caller:
         """The same where no key is needed: nobody in particular instead of an error."""
         try:

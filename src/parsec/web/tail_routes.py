@@ -1,12 +1,13 @@
 """GET /query/tail: events as they are stored, as server-sent events.
 
 In: a tenant, an expression. Out: one event's JSON per message, `event: gap` with how many were missed by a reader that
-is too slow, comments while nothing happens, `event: end` when Parsec stops. Errors: 400 with the parameter's name, 429
-while there are too many readers, 503 while Parsec stops. Next: parsec.query.tails.
+is too slow, comments while nothing happens, `event: end` when Parsec stops or the key ends. Errors: 400 with the
+parameter's name, 429 while there are too many readers, 503 while Parsec stops. Next: parsec.query.tails.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -38,18 +39,21 @@ class TailRoutes:
         given = Parameters(request, ("tenant", "q"))
         loop, came = asyncio.get_running_loop(), asyncio.Event()
         tail = self._tails.open(given.tenant(), given.text("q") or "", lambda: _wake(loop, came))
-        return _Stream(self._tails, tail, self._messages(tail, came))
+        return _Stream(self._tails, tail, self._messages(tail, came, request.scope["still"]))
 
-    async def _messages(self, tail: Tail, came: asyncio.Event) -> AsyncIterator[bytes]:
+    async def _messages(self, tail: Tail, came: asyncio.Event, still: Callable[[], bool]) -> AsyncIterator[bytes]:
         yield b"retry: 1000\n: from now on\n\n"
         while True:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(came.wait(), self._heartbeat_s)
-            except TimeoutError:
+            if not came.is_set() and still():
                 yield b": nothing new\n\n"
                 continue
             came.clear()
             while True:
+                if not still():
+                    yield _ended("The API key has ended.")
+                    return
                 taken = tail.take(CHUNK_BYTES)
                 if body := _body(taken):
                     yield body
@@ -81,8 +85,12 @@ def _body(taken: Taken) -> bytes:
     if taken.messages:
         parts.append(b"data: " + b"\n\ndata: ".join(taken.messages) + b"\n\n")
     if taken.ended:
-        parts.append(b'event: end\ndata: {"why":"Parsec is stopping."}\n\n')
+        parts.append(_ended("Parsec is stopping."))
     return b"".join(parts)
+
+
+def _ended(why: str) -> bytes:
+    return b'event: end\ndata: {"why":"%b"}\n\n' % why.encode()
 
 
 def _wake(loop: asyncio.AbstractEventLoop, came: asyncio.Event) -> None:
