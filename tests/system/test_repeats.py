@@ -63,3 +63,19 @@ def test_equal_lines_without_ids_are_all_stored(tmp_path: Path) -> None:
         copies = stored(parsec)
         assert len(copies) == 50
         assert set(copies.values()) == {1}
+
+
+def test_other_content_under_an_id_is_stored_once_and_told(tmp_path: Path) -> None:
+    first = [event(f"evt-{n}", message="the first") for n in range(3)]
+    second = [one | {"message": "another"} for one in first[:2]]
+    with Parsec(tmp_path / "data") as parsec:
+        assert post(parsec, json.dumps(first).encode()) == 200
+        assert set(stored(parsec).values()) == {1}
+        assert parsec.stats()["dedup"]["conflicts"] == 0
+        assert post(parsec, json.dumps([*second, first[2]]).encode()) == 200
+        assert set(stored(parsec).values()) == {1}
+        assert {one["message"] for one in parsec.search(TENANT)} == {"the first"}
+        stats = parsec.stats()
+        assert (stats["ledger"]["duplicate"], stats["dedup"]["conflicts"]) == (3, 2)
+        assert b"parsec_dedup_conflict_events_total 2.0" in parsec.get("/metrics")[1]
+        assert "Events came again under their ids with other content" in parsec.logs()

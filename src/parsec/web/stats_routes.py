@@ -94,6 +94,16 @@ class Spooled(msgspec.Struct, frozen=True):
     waiting: int
 
 
+class Repeats(msgspec.Struct, frozen=True):
+    """What was found of ids that came again, since this process began: `conflicts` are duplicates with other content,
+    `unchecked` events that were stored while Redis did not answer, `early` ids forgotten for want of room."""
+
+    conflicts: int
+    unchecked: int
+    early: int
+    window_s: float
+
+
 class LogSize(msgspec.Struct, frozen=True):
     """The embedded log's files."""
 
@@ -108,6 +118,7 @@ class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     channel: ChannelFill
     spool: Spooled
     ledger: dict[str, Any]
+    dedup: Repeats
     log: LogSize
     tenants: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
 
@@ -146,6 +157,12 @@ class Stats:
                 int(value("parsec_spool_waiting_events")),
             ),
             self._ledger().told(),
+            Repeats(
+                int(value("parsec_dedup_conflict_events_total")),
+                int(value("parsec_dedup_unavailable_events_total")),
+                int(value("parsec_dedup_ids_early_total")),
+                value("parsec_dedup_window_seconds"),
+            ),
             LogSize(self._log_bytes()),
         )
 
