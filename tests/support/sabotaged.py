@@ -1,25 +1,31 @@
 """`parsec serve` with a fault of the processor's.
 
-    python tests/support/sabotaged.py slow|forgetful|idle [the command that it stands for]
+    python tests/support/sabotaged.py slow|forgetful|idle|refusing [the command that it stands for]
 
 slow: a commit takes long, so that a kill often falls between insert and commit. forgetful: also without recovery by
-position, so that a test can show that it would see the lack of it. idle: nothing is ever read from the log.
+position, so that a test can show that it would see the lack of it. idle: nothing is ever read from the log. refusing:
+the store takes no block with a message that begins with `poison`.
 """
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.cli import main
+from parsec.core.errors import Poison
 from parsec.ports.broker import Assigned, Progress
+from parsec.ports.store import Row
 from parsec.process.backlog import Partition
 from parsec.process.loop import Processor
 
 COMMIT_TAKES_S = 0.2
 
 _commit = Processor._commit
+_insert = ClickHouseStore.insert
 _assigned = Partition.__init__
 
 
@@ -41,11 +47,18 @@ def _idle(_: Processor, max_wait_s: float) -> None:
     time.sleep(max_wait_s)
 
 
+def _refuse(self: ClickHouseStore, rows: Sequence[Row], token: str) -> None:
+    if any(row.message.startswith("poison") for row in rows):
+        raise Poison("cannot parse a row")
+    _insert(self, rows, token)
+
+
 _SLOW: tuple[type, str, Any] = (Processor, "_commit", _slow)
 FAULTS: dict[str, list[tuple[type, str, Any]]] = {
     "slow": [_SLOW],
     "forgetful": [_SLOW, (Partition, "__init__", _forget), (Processor, "_seen_below", _nothing_seen)],
     "idle": [(Processor, "step", _idle)],
+    "refusing": [(ClickHouseStore, "insert", _refuse)],
 }
 
 
