@@ -113,11 +113,18 @@ class KafkaServer:
     def admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
 
-    def put(self, topic: str, values: Sequence[bytes], partition: int = 0, **options: str) -> None:
+    def put(
+        self,
+        topic: str,
+        values: Sequence[bytes],
+        partition: int = 0,
+        headers: Sequence[tuple[str, bytes]] = (),
+        **options: str,
+    ) -> None:
         """As any other program would."""
         producer = Producer({"bootstrap.servers": self.address, "acks": "all", "log_level": 0, **options})
         for value in values:
-            producer.produce(topic, value, partition=partition)
+            producer.produce(topic, value, partition=partition, headers=list(headers))
         assert producer.flush(WAIT_S) == 0
 
     def records(self, topic: str, partitions: int = 1, at_least: int = 0) -> list[Message]:

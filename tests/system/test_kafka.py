@@ -2,12 +2,14 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from parsec.adapters.broker.kafka_producer import MAYBE_DUPLICATE
 from tests.support.kafka_parsec import assert_each_once, ids_in, on_kafka, until, wait_stored
 from tests.support.kafka_partitions import partition_of
 from tests.support.kafka_server import KafkaServer, kafka_server
@@ -197,6 +199,26 @@ def test_a_topic_deleted_and_made_again_is_read_as_a_new_log(server: KafkaServer
         wanted = {f"old-{n}" for n in range(20)} | accepted
         until(lambda: {e["id"] for e in parsec.search(TENANT)} == wanted, parsec)
         assert len(parsec.search(TENANT)) == len(wanted)
+
+
+def test_what_may_have_been_sent_before_is_looked_for_beyond_the_window(server: KafkaServer, tmp_path: Path) -> None:
+    topic = server.make_topic()
+    with on_kafka(server, topic, tmp_path / "data", PARSEC_DEDUP_WINDOW="1s") as parsec:
+        assert parsec.ingest([event("doubtful"), event("new")])[1]["ack"] == "durable"
+        for n in range(6):  # the window moves on with what comes in
+            time.sleep(0.5)
+            assert parsec.ingest([event(f"tick-{n}")])[0] == 200
+        held = wait_stored(parsec, server, topic, 1)
+        doubtful, new = [message.value() or b"" for message in server.records(topic)[:2]]
+        server.put(topic, [doubtful, doubtful], headers=[(MAYBE_DUPLICATE, b"")])
+        server.put(topic, [new])
+        assert wait_stored(parsec, server, topic, 1) == held + 3
+        copies = Counter(each["id"] for each in parsec.search(TENANT))
+        assert copies["doubtful"] == 1
+        assert copies["new"] == 2, "nothing says that this one was sent before"
+        ledger = parsec.stats()["ledger"]
+        assert (ledger["duplicate"], ledger["dead"], ledger["difference"]) == (2, 0, 0)
+        assert parsec.get("/admin/audit")[1]["difference"] == 0
 
 
 def test_foreign_messages_become_dead_letters(server: KafkaServer, tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ def wait_found(parsec: Parsec, wanted: set[str]) -> None:
     until(lambda: wanted <= set(all_of(parsec)), parsec)
     twice = {name for name, times in Counter(all_of(parsec)).items() if times > 1}
     assert not twice, f"{len(twice)} events are stored more than once"
+    _, recount = parsec.get("/admin/audit")
+    assert (recount["difference"], recount["not_recounted"]) == (0, 0), recount
 
 
 @pytest.mark.parametrize("end", ["kill9", "SIGTERM", "pause"])
@@ -127,6 +129,8 @@ def test_each_role_is_a_process_of_its_own(group: Group) -> None:
         wait_found(query, sent)
         until(lambda: query.get(f"/query/events?tenant={TENANT}-1&limit=1")[1]["complete_until"] is not None, query)
         assert len(partitions_of(process)) == PARTITIONS
+        # Of all partitions, by a process that reads none.
+        until(lambda: query.get("/admin/audit")[1]["recounted"] == len(sent), query)
         assert ingest.get(f"/query/events?tenant={TENANT}-1")[0] == 404
         assert query.ingest([event("no")])[0] == 503
         assert process.ingest([event("no")])[0] == 503
