@@ -90,7 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # What a request may be.
     max_body_bytes: Annotated[
-        int, Spec("PARSEC_MAX_BODY_BYTES", "Largest request body after decompression.", "bytes", 1024, 1 << 30)
+        int,
+        Spec("PARSEC_MAX_BODY_BYTES", "Largest request body, before and after decompression.", "bytes", 1024, 1 << 30),
     ] = 16 << 20
     max_event_bytes: Annotated[
         int, Spec("PARSEC_MAX_EVENT_BYTES", "Largest encoded event.", "bytes", 1024, 16 << 20)

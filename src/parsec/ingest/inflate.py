@@ -1,13 +1,13 @@
 """Compressed bytes to plain bytes, counted while they inflate.
 
-In: the chunks of a body with its `Content-Encoding`. Out: the plain bytes of each chunk, at most `max_bytes` in all.
-Errors: Rejected(unsupported_encoding, payload_too_large, invalid_encoding). Memory: what is returned, one window of
-the codec (8 MiB at most, for zstd) and 16 KiB of input. Next: parsec.ingest.decode.
+In: the chunks of a body with its `Content-Encoding`. Out: the plain bytes of each chunk in small parts, made when they
+are asked for, at most `max_bytes` in all. Errors: Rejected(unsupported_encoding, payload_too_large, invalid_encoding).
+Memory: one part, one window of the codec (8 MiB at most, for zstd) and 16 KiB of input. Next: parsec.ingest.decode.
 """
 
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from parsec.core.errors import Rejected
@@ -19,6 +19,9 @@ else:
 
 INPUT_WINDOW = 16 << 10
 """Input is given to the codec in pieces of this size, so that the rest copied at the end of a member stays small."""
+
+PART_BYTES = 64 << 10
+"""Most plain bytes at once, so that whoever asks for them can do something else in between."""
 
 MAX_MEMBERS = 10_000
 """More gzip members or zstd frames than this in one body serve no purpose but to cost time."""
@@ -47,29 +50,30 @@ class Inflater:
         self._codec: _Codec | None = None
         self._members = 0
         self._bytes = 0
+        self._bytes_in = 0
         self._held = b""
 
-    def feed(self, chunk: bytes) -> bytes | memoryview:
-        """The plain bytes that this chunk completes."""
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The plain bytes that this chunk completes, to be taken before the next chunk is fed."""
+        self._bytes_in += len(chunk)  # what inflates to nothing is work, too
+        self._check(self._bytes_in)
         if self._start is None:
-            self._count(len(chunk))
-            return chunk
-        parts: list[bytes] = []
+            yield chunk
+            return
         view = memoryview(chunk)
         for at in range(0, len(chunk), INPUT_WINDOW):
-            self._window(bytes(view[at : at + INPUT_WINDOW]), parts)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            yield from self._window(bytes(view[at : at + INPUT_WINDOW]))
 
-    def finish(self) -> bytes:
-        """Nothing, once the last member is complete; else Rejected(invalid_encoding)."""
+    def finish(self) -> None:
+        """Raises Rejected(invalid_encoding) unless the last member is complete."""
         if self._held or (self._codec is not None and not self._codec.ended()):
             raise _damaged("it ends before it is complete")
-        return b""
 
-    def _window(self, data: bytes, parts: list[bytes]) -> None:
+    def _window(self, data: bytes) -> Iterator[bytes]:
         data = self._held + data
         self._held = b""
-        while data:
+        full = False  # the codec may hold more than it could return
+        while data or full:
             codec = self._codec
             if codec is None or codec.ended():
                 data = data.lstrip(b"\0") if self._members else data  # writers may pad between members
@@ -79,14 +83,16 @@ class Inflater:
                 if not data:
                     return
                 codec = self._begin(data)
+            limit = min(PART_BYTES, self._max_bytes - self._bytes + 1)
             try:
-                part = codec.inflate(data, self._max_bytes - self._bytes + 1)
+                part = codec.inflate(data, limit)
             except (zlib.error, zstd.ZstdError) as error:
                 raise _damaged(str(error)) from error
             self._count(len(part))
-            if part:
-                parts.append(part)
+            full = len(part) == limit and not codec.ended()
             data = codec.rest()
+            if part:
+                yield part
 
     def _begin(self, data: bytes) -> _Codec:
         self._members += 1
@@ -98,10 +104,13 @@ class Inflater:
 
     def _count(self, size: int) -> None:
         self._bytes += size
-        if self._bytes > self._max_bytes:
+        self._check(self._bytes)
+
+    def _check(self, size: int) -> None:
+        if size > self._max_bytes:
             raise Rejected(
                 "payload_too_large",
-                f"The body is larger than {self._max_bytes} bytes after decompression. Send fewer events per request.",
+                f"The body is larger than {self._max_bytes} bytes, before or after decompression. Send less at once.",
                 status=413,
             )
 

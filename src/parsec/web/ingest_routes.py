@@ -4,6 +4,7 @@ In: one HTTP request. Out: the answer of design section 4. Errors: every refusal
 from one budget before it is used, so overload is refused while it is still cheap. Next: parsec.ingest.pipeline.
 """
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
@@ -17,7 +18,7 @@ import structlog
 from parsec.core.errors import Rejected
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.fields import FieldMap, named_tenant
-from parsec.ingest.inflate import inflater
+from parsec.ingest.inflate import PART_BYTES, inflater
 from parsec.ingest.limits import Spent
 from parsec.ingest.pipeline import AckMode, Answer, Outcome, Pipeline, Request
 from parsec.keys.caller import Caller
@@ -185,23 +186,19 @@ class IngestRoute:
         """The inflated body. None: the budget for bodies in flight is used up. Raises Rejected."""
         limit = self._door.max_body_bytes
         inflate = inflater(heads.encoding, limit)
-        if (heads.length or 0) > limit:  # compressed or not: what is larger before is hardly smaller after
+        if (heads.length or 0) > limit:  # compressed or not
             raise _too_large(limit)
-        chunk, more = await _receive(receive)
-        first = bytes(inflate.feed(chunk))
-        if not held.grow_to(len(first)):
-            return None
-        if not more:
-            return first + inflate.finish()
         body = BytesIO()  # unlike a bytearray it gives up what it holds as bytes without copying all of it
-        size = body.write(first)
+        size, more = 0, True
         while more:
             chunk, more = await _receive(receive)
-            part = inflate.feed(chunk)
-            if not held.grow_to(size + len(part)):
-                return None
-            size += body.write(part)
-        body.write(inflate.finish())
+            for part in inflate.feed(chunk):
+                if not held.grow_to(size + len(part)):
+                    return None
+                size += body.write(part)
+                if len(part) == PART_BYTES:  # there may be much more in so small a chunk: the turn of others
+                    await asyncio.sleep(0)
+        inflate.finish()
         return body.getvalue()
 
 

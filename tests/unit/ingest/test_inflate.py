@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable
 
@@ -43,7 +44,9 @@ COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
 
 def inflated(encoding: str | None, data: bytes, step: int, limit: int = LIMIT) -> bytes:
     one = inflater(encoding, limit)
-    return b"".join(bytes(one.feed(data[at : at + step])) for at in range(0, len(data), step)) + one.finish()
+    plain = b"".join(part for at in range(0, len(data), step) for part in one.feed(data[at : at + step]))
+    one.finish()
+    return plain
 
 
 @pytest.mark.parametrize("step", [1, 7, 1000, 1 << 20])
@@ -143,3 +146,29 @@ def test_other_encodings_are_refused_with_what_exists(encoding: str) -> None:
     with pytest.raises(Rejected, match="gzip, zstd, deflate") as refused:
         inflater(encoding, LIMIT)
     assert (refused.value.code, refused.value.status) == ("unsupported_encoding", 415)
+
+
+@pytest.mark.parametrize("encoding", COMPRESSED)
+def test_a_bomb_comes_in_small_parts_each_made_when_it_is_asked_for(encoding: str) -> None:
+    one = inflater(encoding, 100 << 20)
+    bomb = COMPRESSED[encoding](bytes(50 << 20))
+    tracemalloc.start()
+    try:
+        sizes = [len(part) for part in one.feed(bomb)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sum(sizes) == 50 << 20
+    assert max(sizes) <= inflate.PART_BYTES
+    one.finish()
+    assert peak < 2 << 20
+
+
+def test_bytes_that_inflate_to_nothing_are_counted() -> None:
+    frame = b"\x50\x2a\x4d\x18" + (LIMIT * 2).to_bytes(4, "little")  # zstd skips what it announces
+    with pytest.raises(Rejected) as refused:
+        inflated("zstd", zstd.compress(b"[]") + frame + bytes(LIMIT * 2), 1000)
+    assert refused.value.code == "payload_too_large"
+    with pytest.raises(Rejected) as refused:
+        inflated("gzip", gzip.compress(b"[]") + bytes(LIMIT * 2), 1000)
+    assert refused.value.code == "payload_too_large"
