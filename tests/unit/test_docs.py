@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "parsec"
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/**/*.md", "bench/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "bench/**/*.md", "deploy/**/*.md")
     for page in ROOT.glob(pattern)
     if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
 )
