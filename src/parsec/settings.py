@@ -582,7 +582,7 @@ def _for_tenant(
 
 def conflicts(settings: Settings) -> list[str]:
     """What is wrong with settings that are each allowed."""
-    problems = []
+    problems, settings = _without_credentials(settings)
     problems += _key_conflicts(settings)
     if bool(settings.tls_certificate) != bool(settings.tls_key):
         problems.append("PARSEC_TLS_CERTIFICATE and PARSEC_TLS_KEY: one needs the other")
@@ -604,6 +604,18 @@ def conflicts(settings: Settings) -> list[str]:
         except ValueError as error:
             problems.append(f"REDIS_ADDR={settings.redis_addr}: {error}")
     return problems
+
+
+def _without_credentials(settings: Settings) -> tuple[list[str], Settings]:
+    """An address with a user and a password in it would be shown wherever the address is."""
+    told = {
+        "clickhouse_url": ("CLICKHOUSE_URL", "CLICKHOUSE_USER and CLICKHOUSE_PASSWORD", "http://(hidden)"),
+        "redis_addr": ("REDIS_ADDR", "REDIS_USERNAME and REDIS_PASSWORD", "(hidden):1"),
+        "kafka_brokers": ("KAFKA_BROKERS", "PARSEC_KAFKA_USER and PARSEC_KAFKA_PASSWORD", "(hidden)"),
+    }
+    found = [name for name in told if "@" in getattr(settings, name)]
+    problems = [f"{told[name][0]}: must hold no user and no password; {told[name][1]} are for these" for name in found]
+    return problems, msgspec.structs.replace(settings, **{name: told[name][2] for name in found})
 
 
 def _key_conflicts(settings: Settings) -> list[str]:

@@ -228,3 +228,24 @@ def test_an_origin_is_a_scheme_a_host_and_perhaps_a_port() -> None:
         assert problems({}, {"PARSEC_CORS_ORIGINS": wrong}) == [
             f"PARSEC_CORS_ORIGINS={wrong}: must be *, or a scheme, a host and perhaps a port: https://ui.example.com"
         ]
+
+
+@pytest.mark.parametrize(
+    ("env", "address"),
+    [
+        ("CLICKHOUSE_URL", "http://me:canary@host:8123"),
+        ("CLICKHOUSE_URL", "me:canary@host"),
+        ("REDIS_ADDR", "redis://:canary@host:6379"),
+        ("REDIS_ADDR", ":canary@host:6379"),
+        ("KAFKA_BROKERS", "one:9092,me:canary@two:9092"),
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_shown(env: str, address: str) -> None:
+    told = problems({}, {"STORAGE_BACKEND": "clickhouse", "CLICKHOUSE_URL": "http://h"} | {env: address})
+    assert [line for line in told if line.startswith(f"{env}: must hold no user and no password; ")]
+    assert "canary" not in " ".join(told)
+
+
+def test_what_is_named_like_a_secret_is_one() -> None:
+    for setting in catalogue():
+        assert setting.spec.secret or not re.search("password|secret|token|options", setting.name), setting.env

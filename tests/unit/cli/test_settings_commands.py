@@ -101,3 +101,13 @@ def test_help_does_not_wait_for_libraries_that_it_does_not_need() -> None:
 )
 def test_what_would_not_be_seen_is_made_visible(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+def test_no_secret_is_in_check_config() -> None:
+    secrets = [setting for setting in catalogue() if setting.spec.secret]
+    result = run("check-config", env={setting.env: "canary=bird" for setting in secrets})
+    assert result.exit_code == 0, result.output
+    assert "canary" not in result.output
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+    assert all(rows[setting.env]["shown"] == "(hidden)" for setting in secrets)
+    assert len(secrets) >= 4
