@@ -399,6 +399,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     query_memory: Annotated[
         int, Spec("PARSEC_QUERY_MEMORY", "Memory one query may use.", "bytes", 1 << 24, 1 << 40)
     ] = 1 << 30
+    query_rows: Annotated[int, Spec("PARSEC_QUERY_ROWS", "Events one query may read; 0: no bound.", "", 0, 1 << 62)] = (
+        2_000_000_000
+    )
+    query_bytes: Annotated[
+        int, Spec("PARSEC_QUERY_BYTES", "Bytes one query may read, uncompressed; 0: no bound.", "bytes", 0, 1 << 60)
+    ] = 256 << 30
     tails_per_tenant: Annotated[
         int, Spec("PARSEC_TAILS_PER_TENANT", "Readers of live events (GET /query/tail) of one tenant.", "", 0, 10_000)
     ] = 50

@@ -136,6 +136,15 @@ class Telemetry:
         )
         self.spool_waiting = self._gauge("parsec_spool_waiting_events", "Events of spools that Kafka does not have.")
 
+        # Queries.
+        self.queries_cancelled = self._counter(
+            "parsec_query_cancelled", "Queries stopped because their client had left."
+        )
+        self.tails = self._gauge("parsec_tail_readers", "Readers of live events.")
+        self.tail_events = self._counter(
+            "parsec_tail_events", "Events for readers of live events, by what became of them.", "fate"
+        )
+
         # Processor and store.
         self.inserts = self._counter("parsec_store_inserts", "Blocks inserted into the store.")
         self.insert_failures = self._counter("parsec_store_insert_failures", "Inserts that failed and were retried.")

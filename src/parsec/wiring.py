@@ -173,16 +173,15 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
         completeness.sample()
         read_age(telemetry, completeness.until_ns, _clock.time_ns)
         askers = ThreadPoolExecutor(QUERY_THREADS, "parsec-query")
-        limits = Limits(settings.query_memory, settings.query_timeout)
-        reader, asker = store.reader(), Asker(askers)
-        routes += QueryRoutes(reader, limits, completeness.until_ns, asker, _clock).routes()
-        routes += DeadLetterRoutes(reader, limits, asker, _clock).routes()
+        reader, asker = store.reader(), Asker(askers, _query_limits(settings), telemetry)
+        routes += QueryRoutes(reader, completeness.until_ns, asker, _clock).routes()
+        routes += DeadLetterRoutes(reader, asker, _clock).routes()
         routes += TailRoutes(tails).routes()
         shared = log.progress if settings.storage_backend != "embedded" else None
         progress = shared or (processor.progress if processor is not None else dict[int, Progress])
-        routes += AdminRoutes(reader, lambda: progress().values(), limits, asker, telemetry, _clock).routes()
+        routes += AdminRoutes(reader, lambda: progress().values(), asker, telemetry, _clock).routes()
         parts += [
-            Resource("queries", lambda: askers.shutdown(cancel_futures=True)),
+            Resource("queries", asker.close),
             Ticker("completeness", 1.0, completeness.sample, fail),
         ]
 
@@ -252,6 +251,15 @@ def _open_store(settings: Settings, turn: LoopTurn, parts: list[Part], fail: Cal
     store = ClickHouseStore(engine, settings.retention, breathe=turn)
     parts += [Resource("store", store.close), _loop_part(Loop("settler", engine.keep_settled), fail)]
     return store
+
+
+def _query_limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.query_memory,
+        settings.query_timeout,
+        max_rows_read=settings.query_rows,
+        max_bytes_read=settings.query_bytes,
+    )
 
 
 def _processor_part(processor: Processor, settings: Settings, fail: Callable[[], None]) -> ThreadPart:

@@ -14,8 +14,9 @@ from parsec.core.errors import Rejected
 from parsec.core.moment import LATEST, SECOND
 from parsec.ports.store import Row, StoreReader
 from parsec.query import aggregate, fields, histogram, listing, single
-from parsec.query.events import Order, Question, ask, page
+from parsec.query.events import Question, ask, page
 from parsec.query.fields import field
+from parsec.query.ordered import Order
 from parsec.query.parse import parse
 from parsec.query.scope import Scope
 from parsec.query.timerange import TimeRange

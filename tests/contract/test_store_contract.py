@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from hypothesis import strategies as st
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.envelope import Envelope, encode_one
-from parsec.core.errors import Fatal, Rejected
+from parsec.core.errors import Fatal, Rejected, Retryable
 from parsec.core.moment import LATEST, nanoseconds, text_of
 from parsec.ports.broker import Range, Slice
 from parsec.ports.dedup import Position
-from parsec.ports.store import DeadLetter, Limits, Row, Standing, content_digest
+from parsec.ports.store import Cancellation, DeadLetter, Limits, Row, Standing, content_digest
 from parsec.process.rows import Rules, rows
 from parsec.query.events import Question, ask
 from parsec.query.timerange import TimeRange
@@ -239,6 +240,7 @@ ENVELOPES = st.builds(
 @given(st.lists(ENVELOPES, min_size=1, max_size=8))
 def test_any_valid_envelope_comes_back_with_the_same_fields(engine: TestEngine, sent: list[Envelope]) -> None:
     engine.ask("TRUNCATE TABLE events")
+    engine.ask("SYSTEM STOP TTL MERGES events")  # by the real clock some of these have expired
     store = ClickHouseStore(engine, 86_400.0)
     sent = [msgspec.structs.replace(e, timestamp=min(e.timestamp, e.received_at)) for e in sent]
     made, letters = rows(Slice("log-1", 0, 1, 0, len(sent), range(len(sent)), [encode_one(e) for e in sent]), RULES)
@@ -491,6 +493,52 @@ def test_a_question_that_costs_too_much_is_refused(store: ClickHouseStore, sql: 
     with pytest.raises(Rejected) as caught:
         store.reader().select(sql, {}, limits, tuple)
     assert caught.value.code == "query_too_expensive"
+
+
+ENDLESS = "SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) = {n:UInt64}"
+ROWS_READ = "SELECT sum(read_rows) FROM system.processes WHERE startsWith(query, 'SELECT count() FROM numbers(10000')"
+"""Grows while the store works on it: the embedded one lists a statement until the next one on its connection."""
+
+
+def at_work(engine: TestEngine) -> bool:
+    before = int(engine.ask(ROWS_READ))
+    time.sleep(0.2)
+    return int(engine.ask(ROWS_READ)) > before
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+
+
+@pytest.mark.parametrize("limits", [Limits(1 << 30, 0.3), Limits(1 << 30, 30, max_rows_read=1 << 30, max_bytes_read=1)])
+def test_the_store_stops_working_on_what_costs_too_much(
+    store: ClickHouseStore, engine: TestEngine, limits: Limits
+) -> None:
+    with pytest.raises(Rejected, match="shorten its time range"):
+        store.reader().select(ENDLESS, {"n": 1}, limits, tuple)
+    wait_until(lambda: not at_work(engine))
+
+
+def test_a_question_that_is_given_up_is_stopped_in_the_store(store: ClickHouseStore, engine: TestEngine) -> None:
+    reader, cancellation, ended = store.reader(), Cancellation(), list[Exception]()
+
+    def look() -> None:
+        try:
+            reader.select(ENDLESS, {"n": 1}, Limits(1 << 30, 120, cancellation=cancellation), tuple)
+        except Exception as error:  # noqa: BLE001 (looked at below)
+            ended.append(error)
+
+    asking = threading.Thread(target=look)
+    asking.start()
+    wait_until(lambda: at_work(engine))
+    cancellation.cancel()
+    asking.join(10)
+    assert [type(error) for error in ended] == [Retryable]
+    wait_until(lambda: not at_work(engine))
+    with pytest.raises(Retryable, match="given up"):
+        reader.select("SELECT 1", {}, Limits(1 << 30, 30, cancellation=cancellation), tuple)
 
 
 @pytest.mark.parametrize("sql", ["DROP TABLE events", "INSERT INTO events (id) VALUES ('x')", "SET readonly = 0"])

@@ -4,12 +4,15 @@ Adapter: parsec.adapters.store.clickhouse, embedded (chDB) or, with part 4, a se
 Next: parsec.query.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from parsec.core.errors import Retryable
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
 
@@ -78,6 +81,36 @@ class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True):
     expires_from: int
 
 
+class Cancellation:
+    """Whether a question is still wanted, told to whoever works on it. From any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._stop: Callable[[], None] | None = None
+
+    def cancel(self) -> None:
+        """Stops the statement that runs now, which may take a moment, and lets no other begin."""
+        with self._lock:
+            self._cancelled = True
+            stop = self._stop
+        if stop is not None:
+            stop()
+
+    @contextmanager
+    def stopped_by(self, stop: Callable[[], None]) -> Iterator[None]:
+        """`stop` ends what is done in this block. Raises Retryable when it is not wanted any more."""
+        with self._lock:
+            if self._cancelled:
+                raise Retryable("The question was given up.")
+            self._stop = stop
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stop = None
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What one query may cost; fixed by us, never by a client. 0 rows or bytes: no bound."""
 
@@ -86,6 +119,8 @@ class Limits(msgspec.Struct, frozen=True):
     max_result_rows: int = 100_000
     max_result_bytes: int = 256 << 20
     max_rows_read: int = 0
+    max_bytes_read: int = 0
+    cancellation: Cancellation | None = None
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
@@ -158,7 +193,8 @@ class StoreReader(Protocol):
         """The rows of a question, each decoded into `into`: a tuple or an array_like struct of its columns in order.
 
         Values are bound as `{name:Type}`, never spliced in. Read-only. Raises Rejected(code=query_too_expensive) when
-        a limit is hit, Retryable when the store does not answer, Fatal when the question is wrong or after `close`.
+        a limit is hit, Retryable when the store does not answer or the question was given up, Fatal when it is wrong
+        or after `close`.
         """
 
     def ping(self) -> None:

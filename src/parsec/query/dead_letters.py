@@ -14,7 +14,7 @@ import msgspec
 from parsec.ports.store import Limits, StoreReader
 from parsec.query import cursor
 from parsec.query.columns import Parameters
-from parsec.query.events import beyond, position
+from parsec.query.ordered import beyond, position
 from parsec.query.timerange import TimeRange
 
 UNTOLD = "-"

@@ -1,7 +1,7 @@
 """One event by its id, and what happened around it at the same source.
 
 In: a tenant, an id. Out: events as objects with the names of design section 4. Errors: Rejected(query_too_expensive),
-Retryable. Next: parsec.query.events.
+Retryable. Next: parsec.query.ordered.
 """
 
 from typing import Any
@@ -11,9 +11,8 @@ import msgspec
 from parsec.core.moment import LATEST, SECOND
 from parsec.ports.store import Limits, StoreReader
 from parsec.query.columns import Parameters
-from parsec.query.cursor import Position
-from parsec.query.events import POSITION, Order, position, statement
 from parsec.query.expression import Equal, Field, Match
+from parsec.query.ordered import POSITION, Order, first, position
 from parsec.query.projection import Projection
 from parsec.query.scope import Scope, where
 from parsec.query.timerange import TimeRange
@@ -50,8 +49,11 @@ def surroundings(
     of_source = Match(Field("source"), Equal(str(found["source"])))
 
     def beside(order: Order, count: int) -> list[Event]:
-        rows = _beside(store, Scope(tenant, _around(row), of_source), position(row), order, count, limits)
-        return [shown.shown(one[len(POSITION) :]) for one in rows]
+        if not count:
+            return []
+        scope = Scope(tenant, _around(row), of_source)
+        beside = first(store, scope, order, position(row), shown, count, limits)
+        return [shown.shown(one[len(POSITION) :]) for one in beside.rows]
 
     return Surroundings(beside("newest", counts[0])[::-1], found, beside("oldest", counts[1]))
 
@@ -68,11 +70,3 @@ def _row(store: StoreReader, tenant: str, event_id: str, limits: Limits) -> list
     sql = f"SELECT {columns} FROM events WHERE {where(scope, parameters)} ORDER BY timestamp DESC, offset DESC LIMIT 1"  # noqa: S608
     found = store.select(sql, parameters.values, limits, list[Any])
     return found[0] if found else None
-
-
-def _beside(
-    store: StoreReader, scope: Scope, last: Position, order: Order, count: int, limits: Limits
-) -> list[list[Any]]:
-    parameters = Parameters()
-    sql = statement(scope, order, last, Projection(), parameters)
-    return store.select(f"{sql} LIMIT {parameters.bind(count, 'UInt32')}", parameters.values, limits, list[Any])

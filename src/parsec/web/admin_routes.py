@@ -14,7 +14,7 @@ from starlette.routing import Route
 from parsec.core.clock import Clock
 from parsec.ports.broker import Progress
 from parsec.ports.store import Limits, StoreReader
-from parsec.query.audit import audit, today
+from parsec.query.audit import Audit, audit, today
 from parsec.telemetry import Telemetry
 from parsec.web.asking import Asker
 from parsec.web.parameters import Parameters
@@ -30,14 +30,12 @@ class AdminRoutes:
         self,
         store: StoreReader,
         progress: Callable[[], Iterable[Progress]],
-        limits: Limits,
         asker: Asker,
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
         self._store = store
         self._progress = progress
-        self._limits = limits
         self._asker = asker
         self._telemetry = telemetry
         self._clock = clock
@@ -49,7 +47,12 @@ class AdminRoutes:
         """Counts the store's rows and dead letters by position; takes some seconds for each ten million."""
         Parameters(request, ())
         progress, day = list(self._progress()), today(self._clock)
-        found = await self._asker.ask(_WHO, lambda: audit(self._store, progress, day, self._limits))
+
+        def recount(limits: Limits) -> Audit:
+            # It reads all there is, by design.
+            return audit(self._store, progress, day, msgspec.structs.replace(limits, max_rows_read=0, max_bytes_read=0))
+
+        found = await self._asker.ask(request, _WHO, recount)
         for each in found.partitions:
             self._telemetry.audit_difference.labels(str(each.partition)).set(each.difference)
         return Response(msgspec.json.encode(found), media_type="application/json")

@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -18,7 +19,7 @@ from parsec.keys.caller import Caller, Right
 from parsec.web.browsers import Browsers
 from parsec.web.callers import Callers, credentials_of
 from parsec.web.ingest_routes import IngestRoute, Receive, Scope, Send
-from parsec.web.problems import on_bug, on_http_error, on_rejected, on_retryable, rejection
+from parsec.web.problems import on_bug, on_http_error, on_left, on_rejected, on_retryable, rejection
 
 OPEN = frozenset({"/health", "/livez", "/readyz", "/openapi.yaml"})
 """What needs no key."""
@@ -60,6 +61,7 @@ class App:
             exception_handlers={
                 Rejected: on_rejected,
                 Retryable: on_retryable,
+                ClientDisconnect: on_left,
                 HTTPException: on_http_error,
                 Exception: on_bug,
             },

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
-from parsec.ports.store import Limits, StoreReader
+from parsec.ports.store import StoreReader
 from parsec.query.dead_letters import DeadQuestion, letter, letters
 from parsec.web.asking import Asker
 from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters, whole
@@ -23,9 +23,8 @@ NOBODYS = "-"
 class DeadLetterRoutes:
     """A list, and one letter."""
 
-    def __init__(self, store: StoreReader, limits: Limits, asker: Asker, clock: Clock) -> None:
+    def __init__(self, store: StoreReader, asker: Asker, clock: Clock) -> None:
         self._store = store
-        self._limits = limits
         self._asker = asker
         self._clock = clock
 
@@ -45,7 +44,7 @@ class DeadLetterRoutes:
             given.text("reason") or "",
             given.text("cursor"),
         )
-        page = await self._asker.ask(question.tenant, lambda: letters(self._store, question, self._limits))
+        page = await self._asker.ask(request, question.tenant, lambda limits: letters(self._store, question, limits))
         return _json(page)
 
     async def show(self, request: Request) -> Response:
@@ -57,7 +56,7 @@ class DeadLetterRoutes:
             whole(path["partition"], "partition", 0, 2**32 - 1),
             whole(path["offset"], "offset", 0, 2**64 - 1),
         )
-        found = await self._asker.ask(tenant, lambda: letter(self._store, tenant, *place, self._limits))
+        found = await self._asker.ask(request, tenant, lambda limits: letter(self._store, tenant, *place, limits))
         if found is None:
             raise Rejected("not_found", "There is no dead letter of this tenant at this position.", status=404)
         return _json(found)

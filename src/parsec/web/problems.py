@@ -57,6 +57,11 @@ async def on_retryable(_: Request, error: Exception) -> Response:
     )
 
 
+async def on_left(_: Request, __: Exception) -> Response:
+    """The client has gone; nobody reads this."""
+    return Response(status_code=499)
+
+
 async def on_http_error(request: Request, error: Exception) -> Response:
     """No such address, or not with this method."""
     status: int = getattr(error, "status_code", 500)

@@ -19,10 +19,11 @@ from parsec.core.moment import text_of
 from parsec.ports.store import Limits, StoreReader
 from parsec.query import listing, single
 from parsec.query.aggregate import MOST_GROUPS, aggregate, metric
-from parsec.query.events import Order, Page, Question, ask, page
+from parsec.query.events import Page, Question, ask, page
 from parsec.query.fields import named
 from parsec.query.histogram import Histogram, histogram
 from parsec.query.listing import MOST_VALUES
+from parsec.query.ordered import Order
 from parsec.query.parse import parse
 from parsec.query.scope import Scope
 from parsec.query.single import Surroundings
@@ -57,11 +58,8 @@ T = TypeVar("T")
 class QueryRoutes:
     """The questions a person or a program may ask."""
 
-    def __init__(
-        self, store: StoreReader, limits: Limits, complete_until_ns: Callable[[], int], asker: Asker, clock: Clock
-    ) -> None:
+    def __init__(self, store: StoreReader, complete_until_ns: Callable[[], int], asker: Asker, clock: Clock) -> None:
         self._store = store
-        self._limits = limits
         self._complete_until_ns = complete_until_ns
         self._asker = asker
         self._clock = clock
@@ -93,19 +91,19 @@ class QueryRoutes:
         if given.text("format") is not None:
             form = cast("Format", given.one_of("format", *MEDIA_TYPES))
         if form != "json":
-            return await self._stream(form, question, None if given.text("limit") is None else question.limit)
+            return await self._stream(request, form, question, None if given.text("limit") is None else question.limit)
 
-        def answer() -> EventPage:
-            found = ask(self._store, question, self._limits)
+        def answer(limits: Limits) -> EventPage:
+            found = ask(self._store, question, limits)
             return EventPage(found.events, found.cursor)
 
-        return await self._told(question.tenant, answer)
+        return await self._told(request, question.tenant, answer)
 
-    async def _stream(self, form: Format, question: Question, limit: int | None) -> Response:
+    async def _stream(self, request: Request, form: Format, question: Question, limit: int | None) -> Response:
         """Lines of any number; the errors of the first page are told as usual."""
 
         async def ask_page(of: Question) -> Page:
-            return await self._asker.ask(of.tenant, lambda: page(self._store, of, self._limits))
+            return await self._asker.ask(request, of.tenant, lambda limits: page(self._store, of, limits))
 
         headers = {"Parsec-Complete-Until": text_of(self._complete_until_ns())}
         size = PAGE_EVENTS if limit is None else min(limit, PAGE_EVENTS)
@@ -120,10 +118,10 @@ class QueryRoutes:
         by, step = given.text("by"), given.whole("interval", 0, 0, 52 * WEEK_S)
         field = None if by is None else named(by, "by")
 
-        def answer() -> Histogram:
-            return histogram(self._store, scope, self._limits, interval_s=step or None, by=field)
+        def answer(limits: Limits) -> Histogram:
+            return histogram(self._store, scope, limits, interval_s=step or None, by=field)
 
-        return await self._told(scope.tenant, answer)
+        return await self._told(request, scope.tenant, answer)
 
     async def aggregate(self, request: Request) -> Response:
         """Figures about events, in groups."""
@@ -132,13 +130,13 @@ class QueryRoutes:
         metrics = [metric(text) for text in given.all("metric") or ["count"]]
         by = [named(name, "by") for name in given.all("by")]
         return await self._told(
-            scope.tenant, lambda: Groups(aggregate(self._store, scope, metrics, by, top, self._limits))
+            request, scope.tenant, lambda limits: Groups(aggregate(self._store, scope, metrics, by, top, limits))
         )
 
     async def fields(self, request: Request) -> Response:
         """Which fields events have, and how many events have each."""
         scope = self._scope(Parameters(request, _SCOPE))
-        return await self._told(scope.tenant, lambda: Fields(listing.names(self._store, scope, self._limits)))
+        return await self._told(request, scope.tenant, lambda limits: Fields(listing.names(self._store, scope, limits)))
 
     async def values(self, request: Request) -> Response:
         """Which values a field has, the most frequent first."""
@@ -146,20 +144,20 @@ class QueryRoutes:
         scope, field = self._scope(given), named(request.path_params["name"], "name")
         most = given.whole("limit", DEFAULT_LIMIT, 1, MOST_VALUES)
 
-        def answer() -> Values:
-            found = listing.values(self._store, scope, field, most, self._limits)
+        def answer(limits: Limits) -> Values:
+            found = listing.values(self._store, scope, field, most, limits)
             return Values([Value(each.name, each.count) for each in found])
 
-        return await self._told(scope.tenant, answer)
+        return await self._told(request, scope.tenant, answer)
 
     async def event(self, request: Request) -> Response:
         """The newest event with an id."""
         tenant = Parameters(request, ("tenant",)).tenant()
 
-        def answer() -> EventFound:
-            return EventFound(_there(single.event(self._store, tenant, request.path_params["id"], self._limits)))
+        def answer(limits: Limits) -> EventFound:
+            return EventFound(_there(single.event(self._store, tenant, request.path_params["id"], limits)))
 
-        return await self._told(tenant, answer)
+        return await self._told(request, tenant, answer)
 
     async def context(self, request: Request) -> Response:
         """What the same source said just before and just after an event, all oldest first."""
@@ -169,18 +167,18 @@ class QueryRoutes:
             (given.whole("before", 10, 0, MOST_AROUND), given.whole("after", 10, 0, MOST_AROUND)),
         )
 
-        def answer() -> Surroundings:
-            return _there(single.surroundings(self._store, tenant, request.path_params["id"], counts, self._limits))
+        def answer(limits: Limits) -> Surroundings:
+            return _there(single.surroundings(self._store, tenant, request.path_params["id"], counts, limits))
 
-        return await self._told(tenant, answer)
+        return await self._told(request, tenant, answer)
 
     def _scope(self, given: Parameters) -> Scope:
         return Scope(given.tenant(), given.between(self._clock), parse(given.text("q") or ""))
 
-    async def _told(self, tenant: str, answer: Callable[[], msgspec.Struct]) -> Response:
+    async def _told(self, request: Request, tenant: str, answer: Callable[[Limits], msgspec.Struct]) -> Response:
         # Before the store is asked: what arrives meanwhile is not promised.
         complete_until_ns = self._complete_until_ns()
-        found = await self._asker.ask(tenant, answer)
+        found = await self._asker.ask(request, tenant, answer)
         body = msgspec.structs.asdict(found) | msgspec.structs.asdict(Completeness(text_of(complete_until_ns), []))
         return Response(msgspec.json.encode(body), media_type="application/json")
 

@@ -1,30 +1,29 @@
 """Events and dead letters in ClickHouse, embedded or a server: one SQL, one driver.
 
-In: rows, dead letters, questions. Out: what landed, rows. Errors: Retryable, Poison, Fatal, Rejected as the port says.
-Next: parsec.query.
+In: rows, dead letters. Out: what landed. Errors: Retryable, Poison, Fatal as the port says. Next:
+parsec.adapters.store.reader, which answers questions.
 
 1. A call of `insert` makes one block, in however many pieces it is sent. With rows of one day of receipt it becomes
    one part, whole or not at all; rows of n days become n parts, which appear one after the other, so that a crash in
    between may leave some of the days. Recovery by position sees that; the token cannot.
 2. Every setting by which the engine could split, reorder or defer a block is written with the insert.
-3. A client is used by one thread at a time: the writer has one, each asking thread its own.
+3. A client is used by one thread at a time; this is the processor's.
 """
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from parsec.adapters.store import errors, native, repeats
 from parsec.adapters.store.migrations import migrate, migrations
+from parsec.adapters.store.reader import ClickHouseReader
 from parsec.core.errors import Fatal, ParsecError
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
-from parsec.ports.store import DeadLetter, Limits, Mark, Row, Standing, T
+from parsec.ports.store import DeadLetter, Mark, Row, Standing
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -141,7 +140,7 @@ class ClickHouseStore:
 
     def reader(self) -> "ClickHouseReader":
         """Questions to the same store; closed with it."""
-        reader = ClickHouseReader(self._engine)
+        reader = ClickHouseReader(self._engine.connect)
         self._readers.append(reader)
         return reader
 
@@ -237,54 +236,3 @@ class ClickHouseStore:
     def _check_open(self) -> None:
         if self._closed:
             raise Fatal("the store is closed")
-
-
-class ClickHouseReader:
-    """StoreReader: one read-only client for each thread that asks."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._own = threading.local()
-        self._lock = threading.Lock()
-        self._clients: list[Client] = []
-        self._closed = False
-
-    def select(self, sql: str, parameters: Mapping[str, Any], limits: Limits, into: type[T]) -> list[T]:
-        bounds = {
-            "max_memory_usage": limits.max_memory_bytes,
-            "max_execution_time": limits.timeout_s,
-            "max_result_rows": limits.max_result_rows,
-            "max_result_bytes": limits.max_result_bytes,
-            "max_rows_to_read": limits.max_rows_read,
-            "query_plan_max_limit_for_lazy_materialization": 20_000,  # the largest page reads its texts last, too
-            "date_time_output_format": "'iso'",
-            "output_format_json_quote_64bit_integers": 0,
-            "output_format_json_escape_forward_slashes": 0,
-        }
-        text = f"{sql}\nSETTINGS {', '.join(f'{name} = {value}' for name, value in bounds.items())}"
-        try:
-            lines = self._client().raw_query(text, parameters=dict(parameters), fmt="JSONCompactEachRow")
-        except (ClickHouseError, OSError) as error:
-            raise errors.of_query(error) from error
-        return msgspec.json.Decoder(into).decode_lines(lines)
-
-    def ping(self) -> None:
-        self.select("SELECT 1", {}, Limits(64 << 20, 1.0), tuple[int])
-
-    def close(self) -> None:
-        """Ends the connections of all threads, once their calls are done."""
-        with self._lock:
-            self._closed = True
-            clients, self._clients = self._clients, []
-        for client in clients:
-            client.close()
-
-    def _client(self) -> "Client":
-        client: Client | None = getattr(self._own, "client", None)
-        if client is None or self._closed:
-            with self._lock:
-                if self._closed:
-                    raise Fatal("the store is closed")
-                client = self._own.client = self._engine.connect({"readonly": 2})
-                self._clients.append(client)
-        return client

@@ -4,6 +4,8 @@ In: what clickhouse-connect raised. Out: Retryable, Poison, Fatal or Rejected(qu
 raised from it.
 """
 
+import re
+
 from clickhouse_connect.driver.exceptions import Error, ProgrammingError
 
 from parsec.core.errors import Fatal, ParsecError, Poison, Rejected, Retryable
@@ -13,7 +15,21 @@ _POISON = frozenset({
     6, 26, 27, 38, 41, 72, 675,  # cannot parse a text, quoted string, input, date, datetime, number, IPv4
     33, 53, 69, 70, 117, 131, 190, 321, 349, 407, 636,  # not all data, wrong type, out of bound, incorrect, too large
 })  # fmt: skip
-_TOO_EXPENSIVE = frozenset({158, 159, 160, 191, 241, 307, 396})  # rows, time, speed, set size, memory, bytes, result
+_MEMORY = 241
+_TIME = "It takes longer than one question may (PARSEC_QUERY_TIMEOUT)"
+_READS = "It would read more than one question may (PARSEC_QUERY_ROWS, PARSEC_QUERY_BYTES)"
+_NARROW = "shorten its time range, or add a word, a source or a severity that fewer events have."
+_TOO_EXPENSIVE = {
+    158: f"{_READS}: {_NARROW}",
+    159: f"{_TIME}: {_NARROW}",
+    160: f"{_TIME}: {_NARROW}",
+    191: f"It holds more values than one question may: {_NARROW}",
+    _MEMORY: "It needs more memory than one question may (PARSEC_QUERY_MEMORY): group by fields with fewer values, or "
+    + _NARROW,
+    307: f"{_READS}: {_NARROW}",
+    396: "Its answer is larger than one may be: lower `limit` or `top`, or name the `fields` that you need.",
+}
+_OF_QUERY = re.compile(r"Query memory limit|\(for query\)")
 _BROKEN = frozenset({
     10, 16, 36, 46, 47, 48, 60, 62, 81, 115, 164, 497, 516,  # no such column, table, setting; syntax; read-only; access
 })  # fmt: skip
@@ -28,10 +44,10 @@ def of_insert(error: Exception) -> ParsecError:
 
 
 def of_query(error: Exception) -> ParsecError:
-    """A limit that was hit is the question's fault, not the store's."""
-    if _code(error) in _TOO_EXPENSIVE:
-        message = "The question costs more than it may: shorten its time range, or ask for less."
-        return Rejected("query_too_expensive", message)
+    """A limit that was hit is the question's fault, not the store's; memory that all share is not the question's."""
+    code = _code(error)
+    if code in _TOO_EXPENSIVE and (code != _MEMORY or _OF_QUERY.search(str(error))):
+        return Rejected("query_too_expensive", _TOO_EXPENSIVE[code])
     return _broken(error) or Retryable(f"the store does not answer: {_text(error)}")
 
 

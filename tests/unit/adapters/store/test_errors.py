@@ -21,10 +21,22 @@ def test_of_insert(code: int | None, kind: type[ParsecError]) -> None:
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(158, Rejected), (159, Rejected), (241, Rejected), (396, Rejected), (47, Fatal), (62, Fatal), (210, Retryable)],
+    [(158, Rejected), (159, Rejected), (307, Rejected), (396, Rejected), (47, Fatal), (62, Fatal), (210, Retryable)],
 )
 def test_of_query(code: int, kind: type[ParsecError]) -> None:
     assert type(of_query(DatabaseError("x", code=code))) is kind
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Query memory limit exceeded: would use 5.50 MiB", Rejected),
+        ("Memory limit (for query) exceeded", Rejected),
+        ("(total) memory limit exceeded: would use 5.50 MiB", Retryable),
+    ],
+)
+def test_memory_that_all_share_is_not_the_fault_of_a_question(text: str, kind: type[ParsecError]) -> None:
+    assert type(of_query(DatabaseError(text, code=241))) is kind
 
 
 def test_a_closed_client_is_fatal_and_a_full_disk_is_not() -> None:

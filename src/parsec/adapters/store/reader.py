@@ -1,0 +1,111 @@
+"""Questions to ClickHouse, each within its limits, each stopped when nobody wants the answer any more.
+
+In: SQL with bound values. Out: rows. Errors: Rejected(query_too_expensive), Retryable, Fatal as the port says.
+Next: nothing.
+
+1. A client is used by one thread at a time: each asking thread has its own, read-only, as no client is that kills.
+2. A statement that may be given up has a mark of its own among its settings, by which the engine is told to kill it:
+   again and again until it has ended, for it may not have begun yet.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import msgspec
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from parsec.adapters.store import errors
+from parsec.core.errors import Fatal
+from parsec.ports.store import Cancellation, Limits, T
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+_READ_ONLY = {"readonly": 2}  # 2: settings may come with a question
+_ALWAYS = {
+    "query_plan_max_limit_for_lazy_materialization": 20_000,  # the largest page reads its texts last, too
+    "date_time_output_format": "'iso'",
+    "output_format_json_quote_64bit_integers": 0,
+    "output_format_json_escape_forward_slashes": 0,
+}
+_KILL = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC"
+_KILL_EVERY_S = 0.1
+
+Connect = Callable[[Mapping[str, str | int]], "Client"]
+
+
+class ClickHouseReader:
+    """StoreReader: one read-only client for each thread that asks."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._own = threading.local()
+        self._lock = threading.Lock()
+        self._clients: list[Client] = []
+        self._closed = False
+
+    def select(self, sql: str, parameters: Mapping[str, Any], limits: Limits, into: type[T]) -> list[T]:
+        mark = uuid4().hex
+        bounds = {
+            "max_memory_usage": limits.max_memory_bytes,
+            "max_execution_time": limits.timeout_s,
+            "max_result_rows": limits.max_result_rows,
+            "max_result_bytes": limits.max_result_bytes,
+            "max_rows_to_read": limits.max_rows_read,
+            "max_bytes_to_read": limits.max_bytes_read,
+            "log_comment": f"'{mark}'",
+            **_ALWAYS,
+        }
+        text = f"{sql}\nSETTINGS {', '.join(f'{name} = {value}' for name, value in bounds.items())}"
+        with self._stoppable(mark, limits.cancellation):
+            try:
+                lines = self._client().raw_query(text, parameters=dict(parameters), fmt="JSONCompactEachRow")
+            except (ClickHouseError, OSError) as error:
+                raise errors.of_query(error) from error
+        return msgspec.json.Decoder(into).decode_lines(lines)
+
+    def ping(self) -> None:
+        self.select("SELECT 1", {}, Limits(64 << 20, 1.0), tuple[int])
+
+    def close(self) -> None:
+        """Ends the connections of all threads, once their calls are done."""
+        with self._lock:
+            self._closed = True
+            clients, self._clients = self._clients, []
+        for client in clients:
+            client.close()
+
+    @contextmanager
+    def _stoppable(self, mark: str, cancellation: Cancellation | None) -> Iterator[None]:
+        if cancellation is None:
+            yield
+            return
+        ended = threading.Event()
+        with cancellation.stopped_by(lambda: self._kill(mark, ended)):
+            try:
+                yield
+            finally:
+                ended.set()
+
+    def _kill(self, mark: str, ended: threading.Event) -> None:
+        """Returns when the statement has ended; on another thread than its own."""
+        while not ended.is_set():
+            try:
+                self._client("killer", {}).query(_KILL, parameters={"mark": mark})
+            except (ClickHouseError, OSError) as error:
+                raise errors.of_query(error) from error
+            ended.wait(_KILL_EVERY_S)
+
+    def _client(self, name: str = "reader", settings: Mapping[str, str | int] = _READ_ONLY) -> "Client":
+        client: Client | None = getattr(self._own, name, None)
+        if client is None or self._closed:
+            with self._lock:
+                if self._closed:
+                    raise Fatal("the store is closed")
+                client = self._connect(settings)
+                setattr(self._own, name, client)
+                self._clients.append(client)
+        return client
