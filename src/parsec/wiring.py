@@ -176,7 +176,7 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
         reader, asker = store.reader(), Asker(askers, _query_limits(settings), telemetry)
         routes += QueryRoutes(reader, completeness.until_ns, asker, _clock).routes()
         routes += DeadLetterRoutes(reader, asker, _clock).routes()
-        routes += TailRoutes(tails).routes()
+        routes += TailRoutes(tails, telemetry).routes()
         shared = log.progress if settings.storage_backend != "embedded" else None
         progress = shared or (processor.progress if processor is not None else dict[int, Progress])
         routes += AdminRoutes(reader, lambda: progress().values(), asker, telemetry, _clock).routes()

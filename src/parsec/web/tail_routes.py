@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from parsec.query.tails import Tail, Tails, Taken
+from parsec.telemetry import Telemetry
 from parsec.web.parameters import Parameters
 
 CHUNK_BYTES = 64 << 10
@@ -27,8 +28,9 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 class TailRoutes:
     """One address. A reader holds a connection, and no thread."""
 
-    def __init__(self, tails: Tails, heartbeat_s: float = HEARTBEAT_S) -> None:
+    def __init__(self, tails: Tails, telemetry: Telemetry, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._tails = tails
+        self._telemetry = telemetry
         self._heartbeat_s = heartbeat_s
 
     def routes(self) -> list[Route]:
@@ -39,7 +41,12 @@ class TailRoutes:
         given = Parameters(request, ("tenant", "q"))
         loop, came = asyncio.get_running_loop(), asyncio.Event()
         tail = self._tails.open(given.tenant(), given.text("q") or "", lambda: _wake(loop, came))
-        return _Stream(self._tails, tail, self._messages(tail, came, request.scope["still"]))
+        self._telemetry.tails.inc()
+        return _Stream(self._messages(tail, came, request.scope["still"]), lambda: self._left(tail))
+
+    def _left(self, tail: Tail) -> None:
+        self._tails.leave(tail)
+        self._telemetry.tails.dec()
 
     async def _messages(self, tail: Tail, came: asyncio.Event, still: Callable[[], bool]) -> AsyncIterator[bytes]:
         yield b"retry: 1000\n: from now on\n\n"
@@ -55,6 +62,7 @@ class TailRoutes:
                     yield _ended("The API key has ended.")
                     return
                 taken = tail.take(CHUNK_BYTES)
+                self._count(taken)
                 if body := _body(taken):
                     yield body
                 if taken.ended:
@@ -62,20 +70,24 @@ class TailRoutes:
                 if not taken.messages:
                     break
 
+    def _count(self, taken: Taken) -> None:
+        for fate, count in (("sent", len(taken.messages)), ("skipped", taken.skipped), ("unchecked", taken.unchecked)):
+            if count:
+                self._telemetry.tail_events.labels(fate).inc(count)
+
 
 class _Stream(StreamingResponse):
-    """Leaves when the answer ends, however it ends."""
+    """Calls `left` when the answer ends, however it ends."""
 
-    def __init__(self, tails: Tails, tail: Tail, content: AsyncIterator[bytes]) -> None:
+    def __init__(self, content: AsyncIterator[bytes], left: Callable[[], None]) -> None:
         super().__init__(content, headers=_HEADERS, media_type="text/event-stream")
-        self._tails = tails
-        self._tail = tail
+        self._left = left
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._tails.leave(self._tail)
+            self._left()
 
 
 def _body(taken: Taken) -> bytes:
