@@ -16,6 +16,7 @@ from parsec.client.tailing import Gap
 
 if TYPE_CHECKING:
     from parsec.client.async_client import AsyncClient
+    from parsec.client.handler import ParsecHandler
 
 __all__ = (
     "Answer",
@@ -29,6 +30,7 @@ __all__ = (
     "Letter",
     "LetterPage",
     "Page",
+    "ParsecHandler",
     "Patience",
     "Single",
     "Surroundings",
@@ -38,9 +40,13 @@ __all__ = (
 
 
 def __getattr__(name: str) -> Any:
-    """AsyncClient is loaded when it is asked for: asyncio takes longer to load than all the rest."""
+    """What few programs need, and takes long to load, is loaded when it is asked for."""
     if name == "AsyncClient":
         from parsec.client.async_client import AsyncClient
 
         return AsyncClient
+    if name == "ParsecHandler":
+        from parsec.client.handler import ParsecHandler
+
+        return ParsecHandler
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

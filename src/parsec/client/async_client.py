@@ -4,7 +4,7 @@ In: events as bytes, questions as keywords. Out: Answer, Page and the like. Erro
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode
@@ -74,7 +74,7 @@ class AsyncClient:
         await asyncio.sleep(0)  # a transport is gone a turn of the loop later
 
     async def send(
-        self, body: bytes, *, defaults: Mapping[str, str] | None = None, give_up_after_s: float = 60.0
+        self, body: bytes, *, defaults: Mapping[str, str] | None = None, give_up_after_s: float | None = 60.0
     ) -> Answer:
         """As Client.send."""
         path = "/ingest" + (f"?{urlencode(defaults)}" if defaults else "")
@@ -147,7 +147,7 @@ class AsyncClient:
 
     async def tail(
         self, tenant: str | None = None, *, q: str | None = None, give_up_after_s: float = float("inf")
-    ) -> AsyncIterator[msgspec.Raw | Gap]:
+    ) -> AsyncGenerator[msgspec.Raw | Gap, None]:
         """As Client.tail."""
         tailing = Tailing(self._patience, give_up_after_s)
         path = questions.address("/query/tail", {"tenant": tenant, "q": q})

@@ -3,7 +3,7 @@
 In: events as bytes, questions as keywords. Out: Answer, Page and the like. Errors: Rejected, Retryable.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode
@@ -72,12 +72,19 @@ class Client:
         """Safe to call twice."""
         self._connection.close()
 
-    def send(self, body: bytes, *, defaults: Mapping[str, str] | None = None, give_up_after_s: float = 60.0) -> Answer:
+    def forget(self) -> None:
+        """In a child after a fork: leaves the connection to the parent. The client is of no use afterwards."""
+        self._connection.forget()
+
+    def send(
+        self, body: bytes, *, defaults: Mapping[str, str] | None = None, give_up_after_s: float | None = 60.0
+    ) -> Answer:
         """Sends one request until it is answered for good. `body` has any shape that POST /ingest takes.
 
         `defaults` (tenant_id, source, severity) fill in what events lack. 429, 503 and broken connections are tried
         again, with the same bytes, after at least the server's Retry-After. Raises Rejected when the request as
-        a whole is refused (key, size, encoding), Retryable when `give_up_after_s` is over: its fate is unknown.
+        a whole is refused (key, size, encoding), Retryable when `give_up_after_s` is over, with None after one attempt:
+        its fate is unknown.
         """
         path = "/ingest" + (f"?{urlencode(defaults)}" if defaults else "")
 
@@ -152,7 +159,7 @@ class Client:
 
     def tail(
         self, tenant: str | None = None, *, q: str | None = None, give_up_after_s: float = float("inf")
-    ) -> Iterator[msgspec.Raw | Gap]:
+    ) -> Generator[msgspec.Raw | Gap, None, None]:
         """Events as they are stored, from now on, on a connection of its own; a Gap where some were left out.
 
         A connection that breaks is replaced. Raises Rejected when the question is refused, Retryable when the first

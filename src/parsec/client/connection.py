@@ -143,6 +143,11 @@ class Connection:
         """Safe to call twice; a later request connects anew."""
         self._http.close()
 
+    def forget(self) -> None:
+        """In a child after a fork: gives up its copy of the connection without a word to the server."""
+        if self._http.sock is not None:
+            os.close(self._http.sock.detach())
+
 
 def in_words(error: Exception) -> str:
     """What broke, for a person."""
