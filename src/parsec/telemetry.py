@@ -215,8 +215,7 @@ class Telemetry:
     def rejected_from(self, tenant: str, reason: str, count: int = 1) -> None:
         """Counts events that were refused; an empty tenant cannot be told. A name alone earns no series."""
         self.rejected.labels(reason).inc(count)
-        label = tenant if tenant in self._tenants else "other" if tenant else "-"
-        self._tenant_rejected.labels(label, reason).inc(count)
+        self._tenant_rejected.labels(self._known(tenant), reason).inc(count)
 
     def processed_of(self, tenant: str, fate: str, count: int) -> None:
         """Counts what became of a tenant's events; an empty tenant cannot be told."""
@@ -224,7 +223,7 @@ class Telemetry:
 
     def rate_limited_of(self, tenant: str, budget: str) -> None:
         """Counts a request that was refused for a tenant's events or bytes."""
-        self._rate_limited.labels(self._tenant(tenant), budget).inc()
+        self._rate_limited.labels(self._known(tenant), budget).inc()
 
     def tenants(self) -> dict[str, dict[str, int]]:
         """What became of the events that this process has processed, by tenant as in the metrics."""
@@ -233,6 +232,10 @@ class Telemetry:
             for sample in metric.samples:
                 told.setdefault(sample.labels["tenant"], {})[sample.labels["fate"]] = int(sample.value)
         return told
+
+    def _known(self, name: str) -> str:
+        """The label of who may have none of its own for this alone."""
+        return name if name in self._tenants else "other" if name else "-"
 
     def _tenant(self, name: str) -> str:
         """The label: a series costs memory here and in Prometheus, and anybody may make up a tenant."""
