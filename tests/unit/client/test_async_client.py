@@ -199,7 +199,7 @@ def test_certificates_to_trust_are_read_from_a_file(server: Answering, tmp_path:
 
 
 def test_both_clients_ask_the_same_with_the_same_words() -> None:
-    own = {"close"}
+    own = {"close", "forget"}
     public = {name for name in vars(Client) if not name.startswith("_")} - own
     assert public == {name for name in vars(AsyncClient) if not name.startswith("_")} - own
     for name in public:
