@@ -187,7 +187,7 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
 
     large_bytes = sys.maxsize if settings.kafka_brokers else SLICE_BYTES
     channel = Channel(settings.channel_events, settings.channel_bytes, large_bytes)
-    tenant_limits = _tenant_limits(loaded, log, telemetry, parts, fail)
+    tenant_limits = _tenant_limits(loaded, log, parts, fail)
     pipeline = Pipeline(
         channel, _pipeline_options(settings), telemetry, _clock, SystemRandom(), log.max_event_bytes, tenant_limits
     )
@@ -317,13 +317,11 @@ def _redis(settings: Settings) -> Server:
     )
 
 
-def _tenant_limits(
-    loaded: Loaded, log: Opened, telemetry: Telemetry, parts: list[Part], fail: Callable[[], None]
-) -> TenantLimits:
+def _tenant_limits(loaded: Loaded, log: Opened, parts: list[Part], fail: Callable[[], None]) -> TenantLimits:
     """Shared where there is Redis; what keeps them up to date is added to the parts. Raises Fatal."""
     settings = loaded.settings
     shared = bool(settings.redis_addr and log.writers)
-    limits = TenantLimits(policy_of(loaded), telemetry, _clock, shared=shared)
+    limits = TenantLimits(policy_of(loaded), _clock, shared=shared)
     if shared:
         leases = RedisLeases(_redis(settings), settings.redis_prefix, SystemRandom().bytes(8).hex(), _clock)
         parts.append(Leasing(limits, leases, fail))

@@ -23,7 +23,6 @@ from parsec.core.envelope import Envelope, by_tenant
 from parsec.ingest.bucket import WHOLE, Bucket, Rate
 from parsec.ingest.policy import UNLIMITED, Allowance, Policy, What
 from parsec.ports.leases import Leased, Want
-from parsec.telemetry import Telemetry
 
 MOST_BUDGETS = 10_000
 LOOKED_AT = 4
@@ -70,9 +69,8 @@ class Budget:
 class TenantLimits:
     """Used by the event loop's thread only."""
 
-    def __init__(self, policy: Policy, telemetry: Telemetry, clock: Clock, *, shared: bool = False) -> None:
+    def __init__(self, policy: Policy, clock: Clock, *, shared: bool = False) -> None:
         """`shared`: the rates are those of all processes together; parsec.ingest.leasing brings what this one gets."""
-        self._telemetry = telemetry
         self._clock = clock
         self._shared = shared
         self._share = 0.0 if shared else 1.0
@@ -118,10 +116,6 @@ class TenantLimits:
                 for what, bucket in budget.buckets.items():
                     bucket.level -= cost.events if what == "events" else cost.bytes
                 self._ask_for(budget)
-
-    def count(self, spent: Spent) -> None:
-        """A request was refused for this."""
-        self._telemetry.rate_limited_of(spent.tenant, spent.what)
 
     # What is leased. Between `wants` and its answer, `leased` or `on_our_own`, events go on being taken.
 

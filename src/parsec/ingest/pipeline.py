@@ -15,24 +15,22 @@ import msgspec
 import structlog
 
 from parsec.core.clock import Clock, Random
-from parsec.core.envelope import Envelope, by_tenant
-from parsec.core.errors import ParsecError, Rejected
+from parsec.core.envelope import Envelope
+from parsec.core.errors import Rejected
 from parsec.ingest.channel import Channel, Fate, Submission
 from parsec.ingest.context import digest_in_slices
 from parsec.ingest.decode import pieces
 from parsec.ingest.fields import FieldMap, named_tenant
 from parsec.ingest.held import Held
-from parsec.ingest.limits import Cost, Spent, TenantLimits
-from parsec.ingest.normalize import Context, EventError, Verdicts, normalize
+from parsec.ingest.limits import Cost, TenantLimits
+from parsec.ingest.normalize import Context, Verdicts, normalize
+from parsec.ingest.outcome import Answers, Outcome
 from parsec.ingest.policy import Policy
 from parsec.telemetry import Telemetry
 
 AckMode = Literal["durable", "enqueued"]
 
 _log = structlog.get_logger(__name__)
-
-RETRY_AFTER_S = 1
-"""What a refused client is told to wait: a full channel empties in well under a second."""
 
 LITTLE = 8
 """A tenant that has less than an eighth of the channel on its way, by its requests' first events, goes beyond it."""
@@ -48,26 +46,6 @@ class Request(msgspec.Struct, frozen=True):
     idempotency_key: str | None = None
     tenant_fixed: bool = False
     """Events of any other tenant than `tenant` are refused."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """The body of every answer of POST /ingest."""
-
-    success: bool
-    ack: str
-    accepted: int
-    rejected: int
-    errors: Sequence[EventError]
-    errors_truncated: bool | msgspec.UnsetType = msgspec.UNSET
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """HTTP status, body, for 429 and 503 the seconds to wait, and which limit it was if it was one."""
-
-    status: int
-    answer: Answer
-    retry_after_s: int | None = None
-    spent: Spent | None = None
 
 
 class _Waiting:
@@ -120,9 +98,10 @@ class Pipeline:
         """`takes`: the largest event that the log takes, at most the one that is wanted. `limits` None: of nobody."""
         self._channel = channel
         self._held = Held(max(1, channel.max_events // LITTLE), max(1, channel.max_bytes // LITTLE))
-        self._limits = limits or TenantLimits(Policy(), telemetry, clock)
+        self._limits = limits or TenantLimits(Policy(), clock)
         self._options = options
         self._telemetry = telemetry
+        self.answers = Answers(telemetry)
         self._clock = clock
         self._random = random
         self._takes = takes
@@ -143,7 +122,7 @@ class Pipeline:
                 await asyncio.sleep(0)  # the turn of other requests
         except Rejected as refusal:
             self._charge_nothing_taken(request, verdicts)
-            return self.refused(refusal)
+            return self.answers.refused(refusal)
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def answer(outcome: Outcome) -> None:
@@ -161,7 +140,7 @@ class Pipeline:
             events = list(chain.from_iterable(self._read(request, verdicts)))
         except Rejected as refusal:
             self._charge_nothing_taken(request, verdicts)
-            answer(self.refused(refusal))
+            answer(self.answers.refused(refusal))
             return
         self._submit(request, events, verdicts, received, answer)
 
@@ -219,27 +198,27 @@ class Pipeline:
 
         def told(fate: Fate | TimeoutError) -> None:
             if isinstance(fate, Exception):
-                answer(self._not_durable(fate))
+                answer(self.answers.not_durable(fate))
                 return
             self._telemetry.ack_latency.observe(self._clock.monotonic() - received)
-            answer(self._taken_in(events, fate, verdicts))
+            answer(self.answers.taken_in(events, fate, verdicts))
 
         if not events:
             self._charge_nothing_taken(request, verdicts)
-            answer(self._taken_in((), request.ack, verdicts))
+            answer(self.answers.taken_in((), request.ack, verdicts))
             return
         costs = self._limits.weigh(events, len(request.body))
         if costs and (spent := self._limits.refusal(costs)) is not None:
-            answer(self._rate_limited(spent))
+            answer(self.answers.rate_limited(spent))
             return
         waiting = _Waiting(received + self._options.ack_timeout_s, told) if durable else None
         if not self._offer(Submission(events, len(request.body), waiting)):
-            answer(self.queue_full())
+            answer(self.answers.queue_full())
             return
         self._limits.take(costs)
         self._ring_soon()
         if waiting is None:
-            answer(self._taken_in(events, "enqueued", verdicts))
+            answer(self.answers.taken_in(events, "enqueued", verdicts))
         else:
             while self._deadlines and self._deadlines[0].told:
                 self._deadlines.popleft()  # here, a few at a time: `expire` would let go of a second's worth at once
@@ -266,16 +245,6 @@ class Pipeline:
         self._bell_due = False
         self._channel.ring()
 
-    def _taken_in(self, events: Sequence[Envelope], ack: str, verdicts: Verdicts) -> Outcome:
-        accepted = len(events)
-        if accepted:
-            self._telemetry.accepted_from(by_tenant(events), accepted)
-        for (tenant, code), count in verdicts.counts.items():
-            self._telemetry.rejected_from(tenant, code, count)
-        truncated = True if verdicts.rejected > len(verdicts.errors) else msgspec.UNSET
-        answer = Answer(verdicts.rejected == 0, ack, accepted, verdicts.rejected, verdicts.errors, truncated)
-        return Outcome(200 if accepted else 400, answer)
-
     def expire(self) -> None:
         """Once a second: ends the waiting of requests that nobody acknowledged. One timer for all of them."""
         now = self._clock.monotonic()
@@ -293,66 +262,15 @@ class Pipeline:
             self._second, self._second_text = seconds, f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
         return f"{self._second_text}.{ns // 1000:06d}Z"
 
-    def refused(self, refusal: Rejected) -> Outcome:
-        """The answer to a request that is wrong as a whole."""
-        return self._refused(refusal.status, refusal.code, refusal.message, refusal.field)
-
-    def queue_full(self) -> Outcome:
-        """The answer while the channel has no room."""
-        message = "The queue is full: events arrive faster than they can be made durable. Send the same request again."
-        return self._refused(429, "queue_full", message, None, RETRY_AFTER_S)
-
-    def too_many_bodies(self) -> Outcome:
-        """The answer while the bodies of other requests use up the memory set aside for them."""
-        message = "Too many requests are being read at once. Send the same request again."
-        return self._refused(429, "too_many_bodies", message, None, RETRY_AFTER_S)
-
     def not_now(self, tenant: str) -> Outcome | None:
         """The answer to a request that is refused before it is read; its tenant is '' if nothing around it says so."""
         if not self._channel.has_room() and not (self._channel.has_room(beyond=True) and self._held.is_little(tenant)):
-            return self.queue_full()
+            return self.answers.queue_full()
         spent = self._limits.spent(tenant)
-        return None if spent is None else self._rate_limited(spent)
-
-    def _rate_limited(self, spent: Spent) -> Outcome:
-        self._limits.count(spent)
-        message = (
-            f"Tenant {spent.tenant} has used up its {spent.what} for now: {spent.rate.per_s:g} per second, "
-            f"{spent.rate.burst:g} at once. Nothing was taken; send the same request again in {spent.retry_after_s} s."
-        )
-        refused = self._refused(429, "rate_limited", message, None, spent.retry_after_s, spent.tenant)
-        return msgspec.structs.replace(refused, spent=spent)
+        return None if spent is None else self.answers.rate_limited(spent)
 
     def _charge_nothing_taken(self, request: Request, verdicts: Verdicts) -> None:
         """A request without any valid event was read all the same; charged if it says whose it is."""
         named = request.tenant if request.tenant_fixed else named_tenant(request.tenant, request.fields)
         if named:
             self._limits.take([Cost(named, max(1, verdicts.rejected), len(request.body))])
-
-    def internal_error(self) -> Outcome:
-        """The answer to a fault of ours; the log has the stack."""
-        return self._refused(500, "internal", "Something went wrong inside Parsec; its log says what.", None)
-
-    def unavailable(self, code: str, why: str) -> Outcome:
-        """The answer while nothing can be made durable, or during a stop."""
-        return self._refused(503, code, why, None, RETRY_AFTER_S)
-
-    def _not_durable(self, error: ParsecError | TimeoutError) -> Outcome:
-        if isinstance(error, ParsecError):
-            message = f"{error}. Send the same request again."
-        else:
-            message = "The log did not answer in time; the events may still arrive. Send the same request again."
-        return self._refused(503, "not_durable", message, None, RETRY_AFTER_S)
-
-    def _refused(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        field: str | None,
-        retry_after_s: int | None = None,
-        tenant: str = "",
-    ) -> Outcome:
-        self._telemetry.rejected_from(tenant, code)
-        error = EventError(None, None, code, field, message, retryable=retry_after_s is not None)
-        return Outcome(status, Answer(False, "durable", 0, 0, [error]), retry_after_s)

@@ -12,7 +12,7 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from parsec.ingest.pipeline import Outcome
+from parsec.ingest.outcome import Outcome
 from parsec.web.gate import Gate
 from parsec.web.guarded import GuardedConnection
 from parsec.web.ingest_routes import Heads, IngestRoute, answer_of, heads_of

@@ -20,7 +20,8 @@ from parsec.ingest.budget import ByteBudget
 from parsec.ingest.fields import FieldMap, named_tenant
 from parsec.ingest.inflate import PART_BYTES, inflater
 from parsec.ingest.limits import Spent
-from parsec.ingest.pipeline import AckMode, Answer, Outcome, Pipeline, Request
+from parsec.ingest.outcome import Answer, Outcome
+from parsec.ingest.pipeline import AckMode, Pipeline, Request
 from parsec.keys.caller import Caller
 from parsec.telemetry import Telemetry
 from parsec.web.browsers import DATA_ONLY
@@ -113,7 +114,7 @@ class IngestRoute:
             held.tenant = caller.tenant or named_tenant(heads.tenant, query.fields)
             refusal = self._not_now(held.tenant)
             if refusal is None and not held.grow_to(len(body)):
-                refusal = self._pipeline.too_many_bodies()
+                refusal = self._pipeline.answers.too_many_bodies()
             if refusal is None:
                 if len(body) > self._door.max_body_bytes:
                     raise _too_large(self._door.max_body_bytes)
@@ -125,7 +126,7 @@ class IngestRoute:
 
     def too_slow(self) -> Outcome:
         """The answer to a body that did not come in time; its deadline is kept by parsec.web.guarded."""
-        outcome = self._pipeline.refused(_TOO_SLOW)
+        outcome = self._pipeline.answers.refused(_TOO_SLOW)
         self._count(outcome)
         return outcome
 
@@ -140,7 +141,7 @@ class IngestRoute:
             return refusal
         body = await self._body(receive, heads, held)
         if body is None:
-            return self._pipeline.too_many_bodies()
+            return self._pipeline.answers.too_many_bodies()
         return await self._pipeline.ingest(self._request(query, heads, caller, body))
 
     def _caller(self, heads: Heads) -> Caller:
@@ -164,14 +165,14 @@ class IngestRoute:
         """Why nothing of this tenant is taken in now; '': nobody knows yet whose it is."""
         why = self._door.closed_because()
         if why is not None:
-            return self._pipeline.unavailable("unavailable", why)
+            return self._pipeline.answers.unavailable("unavailable", why)
         return self._pipeline.not_now(tenant)
 
     def _failed(self, error: Exception) -> Outcome:
         if isinstance(error, Rejected):
-            return self._pipeline.refused(error)
+            return self._pipeline.answers.refused(error)
         self._log.exception("A request failed inside Parsec.")
-        return self._pipeline.internal_error()
+        return self._pipeline.answers.internal_error()
 
     def _count(self, outcome: Outcome) -> None:
         status = outcome.status

@@ -11,7 +11,8 @@ from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.fields import PLAIN
 from parsec.ingest.held import Held
-from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions, Request
+from parsec.ingest.outcome import Outcome
+from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions, Request
 from parsec.telemetry import Telemetry
 from tests.support.ingesting import CountingRandom, compact, event
 

@@ -9,7 +9,6 @@ from parsec.ingest.bucket import Rate
 from parsec.ingest.leasing import Leasing
 from parsec.ingest.limits import Cost, TenantLimits
 from parsec.ingest.policy import Allowance, Policy
-from parsec.telemetry import Telemetry
 from tests.support.memory_leases import MemoryBank, MemoryLeases
 
 RATE = Rate(100, 200)
@@ -20,7 +19,7 @@ class Process:
 
     def __init__(self, bank: MemoryBank, name: str, rate: Rate) -> None:
         policy = Policy(Allowance(events=rate))
-        self.limits = TenantLimits(policy, Telemetry(), bank.clock, shared=True)
+        self.limits = TenantLimits(policy, bank.clock, shared=True)
         self.leases = MemoryLeases(bank, name)
         self.leasing = Leasing(self.limits, self.leases, lambda: None)
         self.taken = 0

@@ -9,7 +9,6 @@ from parsec.ingest import limits as module
 from parsec.ingest.bucket import Rate
 from parsec.ingest.limits import Cost, Spent, TenantLimits
 from parsec.ingest.policy import Allowance, Policy
-from parsec.telemetry import Telemetry
 from tests.support.ingesting import compact, event, take
 
 TEN = Allowance(events=Rate(10, 20))
@@ -20,7 +19,7 @@ class Subject:
 
     def __init__(self, policy: Policy) -> None:
         self.clock = ManualClock()
-        self.limits = TenantLimits(policy, Telemetry(), self.clock)
+        self.limits = TenantLimits(policy, self.clock)
 
     def ask(self, *costs: Cost) -> Spent | None:
         """As the pipeline does: charged unless refused."""

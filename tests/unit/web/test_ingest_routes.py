@@ -8,7 +8,8 @@ import pytest
 from parsec.core.clock import ManualClock, Random
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
-from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions
+from parsec.ingest.outcome import Outcome
+from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.keys.ring import Keyring
 from parsec.telemetry import Telemetry
 from parsec.web.callers import Callers

@@ -9,7 +9,8 @@ from parsec.ingest.bucket import Rate
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import Channel
 from parsec.ingest.limits import TenantLimits
-from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions
+from parsec.ingest.outcome import Outcome
+from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.policy import Allowance, Policy
 from parsec.keys import issue
 from parsec.keys.ring import Keyring
@@ -27,7 +28,7 @@ class Rig:
         clock, telemetry = ManualClock(), Telemetry()
         issue.create(keys, issue.Wanted(["admin"]), SystemRandom(), datetime.now(UTC))
         options = PipelineOptions(Identity("local", "node-1"), 100, 1 << 16, False, "random", 30.0)
-        limits = TenantLimits(Policy(Allowance(events=Rate(1, 3))), telemetry, clock)
+        limits = TenantLimits(Policy(Allowance(events=Rate(1, 3))), clock)
         pipeline = Pipeline(Channel(1000, 1 << 20), options, telemetry, clock, CountingRandom(), limits=limits)
         self._ring = Keyring(keys, clock)
         self.route = IngestRoute(

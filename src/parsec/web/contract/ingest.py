@@ -6,7 +6,7 @@ import msgspec
 
 from parsec.ingest.codes import CODES
 from parsec.ingest.fields import PARAMETERS
-from parsec.ingest.pipeline import Answer as IngestAnswer
+from parsec.ingest.outcome import Answer as IngestAnswer
 from parsec.web.contract.operation import (
     JSON,
     NO_KEY,
