@@ -15,15 +15,20 @@ from pathlib import Path
 
 import msgspec
 
+from parsec.core.clock import Random, SystemRandom
 from parsec.core.errors import ParsecError
 from parsec.core.tenant import tenant_name
 from parsec.keys.caller import rights
 
 MOST_BYTES = 16 << 20
+_RANDOM = SystemRandom()
 
 _HEAD = """\
 # API keys of Parsec, written by `parsec keys`. A key itself is shown once and stands nowhere; this is its hash.
 # Every Parsec that uses this file takes changes over within a second.
+
+# Seals what clients hold for Parsec, as cursors; the same wherever the keys are the same.
+secret = "{}"
 """
 
 
@@ -56,30 +61,43 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("a time has no offset; write it as 2030-01-01T00:00:00Z")
 
 
-class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file as a whole. `secret`, in hexadecimal: see parsec.keys.seal; '' in a file that people made."""
+
     key: tuple[Entry, ...] = ()
+    secret: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        bytes.fromhex(self.secret)
 
 
 def read(path: Path) -> tuple[Entry, ...] | None:
     """All entries; None: there is no file. Raises KeysUnreadable."""
+    content = read_all(path)
+    return None if content is None else content.key
+
+
+def read_all(path: Path) -> Content | None:
+    """The same with all else. Raises KeysUnreadable."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise ValueError("it is larger than 16 MiB")
-        found = msgspec.convert(tomllib.loads(content.decode()), _Content).key
+        found = msgspec.convert(tomllib.loads(content.decode()), Content)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise KeysUnreadable(f"the file of keys {path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # not UTF-8, not TOML, not entries
         raise KeysUnreadable(f"the file of keys {path} is damaged: {error}") from error
-    if len({entry.id for entry in found}) < len(found) or len({entry.hash for entry in found}) < len(found):
+    if any(len({getattr(entry, name) for entry in found.key}) < len(found.key) for name in ("id", "hash")):
         raise KeysUnreadable(f"the file of keys {path} is damaged: a key stands there twice")
     return found
 
 
-def change(path: Path, edit: Callable[[Sequence[Entry]], Sequence[Entry]]) -> None:
+def change(path: Path, edit: Callable[[Sequence[Entry]], Sequence[Entry]], random: Random = _RANDOM) -> None:
     """Replaces the file by one with what `edit` makes of its entries; makes it where it is missing.
 
     Raises KeysUnreadable, and what `edit` raises; the file is then as it was.
@@ -87,7 +105,8 @@ def change(path: Path, edit: Callable[[Sequence[Entry]], Sequence[Entry]]) -> No
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path):
-            _replace(path, edit(read(path) or ()))
+            content = read_all(path) or Content()
+            _replace(path, Content(tuple(edit(content.key)), content.secret or random.bytes(32).hex()))
     except OSError as error:
         raise KeysUnreadable(f"the file of keys {path} cannot be written: {error.strerror}") from error
 
@@ -103,7 +122,7 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _replace(path: Path, entries: Sequence[Entry]) -> None:
+def _replace(path: Path, content: Content) -> None:
     """A reader sees the old file or the new one, also after a power cut."""
     target = path.resolve()  # a link stays one
     new = target.with_name(f"{target.name}.new")
@@ -111,7 +130,7 @@ def _replace(path: Path, entries: Sequence[Entry]) -> None:
     with os.fdopen(fd, "wb") as file:
         os.fchmod(fd, 0o600)
         _hand_over(fd, target)
-        file.write((_HEAD + "".join(map(_written, entries))).encode())
+        file.write((_HEAD.format(content.secret) + "".join(map(_written, content.key))).encode())
         file.flush()
         os.fsync(fd)
     new.replace(target)

@@ -19,8 +19,9 @@ from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
 from parsec.core.watched import WatchedFile
 from parsec.keys.caller import Caller, rights
-from parsec.keys.file import Entry, KeysUnreadable, read
+from parsec.keys.file import Content, Entry, KeysUnreadable, read_all
 from parsec.keys.key import hash_of, name_of
+from parsec.keys.seal import Seal
 
 _log = structlog.get_logger(__name__)
 
@@ -44,24 +45,26 @@ class Keyring:
         self.keys: Mapping[str, Known] = {}
         self.open = True
         """Whether no key is asked for."""
+        self.seal: Seal | None = None
+        """For what callers hold; None: they are all the same one."""
         if path is not None:
             self._watched = WatchedFile(path)
-            self._take(read(path))
+            self._take(read_all(path))
 
     def look(self) -> None:
         """Reads the file again if it has changed."""
         if self._path is None or not self._watched.changed():
             return
         try:
-            entries = read(self._path)
+            content = read_all(self._path)
         except KeysUnreadable as error:
             _log.error("The keys stay as they were.", why=str(error))
             return
-        if entries is None:
+        if content is None:
             if not self.open:
                 _log.error("The keys stay as they were.", why=f"the file of keys {self._path} is gone")
             return
-        self._take(entries)
+        self._take(content)
         _log.info("Keys taken over.", keys=len(self.keys), file=str(self._path))
 
     def known(self, key: str) -> Known:
@@ -80,8 +83,10 @@ class Keyring:
         if known.expires_ns is not None and self._clock.time_ns() >= known.expires_ns:
             raise invalid("This API key has expired.")
 
-    def _take(self, entries: tuple[Entry, ...] | None) -> None:
-        self.keys = {entry.hash: _known(entry) for entry in entries or ()}
+    def _take(self, content: Content | None) -> None:
+        content = content or Content()
+        self.keys = {entry.hash: _known(entry) for entry in content.key}
+        self.seal = Seal(bytes.fromhex(content.secret)) if content.secret else None
         self.open = self.open and not self.keys
 
 

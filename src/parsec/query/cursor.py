@@ -1,8 +1,8 @@
 """Where a page ended, as a text that only Parsec reads.
 
 In: the last row of a page and its question, or a cursor that a client sent. Out: the cursor, or what it holds. Errors:
-Rejected(invalid_cursor) for a text that is no cursor, or one of another tenant or question. A cursor is no secret: it
-holds nothing that its reader has not seen, and the tenant of the question is never taken from it.
+Rejected(invalid_cursor) for a text that is no cursor, or one of another tenant or question. Its offset counts
+the events of all tenants, so parsec.web seals it where there are keys; the tenant to ask about is never read from it.
 """
 
 import base64

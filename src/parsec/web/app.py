@@ -82,6 +82,7 @@ class App:
             await rejection(error)(scope, receive, send)
             return
         scope["still"] = partial(self._callers.still, credentials)
+        scope["seal"] = self._callers.seal
         await self._rest(scope, receive, send)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from parsec.core.errors import Rejected
 from parsec.keys.caller import ANYBODY, NOBODY, Caller
 from parsec.keys.ring import Keyring, Known, invalid
+from parsec.keys.seal import Seal
 
 Credential = tuple[bytes, bytes]
 """The name of a header and what it says."""
@@ -57,6 +58,11 @@ class Callers:
             self._remembered.clear()
         self._remembered[digest] = known
         return known.caller
+
+    @property
+    def seal(self) -> Seal | None:
+        """For cursors; None where no keys are asked for."""
+        return self._ring.seal
 
     def still(self, credentials: tuple[Credential, ...]) -> bool:
         """Whether who got in once would get in again; for answers that last."""

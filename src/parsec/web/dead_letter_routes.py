@@ -42,10 +42,10 @@ class DeadLetterRoutes:
             given.between(self._clock, start="0"),
             given.whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
             given.text("reason") or "",
-            given.text("cursor"),
+            given.cursor(),
         )
         page = await self._asker.ask(request, question.tenant, lambda limits: letters(self._store, question, limits))
-        return _json(page)
+        return _json(msgspec.structs.replace(page, cursor=given.sealed(page.cursor)))
 
     async def show(self, request: Request) -> Response:
         """One letter with its bytes; 404 also for a letter of another tenant."""

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
 from parsec.keys.caller import Caller
+from parsec.keys.seal import Seal
 from parsec.query.timerange import TimeRange, timerange
 
 DEFAULT_LIMIT = 100
@@ -19,6 +20,7 @@ class Parameters:
 
     def __init__(self, request: Request, known: Collection[str], repeatable: Collection[str] = ()) -> None:
         self._caller: Caller = request.scope["caller"]
+        self._seal: Seal | None = request.scope["seal"]
         self._given: dict[str, str] = {}
         self._lists: dict[str, list[str]] = {name: [] for name in repeatable}
         for name, value in request.query_params.multi_items():
@@ -49,6 +51,15 @@ class Parameters:
         elif not tenant:
             raise Rejected("missing_parameter", "Say whose events: ?tenant=...", field="tenant")
         return tenant
+
+    def cursor(self) -> str | None:
+        """As parsec.query gave it; what it never gave becomes what it cannot read."""
+        text = self._given.get("cursor")
+        return text if not text or self._seal is None else self._seal.opened(text) or "-"
+
+    def sealed(self, cursor: str | None) -> str | None:
+        """The cursor as a client may see it."""
+        return cursor if cursor is None or self._seal is None else self._seal.shut(cursor)
 
     def between(self, clock: Clock, start: str | None = None) -> TimeRange:
         """`from` to `to`; `start` stands in for an absent `from`, else it is an hour before the end."""

@@ -82,7 +82,7 @@ class QueryRoutes:
             given.tenant(),
             given.between(self._clock),
             given.whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
-            given.text("cursor"),
+            given.cursor(),
             given.text("q") or "",
             cast("Order", given.one_of("order", "newest", "oldest")),
             tuple(name.strip() for name in (given.text("fields") or "").split(",") if name.strip()),
@@ -95,7 +95,7 @@ class QueryRoutes:
 
         def answer(limits: Limits) -> EventPage:
             found = ask(self._store, question, limits)
-            return EventPage(found.events, found.cursor)
+            return EventPage(found.events, given.sealed(found.cursor))
 
         return await self._told(request, question.tenant, answer)
 

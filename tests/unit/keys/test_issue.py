@@ -10,7 +10,7 @@ import pytest
 
 from parsec.core.clock import SystemRandom
 from parsec.core.errors import Rejected
-from parsec.keys.file import Entry, KeysUnreadable, change, read
+from parsec.keys.file import Entry, KeysUnreadable, change, read, read_all
 from parsec.keys.issue import Wanted, create, revoke, rotate
 from parsec.keys.key import hash_of, name_of
 
@@ -104,6 +104,7 @@ def test_a_rotated_key_has_what_the_old_one_had_and_ends_it(tmp_path: Path) -> N
         b"\xff",
         b"[[key]]\nid = 'a'",
         b"[[keys]]\nid = 'a'",
+        b"secret = 'not hexadecimal'",
         b"[[key]]\nid='a'\nhash='" + b"0" * 64 + b"'\nscopes=['root']\ntenant='a'\ncreated=2030-01-01T00:00:00Z",
         b"[[key]]\nid='a'\nhash='" + b"0" * 64 + b"'\nscopes=['query']\ncreated=2030-01-01T00:00:00Z",
         b"[[key]]\nid='a'\nhash='" + b"0" * 63 + b"'\nscopes=['query']\ntenant='a'\ncreated=2030-01-01T00:00:00Z",
@@ -124,7 +125,8 @@ def test_a_damaged_file_is_told_and_not_written_over(tmp_path: Path, content: by
 def test_a_key_may_not_stand_there_twice(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     made(path)
-    path.write_text(path.read_text() * 2)
+    head, key = path.read_text().split("[[key]]")
+    path.write_text(f"{head}[[key]]{key}[[key]]{key}")
     with pytest.raises(KeysUnreadable, match="twice"):
         read(path)
 
@@ -155,6 +157,21 @@ def test_a_change_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(Rejected):
         change(path, edit)
     assert path.read_bytes() == before
+
+
+def test_the_secret_of_a_file_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    key = made(path)
+    first = read_all(path)
+    revoke(path, key, NOW)
+    rotate(path, made(path), NOW, SystemRandom(), NOW)
+    last = read_all(path)
+    assert first is not None
+    assert last is not None
+    assert first.secret == last.secret
+    assert len(bytes.fromhex(first.secret)) == 32
+    made(tmp_path / "another.toml")
+    assert first.secret not in (tmp_path / "another.toml").read_text()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
