@@ -6,6 +6,7 @@ are wrapped to its width and severities coloured; a pipe gets whole lines withou
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -27,6 +28,7 @@ MOST_LINES = 10
 _COLOURS = {"trace": "dim", "debug": "dim", "info": "green", "warn": "yellow", "error": "red", "fatal": "bold red"}
 _LEAST_REST = 20
 _WIDEST_IN_PIPE = 64
+_FINE_MOMENT = re.compile(r"(.*\.[0-9]{3})[0-9]+Z")
 _ROWS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -134,11 +136,15 @@ class _Table:
         """Per event its cells, made visible, and its metadata; widens the columns."""
         found = []
         for row in map(_ROWS.decode, events):
-            shown = [visible(cell(row, name)) for name in self.columns]
+            shown = [self.shorten(visible(cell(row, name)), name) for name in self.columns]
             metadata = visible(cell(row, "metadata")) if self.with_metadata else ""
             found.append((shown, "" if metadata == "{}" else metadata))
             self._widths = [min(widest, max(w, cells(text))) for w, text in zip(self._widths, shown, strict=False)]
         return found
+
+    def shorten(self, text: str, _name: str) -> str:
+        """What a cell shows."""
+        return text
 
     def fitted(self, shown: Sequence[str]) -> list[str]:
         """All cells but the last, each as wide as its column."""
@@ -160,13 +166,20 @@ class PlainTable(_Table):
 
 
 class TerminalTable(_Table):
-    """As wide as the terminal; the last column is wrapped, and cut after MOST_LINES lines."""
+    """As wide as the terminal; the last column is wrapped, and cut after MOST_LINES lines.
+
+    Unless fields are chosen, moments have milliseconds only, so that messages have room.
+    """
 
     def __init__(self, fields: Sequence[str]) -> None:
         from rich.console import Console
 
         super().__init__(fields)
         self._console = Console(highlight=False)
+
+    def shorten(self, text: str, name: str) -> str:
+        moment = _FINE_MOMENT.fullmatch(text) if name == "timestamp" and self.with_metadata else None
+        return f"{moment[1]}Z" if moment else text
 
     def show(self, events: Sequence[msgspec.Raw]) -> None:
         from rich.text import Text
@@ -187,6 +200,7 @@ class TerminalTable(_Table):
         rest_width = self._console.width - head.cell_len
         indent = head.cell_len
         if rest_width < _LEAST_REST and head.cell_len:
+            head.rstrip()
             self._print(head)
             head, indent, rest_width = Text("    "), 4, max(1, self._console.width - 4)
         for number, line in enumerate(self._wrapped(shown[-1], metadata, rest_width)):

@@ -10,19 +10,26 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from parsec.cli.endings import INTERRUPTED
 from parsec.cli.server import NOT_ALL, asking, fail, scope_flags, warn_of_gaps
 from parsec.cli.terminal import visible
 from parsec.client import Client
-from parsec.core.errors import Retryable
+from parsec.core.errors import ParsecError, Retryable
+
+_GOES_ON = "the same command goes on from here"
 
 
 class _Begun(msgspec.Struct, frozen=True):
-    """How far an export is: what was asked, the cursor of what comes next, and the sound length of the file."""
+    """How far an export is: what was asked, the cursor of what comes next, and the sound length of the file.
+
+    `total`: about how many events there are, where a person wanted to know.
+    """
 
     asked: list[str | None]
     cursor: str
     events: int
     size_bytes: int
+    total: int | None = None
 
 
 @click.command()
@@ -62,7 +69,9 @@ def export(
         try:
             events = _write_all(client, file, note, asked, begun, patience_s)
         except Retryable as error:
-            raise Retryable(f"{error}; the same command goes on from here") from error
+            raise Retryable(f"{error}; {_GOES_ON}") from error
+        except KeyboardInterrupt:
+            fail(f"interrupted; {_GOES_ON}", INTERRUPTED)
     click.echo(f"{events:,} event{'' if events == 1 else 's'} written to {visible(str(output))}", err=True)
 
 
@@ -91,7 +100,8 @@ def _write_all(
     pages = client.pages(
         tenant, q=q, start=start, end=end, limit=None, cursor=cursor, order="oldest", give_up_after_s=patience_s
     )
-    with _progress(events) as told:
+    total = begun.total if begun else _total(client, asked) if sys.stderr.isatty() else None
+    with _progress(events, total) as told:
         for page in pages:
             file.write(b"".join(bytes(event) + b"\n" for event in page.events))
             file.flush()
@@ -99,12 +109,22 @@ def _write_all(
             events += len(page.events)
             told(events)
             if page.cursor is not None:
-                _keep(note, _Begun(asked, page.cursor, events, file.tell()))
+                _keep(note, _Begun(asked, page.cursor, events, file.tell(), total))
             if page.missing and not warned:
                 warn_of_gaps(page)
                 warned = True
     note.unlink(missing_ok=True)
     return events
+
+
+def _total(client: Client, asked: list[str | None]) -> int | None:
+    """None: that cannot be told, which is no reason not to export."""
+    q, tenant, start, end = asked
+    try:
+        count = client.aggregate(tenant, q=q, start=start, end=end).groups[0].values["count"]
+    except (ParsecError, LookupError):
+        return None
+    return int(count or 0)
 
 
 def _keep(note: Path, begun: _Begun) -> None:
@@ -115,15 +135,16 @@ def _keep(note: Path, begun: _Begun) -> None:
 
 
 @contextmanager
-def _progress(events: int) -> Iterator[Callable[[int], None]]:
-    """The number of events so far on standard error while it is a terminal."""
+def _progress(events: int, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while it is a terminal; the function given takes the number of events so far."""
     if not sys.stderr.isatty():
         yield lambda _events: None
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,} events"), TimeElapsedColumn())
+    of = "" if total is None else f" of about {total:,}"
+    columns = (BarColumn(), TextColumn("{task.completed:,}" + of), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None, completed=events)
+        task = progress.add_task("", total=total, completed=events)
         yield lambda now: progress.update(task, completed=now)

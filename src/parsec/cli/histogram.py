@@ -46,7 +46,8 @@ def _print_bars(found: Histogram) -> None:
     console = Console(highlight=False)
     most = max((bucket.count for bucket in found.buckets), default=0)
     digits = len(f"{most:,}")
-    width = max(10, min(60, console.width - 24 - digits))
+    room = console.width - 24 - digits
+    width = max(10, min(60, room // 2 if any(bucket.by for bucket in found.buckets) else room))
     for bucket in found.buckets:
         line = Text(f"{visible(bucket.start):<20} {bucket.count:>{digits},} ")
         line.append(bar(bucket.count, most, width), "cyan")

@@ -1,12 +1,18 @@
 """`parsec export`: whole, broken off and gone on with."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
 from tests.support.answering import Answering, Reply
+from tests.support.terminal import on_terminal
 
 
 def page(*ids: str, cursor: str | None = None) -> Reply:
@@ -87,3 +93,32 @@ def test_a_refusal_is_one_line(server: Answering, tmp_path: Path) -> None:
     server.will(Reply(400, b'{"code":"invalid_query","detail":"column 3"}'))
     refused = run(server, tmp_path / "out")
     assert (refused.exit_code, refused.stderr) == (1, "parsec: column 3 (invalid_query)\n")
+
+
+def test_a_person_sees_how_much_of_it_is_done(server: Answering, tmp_path: Path) -> None:
+    server.will(Reply(200, b'{"groups":[{"by":{},"values":{"count":2345}}]}'), page("a", cursor="c1"), page("b"))
+    shown = on_terminal(
+        "export", "x", "--url", server.url, "--tenant", "t", "--from", "-2h", "--output", str(tmp_path / "out")
+    )
+    assert "of about 2,345" in shown
+    assert "2 events written" in shown
+    assert server.asked[0].path == "/query/aggregate?tenant=t&q=x&from=-2h&metric=count"
+    assert ids(tmp_path / "out") == ["a", "b"]
+
+
+def test_that_nobody_can_tell_how_much_there_is_is_no_reason_not_to_export(server: Answering, tmp_path: Path) -> None:
+    server.will(Reply(400, b'{"code":"query_too_expensive"}'), page("a"))
+    assert "1 event written" in on_terminal("export", "--url", server.url, "--output", str(tmp_path / "out"))
+
+
+def test_ctrl_c_says_how_to_go_on(server: Answering, tmp_path: Path) -> None:
+    server.will(page("a", cursor="c1"), Reply(503, headers={"Retry-After": "50"}))
+    command = [sys.executable, "-m", "parsec", "export", "--url", server.url, "--output", str(tmp_path / "out")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        while len(server.asked) < 2:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        os.kill(child.pid, signal.SIGINT)
+        _, said = child.communicate(timeout=30)
+    assert (child.returncode, said) == (130, "parsec: interrupted; the same command goes on from here\n")
+    assert ids(tmp_path / "out") == ["a"]

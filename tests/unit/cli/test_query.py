@@ -142,6 +142,14 @@ def test_no_output_on_a_terminal_lets_an_event_act(server: Answering, output: st
         assert json.loads(shown.splitlines()[0]) == EVENT
 
 
+def test_a_table_on_a_terminal_has_milliseconds_unless_the_moment_is_asked_for(server: Answering) -> None:
+    server.will(page(EVENT | {"timestamp": "2026-11-23T12:00:00.123456Z"}))
+    shown = on_terminal("query", "--url", server.url, "--tenant", "acme")
+    assert "2026-11-23T12:00:00.123Z  " in shown
+    shown = on_terminal("query", "--url", server.url, "--tenant", "acme", "--fields", "timestamp,message")
+    assert "2026-11-23T12:00:00.123456Z  " in shown
+
+
 @pytest.mark.parametrize("columns", [30, 70, 140])
 def test_a_table_fits_the_terminal_and_a_long_message_is_cut(server: Answering, columns: int) -> None:
     server.will(page(EVENT | {"message": "\u754cword" * 4000, "source": "s" * 200}))
