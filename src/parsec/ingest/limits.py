@@ -109,9 +109,9 @@ class TenantLimits:
         return max(found, key=lambda spent: spent.wait_s) if found else None
 
     def take(self, costs: Sequence[Cost]) -> None:
-        """Charges what was admitted."""
+        """Charges what was admitted, or was read for nothing; `refusal` or `spent` was asked just before."""
         for cost in costs:
-            budget = None if self._off else self._budget(cost.tenant)
+            budget = None if self._off else self._budgets.get(cost.tenant) or self._new(cost.tenant)
             if budget is not None:
                 for what, bucket in budget.buckets.items():
                     bucket.level -= cost.events if what == "events" else cost.bytes
