@@ -11,7 +11,6 @@ Invariants, cited by tests
  3. A batch of an idle partition is inserted at once, of a busy one when full or `linger_s` after the insert before it.
 """
 
-import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -19,13 +18,13 @@ import structlog
 
 from parsec.core.clock import Clock, Random
 from parsec.core.errors import Fatal, Poison, Retryable
-from parsec.ports.broker import Assigned, LogReader, Progress, Revoked, Slice
+from parsec.ports.broker import LogReader, Progress
 from parsec.ports.store import Row, StoreWriter
-from parsec.process.backlog import Limits, Partition
+from parsec.process.backlog import Limits
 from parsec.process.bites import MakeRows, let_go, rows_of
 from parsec.process.claims import Claims
-from parsec.process.marks import Marks
-from parsec.process.owned import GATHER_S, Owned, backoff
+from parsec.process.intake import Intake
+from parsec.process.owned import Owned
 from parsec.process.ranges import Passage
 from parsec.process.refusals import Refusals
 from parsec.process.steps import Ask, Claim, Commit, Insert, InsertDead, Note, Release, Reserve, Settle, Step
@@ -76,10 +75,7 @@ class Processor:
         self._clock = clock
         self._random = random
         self._refusals = Refusals(clock)
-        self._owned: dict[int, Owned] = {}
-        self._progress: dict[int, Progress] = {}
-        self._poll_failures = 0
-        self._poll_not_before = float("-inf")
+        self._intake = Intake(reader, options.limits, options.letters_days, options.max_backoff_s, clock, random)
         self._turned_at = clock.monotonic()
         self._lag_at = float("-inf")
         self._moved_at = clock.monotonic()
@@ -105,7 +101,7 @@ class Processor:
 
     def progress(self) -> dict[int, Progress]:
         """Per owned partition where it started, what is committed and how it came out. From any thread."""
-        return self._progress
+        return self._intake.progress
 
     def silent_for(self) -> float:
         """Seconds since the thread began its last turn: it hangs in a call when this grows."""
@@ -113,72 +109,23 @@ class Processor:
 
     def positions(self) -> dict[int, int]:
         """Per owned partition the committed offset: all before it can be searched. From any thread."""
-        return {number: progress.committed for number, progress in self._progress.items()}
+        return {number: progress.committed for number, progress in self._intake.progress.items()}
 
     def step(self, max_wait_s: float) -> None:
         """One turn: what the broker has to say, then the work of each partition whose time has come."""
         self._turned_at = self._clock.monotonic()
-        self._poll(max_wait_s)
-        for owned in list(self._owned.values()):
+        self._intake.poll(max_wait_s, stopping=self._stopping)
+        for owned in self._intake.partitions():
             now = self._clock.monotonic()
-            if owned.passage is None and now >= owned.not_before and self._due_in(owned, now) <= 0:
+            if owned.passage is None and self._intake.ready_in(owned, now, stopping=self._stopping) <= 0:
                 self._begin(owned, now)
             if owned.passage is not None and now >= owned.not_before:
                 self._advance(owned, owned.passage)
         now = self._clock.monotonic()
-        self._moved_at = min((o.moved_at for o in self._owned.values() if o.has_work), default=now)
+        self._moved_at = min((o.moved_at for o in self._intake.partitions() if o.has_work), default=now)
         if now - self._lag_at >= LAG_EVERY_S:
             self._lag_at = now
-            self._telemetry.lag.set(self._lag())
-
-    def _poll(self, max_wait_s: float) -> None:
-        now = self._clock.monotonic()
-        wait_s = min([max_wait_s, *(self._ready_in(owned, now) for owned in self._owned.values())])
-        if now < self._poll_not_before:
-            time.sleep(max(0.0, min(wait_s, self._poll_not_before - now)))
-            return
-        if any(owned.partition.waiting for owned in self._owned.values()):
-            time.sleep(max(0.0, min(wait_s, GATHER_S)))
-            wait_s = 0.0
-        limits = self._options.limits
-        rooms = [o.partition.room(limits) for o in self._owned.values() if not o.paused]
-        events = min((room[0] for room in rooms), default=limits.max_events)
-        size = min((room[1] for room in rooms), default=limits.max_bytes)
-        try:
-            happened = self._reader.poll(max(wait_s, 0.0), events, size)
-        except Retryable as error:
-            self._poll_not_before = now + backoff(self._poll_failures, error, self._options.max_backoff_s, self._random)
-            self._poll_failures += 1
-            _log.warning("The log could not be read and is tried again.", why=str(error))
-            return
-        self._poll_failures = 0
-        if happened is not None:
-            self._take(happened)
-
-    def _take(self, happened: Slice | Assigned | Revoked) -> None:
-        now = self._clock.monotonic()
-        if isinstance(happened, Assigned):
-            partition = Partition(happened)
-            self._owned[partition.number] = Owned(partition, Marks(self._options.letters_days), now)
-            self._publish_progress()
-            _log.info("Reading a partition.", partition=partition.number, offset=partition.progress.committed,
-                      recovering=partition.recovering)  # fmt: skip
-        elif isinstance(happened, Revoked):
-            self._owned.pop(happened.partition, None)
-            self._publish_progress()
-        elif (owned := self._owned.get(happened.partition)) is not None:
-            if not owned.has_work:
-                owned.moved_at = now
-            owned.partition.take(happened)
-
-    def _due_in(self, owned: Owned, now: float) -> float:
-        end = self._reader.ends().get(owned.partition.number, 0) if owned.partition.recovering else 0
-        sharing = len(self._owned)
-        return owned.due_in(self._options.limits, sharing, end=end, stopping=self._stopping, now=now)
-
-    def _ready_in(self, owned: Owned, now: float) -> float:
-        held_s = owned.not_before - now
-        return held_s if owned.passage is not None else max(held_s, self._due_in(owned, now))
+            self._telemetry.lag.set(self._intake.lag())
 
     def _begin(self, owned: Owned, now: float) -> None:
         if owned.seen_below is None:
@@ -284,7 +231,7 @@ class Processor:
         self._reader.commit(partition.number, partition.epoch, step.range.last + 1, partition.counts_with(counts))
         self._telemetry.commit_latency.observe(self._clock.monotonic() - started)
         partition.commit(step.range, counts)
-        self._publish_progress()
+        self._intake.publish_progress()
         self._options.stored(passage.stored())
         owned.passage = owned.waits_since = None
         if owned.paused:
@@ -331,16 +278,8 @@ class Processor:
             owned.paused = True
             self._reader.pause(owned.partition.number)
 
-    def _publish_progress(self) -> None:
-        # Replaced as a whole, so that other threads read it without a lock.
-        self._progress = {number: owned.partition.progress for number, owned in self._owned.items()}
-
-    def _lag(self) -> int:
-        ends = self._reader.ends()
-        return sum(max(0, ends.get(n, 0) - o.partition.progress.committed) for n, o in self._owned.items())
-
     def _finished(self) -> bool:
         if not self._stopping:
             return False
         until = self._finish_until
-        return until is None or self._clock.monotonic() >= until or self._lag() == 0
+        return until is None or self._clock.monotonic() >= until or self._intake.lag() == 0
