@@ -7,6 +7,7 @@ Next: parsec.ports.dedup.
 Nothing is dropped on the word of a claim alone (parsec.ports.dedup says why).
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 
 import msgspec
@@ -57,12 +58,28 @@ class Claims:
         found = {row.offset: Held(row, held[row.offset]) for row in rows if row.offset in held} if held else {}
         doubtful = [row for row in rows if row.offset in resent and row.offset not in held] if resent else []
         if doubtful:
-            stored = self._store.find({row.tenant_id for row in doubtful}, {row.id for row in doubtful})
-            for row in doubtful:
-                position = stored.get((row.tenant_id, row.id))
-                if position is not None and position != position_of(row):
-                    found[row.offset] = Held(row, position)
+            first = self._first_ones(doubtful)
+            found |= {row.offset: Held(row, first[row.offset]) for row in doubtful if row.offset in first}
+            # Their claims are for rows that will not be: whoever came after them waits for the first one instead.
+            stands_for = {position_of(row): first[row.offset] for row in doubtful if row.offset in first}
+            found = {at: Held(one.row, stands_for.get(one.holder, one.holder)) for at, one in found.items()}
         return found
+
+    def _first_ones(self, rows: Sequence[Row]) -> dict[int, Position]:
+        """Where the store has an event with the same id, by offset; the claims of these rows go to it."""
+        stored = self._store.find({row.tenant_id for row in rows}, {row.id for row in rows})
+        first: dict[int, Position] = {}
+        places: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
+        for row in rows:
+            position = stored.get((row.tenant_id, row.id))
+            if position is not None and position != position_of(row):
+                first[row.offset] = position
+                places[position.log_id, position.partition].append(row)
+        for (log_id, partition), some in places.items():
+            offsets = [first[row.offset].offset for row in some]
+            batch = msgspec.structs.replace(batch_of(some), log_id=log_id, partition=partition, offsets=offsets)
+            self._dedup.take_over(batch, [position_of(row) for row in some])
+        return first
 
     def settle(self, held: Mapping[int, Held], own: Mapping[int, Row], *, give_up: bool) -> Settled:
         """Decides what the store allows to decide. `own`: rows of the same range that have landed.

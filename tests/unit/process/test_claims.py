@@ -3,15 +3,16 @@
 import pytest
 from msgspec.structs import replace
 
+from parsec.adapters.dedup.local import LocalDedup
 from parsec.core.errors import Poison
 from parsec.ports.dedup import Position
 from parsec.process.backlog import Limits
-from parsec.process.claims import Held, batch_of
+from parsec.process.claims import Claims, Held, batch_of
 from parsec.process.loop import HOLDER_WAIT_S
 from parsec.process.ranges import SUSPICIOUS
 from parsec.process.refusals import PATIENCE, halves
 from parsec.process.steps import Block
-from tests.support.processing import Rig, make_rows
+from tests.support.processing import WINDOW, Rig, make_rows
 from tests.unit.process.test_ranges import piece
 
 
@@ -66,6 +67,19 @@ def test_two_ids_with_one_hash_are_both_stored() -> None:
     rig.log.append(b"id:b")
     rig.settle()
     assert fates(rig) == (2, 0, 0, 0)
+
+
+def test_a_repeat_from_beyond_the_window_hands_its_claim_to_the_first_one() -> None:
+    rig = Rig()
+    rig.log.append(b"id:a")
+    rig.settle()
+    claims = Claims(LocalDedup(WINDOW, rig.telemetry, rig.clock), rig.store, WINDOW, rig.telemetry)
+    again, _ = make_rows(piece(8, b"id:a", b"id:a", b"id:new"))
+    held = claims.claim(again, {8, 9, 10})
+    assert {offset: one.holder.offset for offset, one in held.items()} == {8: 0, 9: 0}
+    later, _ = make_rows(piece(11, b"id:a"))
+    assert claims.claim(later, set())[11].holder.offset == 0, "8 is no row, so nobody may wait for it"
+    assert claims.settle(held, {}, give_up=False).duplicates == {8, 9}
 
 
 def test_a_holder_that_never_lands_is_waited_for_but_not_for_ever() -> None:
