@@ -26,6 +26,29 @@ _log = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, handshake_timeout_s: float) -> None:
+        super().__init__(config)
+        self._handshake_timeout_s = handshake_timeout_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, but that a TLS handshake has a deadline of ours, as the head of a request has."""
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def connection() -> asyncio.Protocol:
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return made
+
+        timeout_s = None if config.ssl is None else self._handshake_timeout_s
+        self.servers = [
+            await loop.create_server(
+                connection, sock=each, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=timeout_s
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
@@ -64,7 +87,7 @@ class HttpServer:
         )
         config.load()
         config.ssl = None if tls is None else tls.listening
-        self._server = _Server(config)
+        self._server = _Server(config, gate.limits.head_timeout_s)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
