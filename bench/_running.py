@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.support.process import Parsec
 
-__all__ = ("Parsec", "arguments", "cpu_s", "load", "medians", "memory_mib", "parsec", "publish")
+__all__ = ("Parsec", "arguments", "cpu_s", "load", "load_beside", "medians", "memory_mib", "parsec", "publish")
 
 
 @contextmanager
@@ -39,6 +39,20 @@ def load(running: Parsec, *options: str) -> dict[str, Any]:
         raise RuntimeError(done.stderr)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
+
+
+@contextmanager
+def load_beside(running: Parsec, *options: str) -> Iterator[None]:
+    """`parsec bench` for as long as the block takes, ten minutes at most."""
+    url = f"http://127.0.0.1:{running.port}"
+    command = [sys.executable, "-m", "parsec", "bench", "--url", url, "--duration", "600", *options]
+    beside = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+        assert beside.poll() is None, "the load ended early"
+    finally:
+        beside.kill()
+        beside.wait()
 
 
 def memory_mib(running: Parsec) -> float:

@@ -75,7 +75,9 @@ def _statement(scope: Scope, step_s: int, by: Field | None, parameters: Paramete
     condition = where(scope, parameters)
     number = f"intDiv(toUnixTimestamp64Nano(timestamp), {parameters.bind(step_s * SECOND, 'Int64')})"
     value = "CAST(NULL, 'Nullable(String)')"
-    if by is not None:
+    if by is not None and by.name == "severity":
+        value = "toNullable(severity)"  # few enough to be counted in one pass
+    elif by is not None:
         text = columns.text_of(by, parameters)
         most = (
             f"SELECT {text} AS value FROM events WHERE {condition} AND isNotNull(value)"  # noqa: S608
