@@ -8,7 +8,7 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from math import ceil
@@ -67,6 +67,7 @@ from parsec.web.gate import ClientLimits, Gate
 from parsec.web.gauges import read_age, read_when_asked
 from parsec.web.health_routes import Check, Health
 from parsec.web.ingest_routes import Door, IngestRoute
+from parsec.web.missing import Missing
 from parsec.web.query_routes import QueryRoutes
 from parsec.web.server import HttpServer, connections_that_fit
 from parsec.web.stats_routes import Ledger, PartitionLedger, Stats
@@ -169,16 +170,17 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
 
     positions = processor.positions if processor is not None else dict[int, int]
     if store is not None and "query" in roles:
-        completeness = Completeness(lambda: _ends(log), log.committed or positions)
+        shared = log.progress if settings.storage_backend != "embedded" else None
+        progress = shared or (processor.progress if processor is not None else dict[int, Progress])
+        completeness = Completeness(lambda: _ends(log), log.committed or positions, lambda: _lost(progress()))
         completeness.sample()
         read_age(telemetry, completeness.until_ns, _clock.time_ns)
         askers = ThreadPoolExecutor(QUERY_THREADS, "parsec-query")
         reader, asker = store.reader(), Asker(askers, _query_limits(settings), telemetry)
-        routes += QueryRoutes(reader, completeness.until_ns, asker, _clock).routes()
+        missing = Missing(reader, completeness, log.waiting, _clock)
+        routes += QueryRoutes(reader, missing, asker, _clock).routes()
         routes += DeadLetterRoutes(reader, asker, _clock).routes()
         routes += TailRoutes(tails, telemetry).routes()
-        shared = log.progress if settings.storage_backend != "embedded" else None
-        progress = shared or (processor.progress if processor is not None else dict[int, Progress])
         routes += AdminRoutes(reader, lambda: progress().values(), asker, telemetry, _clock).routes()
         parts += [
             Resource("queries", asker.close),
@@ -297,8 +299,13 @@ def _named(workers: Sequence[Worker]) -> list[tuple[str, Worker]]:
 
 
 def _ends(log: Opened) -> Ends | None:
-    found = log.ends()
+    """Not known while accepted events are not even in the log."""
+    found = None if log.waiting() else log.ends()
     return None if found is None else Ends(*found)
+
+
+def _lost(progress: Mapping[int, Progress]) -> int:
+    return sum(each.counts.lost for each in progress.values())
 
 
 def _dedup(settings: Settings, window: Window, store_name: str, telemetry: Telemetry, turn: LoopTurn) -> Dedup:

@@ -1,10 +1,10 @@
-"""`parsec serve` with a fault of the processor's.
+"""`parsec serve` with a fault of the processor's, or of the questions'.
 
-    python tests/support/sabotaged.py slow|forgetful|idle|refusing [the command that it stands for]
+    python tests/support/sabotaged.py slow|forgetful|idle|refusing|torn [the command that it stands for]
 
 slow: a commit takes long, so that a kill often falls between insert and commit. forgetful: also without recovery by
 position, so that a test can show that it would see the lack of it. idle: nothing is ever read from the log. refusing:
-the store takes no block with a message that begins with `poison`.
+the store takes no block with a message that begins with `poison`. torn: no page after the first is answered.
 """
 
 import sys
@@ -16,11 +16,13 @@ import msgspec
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.cli import main
-from parsec.core.errors import Poison
+from parsec.core.errors import Poison, Rejected
 from parsec.ports.broker import Assigned, Progress
-from parsec.ports.store import Row
+from parsec.ports.store import Limits, Row, StoreReader
 from parsec.process.backlog import Partition
 from parsec.process.loop import Processor
+from parsec.query.events import Page, Question, page
+from parsec.web import query_routes
 
 COMMIT_TAKES_S = 0.2
 
@@ -53,8 +55,15 @@ def _refuse(self: ClickHouseStore, rows: Sequence[Row], token: str) -> None:
     _insert(self, rows, token)
 
 
-_SLOW: tuple[type, str, Any] = (Processor, "_commit", _slow)
-FAULTS: dict[str, list[tuple[type, str, Any]]] = {
+def _first_only(store: StoreReader, question: Question, limits: Limits) -> Page:
+    if question.cursor:
+        raise Rejected("query_too_expensive", "torn")
+    return page(store, question, limits)
+
+
+_SLOW: tuple[object, str, Any] = (Processor, "_commit", _slow)
+FAULTS: dict[str, list[tuple[object, str, Any]]] = {
+    "torn": [(query_routes, "page", _first_only)],
     "slow": [_SLOW],
     "forgetful": [_SLOW, (Partition, "__init__", _forget), (Processor, "_seen_below", _nothing_seen)],
     "idle": [(Processor, "step", _idle)],

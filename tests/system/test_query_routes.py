@@ -107,6 +107,22 @@ def test_lines_and_csv_have_all_events_in_order_without_a_limit(filled: Parsec) 
     assert all(row[1:] == [f"line, {row[0][2:]}", "42", "/users/42", ""] for row in rows[1:])
 
 
+def test_lines_with_a_limit_name_the_next_page_in_their_head(filled: Parsec) -> None:
+    asked_for = f"/query/events?{RANGE}&fields=id&limit=25"
+    pages: list[bytes] = []
+    cursor = ""
+    while not pages or cursor:
+        form = ("ndjson", "csv")[len(pages) % 2]  # a cursor fits either
+        path = f"{asked_for}&format={form}" + (f"&cursor={cursor}" if cursor else "")
+        status, headers, body = filled.request("GET", path)
+        assert (status, headers["parsec-missing"]) == (200, "[]")
+        pages.append(body)
+        cursor = headers.get("parsec-cursor", "")
+    ids = [json.loads(line)["id"] for body in pages[::2] for line in body.splitlines()]
+    ids += [line for body in pages[1::2] for line in body.decode().splitlines()[1:]]
+    assert (len(pages), sorted(ids)) == (3, sorted(f"e/{n}" for n in range(60)))
+
+
 def test_an_export_has_each_event_once_oldest_first(filled: Parsec, tmp_path: Path) -> None:
     many = [event(f"x-{n}", "export") | {"timestamp": f"2026-01-01T00:{n % 60:02d}:00Z"} for n in range(2500)]
     assert filled.ingest(many)[1]["accepted"] == 2500

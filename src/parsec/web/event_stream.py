@@ -8,7 +8,7 @@ import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
@@ -28,32 +28,46 @@ AskPage = Callable[[Question], Awaitable[Page]]
 
 
 def accepted(header: str) -> Format:
-    """The format that an Accept header asks for first; JSON where it names none of ours."""
+    """The format that an Accept header likes best, of several the one that it names first; else JSON."""
+    best, best_quality = "json", 0.0
     for part in header.split(","):
-        wanted = part.partition(";")[0].strip().lower()
-        for name, media_type in MEDIA_TYPES.items():
-            if wanted == media_type:
-                return name
-    return "json"
+        wanted, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = next((_quality(each[2:]) for each in parameters if each.startswith("q=")), 1.0)
+        form = next((name for name, media_type in MEDIA_TYPES.items() if wanted == media_type), None)
+        if form is None and wanted in ("*/*", "application/*"):
+            form = "json"
+        if form is not None and quality > best_quality:
+            best, best_quality = form, quality
+    return cast("Format", best)
 
 
-async def chunks(
-    form: Format, first: Page, question: Question, limit: int | None, ask: AskPage
-) -> AsyncIterator[bytes]:
-    """`first` answers `question`; what follows is asked for as the client takes it. `limit` None: to the end."""
-    shown = question.fields or CSV_COLUMNS
-    if form == "csv":
-        yield _csv([shown])
-    page, left = first, limit
-    while True:
-        yield (
-            _csv([[_cell(each.get(name)) for name in shown] for each in page.events]) if form == "csv" else _lines(page)
-        )
-        left = None if left is None else left - len(page.events)
-        if page.cursor is None or left == 0:
-            return
-        size = PAGE_EVENTS if left is None else min(left, PAGE_EVENTS)
-        page = await _patiently(ask, msgspec.structs.replace(question, cursor=page.cursor, limit=size))
+async def chunks(form: Format, first: Page, question: Question, ask: AskPage) -> AsyncIterator[bytes]:
+    """`first` answers `question`; what follows is asked for as the client takes it, to the end."""
+    yield whole(form, first, question)
+    page = first
+    while page.cursor is not None:
+        page = await _patiently(ask, msgspec.structs.replace(question, cursor=page.cursor))
+        yield _rows(page, question) if form == "csv" else _lines(page)
+
+
+def whole(form: Format, page: Page, question: Question) -> bytes:
+    """A page as a body of its own."""
+    return _csv([_names(question)]) + _rows(page, question) if form == "csv" else _lines(page)
+
+
+def _quality(text: str) -> float:
+    try:
+        return min(1.0, max(0.0, float(text)))
+    except ValueError:
+        return 0.0
+
+
+def _names(question: Question) -> Sequence[str]:
+    return question.fields or CSV_COLUMNS
+
+
+def _rows(page: Page, question: Question) -> bytes:
+    return _csv([[_cell(each.get(name)) for name in _names(question)] for each in page.events])
 
 
 async def _patiently(ask: AskPage, question: Question) -> Page:

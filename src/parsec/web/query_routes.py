@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
-from parsec.core.moment import text_of
+from parsec.core.moment import LATEST, text_of
 from parsec.ports.store import Limits, StoreReader
 from parsec.query import listing, single
 from parsec.query.aggregate import MOST_GROUPS, aggregate, metric
@@ -27,8 +27,10 @@ from parsec.query.ordered import Order
 from parsec.query.parse import parse
 from parsec.query.scope import Scope
 from parsec.query.single import Surroundings
+from parsec.query.timerange import TimeRange
 from parsec.web.asking import Asker
-from parsec.web.event_stream import MEDIA_TYPES, PAGE_EVENTS, Format, accepted, chunks
+from parsec.web.event_stream import MEDIA_TYPES, PAGE_EVENTS, Format, accepted, chunks, whole
+from parsec.web.missing import Missing
 from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters
 from parsec.web.query_answers import Completeness, EventFound, EventPage, Fields, Groups, Value, Values
 
@@ -50,6 +52,7 @@ register_url_convertor("text", _Text())
 DEFAULT_TOP = 10
 MOST_AROUND = 1_000
 WEEK_S = 604_800
+EVER = TimeRange(0, LATEST)
 _SCOPE = ("tenant", "q", "from", "to")
 
 T = TypeVar("T")
@@ -58,9 +61,9 @@ T = TypeVar("T")
 class QueryRoutes:
     """The questions a person or a program may ask."""
 
-    def __init__(self, store: StoreReader, complete_until_ns: Callable[[], int], asker: Asker, clock: Clock) -> None:
+    def __init__(self, store: StoreReader, missing: Missing, asker: Asker, clock: Clock) -> None:
         self._store = store
-        self._complete_until_ns = complete_until_ns
+        self._missing = missing
         self._asker = asker
         self._clock = clock
 
@@ -91,25 +94,34 @@ class QueryRoutes:
         if given.text("format") is not None:
             form = cast("Format", given.one_of("format", *MEDIA_TYPES))
         if form != "json":
-            return await self._stream(request, form, question, None if given.text("limit") is None else question.limit)
+            return await self._lines(request, form, question, given)
 
         def answer(limits: Limits) -> EventPage:
             found = ask(self._store, question, limits)
             return EventPage(found.events, given.sealed(found.cursor))
 
-        return await self._told(request, question.tenant, answer)
+        return await self._told(request, Scope(question.tenant, question.between), answer)
 
-    async def _stream(self, request: Request, form: Format, question: Question, limit: int | None) -> Response:
-        """Lines of any number; the errors of the first page are told as usual."""
+    async def _lines(self, request: Request, form: Format, question: Question, given: Parameters) -> Response:
+        """With a limit one page, whose cursor stands in the head; else all there is, page after page."""
+        limited, until_ns = given.text("limit") is not None, self._missing.until_ns()
+        first = question if limited else msgspec.structs.replace(question, limit=PAGE_EVENTS)
 
         async def ask_page(of: Question) -> Page:
             return await self._asker.ask(request, of.tenant, lambda limits: page(self._store, of, limits))
 
-        headers = {"Parsec-Complete-Until": text_of(self._complete_until_ns())}
-        size = PAGE_EVENTS if limit is None else min(limit, PAGE_EVENTS)
-        first = msgspec.structs.replace(question, limit=size)
-        body = chunks(form, await ask_page(first), first, limit, ask_page)
-        return StreamingResponse(body, headers=headers, media_type=MEDIA_TYPES[form])
+        def begin(limits: Limits) -> tuple[Page, list[str]]:
+            missing = self._missing.of(first.tenant, first.between.start_ns, until_ns, limits)
+            return page(self._store, first, limits), missing
+
+        found, missing = await self._asker.ask(request, first.tenant, begin)
+        headers = {"Parsec-Complete-Until": text_of(until_ns), "Parsec-Missing": msgspec.json.encode(missing).decode()}
+        if not limited:
+            body = chunks(form, found, first, ask_page)
+            return StreamingResponse(body, headers=headers, media_type=MEDIA_TYPES[form])
+        if found.cursor is not None:
+            headers["Parsec-Cursor"] = given.sealed(found.cursor) or ""
+        return Response(whole(form, found, first), headers=headers, media_type=MEDIA_TYPES[form])
 
     async def histogram(self, request: Request) -> Response:
         """How many events in each stretch of time."""
@@ -121,7 +133,7 @@ class QueryRoutes:
         def answer(limits: Limits) -> Histogram:
             return histogram(self._store, scope, limits, interval_s=step or None, by=field)
 
-        return await self._told(request, scope.tenant, answer)
+        return await self._told(request, scope, answer)
 
     async def aggregate(self, request: Request) -> Response:
         """Figures about events, in groups."""
@@ -130,13 +142,19 @@ class QueryRoutes:
         metrics = [metric(text) for text in given.all("metric") or ["count"]]
         by = [named(name, "by") for name in given.all("by")]
         return await self._told(
-            request, scope.tenant, lambda limits: Groups(aggregate(self._store, scope, metrics, by, top, limits))
+            request,
+            scope,
+            lambda limits: Groups(aggregate(self._store, scope, metrics, by, top, limits)),
         )
 
     async def fields(self, request: Request) -> Response:
         """Which fields events have, and how many events have each."""
         scope = self._scope(Parameters(request, _SCOPE))
-        return await self._told(request, scope.tenant, lambda limits: Fields(listing.names(self._store, scope, limits)))
+        return await self._told(
+            request,
+            scope,
+            lambda limits: Fields(listing.names(self._store, scope, limits)),
+        )
 
     async def values(self, request: Request) -> Response:
         """Which values a field has, the most frequent first."""
@@ -148,7 +166,7 @@ class QueryRoutes:
             found = listing.values(self._store, scope, field, most, limits)
             return Values([Value(each.name, each.count) for each in found])
 
-        return await self._told(request, scope.tenant, answer)
+        return await self._told(request, scope, answer)
 
     async def event(self, request: Request) -> Response:
         """The newest event with an id."""
@@ -157,7 +175,7 @@ class QueryRoutes:
         def answer(limits: Limits) -> EventFound:
             return EventFound(_there(single.event(self._store, tenant, request.path_params["id"], limits)))
 
-        return await self._told(request, tenant, answer)
+        return await self._told(request, Scope(tenant, EVER), answer)
 
     async def context(self, request: Request) -> Response:
         """What the same source said just before and just after an event, all oldest first."""
@@ -170,16 +188,21 @@ class QueryRoutes:
         def answer(limits: Limits) -> Surroundings:
             return _there(single.surroundings(self._store, tenant, request.path_params["id"], counts, limits))
 
-        return await self._told(request, tenant, answer)
+        return await self._told(request, Scope(tenant, EVER), answer)
 
     def _scope(self, given: Parameters) -> Scope:
         return Scope(given.tenant(), given.between(self._clock), parse(given.text("q") or ""))
 
-    async def _told(self, request: Request, tenant: str, answer: Callable[[Limits], msgspec.Struct]) -> Response:
+    async def _told(self, request: Request, scope: Scope, answer: Callable[[Limits], msgspec.Struct]) -> Response:
         # Before the store is asked: what arrives meanwhile is not promised.
-        complete_until_ns = self._complete_until_ns()
-        found = await self._asker.ask(request, tenant, answer)
-        body = msgspec.structs.asdict(found) | msgspec.structs.asdict(Completeness(text_of(complete_until_ns), []))
+        until_ns = self._missing.until_ns()
+
+        def whole_answer(limits: Limits) -> dict[str, object]:
+            missing = self._missing.of(scope.tenant, scope.between.start_ns, until_ns, limits)
+            completeness = Completeness(text_of(until_ns), missing)
+            return msgspec.structs.asdict(answer(limits)) | msgspec.structs.asdict(completeness)
+
+        body = await self._asker.ask(request, scope.tenant, whole_answer)
         return Response(msgspec.json.encode(body), media_type="application/json")
 
 
