@@ -54,7 +54,7 @@ from parsec.query.missing import audit_with_log
 from parsec.query.tails import Bounds as TailBounds
 from parsec.query.tails import Tails
 from parsec.service import EXIT_NOT_STARTED, LoopTurn, Part, Resource, Service, ThreadPart, Ticker
-from parsec.settings import Loaded, Settings, host_and_port
+from parsec.settings import Loaded, Settings, host_and_port, is_loopback
 from parsec.telemetry import Telemetry
 from parsec.web.admin_routes import AdminRoutes
 from parsec.web.app import App
@@ -123,6 +123,8 @@ def offline_audit(settings: Settings) -> Audit:
 async def _run(loaded: Loaded) -> int:
     settings = loaded.settings
     _log.info("Starting.", version=__version__, data_dir=settings.data_dir, pid=os.getpid())
+    if settings.auth == "off" and not is_loopback(settings.host):
+        _log.warning("Keys are off: whoever reaches this address may do anything.", host=settings.host)
     life = Life()
     service = Service(life, settings.drain, settings.shutdown_timeout, _clock)
     try:
