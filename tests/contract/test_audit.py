@@ -126,6 +126,15 @@ def test_what_may_have_left_by_age_is_neither_sound_nor_lost(opened: Opened) -> 
     assert recounted(store, day=LATER - 1).difference == 1
 
 
+def test_what_left_early_in_between_ends_the_recount_there(opened: Opened) -> None:
+    store, engine = opened
+    store.mark(mark(10, HALF, expires_from=TODAY + 1))
+    store.mark(mark(15, Counts(stored=11, duplicate=2, dead=1, lost=1)))
+    delete(engine, 12)
+    found = recounted(store)
+    assert (found.difference, found.recounted_from, found.ledger) == (0, 15, Counts(stored=5))
+
+
 def test_when_all_may_have_left_nothing_is_recounted(opened: Opened) -> None:
     found = recounted(opened[0], day=LATER)
     assert (found.difference, found.not_recounted) == (0, 20)

@@ -249,7 +249,8 @@ class Processor:
 
     def _split(self, owned: Owned, passage: Passage, step: Step, error: Poison) -> None:
         if not isinstance(step, Insert):
-            raise Fatal(f"the store refuses dead letters of {passage.range.token}: {error}") from error
+            what = f"{type(step).__name__} of {passage.range.token}"
+            raise Fatal(f"the store refuses what is no row ({what}): {error}") from error
         self._pause(owned)
         if not passage.refused(str(error)):
             self._hold_back(owned, Retryable(str(error)))
