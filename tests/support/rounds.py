@@ -31,6 +31,7 @@ def rounds_lose_nothing(
         parsec.wait_processed()
         found = Counter(event["id"] for event in parsec.search(TENANT))
         ledger: dict[str, Any] = parsec.stats()["ledger"]
+        recount: dict[str, Any] = parsec.get("/admin/audit")[1]
     twice = {event_id: times for event_id, times in found.items() if times > 1}
     missing = acknowledged - found.keys()
     unknown = found.keys() - acknowledged - unanswered
@@ -40,5 +41,7 @@ def rounds_lose_nothing(
     assert ledger["difference"] == 0
     assert ledger["lost"] == 0
     assert ledger["stored"] == sum(found.values())
+    recounted = (recount["difference"], recount["not_recounted"], recount["recounted"])
+    assert recounted == (0, 0, ledger["committed"] - ledger["start"]), recount
     fates = {name: ledger[name] for name in ("stored", "duplicate", "dead", "lost", "difference")}
     return {"rounds": rounds, "acknowledged": len(acknowledged), "unanswered": len(unanswered), **fates}

@@ -146,6 +146,7 @@ def after(before: Before, case: Case) -> tuple[dict[str, int], dict[str, int], C
         parsec.wait_processed()
         found = Counter[str](one["id"] for one in parsec.search(TENANT))
         ledger: dict[str, int] = parsec.stats()["ledger"]
+        assert parsec.get("/admin/audit")[1]["difference"] == 0
         assert parsec.get("/readyz")[0] == 200
         assert parsec.terminate() == 0
     assert "Traceback" not in parsec.logs()
