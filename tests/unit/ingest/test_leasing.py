@@ -1,6 +1,8 @@
 """Rates that several processes share: what all of them take together, with leases and without."""
 
 import asyncio
+import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -9,6 +11,7 @@ from parsec.ingest.bucket import Rate
 from parsec.ingest.leasing import Leasing
 from parsec.ingest.limits import Cost, TenantLimits
 from parsec.ingest.policy import Allowance, Policy
+from parsec.ports.leases import Leased, Leases, Want
 from tests.support.memory_leases import MemoryBank, MemoryLeases
 
 RATE = Rate(100, 200)
@@ -134,3 +137,50 @@ def test_nobody_is_refused_below_the_rate() -> None:
 
     asyncio.run(steps())
     assert refused == 0
+
+
+class Broken:
+    """Leases with a bug; and how often they were asked."""
+
+    def __init__(self, seconds: float = 0.0, fault: Exception | None = None) -> None:
+        self.calls = 0
+        self._seconds = seconds
+        self._fault = fault
+
+    def lease(self, wants: Sequence[Want]) -> Leased | None:
+        self.calls += 1
+        time.sleep(self._seconds)
+        if self._fault is not None:
+            raise self._fault
+        return Leased([0.0] * len(wants), 1)
+
+    def close(self) -> None:
+        return
+
+
+def run_for(seconds: float, leases: Leases) -> int:
+    """Runs the part while a tenant is short; how often it said that it failed."""
+    failures: list[None] = []
+
+    async def run() -> None:
+        limits = TenantLimits(Policy(Allowance(events=RATE)), ManualClock(), shared=True)
+        limits.take((Cost("acme", 10_000, 1),))
+        part = Leasing(limits, leases, lambda: failures.append(None))
+        await part.start()
+        await asyncio.sleep(seconds)
+        await part.stop(0.0)
+
+    asyncio.run(run())
+    return len(failures)
+
+
+def test_a_fault_of_ours_stops_the_service() -> None:
+    leases = Broken(fault=RuntimeError("a bug"))
+    assert run_for(0.2, leases) == 1
+    assert leases.calls == 1
+
+
+def test_a_slow_server_is_asked_less_often() -> None:
+    leases = Broken(seconds=0.05)
+    assert run_for(0.6, leases) == 0
+    assert 1 <= leases.calls <= 3
