@@ -107,6 +107,16 @@ def test_a_body_is_refused_before_it_is_read_when_a_header_names_the_tenant(pars
     connection.close()
 
 
+def test_a_flood_that_names_itself_in_events_is_refused_before_they_are_looked_at(parsec: Parsec) -> None:
+    assert parsec.ingest(events("unread", 5000))[0] == 200
+    invalid = [{"tenant_id": "unread"}]
+    assert parsec.ingest(events("unread", 1, "more"))[0] == 429
+    assert parsec.ingest(invalid)[0] == 429
+    broken_later = json.dumps(events("unread", 1000, "large"))[:-1].encode() + b", nonsense]"
+    assert len(broken_later) > 256 << 10
+    assert parsec.ingest(broken_later)[0] == 429
+
+
 def test_requests_without_a_valid_event_are_charged_to_the_tenant_that_a_header_names(parsec: Parsec) -> None:
     headers = {"X-Tenant-ID": "nonsense"}
     statuses = [parsec.ingest(b"nonsense", headers=headers)[0] for _ in range(40)]

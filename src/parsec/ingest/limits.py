@@ -25,6 +25,9 @@ from parsec.ingest.policy import UNLIMITED, Allowance, Policy, What
 from parsec.ports.leases import Leased, Want
 
 MOST_BUDGETS = 10_000
+PRESSED_S = 1.0
+"""For how long after a refusal bodies are looked into for whose they are, before they are read."""
+
 LOOKED_AT = 4
 """Budgets that are tried when one has to be forgotten; the ones used longest ago are the fullest."""
 
@@ -74,6 +77,7 @@ class TenantLimits:
         self._clock = clock
         self._shared = shared
         self._share = 0.0 if shared else 1.0
+        self._refused_at = float("-inf")
         self._processes = 1
         self._budgets: OrderedDict[str, Budget] = OrderedDict()
         self._strangers = Budget(STRANGERS)
@@ -95,6 +99,10 @@ class TenantLimits:
     def spent(self, tenant: str) -> Spent | None:
         """Why a request of this tenant is refused before anybody has looked into it. None: go on."""
         return None if self._off or not tenant else self._spent(tenant)
+
+    def is_pressed(self) -> bool:
+        """Whether somebody was refused a moment ago, so that others may be about to be."""
+        return not self._off and self._clock.monotonic() - self._refused_at < PRESSED_S
 
     def weigh(self, events: Sequence[Envelope], size_bytes: int) -> Sequence[Cost]:
         """What a request takes of each tenant in it; its bytes are divided as its events are."""
@@ -161,6 +169,7 @@ class TenantLimits:
                 if found is None or found.wait_s < wait_s:
                     found = Spent(tenant, what, bucket.rate, wait_s)
         if found is not None:
+            self._refused_at = self._clock.monotonic()
             self._ask_for(budget)
         return found
 

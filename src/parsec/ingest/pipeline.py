@@ -20,12 +20,13 @@ from parsec.core.errors import Rejected
 from parsec.ingest.channel import Channel, Fate, Submission
 from parsec.ingest.context import digest_in_slices
 from parsec.ingest.decode import pieces
-from parsec.ingest.fields import FieldMap, named_tenant
+from parsec.ingest.fields import PLAIN, FieldMap, named_tenant
 from parsec.ingest.held import Held
 from parsec.ingest.limits import Cost, TenantLimits
 from parsec.ingest.normalize import Context, Verdicts, normalize
 from parsec.ingest.outcome import Answers, Outcome
 from parsec.ingest.policy import Policy
+from parsec.ingest.whose import names_in
 from parsec.telemetry import Telemetry
 
 AckMode = Literal["durable", "enqueued"]
@@ -116,8 +117,12 @@ class Pipeline:
         received = self._clock.monotonic()
         verdicts = Verdicts()
         events: list[Envelope] = []
+        if (refused := self._refused_unread(request)) is not None:
+            return refused
         try:
             for some in self._read(request, verdicts):
+                if not events and (spent := self._limits.refusal(self._limits.weigh(some, 0))) is not None:
+                    return self.answers.rate_limited(spent)  # rather than read on for nothing
                 events += some
                 await asyncio.sleep(0)  # the turn of other requests
         except Rejected as refusal:
@@ -136,6 +141,9 @@ class Pipeline:
         """The same for a small body, without a turn for others and without a task; `answer` is called once."""
         received = self._clock.monotonic()
         verdicts = Verdicts()
+        if (refused := self._refused_unread(request)) is not None:
+            answer(refused)
+            return
         try:
             events = list(chain.from_iterable(self._read(request, verdicts)))
         except Rejected as refusal:
@@ -268,6 +276,16 @@ class Pipeline:
             return self.answers.queue_full()
         spent = self._limits.spent(tenant)
         return None if spent is None else self.answers.rate_limited(spent)
+
+    def _refused_unread(self, request: Request) -> Outcome | None:
+        """The answer to a body that holds events of a tenant that has nothing left, if that is told by a glance."""
+        if request.tenant_fixed or request.fields.tenant_id != PLAIN.tenant_id or not self._limits.is_pressed():
+            return None
+        for name in names_in(request.body):
+            spent = self._limits.spent(named_tenant(name, PLAIN))
+            if spent is not None:
+                return self.answers.rate_limited(spent)
+        return None
 
     def _charge_nothing_taken(self, request: Request, verdicts: Verdicts) -> None:
         """A request without any valid event was read all the same; charged if it says whose it is."""
