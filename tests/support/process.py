@@ -9,13 +9,23 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
 
 START_TIMEOUT_S = 30.0
+SOON_S = 10.0
+"""By when a change of a watched file counts; about a second, on a machine that has nothing else to do."""
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Returns once it does; fails after SOON_S."""
+    end = time.monotonic() + SOON_S
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def free_port() -> int:

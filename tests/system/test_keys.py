@@ -7,7 +7,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,11 +22,8 @@ from parsec.keys.key import name_of, new_key
 from tests.support.addresses import About, Asked, all_addresses
 from tests.support.ingesting import compact
 from tests.support.load import event
-from tests.support.process import Parsec
+from tests.support.process import SOON_S, Parsec, eventually
 from tests.support.tls import certificate
-
-SOON_S = 10.0
-"""By when a change of a file counts; about a second, on a machine that has nothing else to do."""
 
 Headers = Sequence[tuple[str, str]]
 
@@ -256,13 +252,6 @@ def test_what_is_not_there_is_told_to_those_with_a_key_only(parsec: Parsec, keys
         assert answer(parsec, Asked("GET", path))[0] == 401, path
         assert answer(parsec, Asked("GET", path), bearer(keys.acme))[0] in (307, 404), path
     assert answer(parsec, Asked("GET", "/%73tats"), bearer(keys.acme))[0] == 403
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + SOON_S
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_keys_count_and_end_while_parsec_runs_and_none_left_is_closed(tmp_path: Path) -> None:

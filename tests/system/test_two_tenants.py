@@ -23,7 +23,7 @@ from parsec.core.clock import SystemRandom
 from parsec.keys.issue import Wanted, create
 from tests.support.addresses import About, Asked, all_addresses
 from tests.support.load import event
-from tests.support.process import Parsec
+from tests.support.process import Parsec, eventually
 
 BUSY, WATCHER = "sekret", "watcher"
 OF_TIME = re.compile(rb'"complete_until":"[^"]*"')
@@ -97,16 +97,11 @@ def tenants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
     }
     with Parsec(data_dir, PARSEC_DISK_RESERVE="0", PARSEC_PROCESS_LINGER_MS="20") as parsec:
         parsec.key = create(file, Wanted(("admin",)), SystemRandom(), now)
-        wait_for_key(parsec)
+        eventually(lambda: parsec.get("/stats")[0] == 200)
         both = Tenants(parsec, keys)
         both.sends(WATCHER, *(event(name, WATCHER, f"a word of {name}") for name in OWN), event("e-1", WATCHER))
         parsec.wait_processed()
         yield both
-
-
-def wait_for_key(parsec: Parsec) -> None:
-    while parsec.get("/stats")[0] != 200:
-        pass
 
 
 deeds = st.builds(

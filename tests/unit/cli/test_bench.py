@@ -76,6 +76,15 @@ def test_why_counts_do_not_agree(server: Answering, before: Reply, after: Reply,
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_key_that_may_not_see_the_counts_may_send_all_the_same(server: Answering) -> None:
+    hidden = Reply(403, b'{"status":403,"title":"Forbidden","detail":"...","code":"missing_scope"}')
+    server.will(hidden, taken(5), taken(5), hidden)
+    result = run(server.url, key="k-1")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["accepted"], report["server"], report["counts_agree"]) == (1, 10, None, None)
+    assert "scope admin" in result.stderr
+
+
 def test_it_waits_until_all_is_processed(server: Answering) -> None:
     server.will(stats(9, {"in_flight": 4}), stats(9, buffered=1), stats(9), stats(9, {"in_flight": 2}))
     clock = ManualClock()
