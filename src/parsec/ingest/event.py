@@ -1,6 +1,6 @@
 """The bytes of one event, or of a slice of them, to items: an `Event`, a `WideEvent`, its `Fields`, or a `Fault`.
 
-In: bytes whose ends parsec.ingest.decode has found. Out: items in order. Errors: none; bytes that the quick ways
+In: bytes whose ends parsec.ingest.body has found. Out: items in order. Errors: none; bytes that the quick ways
 cannot read give None, and `read_value` then gives each event its own verdict. Next: parsec.ingest.normalize.
 
 Metadata and unknown fields stay the bytes that were sent: checked as JSON and as UTF-8, never converted.
@@ -149,6 +149,11 @@ def read_fields(text: bytes) -> Fields | Fault:
     """Of one object. Raises one of UNREADABLE; then `read_value` knows more."""
     if len(text) > QUICK_BYTES and has_more_keys(text, MAX_FIELDS):
         return TOO_MANY_KEYS
+    return fields_of(text)
+
+
+def fields_of(text: bytes) -> Fields | Fault:
+    """The same where somebody has counted the keys."""
     fields = _FIELDS.decode(text)
     return fields if is_utf8(text) else NOT_UTF8
 

@@ -15,8 +15,8 @@ import msgspec
 from parsec.core.envelope import SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
 from parsec.ingest import metadata
+from parsec.ingest.body import Piece
 from parsec.ingest.context import Context, derived_prefix, own_tenant, random_prefix
-from parsec.ingest.decode import Piece
 from parsec.ingest.event import NO_METADATA, Event, Fault, Fields, Item, LooseEvent, WideEvent
 from parsec.ingest.fields import STANDARD
 from parsec.ingest.pick import pick, pick_text, read_string, required_text, unknown_fields

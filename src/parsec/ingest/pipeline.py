@@ -204,7 +204,7 @@ class Pipeline:
         """Offers the events as one, and answers when they are as safe as the request asked for."""
         durable = request.ack == "durable"
 
-        def told(fate: Fate | TimeoutError) -> None:
+        def told(fate: "Fate | TimeoutError") -> None:  # in quotes, or it would be evaluated for each request
             if isinstance(fate, Exception):
                 answer(self.answers.not_durable(fate))
                 return

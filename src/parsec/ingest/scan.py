@@ -1,10 +1,14 @@
 """Where a JSON value ends and how deep it nests, told from its brackets and strings alone.
 
 In: bytes that may be anything. Out: positions and depths. Nothing is validated and nothing recurses, so 100,000
-brackets are as harmless as ten; linear in what is read. Used where parsec.ingest.decode has met something unusual.
+brackets are as harmless as ten; linear in what is read. Used where parsec.ingest.body has met something unusual.
 """
 
 import re
+from collections.abc import Generator
+from typing import TypeVar, cast
+
+T = TypeVar("T")
 
 WHITESPACE = b" \t\r\n"
 
@@ -29,12 +33,17 @@ def skip_blank(body: bytes, at: int, end: int) -> int:
 def value_end(body: bytes, at: int, end: int) -> int | None:
     """The position after the value that starts at `at`; None when it does not end within MAX_RUNS, or when no
     value starts there."""
+    return _answer(ending(body, at, end, MAX_RUNS))
+
+
+def ending(body: bytes, at: int, end: int, runs: int) -> Generator[None, None, int | None]:
+    """The same with a turn for others after each so many runs of brackets."""
     first = body[at : at + 1]
     if first not in _OPENING:
         found = _STRING.match(body, at, end) if first == b'"' else _SCALAR.match(body, at, end)
         return found.end() if found else None
     depth = 0
-    for _ in range(MAX_RUNS):
+    for count in range(1, MAX_RUNS + 1):
         found = _BRACKETS.match(body, at, end)
         if found is None:
             return None
@@ -45,6 +54,8 @@ def value_end(body: bytes, at: int, end: int) -> int | None:
             depth -= at - start
         else:
             return start + depth
+        if count % runs == 0:
+            yield
     return None
 
 
@@ -63,15 +74,31 @@ def nests_deeper(value: bytes, limit: int) -> bool:
 
 def has_more_keys(text: bytes, limit: int) -> bool:
     """Whether the object in `text` has more than `limit` keys at its top level; stops reading at the first above."""
+    return _answer(more_keys(text, limit, MAX_RUNS))
+
+
+def more_keys(text: bytes, limit: int, runs: int) -> Generator[None, None, bool]:
+    """The same with a turn for others after each so many keys, or runs of brackets."""
     at = skip_blank(text, 0, len(text))
-    for _ in range(limit):
+    for count in range(1, limit + 1):
         name = _NAME.match(text, at + 1)
         if name is None:
             return False  # the end, or not JSON
-        stop = value_end(text, name.end(), len(text))
+        stop = yield from ending(text, name.end(), len(text), runs)
         if stop is None:
             return False
         at = skip_blank(text, stop, len(text))
         if text[at : at + 1] != b",":
             return False
+        if count % runs == 0:
+            yield
     return True
+
+
+def _answer(search: Generator[None, None, T]) -> T:
+    """Of a search in one go."""
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            return cast("T", end.value)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from parsec.core.errors import Rejected
-from parsec.ingest.decode import SLICE_BYTES, pieces
+from parsec.ingest.body import SLICE_BYTES
+from parsec.ingest.decode import pieces
 from parsec.ingest.event import QUICK_BYTES, Event, Fault, Item, WideEvent
 from tests.support.ingesting import compact, event, lines, take
 
@@ -235,3 +236,25 @@ def test_index_counts_events_and_verdicts_alike() -> None:
         (0, "invalid_json"), (2, "invalid_severity"), (3, "not_an_object"), (4, "not_an_object"),
     ]  # fmt: skip
     assert len(taken.envelopes) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"events":[' + b",".join([compact(event())] * 3000) + b",tru]}",  # damaged
+        b'{"events":[' + b",".join([compact(event())] * 3000),  # cut
+        b'{"deep":' + b"[{}," * 3000 + b"1" + b"]" * 3000 + b"}",  # one object
+        b"".join([compact(event())] * 3000),  # values without lines between them
+        b'{"a":1,' + b",".join(b'"%d":{}' % n for n in range(9000)) + b',"pad":"' + b"x" * (300 << 10) + b'"}',
+    ],
+    ids=["damaged batch", "cut batch", "deep", "values", "many keys"],
+)
+def test_a_long_search_leaves_turns_to_others(body: bytes) -> None:
+    read, turns = pieces(body, 10_000), 0
+    try:
+        for piece in read:
+            turns += 1
+            assert piece.size_bytes <= 2 * SLICE_BYTES or len(piece.items) == 1
+    except Rejected:
+        pass
+    assert turns >= 5

@@ -1,0 +1,104 @@
+"""What a request costs on the event loop without sockets, disk and store: bytes in, answer out, events in the channel.
+
+python bench/request.py [--runs 3] [--json bench/results/request.json]
+
+The best of many short runs, so that it can be compared on a noisy machine.
+"""
+
+import asyncio
+import time
+
+import uvloop
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from _running import arguments, publish
+from parsec import logs
+from parsec.client.load import Load, Plan
+from parsec.core.clock import SystemClock, SystemRandom
+from parsec.ingest.budget import ByteBudget
+from parsec.ingest.channel import BatchLimits, Channel
+from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
+from parsec.keys.ring import Keyring
+from parsec.telemetry import Telemetry
+from parsec.web.callers import Callers
+from parsec.web.connection import Connection
+from parsec.web.gate import ClientLimits, Gate
+from parsec.web.ingest_routes import Door, IngestRoute
+
+REQUESTS = 500
+
+
+class Transport(asyncio.Transport):
+    """Takes answers and counts them."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.answers = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert bytes(data[:15]) == b"HTTP/1.1 200 OK", bytes(data)
+        self.answers += 1
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Nobody:
+    """The short way needs no application."""
+
+    async def __call__(self, *_: object) -> None:
+        raise AssertionError("a request went the long way")
+
+
+def request_us(batch: int, runs: int) -> dict[str, float]:
+    """Microseconds per request and per event, the best of `runs`."""
+
+    async def run() -> float:
+        telemetry, clock = Telemetry(), SystemClock()
+        channel = Channel(REQUESTS * batch + 1, 1 << 40)
+        options = PipelineOptions(Identity("local", "node-1"), 10_000, 1 << 18, False, "body", 30.0)
+        pipeline = Pipeline(channel, options, telemetry, clock, SystemRandom())
+        door = Door(1 << 24, ByteBudget(1 << 40), channel, lambda: None, Callers(Keyring(None, clock)))
+        limits = ClientLimits(
+            connections=10, head_timeout_s=10, body_timeout_s=30, min_rate=1000, send_timeout_s=30,
+            max_head_bytes=1 << 15, max_url_bytes=1 << 13,
+        )  # fmt: skip
+        config = Config(Nobody(), http="httptools", ws="none", log_config=None)
+        config.load()
+        connection = Connection(
+            IngestRoute(pipeline, door, telemetry), Gate(limits, telemetry),
+            config=config, server_state=ServerState(), app_state={},
+        )  # fmt: skip
+        transport = Transport()
+        connection.connection_made(transport)
+        load = Load(Plan("http://127.0.0.1:8080", batch=batch, rate=0, duration_s=1e9))
+        best = float("inf")
+        for _ in range(runs):
+            requests = [one for _ in range(REQUESTS) if (one := load.next_request()) is not None]
+            before = transport.answers
+            started = time.perf_counter()
+            for data, _ in requests:
+                connection.data_received(data)
+                waiting = channel.take(BatchLimits(1, 1), 0) or []
+                waiting[0].ticket.tell("durable")  # type: ignore[attr-defined]
+            best = min(best, time.perf_counter() - started)
+            assert transport.answers - before == REQUESTS
+        return best / REQUESTS * 1e6
+
+    us = uvloop.run(run())
+    return {"us_per_request": us, "us_per_event": us / batch}
+
+
+def main() -> None:
+    asked = arguments(__doc__ or "")
+    logs.configure("info", "console")
+    publish({f"{batch} per request": request_us(batch, asked.runs * 5) for batch in (1, 100)}, asked.json)
+
+
+if __name__ == "__main__":
+    main()
