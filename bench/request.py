@@ -63,7 +63,7 @@ def request_us(batch: int, runs: int) -> dict[str, float]:
         channel = Channel(REQUESTS * batch + 1, 1 << 40)
         options = PipelineOptions(Identity("local", "node-1"), 10_000, 1 << 18, False, "body", 30.0)
         pipeline = Pipeline(channel, options, telemetry, clock, SystemRandom())
-        door = Door(1 << 24, ByteBudget(1 << 40), channel, lambda: None, Callers(Keyring(None, clock)))
+        door = Door(1 << 24, ByteBudget(1 << 40), lambda: None, Callers(Keyring(None, clock)))
         limits = ClientLimits(
             connections=10, head_timeout_s=10, body_timeout_s=30, min_rate=1000, send_timeout_s=30,
             max_head_bytes=1 << 15, max_url_bytes=1 << 13,
