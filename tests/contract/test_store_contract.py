@@ -22,7 +22,7 @@ from parsec.core.errors import Fatal, Rejected, Retryable
 from parsec.core.moment import LATEST, nanoseconds, text_of
 from parsec.ports.broker import Range, Slice
 from parsec.ports.dedup import Position
-from parsec.ports.store import Cancellation, DeadLetter, Limits, Row, Standing, content_digest
+from parsec.ports.store import Cancellation, DeadLetter, Limits, Mark, Row, Standing, content_digest
 from parsec.process.rows import Rules, rows
 from parsec.query.events import Question, ask
 from parsec.query.timerange import TimeRange
@@ -600,6 +600,17 @@ def test_migrations_are_applied_once(store: ClickHouseStore, engine: TestEngine)
     again = ClickHouseStore(engine, 86_400.0)
     assert again.migrated == []
     again.close()
+
+
+def test_what_was_promised_of_an_offset_and_of_all_after_it(store: ClickHouseStore) -> None:
+    for committed, leaves in ((0, 50), (10, 40), (20, 60)):
+        store.mark(Mark("log", 0, 0, committed, committed, 0, 0, 0, leaves))
+    store.mark(Mark("log", 1, 0, 0, 0, 0, 0, 0, 1))
+    promised = [store.promised("log", 0, offset) for offset in (0, 9, 10, 19, 20, 99)]
+    assert promised == [40, 40, 40, 40, 60, 60]
+    store.mark(Mark("log", 0, 0, 20, 20, 0, 0, 0, 55))
+    assert store.promised("log", 0, 30) == 55, "the same position again replaces"
+    assert store.promised("other", 0, 0) is None
 
 
 @pytest.mark.parametrize(

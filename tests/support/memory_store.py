@@ -60,6 +60,12 @@ class MemoryStore:
         self.marks.append(mark)
         self.hook("mark.after")
 
+    def promised(self, log_id: str, partition: int, from_offset: int) -> int | None:
+        self.hook("promised.before")
+        marks = {mark.committed: mark for mark in self.marks if (mark.log_id, mark.partition) == (log_id, partition)}
+        since = max((at for at in marks if at <= from_offset), default=0)
+        return min((mark.expires_from for at, mark in marks.items() if at >= since), default=None)
+
     def landed(self, taken: Range) -> set[int]:
         self.calls.append(f"landed {taken.first}-{taken.last}")
         self.hook("landed.before")

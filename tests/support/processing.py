@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from parsec.adapters.dedup.local import LocalDedup
 from parsec.core.clock import ManualClock
-from parsec.ports.broker import Slice
+from parsec.ports.broker import Progress, Slice
 from parsec.ports.dedup import Window
 from parsec.ports.store import DeadLetter, Row
 from parsec.process.backlog import Limits
@@ -114,3 +114,21 @@ class Rig:
             assert progress.committed - progress.start == counts.total
             assert (counts.stored, counts.dead) == (len(stored), len(dead))
             assert counts.lost + counts.duplicate == len(records) - len(landed)
+            self._audit_marks(progress, stored, dead)
+
+    def _audit_marks(self, progress: Progress, stored: list[int], dead: list[int]) -> None:
+        """From mark to mark the store has what the ledger says, and nothing that leaves earlier than promised."""
+        marks = [mark for mark in self.store.marks if mark.partition == progress.partition]
+        begun = max((n for n, mark in enumerate(marks) if mark.committed == mark.start), default=0)
+        kept = sorted({mark.committed: mark for mark in marks[begun:]}.values(), key=lambda mark: mark.committed)
+        assert not kept or kept[0].committed == progress.start, "what is stored first has no mark before it"
+        if not kept:
+            assert progress.committed == progress.start
+            return
+        ends = [(mark.committed, mark.stored, mark.dead) for mark in kept[1:]]
+        ends.append((progress.committed, progress.counts.stored, progress.counts.dead))
+        for mark, (end, stored_then, dead_then) in zip(kept, ends, strict=True):
+            assert stored_then - mark.stored == sum(mark.committed <= offset < end for offset in stored)
+            assert dead_then - mark.dead == sum(mark.committed <= offset < end for offset in dead)
+            since = [r for r in self.store.rows if r.partition == mark.partition and mark.committed <= r.offset < end]
+            assert all(row.expires_on >= mark.expires_from for row in since)

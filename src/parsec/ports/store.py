@@ -147,6 +147,9 @@ class StoreWriter(Protocol):
     def mark(self, mark: Mark) -> None:
         """Keeps where the ledger stands, for parsec.query.audit; the same position again replaces. Raises as insert."""
 
+    def promised(self, log_id: str, partition: int, from_offset: int) -> int | None:
+        """The earliest `expires_from` of marks about offsets from from_offset on, or None. Raises as landed."""
+
     def landed(self, taken: Range) -> set[int]:
         """Offsets of this range that the store holds as rows or dead letters. Raises Retryable, Fatal."""
 

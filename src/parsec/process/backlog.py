@@ -34,6 +34,11 @@ class Batch(msgspec.Struct, frozen=True):
     attempt: int
     seen_before: bool = False
 
+    @property
+    def doubtful(self) -> bool:
+        """Some of it may be in the store."""
+        return self.attempt > 0 or self.seen_before
+
     def offsets(self) -> Iterator[int]:
         return (offset for piece in self.slices for offset in piece.offsets)
 

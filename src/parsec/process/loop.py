@@ -131,7 +131,9 @@ class Processor:
         if owned.seen_below is None:
             try:
                 self._restore(owned)
-                owned.seen_below = self._seen_below(owned.partition.progress)
+                progress = owned.partition.progress
+                owned.promised = self._store.promised(progress.log_id, progress.partition, progress.committed)
+                owned.seen_below = self._seen_below(progress)
             except Retryable as error:
                 self._hold_back(owned, error)
                 _log.warning("The store does not say what it has and is asked again.", why=str(error))
@@ -139,7 +141,8 @@ class Processor:
         batch = owned.partition.cut(owned.seen_below)
         owned.cut_at = now
         rows, letters = rows_of(batch.slices, self._options.make_rows, self._options.breathe)
-        mark = owned.marks.before(owned.partition.progress, rows, self._clock.time_ns())
+        landed_leaves = owned.promised if batch.doubtful else None
+        mark = owned.marks.before(owned.partition.progress, rows, self._clock.time_ns(), landed_leaves)
         owned.passage = Passage(batch, rows, letters, self._refusals, mark)
 
     def _seen_below(self, progress: Progress) -> int:

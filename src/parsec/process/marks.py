@@ -26,11 +26,18 @@ class Marks:
         self._promised: int | None = None
         self._made_on = 0
 
-    def before(self, progress: Progress, rows: Sequence[Row], now_ns: int) -> Mark | None:
-        """What to keep before these rows, or dead letters instead of them, are stored at `progress.committed`."""
+    def before(
+        self, progress: Progress, rows: Sequence[Row], now_ns: int, landed_leaves: int | None = None
+    ) -> Mark | None:
+        """What to keep before these rows, or dead letters instead of them, are stored at `progress.committed`.
+
+        `landed_leaves`: when the first of what may be stored there already leaves, as was promised then.
+        """
         today = now_ns // DAY_NS
         letters = today + self._letters_days
         leaves = min(letters, min(map(_EXPIRES_ON, rows), default=letters))
+        if landed_leaves is not None:
+            leaves = min(leaves, landed_leaves)
         kept = self._promised is not None and leaves >= self._promised
         if kept and (leaves == self._promised or today <= self._made_on):
             return None

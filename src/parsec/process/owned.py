@@ -26,6 +26,7 @@ class Owned:
         self.not_before = now
         self.cut_at = float("-inf")
         self.seen_below: int | None = None
+        self.promised: int | None = None
         self.waits_since: float | None = None
         self.moved_at = now
 

@@ -89,7 +89,7 @@ class Passage:
         if len(rows) + len(letters) != len(self._known):
             made = f"{len(rows)} rows and {len(letters)} dead letters"
             raise Fatal(f"range {batch.range.token} has {len(self._known)} records, but {made} were made of them")
-        block = Block(batch.range, self._attempt, rows, doubtful=batch.attempt > 0 or batch.seen_before)
+        block = Block(batch.range, self._attempt, rows, doubtful=batch.doubtful)
         self._steps: list[Open] = []  # the last one is next
         if rows and not block.doubtful:
             self._steps.append(Claim(block, self._resent))

@@ -40,6 +40,13 @@ def test_a_promise_is_lowered_before_it_would_be_broken() -> None:
     assert promises(Marks(30), *batches) == [TODAY + 20, TODAY + 2, None, None]
 
 
+def test_what_may_have_landed_before_keeps_its_promise() -> None:
+    progress = Progress("log", 0, 5, 9, Counts(4))
+    mark = Marks(30).before(progress, leaving(TODAY + 30), TODAY * DAY_NS, landed_leaves=TODAY + 3)
+    assert mark is not None
+    assert mark.expires_from == TODAY + 3
+
+
 def test_another_day_promises_more() -> None:
     batches = [(TODAY, TODAY + 20), (TODAY + 1, TODAY + 21), (TODAY + 1, TODAY + 21), (TODAY + 1, TODAY + 25)]
     assert promises(Marks(30), *batches) == [TODAY + 20, TODAY + 21, None, None]

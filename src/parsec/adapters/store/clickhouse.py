@@ -70,6 +70,11 @@ _MARK_TYPES = {
     "lost": "UInt64",
     "expires_from": "UInt32",
 }
+_MARKS = "FROM ledger_marks FINAL WHERE log_id = {log_id:String} AND partition = {partition:UInt32}"
+_PROMISED = (
+    f"SELECT minOrNull(expires_from) {_MARKS} "
+    f"AND committed >= (SELECT max(committed) {_MARKS} AND committed <= {{first:UInt64}})"
+)
 _PINNED = {
     "async_insert": 0,
     "insert_deduplicate": 1,
@@ -159,6 +164,11 @@ class ClickHouseStore:
     def mark(self, mark: Mark) -> None:
         block = native.block([(name, kind, [getattr(mark, name)]) for name, kind in _MARK_TYPES.items()])
         self._write("ledger_marks", _MARK_TYPES, [block], None)
+
+    def promised(self, log_id: str, partition: int, from_offset: int) -> int | None:
+        place = {"log_id": log_id, "partition": partition, "first": from_offset}
+        ((found,),) = self._columns(_PROMISED, place)
+        return None if found is None else int(found)
 
     def landed(self, taken: Range) -> set[int]:
         self._engine.settle(self._client)  # what is found now may be left from an insert that was cut off
