@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Walks a running Parsec through every kind of request and prints PASS or FAIL for each.
 # Usage: ./test_pipeline.sh [URL]     default: http://127.0.0.1:8080
+# Where keys are asked for, PARSEC_API_KEY must hold one without a tenant and with all scopes.
 set -uo pipefail
 
-case "${1:-}" in -h | --help) sed -n '2,3s/^# //p' "$0"; exit 0 ;; esac
+case "${1:-}" in -h | --help) sed -n '2,4s/^# //p' "$0"; exit 0 ;; esac
 url=${1:-http://127.0.0.1:8080}
 url=${url%/}
 run="$(date +%s)-$$"
@@ -13,6 +14,11 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 passed=0
 failed=0
+key=()
+if [ -n "${PARSEC_API_KEY:-}" ]; then # in a file, for everybody may read command lines
+  (umask 077 && printf 'X-API-Key: %s\n' "$PARSEC_API_KEY" > "$scratch/key")
+  key=(-H "@$scratch/key")
+fi
 
 # event ID: one valid event as JSON
 event() {
@@ -24,7 +30,7 @@ event() {
 request() {
   local method=$1 path=$2
   shift 2
-  status=$(curl -sS -m 30 -o "$scratch/body" -w '%{http_code}' -X "$method" -H 'Expect:' "$@" "$url$path" 2> "$scratch/error") || true
+  status=$(curl -sS -m 30 -o "$scratch/body" -w '%{http_code}' -X "$method" -H 'Expect:' ${key[@]+"${key[@]}"} "$@" "$url$path" 2> "$scratch/error") || true
   body=$(cat "$scratch/body" 2> /dev/null)
   : > "$scratch/body"
 }

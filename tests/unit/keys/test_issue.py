@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from parsec.core.clock import SystemRandom
 from parsec.core.errors import Rejected
@@ -40,6 +42,14 @@ def test_a_new_key_is_an_entry_with_its_hash_in_a_file_of_its_own(tmp_path: Path
     )  # fmt: skip
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not [file for file in path.parent.iterdir() if key[16:].encode() in file.read_bytes()]
+
+
+@settings(deadline=None, max_examples=50)
+@given(name=st.text(max_size=100).filter(str.isprintable))
+def test_any_name_that_can_be_seen_comes_back(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    path = tmp_path_factory.mktemp("keys") / "keys.toml"
+    made(path, Wanted(("ingest",), "acme", name))
+    assert entries(path)[0].name == name
 
 
 @pytest.mark.parametrize(
