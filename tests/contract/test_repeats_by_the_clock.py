@@ -4,15 +4,18 @@ Decoding, ids, rows, claims and store are the real ones; only log and clock are 
 """
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 
 from parsec.adapters.dedup.local import LocalDedup
+from parsec.adapters.dedup.redis import RedisDedup
+from parsec.adapters.redis_link import Server
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.clock import ManualClock
 from parsec.core.envelope import encode_one
 from parsec.core.moment import text_of
-from parsec.ports.dedup import Window
+from parsec.ports.dedup import Dedup, Window
 from parsec.process.backlog import Limits
 from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
@@ -21,6 +24,7 @@ from parsec.telemetry import Telemetry
 from tests.support.ingesting import compact, event, lines, take
 from tests.support.memory_log import MemoryLog
 from tests.support.processing import FixedRandom
+from tests.support.redis_server import redis_server
 from tests.support.stores import TestEngine, embedded_store
 
 WINDOW = Window(600.0, 100_000)
@@ -32,18 +36,23 @@ EQUAL_LINES = lines([event(id=None, timestamp="2026-09-21T14:00:00Z")] * 50)
 
 
 class Way:
-    """The way of a request into the store. `forget`: the process was killed and started again, claims and all."""
+    """The way of a request into the store. `forget`: the process was killed and started again; claims in its memory are
+    gone, those in Redis are still there."""
 
-    def __init__(self, store: ClickHouseStore, engine: TestEngine) -> None:
+    def __init__(self, store: ClickHouseStore, engine: TestEngine, redis: Server | None) -> None:
         self.clock = ManualClock()
         self.telemetry = Telemetry()
         self._log = MemoryLog()
+        self._redis = redis
+        self._prefix = f"{uuid4().hex}:"
         self._store = store
         self._engine = engine
         self.forget()
 
     def forget(self) -> None:
-        dedup = LocalDedup(WINDOW, self.telemetry, self.clock)
+        dedup: Dedup = LocalDedup(WINDOW, self.telemetry, self.clock)
+        if self._redis is not None:
+            dedup = RedisDedup(self._redis, self._prefix, WINDOW, self.telemetry, self.clock)
         claims = Claims(dedup, self._store, WINDOW, self.telemetry)
         options = Options(lambda piece: rows(piece, Rules(1e9, self.clock.time_ns())), Limits(1000, 1 << 20, 0.01))
         self._processor = Processor(
@@ -78,10 +87,17 @@ class Way:
         return self._log.progress[0].counts.duplicate
 
 
-@pytest.fixture
-def way() -> Iterator[Way]:
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with redis_server(tmp_path_factory.mktemp("redis"), "--appendonly", "no") as running:
+        yield Server("127.0.0.1", running.port)
+
+
+@pytest.fixture(params=["local", pytest.param("redis", marks=pytest.mark.integration)])
+def way(request: pytest.FixtureRequest) -> Iterator[Way]:
+    shared = request.getfixturevalue("redis") if request.param == "redis" else None
     with embedded_store() as (store, engine):
-        yield Way(store, engine)
+        yield Way(store, engine, shared)
 
 
 @pytest.fixture(params=[False, True], ids=["claims kept", "claims made anew"])
