@@ -136,7 +136,7 @@ def dead_letter(position: str, tenant: str | None = None) -> Question[Letter]:
 
 
 def audit() -> Question[Audit]:
-    """The ledger, recounted: docs/api.md. Takes some seconds for each ten million events."""
+    """The ledger, recounted: docs/api.md. Takes about a second for each ten million events."""
     return Question("/admin/audit", partial(read, into=Audit, what="a recount of the ledger"))
 
 

@@ -44,7 +44,7 @@ class AdminRoutes:
         return [Route("/admin/audit", self.audit)]
 
     async def audit(self, request: Request) -> Response:
-        """Counts the store's rows and dead letters by position; takes some seconds for each ten million."""
+        """Counts the store's rows and dead letters by position; takes about a second for each ten million."""
         Parameters(request, ())
         progress, day = list(self._progress()), today(self._clock)
 
