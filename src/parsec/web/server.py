@@ -119,10 +119,13 @@ class HttpServer:
             await self._serving
 
     def _cut_unfinished_bodies(self) -> None:
-        """A request that is not complete by now has no answer to lose, and its client could hold up the stop."""
+        """A request that is not complete by now has no answer to lose, and its client could hold up the stop; so could
+        a reader of an endless answer who has not taken its end by now."""
         for connection in list(self._server.server_state.connections):
             cycle = getattr(connection, "cycle", None)
-            if cycle is not None and cycle.more_body and not cycle.response_started:
+            if cycle is None or cycle.response_complete:
+                continue
+            if (cycle.more_body and not cycle.response_started) or getattr(cycle, "scope", {}).get("endless"):
                 connection.transport.abort()
 
     def _ended(self, _: asyncio.Task[None]) -> None:

@@ -41,6 +41,7 @@ class TailRoutes:
         given = Parameters(request, ("tenant", "q"))
         loop, came = asyncio.get_running_loop(), asyncio.Event()
         tail = self._tails.open(given.tenant(), given.text("q") or "", lambda: _wake(loop, came))
+        request.scope["endless"] = True  # a stop does not wait for it to be read
         self._telemetry.tails.inc()
         return _Stream(self._messages(tail, came, request.scope["still"]), lambda: self._left(tail))
 
