@@ -42,7 +42,7 @@ from parsec.ingest.worker import SLICE_BYTES, Worker, WorkerOptions
 from parsec.keys.ring import Keyring
 from parsec.ports.broker import LogReader, Progress, Slice
 from parsec.ports.dedup import Dedup, Window
-from parsec.ports.store import DeadLetter, Limits, Row, StoreWriter
+from parsec.ports.store import DeadLetter, Limits, Row, StoreReader, StoreWriter
 from parsec.process.backlog import Limits as InsertLimits
 from parsec.process.claims import Claims
 from parsec.process.completeness import Completeness, Ends
@@ -51,6 +51,7 @@ from parsec.process.rows import Rules, rows
 from parsec.query.audit import Audit, today
 from parsec.query.live import Live
 from parsec.query.missing import audit_with_log
+from parsec.query.polled import Polled
 from parsec.query.tails import Bounds as TailBounds
 from parsec.query.tails import Tails
 from parsec.service import EXIT_NOT_STARTED, LoopTurn, Part, Resource, Service, ThreadPart, Ticker
@@ -153,6 +154,8 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
     processor: Processor | None = None
     tails = Tails(TailBounds(settings.tails_per_tenant, settings.tails, settings.tail_bytes))
     live = Live(tails, _clock, LoopTurn(asyncio.get_running_loop()))
+    shared = log.progress if settings.storage_backend != "embedded" else None
+    """Where others store events, too."""
     try:
         store = _open_store(settings, turn, parts, fail) if roles != {"ingest"} else None
     except BaseException:
@@ -162,7 +165,9 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
         window = Window(settings.dedup_window, settings.dedup_ids)
         dedup = _dedup(settings, window, store.name, telemetry, turn)
         claims = Claims(dedup, store, window, telemetry)
-        processor = _processor(settings, log.reader, store, claims, telemetry, turn, live.offer)
+        processor = _processor(
+            settings, log.reader, store, claims, telemetry, turn, live.offer if shared is None else _ignore
+        )
         checks["processor"] = stage_check("processor", processor, settings.stall_after)
         parts += [
             Resource("claims", dedup.close),
@@ -172,7 +177,6 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
 
     positions = processor.positions if processor is not None else dict[int, int]
     if store is not None and "query" in roles:
-        shared = log.progress if settings.storage_backend != "embedded" else None
         progress = shared or (processor.progress if processor is not None else dict[int, Progress])
         completeness = Completeness(lambda: _ends(log), log.committed or positions, lambda: _lost(progress()))
         completeness.sample()
@@ -186,6 +190,7 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
         routes += AdminRoutes(reader, lambda: progress().values(), asker, telemetry, _clock).routes()
         parts += [
             Resource("queries", asker.close),
+            *([] if shared is None else [_polled(tails, reader, shared, settings, fail)]),
             Ticker("completeness", 1.0, completeness.sample, fail),
         ]
 
@@ -304,6 +309,20 @@ def _ends(log: Opened) -> Ends | None:
     """Not known while accepted events are not even in the log."""
     found = None if log.waiting() else log.ends()
     return None if found is None else Ends(*found)
+
+
+def _polled(
+    tails: Tails,
+    store: StoreReader,
+    progress: Callable[[], Mapping[int, Progress]],
+    settings: Settings,
+    fail: Callable[[], None],
+) -> ThreadPart:
+    polled = Polled(tails, store, lambda: progress().values(), _query_limits(settings))
+    return _loop_part(Loop("live", polled.run), fail)
+
+
+def _ignore(_: object) -> None: ...
 
 
 def _lost(progress: Mapping[int, Progress]) -> int:

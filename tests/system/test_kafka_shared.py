@@ -16,6 +16,7 @@ from tests.support.kafka_parsec import on_kafka, until
 from tests.support.kafka_server import KafkaServer, kafka_server
 from tests.support.load import TENANT, event
 from tests.support.process import Parsec
+from tests.support.tailing import Reader
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -124,9 +125,14 @@ def test_each_role_is_a_process_of_its_own(group: Group) -> None:
         group.member("p", PARSEC_ROLE="process") as process,
         group.member("q", PARSEC_ROLE="query") as query,
     ):
-        sent = send_all(ingest, "roles", 40)
-        assert len(sent) == 40 * 24
-        wait_found(query, sent)
+        tenant = f"{TENANT}-1"
+        with Reader(query.port, tenant) as live:
+            sent = send_all(ingest, "roles", 40)
+            assert len(sent) == 40 * 24
+            wait_found(query, sent)
+            stored = sorted(each["id"] for each in query.search(tenant))
+            live.wait(lambda reader: len(reader.events) >= len(stored))
+        assert sorted(each["id"] for each in live.events) == stored
         until(lambda: query.get(f"/query/events?tenant={TENANT}-1&limit=1")[1]["complete_until"] is not None, query)
         assert len(partitions_of(process)) == PARTITIONS
         # Of all partitions, by a process that reads none.

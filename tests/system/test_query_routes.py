@@ -156,6 +156,14 @@ def test_a_bad_question_names_its_parameter(filled: Parsec, path: str, code: str
     assert (status, answer.get("code"), answer.get("field")) == (400, code, field), answer
 
 
+def test_an_id_may_end_like_another_address(filled: Parsec) -> None:
+    filled.ingest([event("a", "odd"), event("a/context", "odd")])
+    filled.wait_processed()
+    assert asked(filled, "/query/events/a%2Fcontext?tenant=odd")["event"]["id"] == "a/context"
+    assert asked(filled, "/query/events/a%2Fcontext/context?tenant=odd")["event"]["id"] == "a/context"
+    assert asked(filled, "/query/events/a/context?tenant=odd")["event"]["id"] == "a"
+
+
 def test_an_id_may_hold_slashes_and_line_breaks(filled: Parsec) -> None:
     odd = "a/b\nc\u2028d"
     filled.ingest(event(odd, "odd"))

@@ -93,7 +93,9 @@ def test_a_stop_ends_readers_in_order(tmp_path: Path) -> None:
             status, answer = parsec.get("/query/tail?tenant=a")
             assert (status, answer["code"]) == (429, "too_many_tails")
             for first in range(0, 40_000, 5000):  # more than any buffer on the way to the stuck one
-                parsec.ingest([event(f"a-{n}", "a") for n in range(first, first + 5000)])
+                assert parsec.ingest([event(f"a-{n}", "a") for n in range(first, first + 5000)])[0] == 200
+            parsec.wait_processed()
+            one.wait(lambda reader: len(reader.events) + reader.skipped() >= 40_000)
             assert parsec.terminate(timeout_s=20) == 0, parsec.logs()[-4000:]
             one.wait(lambda reader: reader.complete)
             assert one.ended

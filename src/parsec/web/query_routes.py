@@ -52,6 +52,7 @@ register_url_convertor("text", _Text())
 DEFAULT_TOP = 10
 MOST_AROUND = 1_000
 WEEK_S = 604_800
+_CONTEXT = "/context"
 EVER = TimeRange(0, LATEST)
 _SCOPE = ("tenant", "q", "from", "to")
 
@@ -170,15 +171,20 @@ class QueryRoutes:
 
     async def event(self, request: Request) -> Response:
         """The newest event with an id."""
+        return await self._event(request, request.path_params["id"])
+
+    async def _event(self, request: Request, event_id: str) -> Response:
         tenant = Parameters(request, ("tenant",)).tenant()
 
         def answer(limits: Limits) -> EventFound:
-            return EventFound(_there(single.event(self._store, tenant, request.path_params["id"], limits)))
+            return EventFound(_there(single.event(self._store, tenant, event_id, limits)))
 
         return await self._told(request, Scope(tenant, EVER), answer)
 
     async def context(self, request: Request) -> Response:
         """What the same source said just before and just after an event, all oldest first."""
+        if not request.scope["raw_path"].endswith(_CONTEXT.encode()):  # its slash is escaped: it belongs to the id
+            return await self._event(request, request.path_params["id"] + _CONTEXT)
         given = Parameters(request, ("tenant", "before", "after"))
         tenant, counts = (
             given.tenant(),

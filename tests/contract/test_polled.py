@@ -1,0 +1,139 @@
+"""Live events found in the store, on the embedded one. Numbers: parsec.query.polled."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.core.errors import Retryable
+from parsec.ports.broker import Progress
+from parsec.ports.store import Limits, StoreReader, T
+from parsec.query import polled
+from parsec.query.polled import Polled
+from parsec.query.tails import Bounds, Tail, Tails
+from tests.contract.test_query import row
+from tests.support.stores import LIMITS, embedded_store
+
+
+class Away:
+    """A store that is away while told so."""
+
+    def __init__(self, store: StoreReader) -> None:
+        self._store = store
+        self.away = False
+        self.asked = 0
+
+    def select(self, sql: str, parameters: Mapping[str, Any], limits: Limits, into: type[T]) -> list[T]:
+        if self.away:
+            raise Retryable("away")
+        self.asked += 1
+        return self._store.select(sql, parameters, limits, into)
+
+    def ping(self) -> None: ...
+
+
+class Standing:
+    """Two partitions of a log whose events are stored and then committed."""
+
+    def __init__(self, store: ClickHouseStore, log: str) -> None:
+        self._store = store
+        self._log = log
+        self.committed = {0: 0, 1: 0}
+        self.known = True
+        self.reader = Away(store.reader())
+        self.tails = Tails(Bounds(100, 100, 1 << 20))
+        self.polled = Polled(self.tails, self.reader, self.progress, LIMITS)
+
+    def progress(self) -> list[Progress]:
+        places = self.committed.items() if self.known else ()
+        return [Progress(self._log, partition, 0, offset) for partition, offset in places]
+
+    def open(self, tenant: str, q: str = "") -> Tail:
+        return self.tails.open(tenant, q, lambda: None)
+
+    def store(self, *tenants: str, partition: int = 0, commit: bool = True) -> None:
+        first = self.committed[partition]
+        rows = [
+            row(first + n, tenant_id=each, id=f"{partition}-{first + n}", log_id=self._log, partition=partition)
+            for n, each in enumerate(tenants)
+        ]
+        self._store.insert(rows, f"{self._log}/{partition}/{first}")
+        if commit:
+            self.committed[partition] += len(rows)
+
+
+def ids(tail: Tail) -> list[str]:
+    return [json.loads(message)["id"] for message in tail.take(1 << 20).messages]
+
+
+@pytest.fixture
+def standing() -> Iterator[Standing]:
+    with embedded_store() as (store, _):
+        yield Standing(store, "log-1")
+
+
+def test_readers_get_what_is_committed_from_now_on(standing: Standing) -> None:  # 1
+    standing.store("a", "a")
+    everything, some, other = standing.open("a"), standing.open("a", "id:*3 OR id:1-*"), standing.open("b")
+    standing.polled.poll()
+    assert ids(everything) == ids(other) == []
+    standing.store("a", "a", "b", "a")
+    standing.store("c", "a", partition=1)
+    standing.store("a", partition=1, commit=False)
+    standing.polled.poll()
+    assert ids(everything) == ["0-2", "0-3", "0-5", "1-1"]
+    assert ids(some) == ["0-3", "1-1"]
+    assert ids(other) == ["0-4"]
+    standing.committed[1] += 1
+    standing.polled.poll()
+    standing.polled.poll()
+    assert (ids(everything), ids(some), ids(other)) == (["1-2"], ["1-2"], [])
+
+
+def test_one_question_serves_all_readers_of_a_tenant_and_none_is_asked_when_nothing_came(standing: Standing) -> None:
+    for _ in range(10):
+        standing.open("a")
+    standing.polled.poll()
+    standing.store("a")
+    standing.polled.poll()
+    standing.polled.poll()
+    assert standing.reader.asked == 1
+
+
+def test_what_comes_while_the_store_is_away_follows(standing: Standing) -> None:  # 1
+    tail = standing.open("a")
+    standing.polled.poll()
+    standing.reader.away = True
+    standing.store("a")
+    standing.polled.poll()
+    standing.store("a")
+    standing.reader.away = False
+    standing.polled.poll()
+    assert ids(tail) == ["0-0", "0-1"]
+
+
+def test_nothing_old_is_shown_when_the_log_gets_known_later_and_all_of_a_new_partition_is(standing: Standing) -> None:
+    standing.store("a")
+    standing.known = False
+    tail = standing.open("a")
+    standing.polled.poll()
+    standing.known = True
+    standing.polled.poll()
+    assert ids(tail) == []
+    standing.committed[2] = 0
+    standing.store("a", partition=2)
+    standing.polled.poll()
+    assert ids(tail) == ["2-0"]
+
+
+def test_what_a_second_has_too_much_of_is_counted(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:  # 2
+    monkeypatch.setattr(polled, "MOST_ROWS", 3)
+    tail = standing.open("a")
+    standing.polled.poll()
+    standing.store("a", "b", "a", "a")
+    standing.store("a", "a", "b", partition=1)
+    standing.polled.poll()
+    taken = tail.take(1 << 20)
+    assert ([json.loads(each)["id"] for each in taken.messages], taken.unchecked) == (["0-0", "0-2", "0-3"], 2)

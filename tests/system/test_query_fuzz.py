@@ -1,0 +1,114 @@
+"""Whatever is asked, by any address: no error of the store, and nothing of another tenant."""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.support.process import Parsec
+
+MINE, THEIRS, SECRET = 20, 500, "wolpertinger"
+
+
+@pytest.fixture(scope="module")
+def parsec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parsec]:
+    """A few events of `mine`, and many of `theirs` that carry the secret in every field."""
+    with Parsec(tmp_path_factory.mktemp("fuzz") / "data") as running:
+        mine = [
+            {"tenant_id": "mine", "id": f"m{n}", "timestamp": f"2026-01-01T00:00:{n:02d}Z", "severity": "info",
+             "source": "api", "message": f"line {n}", "metadata": {"n": n, "a": {"b": "x"}, "list": [1, 2]}}
+            for n in range(MINE)
+        ]  # fmt: skip
+        theirs = [
+            {"tenant_id": "theirs", "id": f"{SECRET}-{n}", "timestamp": f"2026-01-01T00:00:{n % 60:02d}Z",
+             "severity": "fatal", "source": SECRET, "message": f"line {SECRET}", "metadata": {SECRET: n, "n": SECRET}}
+            for n in range(THEIRS)
+        ]  # fmt: skip
+        assert running.ingest(mine + theirs)[1]["accepted"] == MINE + THEIRS
+        running.wait_processed()
+        yield running
+        assert "Traceback" not in running.logs()
+
+
+PIECES = (
+    *("'", '"', "`", "\\", ";", "--", "/*", "*/", ")", "(", "{", "}", "[", "]", "%", "_", "*", ":", ",", ".", "\0"),
+    *("\n", "{v0:String}", "{tenant:String}", "' OR 1=1 --", ") OR (1", "FORMAT CSV", "UNION ALL SELECT", "theirs"),
+    *("metadata.", "source", "severity", "timestamp", "n", "a.b", "line", "-1h", "0", "1e9", "9223372036854775808"),
+    *("-1", "count", "distinct(", "p99.9(", "metadata.n)", "null", "true", "NOT ", " OR ", "ü", "\U0001f600", "csv"),
+)
+odd = st.lists(st.sampled_from(PIECES), max_size=5).map("".join) | st.text(max_size=12)
+text = odd | odd.map("metadata.{}".format) | odd.map("max(metadata.{})".format) | odd.map("metadata.n:{}".format)
+NAMES = (
+    *("q", "from", "to", "limit", "cursor", "order", "fields", "format", "interval", "by", "metric", "top", "before"),
+    *("after", "tenant", "name"),
+)
+PATHS = (
+    "/query/events", "/query/histogram", "/query/aggregate", "/query/fields", "/query/fields/{}/values",
+    "/query/events/{}", "/query/events/{}/context", "/deadletters", "/deadletters/{}/0/0",
+)  # fmt: skip
+
+
+def counted(answer: Any) -> Iterator[int]:
+    """Every count in an answer."""
+    if isinstance(answer, dict):
+        for name, value in answer.items():
+            if name == "count" and isinstance(value, int):
+                yield value
+            else:
+                yield from counted(value)
+    elif isinstance(answer, list):
+        for each in answer:
+            yield from counted(each)
+
+
+def check(parsec: Parsec, path: str, parameters: list[tuple[str, str]]) -> None:
+    asked = f"{path}?{urlencode([('tenant', 'mine'), *parameters], errors='surrogatepass')}"
+    status, headers, body = parsec.request("GET", asked)
+    assert status in (200, 400, 404), (asked, body)
+    assert SECRET.encode() not in body, (asked, body)
+    assert b'"tenant_id":"theirs"' not in body, (asked, body)
+    if (status, headers["content-type"]) == (200, "application/json"):
+        assert all(count <= MINE for count in counted(json.loads(body))), (asked, body)
+
+
+RANGE = [("from", "2026-01-01"), ("to", "2026-01-02")]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(PATHS), text,
+    st.lists(st.tuples(st.sampled_from(NAMES), text), max_size=2, unique_by=lambda each: each[0]), st.booleans(),
+)  # fmt: skip
+@example("/query/aggregate", "", [("by", "metadata.n` FROM events --")], True)
+@example("/query/aggregate", "", [("metric", "max(metadata.n')")], True)
+@example("/query/events", "", [("fields", "metadata.'; DROP TABLE events"), ("order", "newest")], True)
+@example("/query/fields/{}/values", "tenant_id", [], True)
+@example("/query/histogram", "", [("interval", "1"), ("by", "metadata.^a")], False)
+@example("/query/histogram", "", [("interval", "18446744073709551616")], True)
+@example("/query/events/{}", "' OR '1'='1", [], True)
+@example("/query/events", "", [("q", "metadata.a.:`String`:*")], True)
+def test_nothing_that_is_asked_fails_the_store_or_shows_others(
+    parsec: Parsec, path: str, name: str, parameters: list[tuple[str, str]], ranged: bool
+) -> None:
+    parameters = [each for each in parameters if each[0] != "tenant" or each[1] == "mine"]
+    between = [each for each in RANGE if ranged and each[0] not in dict(parameters)]
+    check(parsec, path.format(quote(name, safe="", errors="surrogatepass")), [*between, *parameters])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_cursor_leads_to_others(parsec: Parsec, data: st.DataObject) -> None:
+    whose = data.draw(st.sampled_from(["mine", "theirs"]))
+    found = parsec.get(f"/query/events?tenant={whose}&from=2026-01-01&limit=3")[1]["cursor"]
+    fields = json.loads(base64.urlsafe_b64decode(found + "=" * (-len(found) % 4)))
+    changed = data.draw(st.integers(0, len(fields) - 1))
+    value = st.one_of(text, st.integers(-2, 1 << 64), st.just("mine"), st.none(), st.just(fields[changed]))
+    fields[changed] = data.draw(value)
+    written = base64.urlsafe_b64encode(json.dumps(fields).encode()).rstrip(b"=").decode()
+    cursor = data.draw(st.sampled_from([written, written[:-2], written.swapcase()]))
+    check(parsec, "/query/events", [("from", "2026-01-01"), ("limit", "3"), ("cursor", cursor)])
