@@ -6,13 +6,16 @@ python bench/stalls.py [--runs 3] [--seconds 8] [--json bench/results/stalls.jso
 import asyncio
 import http.client
 import json
+import multiprocessing
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from msgspec import Raw
@@ -35,8 +38,8 @@ WARM_S = 0.5
 Neighbour = Callable[[Parsec], AbstractContextManager[dict[str, float]]]
 
 
-def large_body(*, lines: bool) -> bytes:
-    """Events of about 1.1 KB each, as an array or line by line."""
+def large_body(shape: str) -> bytes:
+    """Events of about 1.1 KB each: an array, line by line, or an array in which one event is broken."""
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     one = {
         "tenant_id": "large",
@@ -47,34 +50,43 @@ def large_body(*, lines: bool) -> bytes:
         "metadata": {"path": "/users/42", "latency_ms": 12.5, "trace": "0af7651916cd43dd8448eb211c80319c"},
     }
     text = json.dumps(one).encode()
-    count = BODY_BYTES // (len(text) + 1)
-    return b"\n".join([text] * count) if lines else b"[" + b",".join([text] * count) + b"]"
+    events = [text] * (BODY_BYTES // (len(text) + 1))
+    if shape == "lines":
+        return b"\n".join(events)
+    if shape == "damaged":
+        events[len(events) // 2] = b'{"message":"\\ud800"}'
+    return b'{"events":[%b]}' % b",".join(events)
+
+
+def post_again_and_again(shape: str, port: int, stop: Event, taken: Connection) -> None:
+    """A process of its own: it posts the body again as soon as it is answered, and says at the end how often."""
+    body, count = large_body(shape), 0
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    while not stop.is_set():
+        connection.request("POST", "/ingest", body, {"Idempotency-Key": f"large-{os.getpid()}-{count}"})
+        response = connection.getresponse()
+        response.read()
+        count += response.status == 200
+        if response.status != 200:
+            stop.wait(0.05)
+    taken.send(count)
 
 
 @contextmanager
-def large_requests(running: Parsec, body: bytes) -> Iterator[dict[str, float]]:
-    """One client that posts the body again as soon as it is answered."""
-    stop, figures = threading.Event(), {"large_per_s": 0.0}
-
-    def post() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
-        started, taken = time.perf_counter(), 0
-        while not stop.is_set():
-            connection.request("POST", "/ingest", body, {"Idempotency-Key": f"large-{started}-{taken}"})
-            response = connection.getresponse()
-            response.read()
-            taken += response.status == 200
-            if response.status != 200:
-                stop.wait(0.05)
-        figures["large_per_s"] = taken / (time.perf_counter() - started)
-
-    thread = threading.Thread(target=post)
-    thread.start()
+def large_requests(shape: str, running: Parsec) -> Iterator[dict[str, float]]:
+    """One client with large bodies."""
+    spawn = multiprocessing.get_context("spawn")
+    stop, (ours, theirs) = spawn.Event(), spawn.Pipe()
+    process = spawn.Process(target=post_again_and_again, args=(shape, running.port, stop, theirs))
+    figures: dict[str, float] = {}
+    process.start()
+    started = time.perf_counter()
     try:
         yield figures
     finally:
         stop.set()
-        thread.join()
+        figures["large_per_s"] = ours.recv() / (time.perf_counter() - started)
+        process.join()
 
 
 def write_backlog(data_dir: Path, events: int) -> None:
@@ -127,11 +139,13 @@ def small(running: Parsec, seconds: float) -> Result:
 
 def main() -> None:
     asked = arguments(__doc__ or "")
-    array, lines = large_body(lines=False), large_body(lines=True)
+    shapes = {"arrays": "array", "of lines": "lines", "arrays, one event of each broken": "damaged"}
     neighbours: dict[str, Callable[[], dict[str, float]]] = {
         "single events alone": lambda: beside(lambda _: nullcontext({}), asked.seconds),
-        "beside 10 MiB arrays": lambda: beside(lambda running: large_requests(running, array), asked.seconds),
-        "beside 10 MiB of lines": lambda: beside(lambda running: large_requests(running, lines), asked.seconds),
+        **{
+            f"beside 10 MiB {name}": lambda shape=shape: beside(partial(large_requests, shape), asked.seconds)  # type: ignore[misc]
+            for name, shape in shapes.items()
+        },
         "beside a backlog": lambda: beside(backlog, asked.seconds, int(STORED_PER_S * (asked.seconds + 2 * WARM_S))),
     }
     publish({name: medians([run() for _ in range(asked.runs)]) for name, run in neighbours.items()}, asked.json)
