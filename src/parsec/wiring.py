@@ -60,6 +60,7 @@ from parsec.telemetry import Telemetry
 from parsec.web.admin_routes import AdminRoutes
 from parsec.web.app import App
 from parsec.web.asking import Asker
+from parsec.web.bodies import give_large_buffers_back
 from parsec.web.callers import Callers
 from parsec.web.checks import channel_check, kafka_check, log_check, stage_check
 from parsec.web.contract_routes import contract_route
@@ -96,6 +97,7 @@ def serve(loaded: Loaded) -> int:
     settings = loaded.settings
     logs.configure(settings.log_level, settings.log_format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    give_large_buffers_back()
     return uvloop.run(_run(loaded))
 
 

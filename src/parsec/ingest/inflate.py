@@ -2,7 +2,7 @@
 
 In: the chunks of a body with its `Content-Encoding`. Out: the plain bytes of each chunk in small parts, made when they
 are asked for, at most `max_bytes` in all. Errors: Rejected(unsupported_encoding, payload_too_large, invalid_encoding).
-Memory: one part, one window of the codec (8 MiB at most, for zstd) and 16 KiB of input. Next: parsec.ingest.decode.
+Memory: one part, one window of the codec (8 MiB at most, for zstd) and 4 KiB of input. Next: parsec.ingest.decode.
 """
 
 import sys
@@ -17,11 +17,14 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-INPUT_WINDOW = 16 << 10
+INPUT_WINDOW = 4 << 10
 """Input is given to the codec in pieces of this size, so that the rest copied at the end of a member stays small."""
 
 PART_BYTES = 64 << 10
 """Most plain bytes at once, so that whoever asks for them can do something else in between."""
+
+SWELLS_FROM_BYTES, SWELLS_TIMES = 128 << 10, 32
+"""Logs shrink to a tenth or so; what grows by more than this, and to so much, may be a bomb."""
 
 MAX_MEMBERS = 10_000
 """More gzip members or zstd frames than this in one body serve no purpose but to cost time."""
@@ -53,11 +56,14 @@ class Inflater:
         self._bytes_in = 0
         self._held = b""
 
+    def swells(self) -> bool:
+        """Whether so much has come out of so little that others should not share their time with it."""
+        return self._bytes > SWELLS_FROM_BYTES and self._bytes > SWELLS_TIMES * self._bytes_in
+
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The plain bytes that this chunk completes, to be taken before the next chunk is fed."""
-        self._bytes_in += len(chunk)  # what inflates to nothing is work, too
-        self._check(self._bytes_in)
         if self._start is None:
+            self._count(len(chunk))
             yield chunk
             return
         view = memoryview(chunk)
@@ -70,6 +76,8 @@ class Inflater:
             raise _damaged("it ends before it is complete")
 
     def _window(self, data: bytes) -> Iterator[bytes]:
+        self._bytes_in += len(data)  # what inflates to nothing is work, too
+        self._check(self._bytes_in)
         data = self._held + data
         self._held = b""
         full = False  # the codec may hold more than it could return

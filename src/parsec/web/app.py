@@ -12,13 +12,13 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from parsec.core.errors import Rejected, Retryable
 from parsec.keys.caller import Caller, Right
 from parsec.web.browsers import Browsers
 from parsec.web.callers import Callers, credentials_of
-from parsec.web.ingest_routes import IngestRoute, Receive, Scope, Send
+from parsec.web.ingest_routes import IngestRoute
 from parsec.web.problems import on_bug, on_http_error, on_left, on_rejected, on_retryable, rejection
 
 OPEN = frozenset({"/health", "/livez", "/readyz", "/openapi.yaml"})

@@ -4,33 +4,27 @@ In: one HTTP request. Out: the answer of design section 4. Errors: every refusal
 from one budget before it is used, so overload is refused while it is still cheap. Next: parsec.ingest.pipeline.
 """
 
-import asyncio
 import math
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from functools import lru_cache
-from io import BytesIO
-from typing import Any, cast, get_args
+from typing import cast, get_args
 from urllib.parse import parse_qs
 
 import msgspec
 import structlog
+from starlette.types import Message, Receive, Scope, Send
 
 from parsec.core.errors import Rejected
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.fields import FieldMap, named_tenant
-from parsec.ingest.inflate import PART_BYTES, inflater
 from parsec.ingest.limits import Spent
 from parsec.ingest.outcome import Answer, Outcome
 from parsec.ingest.pipeline import AckMode, Pipeline, Request
 from parsec.keys.caller import Caller
 from parsec.telemetry import Telemetry
+from parsec.web.bodies import Bodies, Disconnected, Reservation, too_large
 from parsec.web.browsers import DATA_ONLY
 from parsec.web.callers import CHALLENGE, Callers, Credential
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 _ENCODER = msgspec.json.Encoder()
 _JSON_HEADER = (b"content-type", b"application/json")
@@ -72,10 +66,6 @@ class _Query(msgspec.Struct, frozen=True):
     ack: AckMode
 
 
-class _Disconnected(Exception):
-    """The client left before its body was complete; nobody is there to answer."""
-
-
 class IngestRoute:
     """One path: an ASGI application, and `whole` for bodies that are there already."""
 
@@ -83,14 +73,15 @@ class IngestRoute:
         self._pipeline = pipeline
         self._door = door
         self._telemetry = telemetry
+        self._bodies = Bodies(door.max_body_bytes)
         self._all_well = telemetry.requests.labels("200")
         self._log = structlog.get_logger(__name__).bind()  # once: see parsec.web.app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        held = _Reservation(self._door.budget)
+        held = Reservation(self._door.budget)
         try:
             outcome = await self._outcome(scope, receive, held)
-        except _Disconnected:
+        except Disconnected:
             return
         except Exception as error:  # noqa: BLE001 (the top of a request)
             outcome = self._failed(error)
@@ -102,7 +93,7 @@ class IngestRoute:
 
     def whole(self, query_string: bytes, heads: Heads, body: bytes, answer: Callable[[Outcome], None]) -> None:
         """For a POST whose small body, not compressed, has come: calls `answer` once, now or when all is durable."""
-        held = _Reservation(self._door.budget)
+        held = Reservation(self._door.budget)
 
         def settled(outcome: Outcome) -> None:
             held.release()
@@ -117,7 +108,7 @@ class IngestRoute:
                 refusal = self._pipeline.answers.too_many_bodies()
             if refusal is None:
                 if len(body) > self._door.max_body_bytes:
-                    raise _too_large(self._door.max_body_bytes)
+                    raise too_large(self._door.max_body_bytes)
                 self._pipeline.ingest_at_once(self._request(query, heads, caller, body), settled)
                 return
         except Exception as error:  # noqa: BLE001 (the top of a request)
@@ -130,7 +121,7 @@ class IngestRoute:
         self._count(outcome)
         return outcome
 
-    async def _outcome(self, scope: Scope, receive: Receive, held: "_Reservation") -> Outcome:
+    async def _outcome(self, scope: Scope, receive: Receive, held: Reservation) -> Outcome:
         if scope["method"] != "POST":
             raise Rejected("method_not_allowed", "POST events to this address.", status=405)
         heads = heads_of(scope["headers"])
@@ -139,7 +130,7 @@ class IngestRoute:
         refusal = self._not_now(held.tenant)
         if refusal is not None:
             return refusal
-        body = await self._body(receive, heads, held)
+        body = await self._bodies.read(receive, heads.encoding, heads.length, held)
         if body is None:
             return self._pipeline.answers.too_many_bodies()
         return await self._pipeline.ingest(self._request(query, heads, caller, body))
@@ -183,57 +174,6 @@ class IngestRoute:
         answer = outcome.answer
         self._log.debug("Events answered.", status=status, accepted=answer.accepted, rejected=answer.rejected)
 
-    async def _body(self, receive: Receive, heads: Heads, held: "_Reservation") -> bytes | None:
-        """The inflated body. None: the budget for bodies in flight is used up. Raises Rejected."""
-        limit = self._door.max_body_bytes
-        inflate = inflater(heads.encoding, limit)
-        if (heads.length or 0) > limit:  # compressed or not
-            raise _too_large(limit)
-        body = BytesIO()  # unlike a bytearray it gives up what it holds as bytes without copying all of it
-        size, more = 0, True
-        while more:
-            chunk, more = await _receive(receive)
-            for part in inflate.feed(chunk):
-                if not held.grow_to(size + len(part)):
-                    return None
-                size += body.write(part)
-                if len(part) == PART_BYTES:  # there may be much more in so small a chunk: the turn of others
-                    await asyncio.sleep(0)
-        inflate.finish()
-        return body.getvalue()
-
-
-class _Reservation:
-    """One request's share of the budget; grows as bytes arrive."""
-
-    __slots__ = ("_budget", "_bytes", "tenant")
-
-    def __init__(self, budget: ByteBudget) -> None:
-        self._budget = budget
-        self._bytes = 0
-        self.tenant = ""
-
-    def grow_to(self, size: int) -> bool:
-        if size <= self._bytes:
-            return True
-        if not self._budget.reserve(size - self._bytes, self.tenant):
-            return False
-        self._bytes = size
-        return True
-
-    def release(self) -> None:
-        if self._bytes:
-            self._budget.release(self._bytes, self.tenant)
-            self._bytes = 0
-
-
-async def _receive(receive: Receive) -> tuple[bytes, bool]:
-    """The next bytes of the body, and whether more will come. Raises _Disconnected."""
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise _Disconnected
-    return message.get("body", b""), message.get("more_body", False)
-
 
 def heads_of(headers: list[tuple[bytes, bytes]]) -> Heads:
     """From headers with names in lower case that the HTTP parser has checked."""
@@ -260,12 +200,6 @@ def _query(query_string: bytes) -> _Query:
     if ack not in get_args(AckMode):
         raise Rejected("invalid_parameter", "ack must be durable or enqueued.", field="ack")
     return _Query(FieldMap.parse(query_string), cast("AckMode", ack))
-
-
-def _too_large(limit: int) -> Rejected:
-    return Rejected(
-        "payload_too_large", f"The body is larger than {limit} bytes. Send fewer events per request.", status=413
-    )
 
 
 def _messages(outcome: Outcome) -> tuple[Message, Message]:

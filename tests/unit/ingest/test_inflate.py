@@ -172,3 +172,16 @@ def test_bytes_that_inflate_to_nothing_are_counted() -> None:
     with pytest.raises(Rejected) as refused:
         inflated("gzip", gzip.compress(b"[]") + bytes(LIMIT * 2), 1000)
     assert refused.value.code == "payload_too_large"
+
+
+@pytest.mark.parametrize("encoding", COMPRESSED)
+def test_what_grows_a_lot_is_noticed_before_it_is_large(encoding: str) -> None:
+    bomb, logs = inflater(encoding, 100 << 20), inflater(encoding, 100 << 20)
+    parts = bomb.feed(COMPRESSED[encoding](bytes(50 << 20)))
+    before = 0
+    while not bomb.swells():
+        before += len(next(parts))
+    assert before <= 512 << 10
+    lines = b"".join(b'{"id":"%032x","message":"GET /users/%d 200"}\n' % (n * 7919**9, n) for n in range(20_000))
+    for _ in logs.feed(COMPRESSED[encoding](lines)):
+        assert not logs.swells()
