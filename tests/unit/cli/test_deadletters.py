@@ -1,6 +1,9 @@
 """`parsec deadletters` in a pipe and on a terminal (a real one)."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner, Result
@@ -62,3 +65,15 @@ def test_none_at_a_position_is_said_on_one_line(server: Answering) -> None:
     server.will(Reply(404, b'{"code":"not_found","detail":"There is no dead letter here."}'))
     result = run("show", "log-1/0/9", "--url", server.url)
     assert (result.exit_code, result.stderr) == (1, "parsec: There is no dead letter here. (not_found)\n")
+
+
+def test_bytes_into_a_closed_pipe_end_without_a_word(server: Answering) -> None:
+    server.will(Reply(200, json.dumps(LETTER | {"raw": "few bytes, which wait in a buffer"}).encode()))
+    command = [sys.executable, "-m", "parsec", "deadletters", "show", "log-1/0/7", "--url", server.url]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=buffered) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read().count("\n") == 1  # why it is a dead letter
+        assert child.wait(30) == 141

@@ -26,7 +26,7 @@ EVENT = {
 
 def page(*events: object, cursor: str | None = None, missing: tuple[str, ...] = ()) -> Reply:
     answer = {"events": events, "cursor": cursor, "complete_until": "2026-11-23T12:00:01Z", "missing": missing}
-    return Reply(200, json.dumps(answer).encode())
+    return Reply(200, json.dumps(answer, ensure_ascii=False).encode())
 
 
 def run(url: str, *arguments: str) -> Result:
@@ -102,7 +102,7 @@ def test_what_to_show_and_in_which_order_is_asked_for(server: Answering) -> None
 
 
 OUTPUTS = {
-    "json": json.dumps(EVENT) + "\n",
+    "json": json.dumps(EVENT, ensure_ascii=False) + "\n",
     "raw": "bad\x1b[31m [red]\u202eline\nend\n",
     "csv": (
         "timestamp,severity,source,message,id,metadata\n"
@@ -158,6 +158,7 @@ def test_a_table_fits_the_terminal_and_a_long_message_is_cut(server: Answering, 
     wide = [len(line) + line.count("\u754c") for line in lines]
     assert columns - 6 <= max(wide[1:-1]) <= columns
     assert len(lines) < 20
+    assert ("\u754cword" in lines[1]) == (columns == 140)
     assert "characters more; --output json" in shown or columns == 30
 
 

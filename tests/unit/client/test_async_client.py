@@ -7,11 +7,12 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import assert_type
 
 import msgspec
 import pytest
 
-from parsec.client import AsyncClient, Client, Gap
+from parsec.client import AsyncClient, Client, Gap, Page
 from parsec.core.errors import Rejected, Retryable
 from tests.support.answering import Answering, Reply
 from tests.support.process import free_port
@@ -207,6 +208,19 @@ def test_both_clients_ask_the_same_with_the_same_words() -> None:
         assert asynchronous.__doc__
         names = [set(each.__annotations__) - {"return"} for each in (sync, asynchronous)]
         assert names[0] == names[1], name
+
+
+def test_answers_have_types(server: Answering) -> None:
+    """For the type checker as much as for the interpreter: questions are bound to the clients by a decorator."""
+    server.will(page(1, None))
+    with Client(server.url) as client:
+        found = assert_type(client.query("acme", q="x", limit=1), Page)
+    assert isinstance(found, Page)
+
+    async def do(client: AsyncClient) -> None:
+        assert isinstance(assert_type(await client.query("acme", q="x", limit=1), Page), Page)
+
+    run(server, do)
 
 
 def test_importing_the_client_loads_nothing_heavy() -> None:
