@@ -141,9 +141,15 @@ def test_when_all_may_have_left_nothing_is_recounted(opened: Opened) -> None:
     assert audit(opened[0].reader(), [Progress("log", 0, 0, 20, COUNTS)], LATER, LIMITS).recounted == 0
 
 
-def test_a_ledger_without_marks_is_not_recounted(opened: Opened) -> None:
-    (found,) = audit(opened[0].reader(), [Progress("old", 0, 0, 20, COUNTS)], TODAY, LIMITS).partitions
-    assert (found.difference, found.not_recounted) == (0, 20)
+def test_a_store_without_the_first_mark_is_another_store(opened: Opened) -> None:
+    store, engine = opened
+    (found,) = audit(store.reader(), [Progress("old", 0, 0, 20, COUNTS)], TODAY, LIMITS).partitions
+    assert (found.difference, found.not_recounted) == (COUNTS.stored + COUNTS.dead, 0)
+    # It was lost, and has been filled since the second mark.
+    engine.ask("ALTER TABLE ledger_marks DELETE WHERE committed = 0 SETTINGS mutations_sync = 2")
+    engine.ask("ALTER TABLE events DELETE WHERE offset < 10 SETTINGS mutations_sync = 2")
+    found = recounted(store)
+    assert (found.recounted_from, [(each.first, each.stored) for each in found.where]) == (0, [(0, -HALF.stored)])
 
 
 def test_marks_of_a_ledger_that_was_begun_anew_do_not_count(opened: Opened) -> None:

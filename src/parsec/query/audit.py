@@ -6,7 +6,8 @@ difference. Errors: Rejected(query_too_expensive), Retryable from the store. Nex
 1. A recount looks only at offsets below `committed`, as it was when it began. All of them had landed by then, and no
    offset of them lands again: events that come in meanwhile change nothing.
 2. It begins at the oldest mark (parsec.process.marks) after which nothing can have left the store by age. What lies
-   before is counted as `not_recounted`, neither as sound nor as lost.
+   before is counted as `not_recounted`, neither as sound nor as lost. A store that lacks even the first mark was lost
+   or exchanged: that is a difference from the ledger's start on.
 3. It goes from mark to mark, so that too much in one stretch never makes up for too little in another.
 """
 
@@ -152,10 +153,13 @@ class _Standing(msgspec.Struct, frozen=True):
 
 
 def _standings(store: StoreReader, progress: Progress, day: int, limits: Limits) -> list[_Standing]:
-    """The marks from which all is still there, oldest first; where the partition stands when there is none."""
+    """The marks from which all should be there, oldest first; where the partition stands when there is none."""
     place = {"log_id": progress.log_id, "partition": progress.partition, "start": progress.start}
-    kept: list[_Standing] = []
-    for mark in store.select(_MARKS, place, limits, Mark):
+    marks = store.select(_MARKS, place, limits, Mark)
+    # A ledger's first mark is kept for ever. Without it this store is not the one that the ledger is about, or is new.
+    whole = any(mark.committed == progress.start for mark in marks)
+    kept = [] if whole else [_Standing(progress.start, Counts())]
+    for mark in marks:
         counts = Counts(mark.stored, mark.duplicate, mark.dead, mark.lost)
         if mark.expires_from <= day + MARGIN_DAYS:
             kept = []
