@@ -3,6 +3,7 @@
 Exit codes are the shell's: 141 where the pipe was closed (`| head`), 130 after Ctrl-C.
 """
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -18,6 +19,9 @@ class Quiet(click.Group):
     """A group whose commands end quietly."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Else one character that the terminal's encoding lacks would end the command.
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()

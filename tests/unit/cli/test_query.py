@@ -162,6 +162,12 @@ def test_a_table_fits_the_terminal_and_a_long_message_is_cut(server: Answering, 
     assert "characters more; --output json" in shown or columns == 30
 
 
+def test_a_terminal_that_lacks_a_character_gets_its_escape(server: Answering) -> None:
+    server.will(page(EVENT | {"message": "\u754c caf\u00e9"}))
+    shown = on_terminal("query", "--url", server.url, "--tenant", "acme", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert "\\u754c caf\\xe9" in shown
+
+
 def test_a_closed_pipe_ends_it_without_a_word(server: Answering) -> None:
     server.will(page(*[EVENT] * 1000, cursor="c"))
     command = [sys.executable, "-m", "parsec", "query", "--url", server.url, "--tenant", "t", "--limit", "1000000"]
