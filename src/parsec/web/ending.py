@@ -28,6 +28,7 @@ class EndingConnection(HttpToolsProtocol):
         self._gate = gate
         self._address = ""
         self._let_in = False
+        self._gives_way = False
         self._served: RequestResponseCycle | None = None  # by the application, the last one
         self._deaf = False  # what still comes is thrown away
         self._last_words: bytes | None = None  # a refusal that waits for the answers before it
@@ -42,7 +43,8 @@ class EndingConnection(HttpToolsProtocol):
         return 0.0 if self._waits_since is None else now - self._waits_since
 
     def give_way(self) -> None:
-        self._deaf = True
+        self._deaf = self._gives_way = True
+        self._waits_since = None
         self.transport.close()
 
     def shutdown(self) -> None:
@@ -69,7 +71,7 @@ class EndingConnection(HttpToolsProtocol):
         self.pipeline.clear()
         super().connection_lost(exc)
         if self._let_in:
-            self._gate.leave(self._address)
+            self._gate.leave(self._address, gave_way=self._gives_way)
         else:
             self._gate.leave_refused()
 

@@ -22,8 +22,8 @@ from parsec.web.refusals import GAVE_WAY, REQUEST_RATE, TOO_MANY_CONNECTIONS, TO
 MOST_ADDRESSES = 10_000
 LOOK_EVERY_S = 0.1
 WAITS_LONG_S = 1.0
-GIVING_WAY = 20
-"""One in so many of all connections gives way at once."""
+GIVE_WAY_SHARE, GIVE_WAY_LEAST = 20, 8
+"""One in twenty of all connections gives way at once, or eight."""
 READING_WHY = 64
 """So many refused clients at once are waited for until they have read why."""
 
@@ -59,7 +59,7 @@ class Gate:
         self._telemetry = telemetry
         self._inside = 0
         self._refused = 0
-        self._room = 0  # made, but not used yet
+        self._leaving = 0  # of those inside, to make room
         self._looked_at = float("-inf")
         self._of_address: Counter[str] = Counter()
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
@@ -67,7 +67,7 @@ class Gate:
     def enter(self, address: str, all_here: Iterable[Waiting], now: float) -> Refusal | None:
         """`leave` must follow if it is let in, `leave_refused` if not."""
         refusal = None
-        if self._inside >= self.limits.connections and not self._make_room(all_here, now):
+        if self._inside - self._leaving >= self.limits.connections and not self._make_room(all_here, now):
             refusal = TOO_MANY_CONNECTIONS
         most = self.limits.connections_per_address
         if most:
@@ -82,8 +82,9 @@ class Gate:
             self._refused += 1
         return refusal
 
-    def leave(self, address: str) -> None:
+    def leave(self, address: str, *, gave_way: bool) -> None:
         self._inside -= 1
+        self._leaving -= gave_way
         self._telemetry.http_connections.set(self._inside)
         if self.limits.connections_per_address:
             self._of_address[address] -= 1
@@ -113,19 +114,16 @@ class Gate:
         self._telemetry.http_refused.labels(code).inc()
 
     def _make_room(self, all_here: Iterable[Waiting], now: float) -> bool:
-        if not self._room:
-            if now - self._looked_at < LOOK_EVERY_S:
-                return False
-            self._looked_at = now
-            waiting = [each for each in all_here if each.waited_s(now) >= WAITS_LONG_S]
-            for each in nlargest(max(1, self.limits.connections // GIVING_WAY), waiting, lambda it: it.waited_s(now)):
-                each.give_way()
-                self.count(GAVE_WAY)
-                self._room += 1
-        if not self._room:
+        if now - self._looked_at < LOOK_EVERY_S:
             return False
-        self._room -= 1
-        return True
+        self._looked_at = now
+        waiting = [each for each in all_here if each.waited_s(now) >= WAITS_LONG_S]
+        most = max(GIVE_WAY_LEAST, self.limits.connections // GIVE_WAY_SHARE)
+        for each in nlargest(most, waiting, lambda it: it.waited_s(now)):
+            each.give_way()
+            self.count(GAVE_WAY)
+            self._leaving += 1
+        return bool(waiting)
 
 
 def address_of(client: tuple[str, int] | None) -> str:

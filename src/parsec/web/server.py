@@ -19,8 +19,8 @@ from parsec.web.tls import Tls
 BODY_GRACE_S = 2.0
 """How long a request may still arrive after the listener is closed."""
 
-FILES_FOR_OTHERS = 256
-"""File descriptors that the log, the store, and connections being refused may need; of few, half."""
+FILES_FOR_OTHERS = 512
+"""File descriptors that the log, the store (150 at rest) and connections being refused may need; of few, half."""
 
 _log = structlog.get_logger(__name__)
 

@@ -45,14 +45,20 @@ def full(of: Gate, *since: float | None) -> list[Client]:
 
 
 def test_at_the_bound_the_longest_waiting_give_way() -> None:
-    one = a_gate()
-    clients = full(one, *[float(n) for n in range(40)])
-    assert one.enter("b", clients, 100.0) is None
-    assert [n for n, client in enumerate(clients) if client.gone] == [0, 1]
-    assert one.enter("c", clients, 100.0) is None  # the second one's room
-    assert one.enter("d", clients, 100.0) is TOO_MANY_CONNECTIONS  # it has just been looked
-    assert one.enter("d", clients, 100.2) is None
-    assert sum(client.gone for client in clients) == 4
+    one = a_gate(200)
+    clients = full(one, *[float(n) for n in range(200)])
+    assert one.enter("b", clients, 1000.0) is None
+    assert [n for n, client in enumerate(clients) if client.gone] == list(range(10))
+    for _ in range(9):  # what room is left
+        assert one.enter("c", clients, 1000.0) is None
+    assert one.enter("d", clients, 1000.0) is TOO_MANY_CONNECTIONS  # it has just been looked
+    assert one.enter("d", clients, 1000.2) is None
+    assert sum(client.gone for client in clients) == 20
+    for _ in range(20):
+        one.leave("a", gave_way=True)
+    for _ in range(9):
+        assert one.enter("e", [], 1000.3) is None
+    assert one.enter("e", [], 1000.3) is TOO_MANY_CONNECTIONS
 
 
 def test_nobody_gives_way_who_is_answered_or_has_just_come() -> None:
@@ -60,7 +66,7 @@ def test_nobody_gives_way_who_is_answered_or_has_just_come() -> None:
     clients = full(one, None, None, 99.5, 99.9)
     assert one.enter("b", clients, 100.0) is TOO_MANY_CONNECTIONS
     assert not any(client.gone for client in clients)
-    one.leave("a")
+    one.leave("a", gave_way=False)
     assert one.enter("b", clients, 100.0) is None
 
 
@@ -81,10 +87,10 @@ def test_connections_of_one_address_are_bounded_and_forgotten() -> None:
     answers = [one.enter(address, [], 0.0) for address in ("a", "a", "a", "b")]
     assert answers == [None, None, TOO_MANY_OF_ADDRESS, None]
     one.leave_refused()
-    one.leave("a")
+    one.leave("a", gave_way=False)
     assert one.enter("a", [], 0.0) is None
     for address in ("a", "a", "b"):
-        one.leave(address)
+        one.leave(address, gave_way=False)
     assert not one._of_address
 
 
