@@ -174,7 +174,7 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
         parts += [
             Resource("claims", dedup.close),
             _loop_part(Loop("live", live.run), fail),
-            _processor_part(processor, settings, fail),
+            _processor_part(processor, settings, log.hurry, fail),
         ]
 
     positions = processor.positions if processor is not None else dict[int, int]
@@ -273,8 +273,11 @@ def _query_limits(settings: Settings) -> Limits:
     )
 
 
-def _processor_part(processor: Processor, settings: Settings, fail: Callable[[], None]) -> ThreadPart:
+def _processor_part(
+    processor: Processor, settings: Settings, hurry: Callable[[], None], fail: Callable[[], None]
+) -> ThreadPart:
     def stop(deadline: float) -> None:
+        hurry()
         # What is left in Kafka is there for others, too; in the embedded log it waits for the next start.
         alone = not settings.kafka_brokers
         processor.stop(deadline - settings.shutdown_timeout * LAST_INSERT_SHARE if alone else None)

@@ -46,7 +46,10 @@ def log_check(refuses: Callable[[], str | None]) -> Callable[[], Check]:
 
 
 class Contact(Protocol):
-    """Whether Kafka answers, why not, and how many seconds ago it acknowledged something; None: nothing yet."""
+    """Whether Kafka answers, why not, and how many seconds ago it acknowledged something; None: nothing yet.
+
+    `needs_help`: only a person can change what `why` says.
+    """
 
     @property
     def connected(self) -> bool: ...
@@ -54,12 +57,15 @@ class Contact(Protocol):
     def why(self) -> str | None: ...
     @property
     def last_ack_age_s(self) -> float | None: ...
+    @property
+    def needs_help(self) -> bool: ...
 
 
 def kafka_check(
     contact: Callable[[], Contact], refuses: Callable[[], str | None], spooled: Callable[[], int]
 ) -> Callable[[], Check]:
-    """Degraded while events go to the spool or wait in it, unhealthy while nothing can be made durable."""
+    """Degraded while events go to the spool or wait in it; unhealthy while nothing can be made durable, or while
+    somebody has to do something before Kafka takes events again, for a spool only bridges what passes."""
 
     def check() -> Check:
         now, waiting = contact(), spooled()
@@ -72,6 +78,8 @@ def kafka_check(
         refusal = refuses()
         if refusal is not None:
             return Check("unhealthy", refusal, details=details)
+        if now.needs_help:
+            return Check("unhealthy", f"{now.why}. Until then events are kept on this machine.", details=details)
         if now.why is not None:
             return Check("degraded", f"Events are kept on this machine: {now.why}.", details=details)
         if waiting:

@@ -33,7 +33,7 @@ class Kafka:
             from parsec.adapters.broker.kafka_topic import KafkaTopic
         except ImportError as error:
             raise Fatal(f"KAFKA_BROKERS needs the extra `kafka` (pip install parsec-logs[kafka]): {error}") from error
-        self.topic = KafkaTopic(options, self.pulse)
+        self.topic = KafkaTopic(options, self.pulse, clock)
 
     def check(self) -> None:
         """At start: makes the topic if it is missing. Kafka being away is no error; Fatal says what to do."""
@@ -60,6 +60,10 @@ class Kafka:
         from parsec.adapters.broker.kafka_reader import KafkaReader
 
         return KafkaReader(self._options, self.topic, self._clock)
+
+    def close(self) -> None:
+        """Ends what asks about the topic; writers and readers are closed by whoever has them."""
+        self.topic.close()
 
     def max_event_bytes(self, wanted: int) -> int:
         """What the door may let in: `wanted`, or less when the topic takes less. From any thread; never blocks."""

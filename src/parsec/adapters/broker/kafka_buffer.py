@@ -10,7 +10,7 @@ Invariants, cited by tests
 
 from bisect import bisect_right
 
-from parsec.ports.broker import Slice
+from parsec.ports.broker import Progress, Slice
 
 
 class Buffer:
@@ -99,3 +99,14 @@ class Buffer:
             size += len(value)
             count += 1
         return count
+
+
+class Owned:
+    """A partition under one epoch. `progress`: as last committed. `high`: the partition's end, as far as known."""
+
+    def __init__(self, progress: Progress, epoch: int, high: int) -> None:
+        self.progress = progress
+        self.epoch = epoch
+        self.high = high
+        self.paused = False
+        self.buffer = Buffer(progress.log_id, progress.partition, epoch, progress.committed)

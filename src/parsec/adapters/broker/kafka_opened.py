@@ -24,8 +24,7 @@ def open_kafka(
     settings: Settings, clock: Clock, random: Random, telemetry: Telemetry, *, ingest: bool = True, process: bool = True
 ) -> Opened:
     """`ingest`, `process`: whether this process writes, and whether it reads. Raises Fatal."""
-    options = options_of(settings)
-    kafka = Kafka(options, clock, random)
+    kafka = Kafka(options_of(settings), clock, random)
     kafka.check()
     # Only with the driver installed; `Kafka` has said so if it is not.
     from parsec.adapters.broker.kafka_watch import Watch
@@ -33,9 +32,10 @@ def open_kafka(
     from parsec.adapters.broker.spool_writer import SpoolingWriter
 
     with ExitStack() as opened:
+        opened.callback(kafka.close)
         if process and settings.storage_backend == "embedded":
             opened.callback(DirectoryLock.acquire(Path(settings.data_dir)).release)
-        watch = Watch(kafka, options, clock)
+        watch = Watch(kafka, clock)
         loops = [Loop("kafka", watch.run)]
         writers: list[SpoolingWriter] = []
         spool: Spool = NoSpool()
@@ -63,6 +63,7 @@ def open_kafka(
         size_bytes=lambda: spool.size_bytes,
         waiting=lambda: spool.waiting,
         contact=kafka.pulse.state,
+        hurry=reader.hurry if reader is not None else lambda: None,
         loops=loops,
         close=close,
     )

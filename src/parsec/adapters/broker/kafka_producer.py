@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from parsec.adapters.broker import kafka_settings
 from parsec.adapters.broker.kafka_errors import error_of, translated
+from parsec.adapters.broker.kafka_leaving import leave
 from parsec.adapters.broker.kafka_settings import KafkaOptions
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal
@@ -93,7 +94,7 @@ class KafkaProducer:
         """Drops what is left and disconnects. Does not wait: unsent messages are forgotten, not flushed."""
         self._producer.purge(blocking=False)
         self._producer.flush(_PURGE_S)
-        self._producer.close()
+        leave(self._producer.close)
 
     def _produce(self, records: Sequence[Record]) -> list[Failure]:
         messages: list[dict[str, object]] = [{"key": record.key, "value": record.value} for record in records]

@@ -13,11 +13,15 @@ RETRY_S = 1.0
 
 
 class PulseState(msgspec.Struct, frozen=True):
-    """What health shows. `why`: what is wrong; `last_ack_age_s`: None before the first acknowledgement."""
+    """What health shows. `why`: what is wrong; `last_ack_age_s`: None before the first acknowledgement.
+
+    `needs_help`: it will not come right by itself, somebody has to do what `why` says.
+    """
 
     connected: bool
     why: str | None
     last_ack_age_s: float | None
+    needs_help: bool = False
 
 
 class Pulse:
@@ -28,12 +32,14 @@ class Pulse:
         self._acked_at: float | None = None
         self._failure: str | None = None
         self._unreachable: str | None = None
+        self._needs_help = False
         self._retry_at = float("-inf")
 
     def acknowledged(self) -> None:
         """A publish came through."""
         self._acked_at = self._clock.monotonic()
         self._failure = self._unreachable = None
+        self._needs_help = False
 
     def failed(self, why: str) -> None:
         """A publish did not come through."""
@@ -43,11 +49,13 @@ class Pulse:
     def reached(self) -> None:
         """A probe was answered: the next publish may try at once. Only an acknowledgement ends a failure."""
         self._unreachable = None
+        self._needs_help = False
         self._retry_at = float("-inf")
 
-    def missed(self, why: str) -> None:
-        """A probe was not answered."""
+    def missed(self, why: str, *, needs_help: bool = False) -> None:
+        """A probe was not answered, or in a way that no waiting mends."""
         self._unreachable = why
+        self._needs_help = needs_help
 
     def refuses(self) -> str | None:
         """Why a publish would be in vain now; None when it should be tried."""
@@ -62,4 +70,4 @@ class Pulse:
 
     def state(self) -> PulseState:
         age = None if self._acked_at is None else max(0.0, self._clock.monotonic() - self._acked_at)
-        return PulseState(self._unreachable is None, self._unreachable or self._failure, age)
+        return PulseState(self._unreachable is None, self._unreachable or self._failure, age, self._needs_help)

@@ -5,12 +5,15 @@ in the metadata of commits. Errors: Retryable while Kafka does not answer, Fatal
 Next: parsec.process.loop.
 
 Invariants, cited by tests
- 1. One thread: the driver calls back only inside `poll` and `close`, so no epoch ends while a commit is on its way.
+ 1. One thread: the driver calls back only inside `poll`, `reserve`, `commit` and `close`, and a partition is another's
+    only after its last commit was answered.
  2. An epoch ends when the partition is revoked or lost, when the topic has another id, when its log went back, and when
     nothing was polled for `max.poll.interval.ms`. Then nothing of it is committed, whatever the broker would accept.
  3. A record is given only after the topic was found to have the id of its epoch, asked after the record was fetched: of
     a topic made again the driver gives the new records under the old positions, without a word.
  4. Reading begins where the group's commits and their metadata say, never where the driver would like to.
+ 5. A driver that hangs (parsec.adapters.broker.kafka_suspicion) is told anew where to begin, and replaced if that does
+    not help. All epochs end with it.
 
 The protocol is cooperative: a rebalance leaves the partitions that stay with their reader alone, batches in hand and
 open reservations included, and a partition changes hands only after its old reader has heard of it. With the eager one
@@ -25,12 +28,13 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 from msgspec.structs import replace
 
 from parsec.adapters.broker import kafka_settings
-from parsec.adapters.broker.kafka_buffer import Buffer
+from parsec.adapters.broker.kafka_buffer import Owned
 from parsec.adapters.broker.kafka_consumer import KafkaConsumer
 from parsec.adapters.broker.kafka_errors import translated
 from parsec.adapters.broker.kafka_positions import progress_from, touched, went_back
 from parsec.adapters.broker.kafka_producer import MAYBE_DUPLICATE
 from parsec.adapters.broker.kafka_settings import KafkaOptions
+from parsec.adapters.broker.kafka_suspicion import Suspicion
 from parsec.adapters.broker.kafka_topic import Bounds, KafkaTopic
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable
@@ -38,7 +42,7 @@ from parsec.ports.broker import Assigned, Counts, Progress, Range, Revoked, Slic
 
 _log = structlog.get_logger(__name__)
 
-ASK_TIMEOUT_S = 5.0
+ASK_TIMEOUT_S = 2.0
 CHECK_EVERY_S = 5.0
 """How often an idle reader looks whether the topic was made again, and how far paused partitions have grown."""
 LONGEST_WAIT_S = 0.1
@@ -49,26 +53,16 @@ _ABOUT_POSITIONS = frozenset({
 })  # fmt: skip
 
 
-class _Owned:
-    """A partition under one epoch. `progress`: as last committed. `high`: the partition's end, as far as known."""
-
-    def __init__(self, progress: Progress, epoch: int, high: int) -> None:
-        self.progress = progress
-        self.epoch = epoch
-        self.high = high
-        self.paused = False
-        self.buffer = Buffer(progress.log_id, progress.partition, epoch, progress.committed)
-
-
 class KafkaReader:
     """A LogReader. Called from one thread."""
 
     def __init__(self, options: KafkaOptions, topic: KafkaTopic, clock: Clock) -> None:
         """Joins the group in the background. Raises Fatal for options that librdkafka does not know."""
+        self._options = options
         self._topic = topic
         self._clock = clock
         self._max_silence_s = kafka_settings.max_poll_interval_s(options)
-        self._owned: dict[int, _Owned] = {}
+        self._owned: dict[int, Owned] = {}
         self._starting: dict[int, int | None] = {}  # from which offset on the log is another; None: it is the same
         self._told: deque[Assigned | Revoked] = deque()
         self._epoch = 0
@@ -76,8 +70,9 @@ class KafkaReader:
         self._unchecked = False
         self._trouble: KafkaError | None = None
         self._closed = False
+        self._suspicion = Suspicion()
         self._polled_at = self._checked_at = clock.monotonic()
-        self._consumer = KafkaConsumer(options, self._on_assign, self._on_revoke)
+        self._consumer = KafkaConsumer(options, clock, self._on_assign, self._on_revoke)
 
     def poll(self, max_wait_s: float, max_events: int, max_bytes: int) -> Slice | Assigned | Revoked | None:
         if self._closed:
@@ -97,6 +92,8 @@ class KafkaReader:
         if owned is None:
             raise Retryable("the epoch of this partition has ended")
         self._commit(owned, replace(owned.progress, committed=taken.first, reserved=taken, attempt=attempt))
+        if self._of_epoch(taken.partition, epoch) is None:
+            raise Retryable("the epoch of this partition ended meanwhile")
 
     def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> None:
         owned = self._of_epoch(partition, epoch)
@@ -126,6 +123,10 @@ class KafkaReader:
         """Of records that were fetched and not yet given; a pause stops it from growing."""
         return sum(owned.buffer.bytes for owned in self._owned.values())
 
+    def hurry(self) -> None:
+        """From any thread: the process ends, so nothing waits any more for a Kafka that does not answer."""
+        self._consumer.hurry()
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
@@ -133,6 +134,7 @@ class KafkaReader:
 
     def _turn(self, max_wait_s: float, max_events: int, max_bytes: int) -> None:
         """What has arrived is taken in, and what it asks for is done. Raises Retryable, Fatal."""
+        self._replace_if_it_hangs()
         busy = self._unchecked or bool(self._starting)
         for message in self._consumer.messages(0.0 if busy else max_wait_s, max_events, max_bytes):
             self._take(message)
@@ -195,6 +197,7 @@ class KafkaReader:
     def _end(self, partitions: Iterable[int]) -> None:
         """Epochs end here and nowhere else. Who was not told of the begin is not told of the end."""
         for partition in partitions:
+            self._suspicion.forget(partition)
             if self._owned.pop(partition, None) is not None:
                 untold = [e for e in self._told if isinstance(e, Assigned) and e.progress.partition == partition]
                 for event in untold:
@@ -211,7 +214,7 @@ class KafkaReader:
         self._consumer.stop_fetching(partitions)
         bounds = self._topic.bounds(partitions, ASK_TIMEOUT_S)
         for place in self._consumer.committed(partitions, ASK_TIMEOUT_S):
-            if place.partition in bounds:
+            if place.partition in bounds and place.partition in self._starting:
                 self._begin(place, bounds[place.partition])
         if self._starting:
             raise Retryable(f"partitions {sorted(self._starting)} have no leader yet")
@@ -228,9 +231,11 @@ class KafkaReader:
         if new_from is not None and new_from < touched(progress):
             progress = self._go_back(progress, max(min(new_from, progress.committed), low))
             leader_epoch = None
+            if partition not in self._starting:
+                return  # it was taken away meanwhile
         self._epoch += 1
         self._consumer.fetch(partition, max(progress.committed, low), leader_epoch)
-        owned = self._owned[partition] = _Owned(progress, self._epoch, bounds.high)
+        owned = self._owned[partition] = Owned(progress, self._epoch, bounds.high)
         owned.buffer.known_leader(progress.committed - 1, leader_epoch)
         del self._starting[partition]
         self._told.append(Assigned(progress, self._epoch))
@@ -244,26 +249,48 @@ class KafkaReader:
         return anew
 
     def _check(self) -> None:
-        """Invariant 3. Raises Retryable; what was fetched stays unchecked then."""
+        """Invariants 3 and 5. Raises Retryable; what was fetched stays unchecked then."""
         now = self._clock.monotonic()
         due = now - self._checked_at >= CHECK_EVERY_S
-        if not self._owned or not (self._unchecked or due):
+        if not (self._unchecked or due):
             return
         self._identify(self._topic.log_id(ASK_TIMEOUT_S))
         self._unchecked = False
-        if due:
-            self._checked_at = now
-            for partition, bounds in self._topic.bounds(self._owned, ASK_TIMEOUT_S).items():
-                self._look_at(partition, self._owned[partition], bounds)
+        if not due:
+            return
+        self._checked_at = now
+        if not self._owned:
+            self._suspicion.heard(answered=self._consumer.hears(ASK_TIMEOUT_S))
+            return
+        for partition, bounds in self._topic.bounds(self._owned, ASK_TIMEOUT_S).items():
+            self._look_at(partition, self._owned[partition], bounds)
 
-    def _look_at(self, partition: int, owned: _Owned, bounds: Bounds) -> None:
+    def _look_at(self, partition: int, owned: Owned, bounds: Bounds) -> None:
         """The driver says nothing of the end of a paused partition, nor when all of a log was replaced."""
-        at = owned.buffer.expected
-        if bounds.replaced(at - 1, owned.buffer.last_leader) or bounds.high < at:
+        at, leader = owned.buffer.expected, owned.buffer.last_leader
+        if bounds.replaced(at - 1, leader) or bounds.high < at:
             self._end([partition])
             self._starting[partition] = _SOMEWHERE
-        else:
-            owned.high = max(owned.high, bounds.high)
+            return
+        owned.high = max(owned.high, bounds.high)
+        waits = bounds.high > at and not owned.paused and not owned.buffer.filled
+        if self._suspicion.stands_still(partition, at, waits=waits):
+            _log.warning("The driver gives nothing of a partition that has more; it is told anew where to begin.",
+                         partition=partition, offset=at, end=owned.high)  # fmt: skip
+            self._consumer.stop_fetching([partition])
+            self._consumer.fetch(partition, at, leader)
+
+    def _replace_if_it_hangs(self) -> None:
+        """Invariant 5. The driver that is left behind no longer calls back."""
+        why = self._suspicion.hangs(self._consumer.unanswered_s)
+        if why is None:
+            return
+        _log.error("The Kafka client hangs and is replaced; what it had in hand is read again.", why=why)
+        self._end(list(self._owned))
+        self._starting.clear()
+        self._consumer.desert()
+        self._suspicion = Suspicion()
+        self._consumer = KafkaConsumer(self._options, self._clock, self._on_assign, self._on_revoke)
 
     def _identify(self, topic_id: str) -> None:
         """The topic has this id; all epochs end if it had another."""
@@ -275,11 +302,11 @@ class KafkaReader:
             self._starting |= dict.fromkeys(again)
         self._topic_id = topic_id
 
-    def _of_epoch(self, partition: int, epoch: int) -> _Owned | None:
+    def _of_epoch(self, partition: int, epoch: int) -> Owned | None:
         owned = self._owned.get(partition)
         silent_s = self._clock.monotonic() - self._polled_at
         return owned if owned is not None and owned.epoch == epoch and silent_s < self._max_silence_s else None
 
-    def _commit(self, owned: _Owned, progress: Progress) -> None:
+    def _commit(self, owned: Owned, progress: Progress) -> None:
         self._consumer.commit(progress, owned.buffer.leader_epoch(progress.committed))
         owned.progress = progress

@@ -5,28 +5,31 @@ Errors: Retryable while the cluster does not answer, Fatal from `ensure` when th
 Next: parsec.adapters.broker.kafka_writer and parsec.adapters.broker.kafka_reader.
 
 Limit: facts come from one broker's view of the metadata, which may be some milliseconds older than another's.
+
+Offsets, the group's too, are asked for by a consumer that never joins a group. The admin client's questions to a
+group's coordinator can end the process by an assertion when they time out (librdkafka 2.16, its issue 4605); what is
+left to it goes to no coordinator.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 import msgspec
 import structlog
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
-    ConfigResource,
-    NewTopic,
-    OffsetSpec,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
 
 from parsec.adapters.broker import kafka_settings
 from parsec.adapters.broker.kafka_errors import error_of, told, translated
+from parsec.adapters.broker.kafka_leaving import leave
+from parsec.adapters.broker.kafka_positions import progress_from
 from parsec.adapters.broker.kafka_pulse import Pulse
 from parsec.adapters.broker.kafka_settings import KafkaOptions
+from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable
+from parsec.ports.broker import Progress
 
 _log = structlog.get_logger(__name__)
 
@@ -34,7 +37,10 @@ MESSAGE_OVERHEAD_BYTES = 512
 """More than a record batch, its one record, key and header take beside the event itself."""
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 _NO_ID = "A" * 22
+RENEW_AFTER_S = 10.0
 _LOOKS, _LOOK_AGAIN_S = 40, 0.05
+_EARLIEST, _LATEST = -2, -1
+"""Instead of a time: the first offset that is held, and the next to be written."""
 
 
 class TopicFacts(msgspec.Struct, frozen=True):
@@ -69,16 +75,22 @@ class Bounds(msgspec.Struct, frozen=True):
 class KafkaTopic:
     """One per process."""
 
-    def __init__(self, options: KafkaOptions, pulse: Pulse) -> None:
+    def __init__(self, options: KafkaOptions, pulse: Pulse, clock: Clock) -> None:
         """Connects in the background. Raises Fatal for options that librdkafka does not know."""
         self._options = options
+        self._clock = clock
         self._pulse = pulse
-        try:
-            self._admin = AdminClient(kafka_settings.admin(options))
-        except KafkaException as error:
-            raise Fatal(f"the settings for Kafka are wrong: {error_of(error).str()}") from error
+        self._connect()
         self.facts: TopicFacts | None = None
         """As of the last `ensure`; None before it succeeded."""
+
+    def _connect(self) -> None:
+        try:
+            self._admin = AdminClient(kafka_settings.admin(self._options))
+            self._asker = Consumer(kafka_settings.consumer(self._options))
+        except KafkaException as error:
+            raise Fatal(f"the settings for Kafka are wrong: {error_of(error).str()}") from error
+        self._silent_since: float | None = None
 
     @property
     def name(self) -> str:
@@ -108,9 +120,23 @@ class KafkaTopic:
         """Tells the pulse whether Kafka answers, and writes down what its driver has to say. To be called regularly."""
         try:
             self.ensure(timeout_s)
-        except (Retryable, Fatal) as error:
+            self._silent_since = None
+        except Retryable as error:
             self._pulse.missed(str(error))
+            self._renew()
+        except Fatal as error:
+            self._pulse.missed(str(error), needs_help=True)
         self._admin.poll(0)
+
+    def _renew(self) -> None:
+        """A client that lost its last broker at a bad moment never finds it again (librdkafka 2.16); a new one does."""
+        now = self._clock.monotonic()
+        self._silent_since = now if self._silent_since is None else self._silent_since
+        if now - self._silent_since >= RENEW_AFTER_S:
+            _log.info("Kafka does not answer; what asks about the topic is connected anew.", topic=self.name)
+            old = (self._asker, self._admin)
+            self._connect()
+            leave(lambda: old[0].close(), 0)
 
     def log_id(self, timeout_s: float) -> str:
         """The id of the topic that has this name now. Raises Retryable, also when there is none."""
@@ -122,10 +148,9 @@ class KafkaTopic:
     def bounds(self, partitions: Iterable[int], timeout_s: float) -> dict[int, Bounds]:
         """Of those partitions that have a leader. Raises Retryable when none has."""
         wanted = list(partitions)
-        lows = self._offsets(wanted, OffsetSpec.earliest(), timeout_s)  # type: ignore[no-untyped-call]
-        highs = self._offsets(wanted, OffsetSpec.latest(), timeout_s)  # type: ignore[no-untyped-call]
+        lows, highs = self._offsets(wanted, _EARLIEST, timeout_s), self._offsets(wanted, _LATEST, timeout_s)
         return {
-            partition: Bounds(int(low.offset), int(highs[partition].offset), low.leader_epoch)
+            partition: Bounds(low.offset, highs[partition].offset, low.leader_epoch)
             for partition, low in lows.items()
             if partition in highs
         }
@@ -135,21 +160,40 @@ class KafkaTopic:
         facts = self.facts
         if facts is None:
             raise Retryable(f"nothing is known of the topic {self.name} yet")
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        return {n: int(at.offset) for n, at in self._offsets(list(range(facts.partitions)), latest, timeout_s).items()}
+        return {n: at.offset for n, at in self._offsets(range(facts.partitions), _LATEST, timeout_s).items()}
 
-    def _offsets(self, partitions: list[int], spec: OffsetSpec, timeout_s: float) -> dict[int, Any]:
-        asked = {TopicPartition(self.name, partition): spec for partition in partitions}
-        found: dict[int, Any] = {}
-        refusal: KafkaException | None = None
-        for which, future in self._admin.list_offsets(asked, request_timeout=timeout_s).items():
-            try:
-                found[which.partition] = self._result(future, timeout_s)
-            except KafkaException as error:
-                refusal = error
+    def progress(self, partitions: Collection[int], timeout_s: float) -> dict[int, Progress]:
+        """What the group has committed of these, where it has. Raises Retryable."""
+        facts = self.facts
+        try:
+            places = self._asker.committed(self._places(partitions), timeout_s)
+        except KafkaException as error:
+            raise self._unanswered(error) from error
+        return {
+            place.partition: progress_from(facts.log_id, place.partition, place.offset, place.metadata, 0)
+            for place in places
+            if facts is not None and place.error is None and place.offset >= 0
+        }
+
+    def close(self) -> None:
+        """Disconnects the one that asks."""
+        leave(self._asker.close)
+
+    def _offsets(self, partitions: Collection[int], which: int, timeout_s: float) -> dict[int, TopicPartition]:
+        try:
+            places = self._asker.offsets_for_times(self._places(partitions, which), timeout=timeout_s)
+        except KafkaException as error:
+            raise self._unanswered(error) from error
+        finally:
+            self._asker.poll(0)  # only what the driver has to say: nothing is assigned to this consumer
+        found = {place.partition: place for place in places if place.error is None and place.offset >= 0}
+        refusal = next((place.error for place in places if place.error is not None), None)
         if refusal is not None and not found:
-            raise self._unanswered(refusal) from refusal
+            raise translated(refusal, f"the topic {self.name} could not be asked for")
         return found
+
+    def _places(self, partitions: Collection[int], offset: int = -1001) -> list[TopicPartition]:
+        return [TopicPartition(self.name, partition, offset) for partition in partitions]
 
     def _describe(self, timeout_s: float) -> Any:
         topics = TopicCollection([self.name])

@@ -82,9 +82,7 @@ class KafkaWriter:
     def close(self) -> None:
         """Nothing is on its way between two publishes, so there is nothing to wait for."""
         self._closed.set()
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.discard()
+        self._renew()
 
     def _check_topic(self, records: Sequence[Record]) -> None:
         """Before the first publish, and after each that failed: the topic may be missing."""
@@ -119,8 +117,7 @@ class KafkaWriter:
             # Nothing is known of what it had in hand.
             failures = [Failure(record, KafkaError(KafkaError._FATAL)) for record in records]
         if any(failure.error.fatal() or failure.error.code() == KafkaError._FATAL for failure in failures):
-            self._producer.discard()
-            self._producer = None
+            self._renew()
         return failures
 
     def _wait(self, attempt: int, deadline: float) -> bool:
@@ -132,11 +129,18 @@ class KafkaWriter:
             return False
         return not self._closed.wait(min(longest * (1 - share / 2), left))
 
+    def _renew(self) -> None:
+        """The next publish is another producer's: one that lost its last broker may never find it again."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.discard()
+
     def _give_up(self, left: Sequence[Record], failures: Sequence[Failure]) -> None:
         refused = [failure.record for failure in failures if failure.error.code() in TOO_LARGE]
         why = f"Kafka did not acknowledge {len(left)} events: {told(failures[-1].error)}"
         if len(refused) < len(left):
             self._checked = False
+            self._renew()
             self._pulse.failed(why)
         else:
             self._pulse.acknowledged()

@@ -30,8 +30,8 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
     `ends`: the time at which they were asked for, and the next offset of each partition; None: not known. `committed`:
     what the group as a whole has done, None where only the processor of this process knows; `progress`: the same with
-    its counts. `waiting`: events on this
-    machine that the log does not have yet. `contact`: None where there is nobody to lose contact with.
+    its counts. `waiting`: events on this machine that the log does not have yet. `contact`: None where there is nobody
+    to lose contact with. `hurry`: the process ends, so the reader waits no more for a broker that is away.
     """
 
     writers: Sequence[LogWriter]
@@ -43,6 +43,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: Callable[[], int] = lambda: 0
     waiting: Callable[[], int] = lambda: 0
     contact: Callable[[], PulseState] | None = None
+    hurry: Callable[[], None] = lambda: None
     loops: Sequence[Loop] = ()
     close: Callable[[], None]
 
