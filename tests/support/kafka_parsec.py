@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tests.support.kafka_server import KafkaServer
-from tests.support.load import TENANT, Load
+from tests.support.load import Load
 from tests.support.process import Parsec
 
 SOON_S = 90.0
@@ -33,7 +33,8 @@ def until(true: Callable[[], bool], parsec: Parsec, timeout_s: float = SOON_S) -
     end = time.monotonic() + timeout_s
     while not true():
         assert parsec.process.poll() is None, parsec.logs()[-4000:]
-        assert time.monotonic() < end, f"{parsec.stats()}\n{parsec.logs()[-6000:]}"
+        if time.monotonic() > end:
+            raise AssertionError(f"{parsec.stats()}\n{parsec.logs()[-6000:]}")
         time.sleep(0.1)
 
 
@@ -53,7 +54,8 @@ def wait_stored(parsec: Parsec, server: KafkaServer, topic: str, partitions: int
 def assert_each_once(parsec: Parsec, server: KafkaServer, topic: str, partitions: int, *loads: Load) -> dict[str, Any]:
     """Every acknowledged event is found, none twice, none from nowhere; counters and ledger agree with the topic."""
     held = wait_stored(parsec, server, topic, partitions)
-    found = Counter(event["id"] for event in parsec.search(TENANT))
+    tenants = {tenant for load in loads for tenant in load.tenants}
+    found = Counter(event["id"] for tenant in tenants for event in parsec.search(tenant))
     acknowledged = set[str]().union(*(load.acknowledged for load in loads))
     in_doubt = {each for load in loads for each in (*load.unanswered, *load.refused_ids)}
     stats: dict[str, Any] = parsec.stats()

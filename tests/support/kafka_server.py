@@ -21,15 +21,24 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 SCRIPT = Path(__file__).parent / "services" / "kafka.sh"
 QUORUM = 10_000
 """The quorum's listener is on the broker's port plus this."""
-SASL = 100
+SASL, TLS = 100, 200
 WAIT_S = 30.0
 
 
 class KafkaServer:
-    """`count` brokers of one cluster. Their data survive `kill9` and `start`. `quick_start`: at the price of speed."""
+    """`count` brokers of one cluster. Their data survive `kill9` and `start`. `quick_start`: at the price of speed.
+
+    `sasl`: USER:PASSWORD for one more listener; `tls`: a file with certificate and key for yet another, and for that.
+    """
 
     def __init__(
-        self, directory: Path, count: int = 1, *, extra: str = "", sasl: str = "", quick_start: bool = True
+        self,
+        directory: Path,
+        count: int = 1,
+        *,
+        sasl: str = "",
+        tls: Path | None = None,
+        quick_start: bool = True,
     ) -> None:
         self.port = free_ports(count)
         self._count = count
@@ -38,8 +47,8 @@ class KafkaServer:
             "PARSEC_SERVICES_STATE": str(directory),
             "KAFKA_JVM": "-XX:TieredStopAtLevel=1" if quick_start else "",
             "KAFKA_HEAP": "256m" if quick_start else "512m",
-            "KAFKA_EXTRA": extra,
             "KAFKA_SASL": sasl,
+            "KAFKA_TLS": str(tls or ""),
         }
 
     @property
@@ -53,6 +62,10 @@ class KafkaServer:
     @property
     def sasl_address(self) -> str:
         return f"127.0.0.1:{self.port + SASL}"
+
+    @property
+    def tls_address(self) -> str:
+        return f"127.0.0.1:{self.port + TLS}"
 
     def start(self, broker: int = 0) -> None:
         """All of a new cluster, or one that was stopped or killed."""
@@ -172,7 +185,7 @@ class KafkaServer:
 
 @contextmanager
 def kafka_server(
-    directory: Path, count: int = 1, *, extra: str = "", sasl: str = "", quick_start: bool = True
+    directory: Path, count: int = 1, *, sasl: str = "", tls: Path | None = None, quick_start: bool = True
 ) -> Iterator[KafkaServer]:
     """Running brokers with nothing in them; gone afterwards, whatever happened."""
     problem = _install()
@@ -180,7 +193,7 @@ def kafka_server(
         pytest.fail(problem)
     if problem:
         pytest.skip(problem)
-    server = KafkaServer(directory, count, extra=extra, sasl=sasl, quick_start=quick_start)
+    server = KafkaServer(directory, count, sasl=sasl, tls=tls, quick_start=quick_start)
     try:
         server.start()
         yield server
@@ -189,9 +202,9 @@ def kafka_server(
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` in a row that are free, with their quorum's and SASL listeners', below those of clients."""
+    """The first of `count` in a row that are free, with their other listeners', below those of clients."""
     for first in range(20_000 + os.getpid() % 100 * 25, 22_700, count):
-        ports = [port + plus for port in range(first, first + count) for plus in (0, SASL, QUORUM)]
+        ports = [port + plus for port in range(first, first + count) for plus in (0, SASL, TLS, QUORUM)]
         if all(map(_is_free, ports)):
             return first
     raise AssertionError("no ports are free")

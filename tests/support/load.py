@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 TENANT = "load"
@@ -32,15 +32,25 @@ class Load:
     """`clients` threads, each posting batches over one connection until stopped or cut off.
 
     `spool`: events may be answered as spooled; those are `acknowledged`, too. `pause_s`: between two requests.
+    `tenants`: the events of a request go round them.
     """
 
     def __init__(
-        self, port: int, run: str, clients: int = 4, batch: int = 20, *, spool: bool = False, pause_s: float = 0.0
+        self,
+        port: int,
+        run: str,
+        clients: int = 4,
+        batch: int = 20,
+        *,
+        spool: bool = False,
+        pause_s: float = 0.0,
+        tenants: Sequence[str] = (TENANT,),
     ) -> None:
         self._port = port
         self._run = run
         self._batch = batch
         self._pause_s = pause_s
+        self.tenants = tenants
         self._good = ("durable", "spooled") if spool else ("durable",)
         self._stop = threading.Event()
         self.spooled = 0
@@ -75,6 +85,9 @@ class Load:
             waited.wait(0.01)
         raise AssertionError(f"only {len(self.acknowledged)} of {events} events were acknowledged in {timeout_s} s")
 
+    def _events(self, ids: Sequence[str]) -> list[dict[str, object]]:
+        return [event(i, self.tenants[n % len(self.tenants)]) for n, i in enumerate(ids)]
+
     def _client(self, number: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
         sequence = 0
@@ -83,7 +96,7 @@ class Load:
             sequence += self._batch
             started = time.monotonic()
             try:
-                connection.request("POST", "/ingest", json.dumps([event(i) for i in ids]))
+                connection.request("POST", "/ingest", json.dumps(self._events(ids)))
                 response = connection.getresponse()
                 answer = json.loads(response.read())
             except (OSError, http.client.HTTPException):

@@ -1,9 +1,10 @@
-"""One running Parsec per test module, for tests that do not stop it."""
+"""One Parsec per test module, for tests that do not stop it, and one Kafka broker for all that leave it running."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.kafka_server import KafkaServer, kafka_server
 from tests.support.process import Parsec
 
 
@@ -14,3 +15,10 @@ def parsec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parsec]:
         yield running
         assert running.terminate() == 0, running.logs()[-4000:]
         assert "Traceback" not in running.logs()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """Tests may stop, kill and pause it, if they start it again. Each uses topics of its own."""
+    with kafka_server(tmp_path_factory.mktemp("kafka")) as running:
+        yield running

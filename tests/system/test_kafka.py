@@ -3,7 +3,6 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,8 +10,7 @@ import pytest
 
 from parsec.adapters.broker.kafka_producer import MAYBE_DUPLICATE
 from tests.support.kafka_parsec import assert_each_once, ids_in, on_kafka, until, wait_stored
-from tests.support.kafka_partitions import partition_of
-from tests.support.kafka_server import KafkaServer, kafka_server
+from tests.support.kafka_server import KafkaServer
 from tests.support.load import TENANT, Load, event
 from tests.support.process import Parsec
 from tests.support.rounds import rounds_lose_nothing
@@ -20,10 +18,9 @@ from tests.support.rounds import rounds_lose_nothing
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    with kafka_server(tmp_path_factory.mktemp("kafka")) as running:
-        yield running
+@pytest.fixture
+def server(broker: KafkaServer) -> KafkaServer:
+    return broker
 
 
 def new_topic() -> str:
@@ -64,45 +61,7 @@ def test_a_stop_of_an_idle_process_takes_no_time(server: KafkaServer, tmp_path: 
         assert "Traceback" not in parsec.logs()
 
 
-# Brokers in trouble
-
-
-@pytest.mark.parametrize("trouble", ["kill9", "restart", "pause", "away"])
-def test_trouble_of_a_broker_under_load_loses_nothing(server: KafkaServer, tmp_path: Path, trouble: str) -> None:
-    topic = new_topic()
-    with on_kafka(server, topic, tmp_path / "data", PARSEC_TOPIC_PARTITIONS="2") as parsec:
-        load = loaded(parsec, trouble)
-        try:
-            if trouble == "restart":
-                server.restart()
-            elif trouble == "pause":
-                server.pause()
-                wait_more(load, 2000, parsec)
-                time.sleep(6)
-                server.resume()
-            else:
-                server.kill9()
-                if trouble == "away":
-                    wait_more(load, 2000, parsec)
-                    status, health = parsec.get("/health")
-                    assert (status, health["checks"]["kafka"]["status"]) == (200, "degraded")
-                    assert parsec.get("/readyz")[0] == 200
-                    time.sleep(4)
-                server.start()
-            wait_more(load, 1000, parsec)
-            until(lambda: parsec.get("/health")[1]["checks"]["kafka"]["status"] == "healthy", parsec)
-            wait_more(load, 500, parsec)
-        finally:
-            load.stop()
-        assert trouble not in ("pause", "away") or load.spooled > 0
-        assert not load.unanswered
-        assert load.slowest_s < 8
-        stats = assert_each_once(parsec, server, topic, 2, load)
-        told = stats["spool"]
-        assert (told["waiting"], told["refused"]) == (0, 0)
-        assert told["drained"] == told["written"]
-        # Each event was acknowledged by Kafka once, however often it was sent.
-        assert stats["producer"]["messages_sent"] == stats["ledger"]["stored"]
+# The spool, for brokers in trouble: more in test_kafka_brokers.py
 
 
 def test_a_start_without_kafka_takes_events_and_gives_them_to_kafka_later(server: KafkaServer, tmp_path: Path) -> None:
@@ -250,25 +209,6 @@ def test_an_event_above_the_limit_of_the_topic_is_refused_at_the_door(server: Ka
         assert (status, answer["accepted"], answer["ack"]) == (200, 1, "durable")
         assert [(error["id"], error["code"]) for error in answer["errors"]] == [("large", "event_too_large")]
         assert ids_in(server, topic, 1) == {"small": 1}
-
-
-@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "lz4", "zstd"])
-def test_an_independent_consumer_reads_plain_json_with_the_tenant_as_key(
-    server: KafkaServer, tmp_path: Path, compression: str
-) -> None:
-    topic = new_topic()
-    settings = {"KAFKA_COMPRESSION": compression, "PARSEC_TOPIC_PARTITIONS": "3"}
-    with on_kafka(server, topic, tmp_path / "data", **settings) as parsec:
-        sent = [event(f"e{n}", tenant=f"tenant-{n % 5}") for n in range(100)]
-        assert parsec.ingest(sent)[1]["ack"] == "durable"
-    found = server.records(topic, 3, 100)
-    assert len(found) == 100
-    for message in found:
-        read = json.loads(message.value() or b"")
-        assert read["id"] in {each["id"] for each in sent}
-        assert message.key() == read["tenant_id"].encode()
-        assert message.partition() == partition_of(read["tenant_id"], 3)
-        assert message.headers() is None
 
 
 def test_one_connection_keeps_the_order_of_its_tenant(server: KafkaServer, tmp_path: Path) -> None:

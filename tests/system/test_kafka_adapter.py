@@ -7,7 +7,6 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from confluent_kafka import Producer
 
 from parsec.adapters.broker.kafka import Kafka
 from parsec.adapters.broker.kafka_producer import MAYBE_DUPLICATE, Record
-from parsec.adapters.broker.kafka_settings import KafkaOptions, Security
+from parsec.adapters.broker.kafka_settings import KafkaOptions
 from parsec.adapters.broker.kafka_writer import KafkaWriter, NotAcknowledged, records_of
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.envelope import encode_lines
@@ -23,17 +22,16 @@ from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Counts, Group, Range
 from tests.support.events import envelope
 from tests.support.kafka_partitions import partition_of
-from tests.support.kafka_reading import Reading, kafka, publish, secured, until
-from tests.support.kafka_server import KafkaServer, kafka_server
+from tests.support.kafka_reading import Reading, kafka, publish, until
+from tests.support.kafka_server import KafkaServer
 from tests.support.logs import group
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    with kafka_server(tmp_path_factory.mktemp("kafka")) as running:
-        yield running
+@pytest.fixture
+def server(broker: KafkaServer) -> KafkaServer:
+    return broker
 
 
 class Sender:
@@ -441,22 +439,3 @@ def test_markers_and_aborted_messages_of_transactions_are_counted_up_to_the_end(
     assert reading.lost() == 4  # the aborted one and three markers
     assert reading.reader.ends() == {0: 7}
     reading.reader.close()
-
-
-def test_a_user_proves_itself_or_is_told(tmp_path: Path) -> None:
-    with kafka_server(tmp_path, sasl="parsec:secret") as server:
-        topic = server.make_topic()
-        for mechanism in ("plain", "scram-sha-256", "scram-sha-512"):
-            good = Security(mechanism=mechanism, user="parsec", password="secret")
-            opened = secured(server.sasl_address, topic, good)
-            writer = opened.writer()
-            publish(writer, 0, 5)
-            reading = Reading(opened)
-            until(lambda: len(reading.values()) >= 5, reading)  # noqa: B023 - it is awaited at once
-            reading.reader.commit(0, reading.owned[0].epoch, reading.at(), Counts(stored=5))
-            reading.reader.close()
-            writer.close()
-        bad = Security(mechanism="plain", user="parsec", password="wrong")
-        refused = secured(server.sasl_address, topic, bad, deadline_s=2.0)
-        refused.check()
-        assert not refused.pulse.state().connected

@@ -4,6 +4,7 @@ The store is chDB behind tests.support.clickhouse_front, which speaks the server
 """
 
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,20 +14,20 @@ import pytest
 
 from tests.support.clickhouse_front import clickhouse_front
 from tests.support.kafka_parsec import on_kafka, until
-from tests.support.kafka_server import KafkaServer, kafka_server
-from tests.support.load import TENANT, event
+from tests.support.kafka_server import KafkaServer
+from tests.support.load import TENANT, Load, event
 from tests.support.process import Parsec
 from tests.support.tailing import Reader
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 PARTITIONS = 6
+MAX_POLL_S = 8
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    with kafka_server(tmp_path_factory.mktemp("kafka")) as running:
-        yield running
+@pytest.fixture
+def server(broker: KafkaServer) -> KafkaServer:
+    return broker
 
 
 class Group:
@@ -44,7 +45,7 @@ class Group:
             "CLICKHOUSE_URL": self._store,
             "CLICKHOUSE_DATABASE": self.topic.replace("-", "_"),
             "PARSEC_TOPIC_PARTITIONS": str(PARTITIONS),
-            "PARSEC_KAFKA_OPTIONS": "session.timeout.ms=6000,max.poll.interval.ms=8000",
+            "PARSEC_KAFKA_OPTIONS": f"session.timeout.ms=6000,max.poll.interval.ms={MAX_POLL_S}000",
         }
         return on_kafka(self._server, self.topic, self._directory / name, **(wanted | settings))
 
@@ -56,67 +57,83 @@ def group(server: KafkaServer, tmp_path: Path) -> Iterator[Group]:
         yield Group(server, store.url, tmp_path)
 
 
+TENANTS = [f"{TENANT}-{n}" for n in range(12)]
+
+
 def partitions_of(parsec: Parsec) -> set[int]:
     return {each["partition"] for each in parsec.stats()["ledger"].get("partitions", ())}
 
 
 def all_of(parsec: Parsec) -> list[str]:
-    return [each["id"] for number in range(12) for each in parsec.search(f"{TENANT}-{number}")]
+    return [each["id"] for tenant in TENANTS for each in parsec.search(tenant)]
 
 
-def send_all(parsec: Parsec, run: str, rounds: int) -> set[str]:
-    """Acknowledged ids, spread over the partitions by their tenants."""
-    acknowledged = set()
-    for turn in range(rounds):
-        names = [f"{run}-{turn}-{n}" for n in range(24)]
-        events = [event(name, tenant=f"{TENANT}-{n % 12}") for n, name in enumerate(names)]
-        status, answer = parsec.ingest(events)
-        if status == 200 and answer["accepted"] == len(names):
-            acknowledged |= set(names)
-    return acknowledged
+def loaded(parsec: Parsec, run: str) -> Load:
+    """Clients of one member that go on until they are stopped, or it ends."""
+    return Load(parsec.port, run, clients=2, batch=24, spool=True, pause_s=0.03, tenants=TENANTS).start()
 
 
-def wait_found(parsec: Parsec, wanted: set[str]) -> None:
-    until(lambda: wanted <= set(all_of(parsec)), parsec)
-    twice = {name for name, times in Counter(all_of(parsec)).items() if times > 1}
+def more(load: Load, parsec: Parsec, events: int = 480) -> None:
+    load.wait_for(len(load.acknowledged) + events, lambda: parsec.process.poll() is None, 60)
+
+
+def assert_each_once(parsec: Parsec, *loads: Load) -> None:
+    """Found through any member: everything that was acknowledged, nothing twice, nothing from nowhere."""
+    acknowledged = set[str]().union(*(load.acknowledged for load in loads))
+    unanswered = {each for load in loads for each in (*load.unanswered, *load.refused_ids)}
+    until(lambda: acknowledged <= set(all_of(parsec)), parsec)
+    found = Counter(all_of(parsec))
+    assert not [answer for load in loads for answer in load.wrong_answers]
+    twice = {name for name, times in found.items() if times > 1}
     assert not twice, f"{len(twice)} events are stored more than once"
-    _, recount = parsec.get("/admin/audit")
-    assert (recount["difference"], recount["not_recounted"]) == (0, 0), recount
+    assert not found.keys() - acknowledged - unanswered, "events came from nowhere"
+
+    def agrees() -> bool:
+        _, recount = parsec.get("/admin/audit")  # with what the group has committed as of a moment ago
+        return (recount["difference"], recount["not_recounted"]) == (0, 0)
+
+    until(agrees, parsec)
 
 
 @pytest.mark.parametrize("end", ["kill9", "SIGTERM", "pause"])
-def test_a_member_that_ends_or_sleeps_is_taken_over_from(group: Group, end: str) -> None:
+def test_a_member_that_ends_or_sleeps_under_load_is_taken_over_from(group: Group, end: str) -> None:
     with group.member("a") as one, group.member("b") as other:
-        sent = send_all(one, "begin", 20)
+        loads = [loaded(one, "one"), loaded(other, "other")]
         until(lambda: bool(partitions_of(one)) and bool(partitions_of(other)), one)
-        sent |= send_all(one, "before", 60)
+        more(loads[0], one)
+        more(loads[1], other)
         if end == "kill9":
             other.kill()
         elif end == "SIGTERM":
             assert other.terminate() == 0
         else:
             other.process.send_signal(signal.SIGSTOP)
-        sent |= send_all(one, "while", 60)
+        slept = time.monotonic()
+        more(loads[0], one)
         until(lambda: len(partitions_of(one)) == PARTITIONS, one)
-        wait_found(one, sent)
         if end == "pause":
+            time.sleep(max(0.0, MAX_POLL_S + 1 - (time.monotonic() - slept)))
             other.process.send_signal(signal.SIGCONT)  # it wakes with batches in hand that are no longer its own
-            sent |= send_all(one, "after", 60)
+            more(loads[1], other)
             until(lambda: bool(partitions_of(other)) and len(partitions_of(one)) < PARTITIONS, one)
-            wait_found(other, sent)
+        for load in loads:
+            load.stop()
+        assert_each_once(one, *loads)
 
 
 def test_a_third_member_joins_under_load(group: Group) -> None:
     with group.member("a") as one, group.member("b") as other:
-        sent = send_all(one, "begin", 30)
+        loads = [loaded(one, "one"), loaded(other, "other")]
+        more(loads[0], one)
         with group.member("c") as third:
-            sent |= send_all(other, "join", 60)
             until(lambda: bool(partitions_of(third)), third)
-            sent |= send_all(third, "joined", 60)
-            wait_found(third, sent)
+            loads.append(loaded(third, "third"))
+            more(loads[2], third)
             assert third.terminate() == 0
-        sent |= send_all(one, "left", 30)
-        wait_found(other, sent)
+        more(loads[0], one)
+        for load in loads:
+            load.stop()
+        assert_each_once(other, *loads)
 
 
 def test_each_role_is_a_process_of_its_own(group: Group) -> None:
@@ -125,18 +142,19 @@ def test_each_role_is_a_process_of_its_own(group: Group) -> None:
         group.member("p", PARSEC_ROLE="process") as process,
         group.member("q", PARSEC_ROLE="query") as query,
     ):
-        tenant = f"{TENANT}-1"
+        tenant = TENANTS[1]
         with Reader(query.port, tenant) as live:
-            sent = send_all(ingest, "roles", 40)
-            assert len(sent) == 40 * 24
-            wait_found(query, sent)
+            load = loaded(ingest, "roles")
+            more(load, ingest, 960)
+            load.stop()
+            assert_each_once(query, load)
             stored = sorted(each["id"] for each in query.search(tenant))
             live.wait(lambda reader: len(reader.events) >= len(stored))
         assert sorted(each["id"] for each in live.events) == stored
         until(lambda: query.get(f"/query/events?tenant={TENANT}-1&limit=1")[1]["complete_until"] is not None, query)
         assert len(partitions_of(process)) == PARTITIONS
         # Of all partitions, by a process that reads none.
-        until(lambda: query.get("/admin/audit")[1]["recounted"] == len(sent), query)
+        until(lambda: query.get("/admin/audit")[1]["recounted"] >= len(load.acknowledged), query)
         assert ingest.get(f"/query/events?tenant={TENANT}-1")[0] == 404
         assert query.ingest([event("no")])[0] == 503
         assert process.ingest([event("no")])[0] == 503
