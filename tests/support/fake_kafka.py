@@ -55,6 +55,7 @@ class FakeCluster:
         self.ends: dict[int, int] = {0: 0}
         self.committed: dict[int, int] = {}
         self.max_message_bytes = 1_048_588
+        self.largest_batch = 1000
         monkeypatch.setattr(kafka_producer, "Producer", lambda config: _Producer(self, config))
         monkeypatch.setattr(kafka_topic, "AdminClient", lambda _: _Admin(self))
         monkeypatch.setattr(kafka_topic, "Consumer", lambda _: _Asker(self))
@@ -92,7 +93,10 @@ class _Producer:
 
     def produce_batch(self, _: str, messages: Sequence[Mapping[str, Any]]) -> int:
         for message in messages:
-            self.produce("", message["value"], message["key"])
+            if len(messages) > self._cluster.largest_batch:
+                self._reports.append((kafka_error(KafkaError.RECORD_LIST_TOO_LARGE), message["value"]))
+            else:
+                self.produce("", message["value"], message["key"])
         return len(messages)
 
     def produce(self, _: str, value: bytes, key: str, headers: Mapping[str, object] | None = None) -> None:

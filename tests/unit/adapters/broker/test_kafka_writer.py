@@ -51,6 +51,13 @@ def test_what_fails_of_a_batch_is_sent_again_alone_and_nothing_else_is(cluster: 
     assert [message.value for message in cluster.written if message.marked] == [sent[2]]  # W3
 
 
+def test_a_batch_that_is_refused_as_a_whole_goes_event_by_event(cluster: FakeCluster) -> None:
+    cluster.largest_batch = 1
+    cluster.opened().writer().publish([group(0, 5)])
+    assert cluster.values() == group(0, 5).lines.splitlines()
+    assert not any(message.marked for message in cluster.written)
+
+
 def test_what_was_surely_not_written_carries_no_mark(cluster: FakeCluster) -> None:
     sent = group(0, 1).lines.splitlines()
     cluster.fates[sent[0]] = [kafka_error(KafkaError._QUEUE_FULL)]
