@@ -8,9 +8,10 @@ and the memory of each, idle and after the load.
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-from _running import arguments, load, medians, memory_mib, parsec, publish
+from _running import arguments, cpu_s, load, medians, memory_mib, parsec, publish
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -20,19 +21,23 @@ ROLES = {"to Kafka, ingest role": "ingest", "over Kafka, all in one": "all"}
 
 
 def run(server: KafkaServer, role: str, seconds: float) -> dict[str, float]:
-    """One process on a topic of its own, loaded for `seconds`."""
+    """One process on a topic of its own, loaded for `seconds`; where it also stores, until the last commit."""
     topic = server.make_topic(partitions=12)
     with parsec(KAFKA_BROKERS=server.address, KAFKA_TOPIC=topic, PARSEC_ROLE=role) as running:
-        idle = memory_mib(running)
+        time.sleep(2)  # until all of its clients are connected
+        idle, before, started = memory_mib(running), cpu_s(running), time.perf_counter()
         told = load(running, "--duration", str(seconds), "--batch", "100", "--connections", "8")
-        return {
+        figures = {
             "events_per_s": told["events_per_s"],
             "p50_ms": told["latency_ms"]["p50"],
             "p99_ms": told["latency_ms"]["p99"],
-            "stored": told["server"]["stored"],
             "idle_mib": idle,
             "loaded_mib": memory_mib(running),
         }
+        if role == "all":
+            running.wait_processed()
+            figures["stored_per_s"] = told["accepted"] / (time.perf_counter() - started)
+        return {**figures, "cpu_us_per_event": (cpu_s(running) - before) / told["accepted"] * 1e6}
 
 
 def main() -> None:

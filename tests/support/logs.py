@@ -28,8 +28,8 @@ def open_log(
     return EmbeddedLog.open(directory, options, clock or ManualClock(), telemetry or Telemetry(), files=files)
 
 
-def group(first: int, count: int, message: str = "hello") -> Group:
-    events = [envelope(n, message=message) for n in range(first, first + count)]
+def group(first: int, count: int, message: str = "hello", tenant: str = "acme") -> Group:
+    events = [envelope(n, message=message, tenant=tenant) for n in range(first, first + count)]
     return Group(events, encode_lines(events))
 
 

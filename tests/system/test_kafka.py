@@ -12,6 +12,7 @@ from parsec.adapters.broker.kafka_producer import MAYBE_DUPLICATE
 from tests.support.kafka_parsec import assert_each_once, ids_in, on_kafka, until, wait_stored
 from tests.support.kafka_server import KafkaServer
 from tests.support.load import TENANT, Load, event
+from tests.support.logs import group
 from tests.support.process import Parsec
 from tests.support.rounds import rounds_lose_nothing
 
@@ -194,6 +195,29 @@ def test_foreign_messages_become_dead_letters(server: KafkaServer, tmp_path: Pat
         ]
         _, letter = parsec.get(f"/deadletters/{min(each['position'] for each in told['dead_letters'])}?tenant=-")
         assert (letter["reason"], letter["raw_bytes"], letter["raw"]) == ("invalid_envelope", 0, "")
+
+
+def test_what_expired_before_it_was_read_is_counted_as_lost(server: KafkaServer, tmp_path: Path) -> None:
+    topic = server.make_topic()
+    made = [group(first, 30, tenant=TENANT).lines.splitlines() for first in (0, 30)]
+    parsec = on_kafka(server, topic, tmp_path / "data")
+    with parsec:
+        server.put(topic, made[0])
+        assert wait_stored(parsec, server, topic, 1) == 30
+        parsec.kill()
+        server.put(topic, made[1])
+        server.expire(topic, 45)
+        parsec.start()
+        until(lambda: parsec.stats()["ledger"].get("committed") == 60, parsec)
+        ledger = parsec.stats()["ledger"]
+        assert (ledger["stored"], ledger["lost"], ledger["difference"]) == (45, 15, 0)
+        assert (ledger["partitions"][0]["lag"], ledger["in_flight"]) == (0, 0)
+        metrics = parsec.get("/metrics")[1].decode()
+        assert 'parsec_process_events_total{fate="lost"} 15.0' in metrics
+        assert 'parsec_process_partition_lag_events{partition="0"} 0.0' in metrics
+        told = [json.loads(line) for line in parsec.logs().splitlines()]
+        assert [each["events"] for each in told if "were lost" in each["event"]] == [15]
+        assert {each["level"] for each in told if "were lost" in each["event"]} == {"error"}
 
 
 def test_a_topic_that_cannot_be_made_ends_the_start(server: KafkaServer, tmp_path: Path) -> None:
