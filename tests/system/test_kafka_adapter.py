@@ -291,6 +291,7 @@ def test_a_reader_that_did_not_poll_for_too_long_commits_nothing(server: KafkaSe
     reading = Reading(opened)
     until(lambda: len(reading.values()) == 10, reading)
     old = reading.owned[0]
+    reading.reader.pause(0)  # ends with the epoch
     time.sleep(6.5)
     reading.reader.commit(0, old.epoch, 10, Counts(stored=10))  # R2: dropped here, not by the broker
     with pytest.raises(Retryable, match="epoch"):

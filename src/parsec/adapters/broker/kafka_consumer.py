@@ -85,6 +85,7 @@ class KafkaConsumer:
     def fetch(self, partition: int, offset: int, leader_epoch: int | None) -> None:
         """Begins at `offset`. If that follows no record of this leader epoch, the log went back; a message says so."""
         self._driver.incremental_assign([self._place(partition, offset, "", leader_epoch)])
+        self.resume(partition)  # the driver remembers a pause from before the partition was taken away
         self._fetched.add(partition)
 
     def stop_fetching(self, partitions: Iterable[int], *, always: bool = False) -> None:

@@ -25,6 +25,7 @@ class FakeDriver:
         self.script: list[Happening] = []
         self.commits: list[TopicPartition] = []
         self.unassigned: list[int] = []
+        self.resumed: list[int] = []
         self.closed = 0
         self.answer: Callable[[KafkaError | None, list[TopicPartition]], None]
         self.revoke: Callable[[Any, list[TopicPartition]], None]
@@ -54,6 +55,9 @@ class FakeDriver:
 
     def incremental_unassign(self, places: list[TopicPartition]) -> None:
         self.unassigned += [place.partition for place in places]
+
+    def resume(self, places: list[TopicPartition]) -> None:
+        self.resumed += [place.partition for place in places]
 
     def close(self) -> None:
         self.closed += 1
@@ -96,6 +100,11 @@ def test_a_commit_returns_with_its_answer_and_keeps_what_came_before_it(driver: 
     assert consumer.unanswered_s == 0
     assert list(consumer.messages(0, 10, 1000)) == [first, second]
     assert list(consumer.messages(0, 10, 1000)) == []
+
+
+def test_a_pause_from_before_does_not_outlive_the_assignment(driver: FakeDriver) -> None:
+    opened(driver)
+    assert driver.resumed == [0, 1]
 
 
 def test_a_refused_commit_says_why(driver: FakeDriver) -> None:
