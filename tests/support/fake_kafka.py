@@ -56,6 +56,7 @@ class FakeCluster:
         self.committed: dict[int, int] = {}
         self.max_message_bytes = 1_048_588
         self.largest_batch = 1000
+        self.forgotten = False
         monkeypatch.setattr(kafka_producer, "Producer", lambda config: _Producer(self, config))
         monkeypatch.setattr(kafka_topic, "AdminClient", lambda _: _Admin(self))
         monkeypatch.setattr(kafka_topic, "Consumer", lambda _: _Asker(self))
@@ -170,6 +171,8 @@ class _Asker:
 
     def offsets_for_times(self, places: Sequence[TopicPartition], *, timeout: float) -> list[TopicPartition]:
         self._answer(timeout)
+        if self._cluster.forgotten:
+            raise KafkaException(kafka_error(KafkaError._UNKNOWN_PARTITION))
         wanted = {-1: self._cluster.ends, -2: dict.fromkeys(self._cluster.ends, 0)}
         return [TopicPartition(p.topic, p.partition, wanted[p.offset][p.partition]) for p in places]
 
@@ -180,6 +183,10 @@ class _Asker:
 
     def poll(self, _: float) -> None:
         """Nothing to say."""
+
+    def list_topics(self, _: str, timeout: float) -> None:
+        self._answer(timeout)
+        self._cluster.forgotten = False
 
     def close(self) -> None:
         self._cluster.calls.append("closed the asker")

@@ -14,6 +14,7 @@ left to it goes to no coordinator.
 import time
 from collections.abc import Collection, Iterable
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -90,7 +91,7 @@ class KafkaTopic:
             self._asker = Consumer(kafka_settings.consumer(self._options))
         except KafkaException as error:
             raise Fatal(f"the settings for Kafka are wrong: {error_of(error).str()}") from error
-        self._silent_since: float | None = None
+        self._silent_since: dict[str, float] = {}
 
     @property
     def name(self) -> str:
@@ -120,23 +121,29 @@ class KafkaTopic:
         """Tells the pulse whether Kafka answers, and writes down what its driver has to say. To be called regularly."""
         try:
             self.ensure(timeout_s)
-            self._silent_since = None
+            self._heard("topic")
         except Retryable as error:
             self._pulse.missed(str(error))
-            self._renew()
+            self._unheard("topic")
         except Fatal as error:
             self._pulse.missed(str(error), needs_help=True)
         self._admin.poll(0)
+        self._renew_if_silent()
 
-    def _renew(self) -> None:
+    def _heard(self, of: str) -> None:
+        self._silent_since.pop(of, None)
+
+    def _unheard(self, of: str) -> None:
+        self._silent_since.setdefault(of, self._clock.monotonic())
+
+    def _renew_if_silent(self) -> None:
         """A client that lost its last broker at a bad moment never finds it again (librdkafka 2.16); a new one does."""
-        now = self._clock.monotonic()
-        self._silent_since = now if self._silent_since is None else self._silent_since
-        if now - self._silent_since >= RENEW_AFTER_S:
-            _log.info("Kafka does not answer; what asks about the topic is connected anew.", topic=self.name)
-            old = (self._asker, self._admin)
-            self._connect()
-            leave(lambda: old[0].close(), 0)
+        if self._clock.monotonic() - min(self._silent_since.values(), default=float("inf")) < RENEW_AFTER_S:
+            return
+        _log.info("Kafka does not answer; what asks about the topic is connected anew.", topic=self.name)
+        old = (self._asker, self._admin)
+        self._connect()
+        leave(lambda: old[0].close(), 0)
 
     def log_id(self, timeout_s: float) -> str:
         """The id of the topic that has this name now. Raises Retryable, also when there is none."""
@@ -183,14 +190,24 @@ class KafkaTopic:
         try:
             places = self._asker.offsets_for_times(self._places(partitions, which), timeout=timeout_s)
         except KafkaException as error:
+            self._look_again(error_of(error), timeout_s)
             raise self._unanswered(error) from error
         finally:
             self._asker.poll(0)  # only what the driver has to say: nothing is assigned to this consumer
         found = {place.partition: place for place in places if place.error is None and place.offset >= 0}
         refusal = next((place.error for place in places if place.error is not None), None)
         if refusal is not None and not found:
+            self._look_again(refusal, timeout_s)
             raise translated(refusal, f"the topic {self.name} could not be asked for")
+        self._heard("offsets")
         return found
+
+    def _look_again(self, error: KafkaError, timeout_s: float) -> None:
+        """The driver remembers for many minutes that a topic had no leader; to look at it anew lets it forget."""
+        self._unheard("offsets")
+        if error.code() == KafkaError._UNKNOWN_PARTITION:
+            with suppress(KafkaException):
+                self._asker.list_topics(self.name, timeout_s)
 
     def _places(self, partitions: Collection[int], offset: int = -1001) -> list[TopicPartition]:
         return [TopicPartition(self.name, partition, offset) for partition in partitions]

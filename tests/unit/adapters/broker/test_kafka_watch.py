@@ -66,3 +66,14 @@ def test_what_asks_is_connected_anew_when_it_gets_no_answer_for_long(cluster: Fa
         kafka.topic.ends(1.0)
     cluster.away = False
     assert kafka.topic.ends(1.0) == {0: 10, 1: 20}
+
+
+def test_a_topic_that_the_driver_believes_to_have_no_leader_is_looked_at_anew(cluster: FakeCluster) -> None:
+    kafka = cluster.opened()
+    watch = Watch(kafka, cluster.clock)
+    kafka.check()
+    cluster.forgotten = True
+    watch.look()
+    assert watch.seen is None
+    watch.look()
+    assert watch.seen is not None
