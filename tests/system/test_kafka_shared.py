@@ -114,7 +114,8 @@ def test_a_member_that_ends_or_sleeps_under_load_is_taken_over_from(group: Group
         if end == "pause":
             time.sleep(max(0.0, MAX_POLL_S + 1 - (time.monotonic() - slept)))
             other.process.send_signal(signal.SIGCONT)  # it wakes with batches in hand that are no longer its own
-            more(loads[1], other)
+            loads.append(loaded(other, "awake"))
+            more(loads[2], other)
             until(lambda: bool(partitions_of(other)) and len(partitions_of(one)) < PARTITIONS, one)
         for load in loads:
             load.stop()

@@ -12,7 +12,7 @@ left to it goes to no coordinator.
 """
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from typing import Any
@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type:
 
 from parsec.adapters.broker import kafka_settings
 from parsec.adapters.broker.kafka_errors import error_of, told, translated
-from parsec.adapters.broker.kafka_leaving import leave
+from parsec.adapters.broker.kafka_leaving import Shared
 from parsec.adapters.broker.kafka_positions import progress_from
 from parsec.adapters.broker.kafka_pulse import Pulse
 from parsec.adapters.broker.kafka_settings import KafkaOptions
@@ -73,6 +73,13 @@ class Bounds(msgspec.Struct, frozen=True):
         return known and self.low <= offset and self.low_epoch > epoch  # type: ignore[operator]
 
 
+class _Clients(msgspec.Struct, frozen=True):
+    """Of the driver: one for questions about the topic, and a consumer that never joins for those about offsets."""
+
+    admin: AdminClient
+    asker: Consumer
+
+
 class KafkaTopic:
     """One per process."""
 
@@ -87,10 +94,12 @@ class KafkaTopic:
 
     def _connect(self) -> None:
         try:
-            self._admin = AdminClient(kafka_settings.admin(self._options))
-            self._asker = Consumer(kafka_settings.consumer(self._options))
+            made = _Clients(
+                AdminClient(kafka_settings.admin(self._options)), Consumer(kafka_settings.consumer(self._options))
+            )
         except KafkaException as error:
             raise Fatal(f"the settings for Kafka are wrong: {error_of(error).str()}") from error
+        self._clients = Shared(made, lambda clients: clients.asker.close())
         self._silent_since: dict[str, float] = {}
 
     @property
@@ -127,7 +136,6 @@ class KafkaTopic:
             self._unheard("topic")
         except Fatal as error:
             self._pulse.missed(str(error), needs_help=True)
-        self._admin.poll(0)
         self._renew_if_silent()
 
     def _heard(self, of: str) -> None:
@@ -141,9 +149,9 @@ class KafkaTopic:
         if self._clock.monotonic() - min(self._silent_since.values(), default=float("inf")) < RENEW_AFTER_S:
             return
         _log.info("Kafka does not answer; what asks about the topic is connected anew.", topic=self.name)
-        old = (self._asker, self._admin)
+        old = self._clients
         self._connect()
-        leave(lambda: old[0].close(), 0)
+        old.give_up(0.0)
 
     def log_id(self, timeout_s: float) -> str:
         """The id of the topic that has this name now. Raises Retryable, also when there is none."""
@@ -173,7 +181,8 @@ class KafkaTopic:
         """What the group has committed of these, where it has. Raises Retryable."""
         facts = self.facts
         try:
-            places = self._asker.committed(self._places(partitions), timeout_s)
+            with self._clients.used() as clients:
+                places = clients.asker.committed(self._places(partitions), timeout_s)
         except KafkaException as error:
             raise self._unanswered(error) from error
         return {
@@ -184,16 +193,16 @@ class KafkaTopic:
 
     def close(self) -> None:
         """Disconnects the one that asks."""
-        leave(self._asker.close)
+        self._clients.give_up()
 
     def _offsets(self, partitions: Collection[int], which: int, timeout_s: float) -> dict[int, TopicPartition]:
         try:
-            places = self._asker.offsets_for_times(self._places(partitions, which), timeout=timeout_s)
+            with self._clients.used() as clients:
+                clients.asker.poll(0)  # only what the driver has to say: nothing is assigned to this consumer
+                places = clients.asker.offsets_for_times(self._places(partitions, which), timeout=timeout_s)
         except KafkaException as error:
             self._look_again(error_of(error), timeout_s)
             raise self._unanswered(error) from error
-        finally:
-            self._asker.poll(0)  # only what the driver has to say: nothing is assigned to this consumer
         found = {place.partition: place for place in places if place.error is None and place.offset >= 0}
         refusal = next((place.error for place in places if place.error is not None), None)
         if refusal is not None and not found:
@@ -206,22 +215,23 @@ class KafkaTopic:
         """The driver remembers for many minutes that a topic had no leader; to look at it anew lets it forget."""
         self._unheard("offsets")
         if error.code() == KafkaError._UNKNOWN_PARTITION:
-            with suppress(KafkaException):
-                self._asker.list_topics(self.name, timeout_s)
+            with suppress(KafkaException, Retryable), self._clients.used() as clients:
+                clients.asker.list_topics(self.name, timeout_s)
 
     def _places(self, partitions: Collection[int], offset: int = -1001) -> list[TopicPartition]:
         return [TopicPartition(self.name, partition, offset) for partition in partitions]
 
     def _describe(self, timeout_s: float) -> Any:
         topics = TopicCollection([self.name])
-        future = self._admin.describe_topics(topics, request_timeout=timeout_s)[self.name]
-        return self._result(future, timeout_s)
+        return self._result(
+            lambda admin: admin.describe_topics(topics, request_timeout=timeout_s)[self.name], timeout_s
+        )
 
     def _create(self, timeout_s: float) -> None:
         options = self._options
         wanted = NewTopic(self.name, options.partitions, options.replication)
         try:
-            self._result(self._admin.create_topics([wanted], request_timeout=timeout_s)[self.name], timeout_s)
+            self._result(lambda admin: admin.create_topics([wanted], request_timeout=timeout_s)[self.name], timeout_s)
         except KafkaException as error:
             code = error_of(error).code()
             if code == KafkaError.TOPIC_ALREADY_EXISTS:
@@ -243,21 +253,26 @@ class KafkaTopic:
     def _max_message_bytes(self, timeout_s: float) -> int:
         """A user who may not ask gets Kafka's default."""
         resource = ConfigResource(ConfigResource.Type.TOPIC, self.name)
-        future = self._admin.describe_configs([resource], request_timeout=timeout_s)[resource]
         try:
-            return int(self._result(future, timeout_s)["max.message.bytes"].value)
+            told = self._result(
+                lambda admin: admin.describe_configs([resource], request_timeout=timeout_s)[resource], timeout_s
+            )
+            return int(told["max.message.bytes"].value)
         except KafkaException as error:
             if error_of(error).code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise
             return DEFAULT_MAX_MESSAGE_BYTES
 
-    def _result(self, future: Any, timeout_s: float) -> Any:
-        try:
-            return future.result(timeout_s + 1)
-        except FutureTimeout as error:
-            raise Retryable(f"the topic {self.name} could not be asked for: Kafka did not answer in time") from error
-        finally:
-            self._admin.poll(0)
+    def _result(self, ask: Callable[[Any], Any], timeout_s: float) -> Any:
+        with self._clients.used() as clients:
+            try:
+                return ask(clients.admin).result(timeout_s + 1)
+            except FutureTimeout as error:
+                raise Retryable(
+                    f"the topic {self.name} could not be asked for: Kafka did not answer in time"
+                ) from error
+            finally:
+                clients.admin.poll(0)
 
     def _unanswered(self, exception: KafkaException) -> Retryable | Fatal:
         return translated(error_of(exception), f"the topic {self.name} could not be asked for")
