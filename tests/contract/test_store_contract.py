@@ -301,7 +301,8 @@ def test_a_large_block_of_one_day_is_one_part(store: ClickHouseStore, engine: Te
 
 
 def test_a_block_may_touch_more_days_than_the_engine_likes(store: ClickHouseStore) -> None:
-    store.insert([row(n, received_at=NOON - n * DAY, expires_on=65_535) for n in range(150)], "t")
+    at = [NOON - n * DAY for n in range(150)]
+    store.insert([row(n, timestamp=at[n], received_at=at[n], expires_on=65_535) for n in range(150)], "t")
     assert len(events(store)) == 150
 
 
