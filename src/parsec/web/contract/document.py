@@ -4,14 +4,17 @@ In: parsec.web.contract's operations. Out: openapi.yaml, as text. Errors: none.
 """
 
 from collections.abc import Mapping, Sequence
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
 
 from parsec import __version__
 from parsec.web.contract import admin, dead_letters, ingest, questions, service
-from parsec.web.contract.operation import Answer, Operation, Parameter, Schema
+from parsec.web.contract.early import EARLY
+from parsec.web.contract.operation import JSON, Answer, Operation, Parameter, Schema
 from parsec.web.contract.yaml_text import yaml
+from parsec.web.problems import Problem
 
 OPERATIONS: tuple[Operation, ...] = (
     *ingest.OPERATIONS,
@@ -39,8 +42,10 @@ def text() -> str:
 
 def document() -> dict[str, Any]:
     """OpenAPI 3.1."""
-    types = list(dict.fromkeys(part for operation in OPERATIONS for part in _types(operation)))
+    types = list(dict.fromkeys((Problem, *(part for operation in OPERATIONS for part in _types(operation)))))
     references, components = msgspec.json.schema_components(types, schema_hook=_anything, ref_template=_REFERENCE)
+    for schema in components.values():
+        schema["description"] = cleandoc(schema.get("description", ""))
     named = dict(zip(types, references, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
@@ -56,6 +61,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": "http://127.0.0.1:8080"}],
         "paths": paths,
         "components": {
+            "responses": {str(status): _answer(refused, named) for status, refused in EARLY.items()},
             "schemas": {name: components[name] for name in sorted(components)},
             "securitySchemes": _SECURITY,
         },
@@ -88,23 +94,38 @@ def _operation(operation: Operation, named: Mapping[type, Schema]) -> dict[str, 
         told["requestBody"] = {
             "description": operation.body.help,
             "required": True,
-            "content": {media: {"schema": schema} for media, schema in operation.body.content.items()},
+            "content": {
+                media: {"schema": schema} | ({"example": operation.body.example} if media == JSON else {})
+                for media, schema in operation.body.content.items()
+            },
         }
-    told["responses"] = {str(answer.status): _answer(answer, named) for answer in operation.answers}
+    told["responses"] = _responses(operation, named)
     return told
+
+
+def _responses(operation: Operation, named: Mapping[type, Schema]) -> dict[str, Any]:
+    """Those of the route, and those that any request may get before a route sees it."""
+    answers = {answer.status: _answer(answer, named) for answer in operation.answers}
+    for status, refused in EARLY.items():
+        if status in answers:
+            answers[status]["content"] |= _answer(refused, named)["content"]
+        else:
+            answers[status] = {"$ref": f"#/components/responses/{status}"}
+    return {str(status): answers[status] for status in sorted(answers)}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
     schema = parameter.schema
     if parameter.at_most > 1:
         schema = {"type": "array", "items": schema, "maxItems": parameter.at_most}
-    return {
+    told = {
         "name": parameter.name,
         "in": parameter.where,
         "description": parameter.help,
         "required": parameter.required,
         "schema": schema,
     }
+    return told if parameter.example is None else told | {"example": parameter.example}
 
 
 def _answer(answer: Answer, named: Mapping[type, Schema]) -> dict[str, Any]:

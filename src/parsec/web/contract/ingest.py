@@ -10,6 +10,7 @@ from parsec.ingest.outcome import Answer as IngestAnswer
 from parsec.web.contract.operation import (
     JSON,
     NO_KEY,
+    PROBLEM,
     RETRY_AFTER,
     TEXT,
     Answer,
@@ -19,6 +20,7 @@ from parsec.web.contract.operation import (
     Schema,
     sent,
 )
+from parsec.web.problems import Problem
 
 _TENANT_PATTERN = r"^\s*[A-Za-z0-9][A-Za-z0-9._-]{0,63}\s*$"
 _EVENT: Schema = {"$ref": "#/components/schemas/NewEvent"}
@@ -72,6 +74,14 @@ class NewEvents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: Annotated[list[object], msgspec.Meta(extra_json_schema=dict(_SOME))]
 
 
+_EXAMPLE = {
+    "tenant_id": "acme",
+    "timestamp": "2026-01-31T12:00:00Z",
+    "severity": "error",
+    "source": "api",
+    "message": "payment timed out",
+    "metadata": {"order": 4711},
+}
 _BODY = Body(
     "One event, an array of events, a batch object, JSON lines, or JSON objects one after the other; the Content-Type "
     "does not matter. Accepted is a body of which at least one event is accepted.",
@@ -79,6 +89,7 @@ _BODY = Body(
         JSON: {"anyOf": [_EVENT, {"description": "Each event gets its own verdict.", **_SOME}, _BATCH]},
         "application/x-ndjson": {"description": "An event on each line that is not blank.", **TEXT},
     },
+    [_EXAMPLE],
 )
 
 
@@ -113,7 +124,12 @@ OPERATIONS = (
             sent("At least one event was accepted; `errors` tells of the others.", IngestAnswer),
             _refused(400, "Every event is invalid, or the body or the address cannot be read."),
             sent(f"No API key, or none that holds. Codes: {_codes(401)}.", IngestAnswer, status=401, headers=NO_KEY),
-            _refused(403, "The API key may not send events, or is for another tenant than the header's."),
+            Answer(
+                403,
+                "The API key may not send events, or is for another tenant than the header's; as a problem: a page of "
+                "another origin may not write here.",
+                {JSON: (IngestAnswer,), PROBLEM: (Problem,)},
+            ),
             _refused(408, "The body did not arrive in time."),
             _refused(413, "Too large."),
             _refused(415, "Unknown encoding."),

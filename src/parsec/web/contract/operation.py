@@ -27,6 +27,7 @@ class Parameter(msgspec.Struct, frozen=True):
     where: Literal["query", "header", "path"] = "query"
     required: bool = False
     at_most: int = 1
+    example: str | Sequence[str] | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -40,10 +41,11 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True):
-    """What is sent with a request, by media type."""
+    """What is sent with a request, by media type, and an example as JSON."""
 
     help: str
     content: Mapping[str, Schema]
+    example: Any
 
 
 class Operation(msgspec.Struct, frozen=True):

@@ -35,7 +35,9 @@ TENANT = Parameter(
     "tenant",
     "Whose; needed where the API key is for no tenant or none is used, and else that of the key.",
 )
-FROM = Parameter("from", "The first moment: RFC 3339, a number since 1970, `now`, or relative as `-2h`.", _TIME)
+FROM = Parameter(
+    "from", "The first moment: RFC 3339, a number since 1970, `now`, or relative as `-2h`.", _TIME, example="-2h"
+)
 TO = Parameter("to", "The first moment that is left out, written in the same ways; default: now.", _TIME)
 LIMIT = Parameter("limit", "The most that are wanted.", _whole(1, MAX_LIMIT, DEFAULT_LIMIT))
 CURSOR = Parameter(
@@ -47,6 +49,7 @@ Q = Parameter(
     "q",
     'An expression of docs/query-language.md, as `severity:error "timed out"`; absent: all events.',
     {"type": "string", "format": "parsec-query", "maxLength": MAX_CHARS},
+    example='severity:error "timed out"',
 )
 _FIELD = {"type": "string", "format": "parsec-field"}
 _SCOPE = (TENANT, Q, FROM, TO)
@@ -76,6 +79,7 @@ OPERATIONS = (
                 f"What to show of each event, at most {MAX_FIELDS} names with commas between, as "
                 "`id,message,metadata.user.id`; absent: all.",
                 {"type": "string", "format": "parsec-fields"},
+                example="id,message,metadata.user.id",
             ),
             LIMIT,
             CURSOR,
@@ -130,6 +134,7 @@ OPERATIONS = (
                 "`count`, `distinct(f)`, `min(f)`, `max(f)`, `avg(f)`, `sum(f)`, `p95(f)`; absent: `count`.",
                 {"type": "string", "format": "parsec-metric"},
                 at_most=MOST_METRICS,
+                example=("count", "p95(metadata.latency_ms)"),
             ),
             Parameter("by", "A field to group by.", _FIELD, at_most=MOST_FIELDS),
         ],
