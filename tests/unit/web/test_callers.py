@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from parsec.core.clock import ManualClock, SystemRandom
 from parsec.core.errors import Rejected
@@ -87,6 +89,17 @@ def test_what_is_no_key_is_refused(rig: Rig) -> None:
         (b"authorization", b"Basic ~~~"), (b"x-api-key", b"\xff\xfe\x00"), (b"authorization", b"Bearer \xff"),
     ):  # fmt: skip
         assert rig.refusal(credential) == "invalid_api_key", credential[1][:100]
+
+
+SAID = st.binary(max_size=80) | st.tuples(
+    st.sampled_from([b"Bearer ", b"Basic ", b"basic\t", b""]), st.binary(max_size=80)
+).map(b"".join)
+
+
+@given(said=st.lists(st.tuples(st.sampled_from([b"authorization", b"x-api-key"]), SAID), max_size=3))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_whatever_is_said_is_no_key_and_nothing_breaks(rig: Rig, said: list[Credential]) -> None:
+    assert rig.refusal(*said) == ("invalid_api_key" if said else "missing_api_key")
 
 
 def test_what_was_remembered_ends_with_the_key(rig: Rig) -> None:
