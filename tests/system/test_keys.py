@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import logging
+import os
 import shutil
 import socket
 import ssl
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from parsec.client import ParsecHandler
 from parsec.core.clock import SystemRandom
 from parsec.keys.file import Entry, change
 from parsec.keys.issue import Wanted, create, revoke
@@ -229,6 +232,37 @@ def test_a_question_is_about_the_tenant_of_its_key(parsec: Parsec, keys: Keys) -
                 assert (status, code(body)) == (403, "wrong_tenant"), address
             status, _, body = answer(parsec, ask(About()), bearer(keys.everything))
             assert (status, code(body)) == (400, "missing_parameter"), address
+
+
+def test_a_profile_and_a_handler_need_nothing_but_the_key(parsec: Parsec, keys: Keys, tmp_path: Path) -> None:
+    profiles = tmp_path / "parsec" / "profiles.toml"
+    profiles.parent.mkdir()
+    address = f"http://127.0.0.1:{parsec.port}"
+    profiles.write_text("".join(
+        f'[{name}]\nurl = "{address}"\napi_key = "{key}"\n'
+        for name, key in {"default": keys.beta, "revoked": keys.revoked}.items()
+    ))  # fmt: skip
+    profiles.chmod(0o600)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PARSEC_")}
+
+    def run(*arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "parsec", *arguments]
+        env = environment | {"XDG_CONFIG_HOME": str(tmp_path)}
+        return subprocess.run(command, input=said, capture_output=True, text=True, timeout=60, check=False, env=env)
+
+    handler = ParsecHandler(address, api_key=keys.beta, source="handler")
+    handler.emit(logging.makeLogRecord({"name": "app", "levelno": 40, "msg": "handled by profile"}))
+    handler.close()
+    sent = run("send", "--source", "shell", said="sent by profile\n")
+    assert (sent.returncode, sent.stderr) == (0, "")
+    parsec.wait_processed()
+    found = run("query", '"by profile"', "--output", "csv", "--fields", "tenant_id,source,message", "--order", "oldest")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert sorted(found.stdout.splitlines()[1:]) == ["beta,handler,handled by profile", "beta,shell,sent by profile"]
+    refused = run("query", "--profile", "revoked")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("parsec: ")
+    assert keys.revoked not in refused.stderr
 
 
 def test_dead_letters_of_nobody_are_for_admins(parsec: Parsec, keys: Keys) -> None:
