@@ -5,6 +5,7 @@ In: events as bytes, questions as keywords. Out: Answer, Page and the like. Erro
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode
@@ -153,20 +154,21 @@ class AsyncClient:
         path = questions.address("/query/tail", {"tenant": tenant, "q": q})
         while True:
             try:
-                async for piece in self._stream(path):
-                    if isinstance(piece, Response):
-                        refuse(piece)
-                        for gap in tailing.open():
-                            yield gap
-                    else:
-                        for found in tailing.feed(piece):
-                            yield found
+                async with aclosing(self._stream(path)) as pieces:
+                    async for piece in pieces:
+                        if isinstance(piece, Response):
+                            refuse(piece)
+                            for gap in tailing.open():
+                                yield gap
+                        else:
+                            for found in tailing.feed(piece):
+                                yield found
                 raise Retryable(ENDED, after_s=0.0)
             except Retryable as error:
                 wait_s = tailing.broke(error)
             await self._sleep(wait_s)
 
-    async def _stream(self, path: str) -> AsyncIterator[bytes | Response]:
+    async def _stream(self, path: str) -> AsyncGenerator[bytes | Response, None]:
         connection = await self._connect()
         try:
             async for piece in connection.stream(request_bytes(self._address, "GET", path, b"", self._headers)):

@@ -4,6 +4,7 @@ In: events as bytes, questions as keywords. Out: Answer, Page and the like. Erro
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode
@@ -169,12 +170,13 @@ class Client:
         path = questions.address("/query/tail", {"tenant": tenant, "q": q})
         while True:
             try:
-                for piece in self._connect().stream(path, self._headers):
-                    if isinstance(piece, Response):
-                        refuse(piece)
-                        yield from tailing.open()
-                    else:
-                        yield from tailing.feed(piece)
+                with closing(self._connect().stream(path, self._headers)) as pieces:
+                    for piece in pieces:
+                        if isinstance(piece, Response):
+                            refuse(piece)
+                            yield from tailing.open()
+                        else:
+                            yield from tailing.feed(piece)
                 raise Retryable(ENDED, after_s=0.0)
             except Retryable as error:
                 wait_s = tailing.broke(error)

@@ -7,7 +7,7 @@ request may then have been carried out or not.
 import http.client
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from urllib.parse import urlsplit
 
 import msgspec
@@ -102,7 +102,7 @@ class Connection:
             self.close()
             raise Retryable(f"{self.url}: {in_words(error)}", after_s=0.0) from error
 
-    def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[bytes | Response]:
+    def stream(self, path: str, headers: Mapping[str, str]) -> Generator[bytes | Response, None, None]:
         """The head of an answer without its body, then the body in pieces as they come; with a status other than 200
         one whole answer instead. Raises Retryable when it breaks or nothing comes in time; ends where the body ends.
         """
