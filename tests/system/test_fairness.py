@@ -71,3 +71,18 @@ def test_without_limits_a_flood_fills_the_queue_for_itself_only(tmp_path: Path) 
         each_is_stored_once(parsec, calm)
     assert flood.statuses.keys() == {200, 429}
     assert flood.codes.keys() == {"queue_full"}
+
+
+def test_without_limits_large_bodies_keep_no_small_ones_out(tmp_path: Path) -> None:
+    memory = {"PARSEC_INGEST_MEMORY": "1MiB", "PARSEC_MAX_BODY_BYTES": "1MiB", "PARSEC_DISK_RESERVE": "0"}
+    with (
+        Parsec(tmp_path / "data", **memory) as parsec,
+        Flood(parsec.port, "flood", 2000, connections=6, per_s=100) as flood,
+    ):
+        calm = [Calm(parsec, f"calm-{n}", 30, 5, 0.02) for n in range(3)]
+        for one in calm:
+            one.join()
+        flood.__exit__()
+        each_is_stored_once(parsec, calm)
+    assert flood.statuses.keys() == {200, 429}
+    assert flood.codes.keys() == {"too_many_bodies"}

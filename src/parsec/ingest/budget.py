@@ -8,6 +8,9 @@ from parsec.ingest.held import Held
 LITTLE, BEYOND = 16, 4
 """A tenant that holds less than a 16th of the budget may go beyond it, by up to a quarter."""
 
+SMALL_BYTES = 64 << 10
+"""A body of so much may go beyond, too, where nothing around it says whose it is: it takes many to fill the memory."""
+
 
 class ByteBudget:
     """Used by the event loop's thread only. The tenant is the one that a request names around its body, or ''."""
@@ -17,13 +20,16 @@ class ByteBudget:
         self.used_bytes = 0
         self._held = Held(1, max(1, max_bytes // LITTLE))
 
-    def reserve(self, body_bytes: int, tenant: str = "") -> bool:
-        """Takes body_bytes from the budget; False (and nothing taken) when that would exceed it."""
+    def reserve(self, body_bytes: int, tenant: str = "", held_bytes: int = 0) -> bool:
+        """Takes body_bytes from the budget; False (and nothing taken) when that would exceed it.
+
+        `held_bytes`: what the same body holds already.
+        """
         used_bytes = self.used_bytes + body_bytes
-        if used_bytes > self.max_bytes and (
-            used_bytes > self.max_bytes + self.max_bytes // BEYOND or not self._held.is_little(tenant)
-        ):
-            return False
+        if used_bytes > self.max_bytes:
+            little = self._held.is_little(tenant) if tenant else held_bytes + body_bytes <= SMALL_BYTES
+            if not little or used_bytes > self.max_bytes + self.max_bytes // BEYOND:
+                return False
         self.used_bytes = used_bytes
         self._held.add(tenant, 0, body_bytes)
         return True

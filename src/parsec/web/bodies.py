@@ -50,7 +50,7 @@ class Reservation:
     def grow_to(self, size: int) -> bool:
         if size <= self._bytes:
             return True
-        if not self._budget.reserve(size - self._bytes, self.tenant):
+        if not self._budget.reserve(size - self._bytes, self.tenant, self._bytes):
             return False
         self._bytes = size
         return True

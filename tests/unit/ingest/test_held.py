@@ -105,6 +105,18 @@ def test_bodies_of_one_tenant_leave_memory_to_others() -> None:
     assert budget.used_bytes == 1701
 
 
+def test_small_bodies_that_name_nobody_are_not_kept_out_by_large_ones() -> None:
+    budget = ByteBudget(1 << 20)
+    assert all(budget.reserve(1 << 17) for _ in range(8))
+    assert not budget.reserve(1 << 17)
+    assert budget.reserve(1 << 15)
+    assert budget.reserve(1 << 15, held_bytes=1 << 15)
+    assert not budget.reserve(1 << 15, held_bytes=1 << 16)
+    assert [budget.reserve(1 << 16) for _ in range(4)] == [True] * 3 + [False]
+    budget.release(1 << 17)
+    assert budget.reserve(1 << 16)
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.integers(0, 99))))
 def test_what_is_added_and_removed_is_little_again_and_nothing_is_kept(steps: list[tuple[str, int, int]]) -> None:
     held = Held(10, 100)
