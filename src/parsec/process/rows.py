@@ -95,7 +95,9 @@ def _column_wise(piece: Slice, rules: Rules) -> list[Row] | None:
     nodes = [e.node for e in events]
     raws = [e.metadata for e in events]
     arrivals = [e.received_at for e in events]
-    happened = [nanoseconds(e.timestamp) for e in events]
+    stamps = [e.timestamp for e in events]
+    moments = {text: nanoseconds(text) for text in set(stamps)}  # many events share a millisecond
+    happened = list(map(moments.__getitem__, stamps))
     received = {text: nanoseconds(text) for text in set(arrivals)}
     if not (
         _in_bounds(happened, list(received.values()), rules)
