@@ -3,7 +3,7 @@
 In: what a check has found. Out: what to do about it. Errors: none. Next: parsec.adapters.broker.kafka_reader.
 
 When the brokers' metadata leaves out a broker that was in trouble (for a moment it may leave out all), librdkafka 2.16
-may lose what it had asked there, and with it any hope of an answer, or never connect again. See docs/decisions/0010.
+may lose what it had asked there, and with it any hope of an answer, or never connect again. See docs/decisions/0011.
 """
 
 HANGS_AFTER_S = 25.0
