@@ -1,10 +1,11 @@
 """`parsec serve` with a fault of the processor's, or of the questions'.
 
-    python tests/support/sabotaged.py slow|forgetful|idle|refusing|torn [the command that it stands for]
+    python tests/support/sabotaged.py slow|forgetful|idle|refusing|torn|endless [the command that it stands for]
 
 slow: a commit takes long, so that a kill often falls between insert and commit. forgetful: also without recovery by
 position, so that a test can show that it would see the lack of it. idle: nothing is ever read from the log. refusing:
 the store takes no block with a message that begins with `poison`. torn: no page after the first is answered.
+endless: the store is asked for events in a way that never ends.
 """
 
 import sys
@@ -61,8 +62,13 @@ def _first_only(store: StoreReader, question: Question, limits: Limits) -> Page:
     return page(store, question, limits)
 
 
+def _endless(store: StoreReader, _: Question, limits: Limits) -> Any:
+    return store.select("SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) = 1", {}, limits, tuple)
+
+
 _SLOW: tuple[object, str, Any] = (Processor, "_commit", _slow)
 FAULTS: dict[str, list[tuple[object, str, Any]]] = {
+    "endless": [(query_routes, "ask", _endless)],
     "torn": [(query_routes, "page", _first_only)],
     "slow": [_SLOW],
     "forgetful": [_SLOW, (Partition, "__init__", _forget), (Processor, "_seen_below", _nothing_seen)],

@@ -52,6 +52,7 @@ class Asker:
             loop, tenant, lambda: question(msgspec.structs.replace(self._limits, cancellation=cancellation))
         )
         answer, left = asyncio.wrap_future(job), asyncio.ensure_future(_left(request))
+        request.scope["given_up_with_client"] = True
         try:
             await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():

@@ -6,7 +6,8 @@ Next: parsec.web.guarded.
 1. A refusal is the last answer on its connection; nothing behind the request it is about is parsed.
 2. After it the connection stays half open for a moment: closing it at once would reset it, and a client that is
    still sending would not read why.
-3. A client that ends its side gets the answers to what it asked as a whole; what is not whole is given up.
+3. A client that ends its side gets the answers to what it asked as a whole, unless the store is asked already; what
+   is not whole is given up.
 """
 
 from typing import Any
@@ -76,10 +77,15 @@ class EndingConnection(HttpToolsProtocol):
             self._gate.leave_refused()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """True keeps our side open. A client that ends while it gets an answer is taken to have left."""
+        """True keeps our side open. A client that ends while it gets an answer, or while the store works on it
+        (parsec.web.asking), is taken to have left."""
         served = self._served
-        answers = served is not None and served.response_started and not served.response_complete
-        if self._deaf or answers or self.scheme == "https":
+        left = (
+            served is not None
+            and not served.response_complete
+            and (served.response_started or served.scope.get("given_up_with_client", False))
+        )
+        if self._deaf or left or self.scheme == "https":
             return None
         self._client_ended = self._deaf = True
         self._waits_since = None
