@@ -404,3 +404,14 @@ def test_tls_takes_a_new_certificate_and_keeps_its_connections(tmp_path: Path) -
         assert parsec.ingest(big)[1]["accepted"] == 3000
         kept.close()
         assert parsec.terminate() == 0
+
+
+def test_a_body_is_not_asked_for_from_somebody_without_a_key(parsec: Parsec) -> None:
+    head = b"POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", parsec.port), timeout=20) as client:
+        client.sendall(head)
+        told = b""
+        while part := client.recv(65536):
+            told += part
+    assert told.startswith(b"HTTP/1.1 401 ")
+    assert b"connection: close" in told
