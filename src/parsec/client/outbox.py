@@ -112,7 +112,7 @@ class Outbox:
                     self._changed.wait(deadline - self._now())
                 done = self.counts.settled >= wanted
                 self._stuck_at = None if done else self.counts.settled
-                if not done or not self._untold or self._closed:
+                if not done or not self._untold or self._closed or self._now() >= deadline:
                     return done
 
     def close(self, timeout_s: float) -> None:
