@@ -62,7 +62,8 @@ OPERATIONS = (
         "events",
         "Find events",
         "A page at a time as JSON, or all there are as JSON lines or CSV. When the store fails in the middle of the "
-        "latter, the connection breaks off before the end of the body.",
+        "latter, the connection breaks off before the end of the body. Their headers `Parsec-Complete-Until` and "
+        "`Parsec-Missing` (a JSON list) say what JSON says; with `limit`, `Parsec-Cursor` asks for the next page.",
         [
             Answer(
                 200,
