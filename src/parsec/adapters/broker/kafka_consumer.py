@@ -25,7 +25,7 @@ from parsec.ports.broker import Progress
 COMMIT_WAIT_S, HURRIED_WAIT_S = 5.0, 1.0
 """How long a commit is waited for: longer than a healthy coordinator takes, and less when the process ends."""
 CLOSE_WAIT_S = 5.0
-_LOOK_S = 0.05
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.001, 0.05
 _PIECE = 1000
 _MOST_KEPT = 50_000
 
@@ -143,12 +143,14 @@ class KafkaConsumer:
         except KafkaException as error:
             self._committing_since = None
             raise translated(error_of(error), doing) from error
+        look_s = _FIRST_LOOK_S  # the driver goes on waiting for messages after it has called back
         while self._committing_since is not None:
             waited_s = self._clock.monotonic() - began
             longest_s = HURRIED_WAIT_S if self._hurried.is_set() else COMMIT_WAIT_S
             if waited_s >= longest_s or len(self._kept) >= _MOST_KEPT:
                 raise Retryable(f"{doing}: Kafka did not answer in time")
-            arrived = self._driver.consume(_PIECE, _LOOK_S)
+            arrived = self._driver.consume(_PIECE, look_s)
+            look_s = min(look_s * 2, _LONGEST_LOOK_S)
             self._kept += [each for each in arrived if each.partition() is None or each.partition() in self._fetched]
         if self._commit_error is not None:
             raise Retryable(f"{doing}: {told(self._commit_error)}")
