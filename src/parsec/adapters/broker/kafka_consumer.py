@@ -27,7 +27,7 @@ COMMIT_WAIT_S, HURRIED_WAIT_S = 5.0, 1.0
 CLOSE_WAIT_S = 5.0
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.001, 0.05
 _PIECE = 1000
-_MOST_KEPT = 50_000
+_MOST_KEPT = 200_000
 
 News = Callable[[list[int]], None]
 """Partitions were given to us, or were taken away. Called inside `messages` and `close`, on their thread."""

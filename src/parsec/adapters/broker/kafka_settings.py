@@ -111,7 +111,7 @@ def producer(options: KafkaOptions) -> Config:
 
 
 def consumer(options: KafkaOptions) -> Config:
-    """For the processor. Holds at most about 16 MiB of records that nobody asked for yet."""
+    """For the processor. Holds few records that nobody asked for yet: a commit's answer stands in line behind them."""
     config = _client(options) | {
         "group.id": options.group,
         "enable.auto.commit": False,
@@ -120,8 +120,8 @@ def consumer(options: KafkaOptions) -> Config:
         "enable.partition.eof": True,
         "logger": DriverLog(),
     }
-    config.setdefault("queued.max.messages.kbytes", 16 << 10)
-    config.setdefault("fetch.message.max.bytes", 4 << 20)
+    config.setdefault("queued.max.messages.kbytes", 1 << 10)
+    config.setdefault("fetch.message.max.bytes", 1 << 20)
     if config.get("group.protocol") != "consumer":  # that protocol leaves both to the broker
         config["partition.assignment.strategy"] = "cooperative-sticky"
         config.setdefault("session.timeout.ms", SESSION_TIMEOUT_MS)
