@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -121,6 +122,37 @@ def test_each_record_is_stored_once_though_the_server_is_killed_again_and_again(
         parsec.wait_processed()
         found = [each["message"] for each in parsec.search("logging")]
         assert sorted(found) == sorted(f"number {n}" for n in range(logged))
+
+
+@pytest.mark.integration
+def test_parsec_tail_outlives_its_server(tmp_path: Path) -> None:
+    with Parsec(tmp_path / "data", PARSEC_DISK_RESERVE="0", PARSEC_PROCESS_LINGER_MS="100") as parsec:
+        command = [sys.executable, "-m", "parsec", "tail", "line", "--url", url(parsec), "--tenant", "t",
+                   "--output", "raw"]  # fmt: skip
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tailing:
+            assert tailing.stdout is not None
+            lines: list[str] = []
+            reader = threading.Thread(target=lambda: lines.extend(tailing.stdout or ()))
+            reader.start()
+            for life in ("first", "second", "third"):
+                n = 0
+                while not any(line.startswith(f"line of the {life}") for line in lines):
+                    assert parsec.ingest(event(f"{life}-{n}", "t", f"line of the {life} {n}"))[0] == 200
+                    n += 1
+                    reader.join(0.2)
+                if life == "first":
+                    assert parsec.terminate() == 0
+                elif life == "second":
+                    parsec.kill()
+                if life != "third":
+                    parsec.start()
+            tailing.send_signal(signal.SIGINT)
+            reader.join(30)
+            said = tailing.stderr.read() if tailing.stderr else ""
+        assert tailing.returncode == 130
+    assert said.count("connected again; events of the time between are not shown") == 2
+    assert "connecting again in " in said
+    assert lines == sorted(set(lines), key=lines.index)
 
 
 def test_a_tail_sees_what_is_stored_from_now_on(parsec: Parsec) -> None:
