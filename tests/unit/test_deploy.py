@@ -104,7 +104,7 @@ def test_the_dashboard_is_sound() -> None:
     assert variables.keys() == {"datasource", "job", "instance"}
     assert all(panel["datasource"]["uid"] == "${datasource}" for panel in panels if panel["type"] != "row")
     rows = [panel["title"] for panel in panels if panel["type"] == "row"]
-    assert len(rows) == len(set(rows)) == 9
+    assert len(rows) == len(set(rows)) == 10
     places = {(p["gridPos"]["x"], p["gridPos"]["y"]) for p in panels}
     assert len(places) == len(panels)
     assert all(p["gridPos"]["x"] + p["gridPos"]["w"] <= 24 for p in panels)
