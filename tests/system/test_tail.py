@@ -48,7 +48,7 @@ def readers(parsec: Parsec) -> int:
 def test_fifty_readers_get_all_and_a_stuck_one_is_told_what_it_missed(tmp_path: Path) -> None:
     size, asked = 40_000, [f"id:k-*{n % 10}" for n in range(48)]
     with (
-        Parsec(tmp_path / "data", PARSEC_TAIL_BYTES="1MiB", PARSEC_CHANNEL_EVENTS="100000") as parsec,
+        Parsec(tmp_path / "data", PARSEC_TAIL_BYTES="4MiB", PARSEC_CHANNEL_EVENTS="100000") as parsec,
         ExitStack() as held,
     ):
         stuck = held.enter_context(Reader(parsec.port, "k", stuck=True))

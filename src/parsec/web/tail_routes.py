@@ -22,6 +22,9 @@ CHUNK_BYTES = 64 << 10
 HEARTBEAT_S = 10.0
 """So often something is sent, so that both sides notice when the other is gone."""
 
+DELIVERED_BYTES_PER_S = 32 << 20
+"""To all readers together: sending takes the event loop's time, which ingest needs. Beyond it readers miss events."""
+
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -32,6 +35,7 @@ class TailRoutes:
         self._tails = tails
         self._telemetry = telemetry
         self._heartbeat_s = heartbeat_s
+        self._free_at = 0.0  # by the event loop's time: when all that was sent is paid for
 
     def routes(self) -> list[Route]:
         return [Route("/query/tail", self.tail)]
@@ -66,10 +70,16 @@ class TailRoutes:
                 self._count(taken)
                 if body := _body(taken):
                     yield body
+                    await self._pause(len(body))
                 if taken.ended:
                     return
                 if not taken.messages:
                     break
+
+    async def _pause(self, sent_bytes: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self._free_at = max(self._free_at, now) + sent_bytes / DELIVERED_BYTES_PER_S
+        await asyncio.sleep(self._free_at - now)
 
     def _count(self, taken: Taken) -> None:
         for fate, count in (("sent", len(taken.messages)), ("skipped", taken.skipped), ("unchecked", taken.unchecked)):
