@@ -104,6 +104,11 @@ def measured(running: Parsec, asked: Mapping[str, str], runs: int) -> dict[str, 
     return {name: median(each) for name, each in times.items()}
 
 
+def processed(running: Parsec) -> int:
+    """Events made durable so far."""
+    return int(running.stats()["worker"]["processed"])
+
+
 @contextmanager
 def directory_of(kept: Path | None) -> Iterator[Path]:
     if kept is not None:
@@ -134,13 +139,15 @@ def main() -> None:
             idle_mib = memory_mib(running)
             with load_beside(running, "--rate", str(RATE)):
                 time.sleep(3)  # until its rate is steady
+                before, began = processed(running), time.perf_counter()
                 busy = measured(running, questions(first, end, DAY_NS), given.runs)
+                came = (processed(running) - before) / (time.perf_counter() - began)
             running.terminate()
     rows = {
         name: {"alone_ms": alone[name], "at_20000_a_second_ms": busy[name], "target_ms": TARGETS_MS.get(name, 0)}
         for name in asked
     }
-    publish({**rows, "memory": {"after_queries_alone_mib": idle_mib}}, given.json)
+    publish({**rows, "beside": {"memory_alone_mib": idle_mib, "events_per_s": came}}, given.json)
 
 
 if __name__ == "__main__":
