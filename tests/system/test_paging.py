@@ -50,7 +50,10 @@ class Arriving:
 
 @pytest.mark.parametrize(
     "size",
-    [pytest.param(100_000, marks=pytest.mark.integration), pytest.param(1_000_000, marks=pytest.mark.soak)],
+    [
+        pytest.param(100_000, marks=pytest.mark.integration),
+        pytest.param(1_000_000, marks=[pytest.mark.soak, pytest.mark.timeout(1200)]),
+    ],
 )
 def test_each_event_is_shown_once_while_others_arrive(tmp_path: Path, size: int) -> None:
     with Parsec(tmp_path / "data") as parsec:
