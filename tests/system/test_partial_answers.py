@@ -40,6 +40,7 @@ def test_a_part_of_the_store_that_was_damaged_is_missed_in_every_answer(tmp_path
         for file in part:
             file.write_bytes(b"\0" * 10)
         parsec.start()
+        parsec.wait_processed()
         told = missing(parsec)
         assert [["set aside" in each for each in answer] for answer in told] == [[True]] * len(told), told
         assert [each["id"] for each in parsec.search("p")] == ["p-1"]
