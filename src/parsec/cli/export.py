@@ -95,7 +95,7 @@ def _write_all(
 ) -> int:
     q, tenant, start, end = asked
     cursor, events = (begun.cursor, begun.events) if begun else (None, 0)
-    warned = False
+    lacking: set[str] = set()
     # A cursor holds the moments that the first page resolved.
     pages = client.pages(
         tenant, q=q, start=start, end=end, limit=None, cursor=cursor, order="oldest", give_up_after_s=patience_s
@@ -110,9 +110,7 @@ def _write_all(
             told(events)
             if page.cursor is not None:
                 _keep(note, _Begun(asked, page.cursor, events, file.tell(), total))
-            if page.missing and not warned:
-                warn_of_gaps(page)
-                warned = True
+            warn_of_gaps(page, lacking)
     note.unlink(missing_ok=True)
     return events
 

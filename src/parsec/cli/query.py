@@ -6,7 +6,7 @@ import click
 
 from parsec.cli.events import Output, chosen_fields, output_flags, printer
 from parsec.cli.server import asking, scope_flags, warn_of_gaps
-from parsec.cli.terminal import is_terminal
+from parsec.cli.terminal import is_terminal, visible
 
 
 @click.command()
@@ -36,16 +36,19 @@ def query(
     """
     names = chosen_fields(fields)
     to = printer(output, names)
-    page, printed = None, 0
+    first, page, printed = None, None, 0
+    told: set[str] = set()
     with asking(url, timeout, expression) as client:
         for page in client.pages(tenant, q=expression, start=start, end=end, limit=limit, order=order, fields=names):
             to.show(page.events)
+            first = first or page
             printed += len(page.events)
-    if page is None:
+            warn_of_gaps(page, told)
+    if page is None or first is None:
         return
     if is_terminal():
+        until = f"; complete until {visible(first.complete_until)}" if first.complete_until else ""
         more = "; there are more, see --limit" if page.cursor else ""
-        click.echo(f"{printed:,} event{'' if printed == 1 else 's'}{more}", err=True)
+        click.echo(f"{printed:,} event{'' if printed == 1 else 's'}{until}{more}", err=True)
     elif page.cursor:
         click.echo("parsec: there are more events, see --limit", err=True)
-    warn_of_gaps(page)

@@ -99,11 +99,14 @@ def open_client(url: str, timeout_s: float, patience: Patience | None = None) ->
         raise click.UsageError(str(error)) from error
 
 
-def warn_of_gaps(found: Found) -> None:
-    """A partial answer may not look whole."""
-    if found.missing:
-        missing = visible(msgspec.json.encode(found.missing).decode())
-        click.echo(f"parsec: this answer is not complete, missing: {missing}", err=True)
+def warn_of_gaps(found: Found, told: set[str] | None = None) -> None:
+    """A partial answer may not look whole. With `told`, which remembers them, each reason is said once."""
+    for each in found.missing:
+        reason = each if isinstance(each, str) else msgspec.json.encode(each).decode()
+        if told is None or reason not in told:
+            click.echo(f"parsec: this answer is not complete: {visible(reason)}", err=True)
+        if told is not None:
+            told.add(reason)
 
 
 def fail(message: str, code: int) -> NoReturn:

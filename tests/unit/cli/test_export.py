@@ -55,7 +55,7 @@ def test_every_page_is_written_oldest_first(server: Answering, tmp_path: Path) -
 def test_an_incomplete_answer_is_told_once(server: Answering, tmp_path: Path) -> None:
     lacking = b'{"events":[],"cursor":%s,"missing":["node-2"]}'
     server.will(Reply(200, lacking % b'"c"'), Reply(200, lacking % b"null"))
-    assert run(server, tmp_path / "out").stderr.count("missing: ") == 1
+    assert run(server, tmp_path / "out").stderr.count("not complete: ") == 1
 
 
 def test_a_broken_export_goes_on_where_it_stopped(server: Answering, tmp_path: Path) -> None:

@@ -64,7 +64,18 @@ def test_what_is_missing_is_said(server: Answering) -> None:
     result = run(server.url, "--tenant", "acme")
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert 'missing: ["node-2"]' in result.stderr
+    assert "not complete: node-2" in result.stderr
+
+
+def test_what_was_missing_on_any_page_is_said_once(server: Answering) -> None:
+    server.will(page(EVENT, cursor="c", missing=("node-2",)), page(EVENT, cursor="d", missing=("node-2",)), page(EVENT))
+    assert run(server.url, "--tenant", "acme", "--limit", "3").stderr.count("not complete: ") == 1
+
+
+def test_a_person_is_told_until_when_an_answer_is_complete(server: Answering) -> None:
+    server.will(page(EVENT, cursor="c"))
+    shown = on_terminal("query", "--url", server.url, "--tenant", "acme", "--limit", "1")
+    assert "1 event; complete until 2026-11-23T12:00:01Z; there are more, see --limit" in shown
 
 
 def test_an_expression_is_sent_as_it_is_with_every_page(server: Answering) -> None:
