@@ -326,7 +326,7 @@ ODD = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ODD.map(lambda text: "metadata." + text) | ODD, ODD)
 def test_no_name_makes_the_store_fail(store: ClickHouseStore, name: str, tenant: str) -> None:
     reader, limits = store.reader(), LIMITS

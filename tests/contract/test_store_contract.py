@@ -236,7 +236,7 @@ ENVELOPES = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ENVELOPES, min_size=1, max_size=8))
 def test_any_valid_envelope_comes_back_with_the_same_fields(engine: TestEngine, sent: list[Envelope]) -> None:
     engine.ask("TRUNCATE TABLE events")

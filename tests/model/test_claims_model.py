@@ -218,7 +218,7 @@ class RedisClaims(SharedClaims):
         return RedisDedup(Server("127.0.0.1", self.port), stem, Window(WINDOW_S, 8), self.telemetry, self.clock)
 
 
-MANY = settings(max_examples=100, stateful_step_count=40, deadline=None)
+MANY = settings(max_examples=100, stateful_step_count=40)
 TestClaims = Claims.TestCase
 TestClaims.settings = MANY
 TestSmallClaims = SmallClaims.TestCase

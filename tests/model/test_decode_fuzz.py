@@ -124,7 +124,7 @@ def seen_to_hold(taken: Taken) -> Taken:
     return taken
 
 
-many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 @many
@@ -235,7 +235,7 @@ def test_the_generators_reach_every_way() -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@settings(max_examples=50_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50_000, suppress_health_check=[HealthCheck.too_slow])
 @given(bodies(), st.sampled_from(QUERIES))
 def test_anything_like_json_for_long(body: bytes, query: bytes) -> None:
     checked(body, query)

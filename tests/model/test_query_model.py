@@ -153,14 +153,14 @@ def in_python(text: str, kept: list[Row]) -> list[int]:
     return [row.offset for row in kept if holds(Subject(row))]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(expressions, min_size=1, max_size=8))
 def test_store_and_python_find_the_same_events(asking: Asking, texts: list[str]) -> None:
     for text, found in zip(texts, asking.found(*texts), strict=True):
         assert found == in_python(text, asking.kept), text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text(st.sampled_from(list("ab7*:()[]{}<>=\"\\/-. TOANDR\n'`%_?^$|+.,;{x:String}\u00fc\u2028\x01")), max_size=40)
 )
@@ -189,7 +189,7 @@ ODD_PARTS = (*"ab.:[]^@'\\\"(){},*%-$ \n\t\x7fü", "Array(", ".:Int64", "[]", "n
 odd = st.lists(st.sampled_from(ODD_PARTS), max_size=8).map("".join)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(odd, min_size=20, max_size=20, unique=True))
 def test_any_path_is_found_as_it_was_sent(asking: Asking, paths: list[str]) -> None:
     log = f"log-{os.urandom(8).hex()}"
@@ -205,7 +205,7 @@ def row(log: str, offset: int, text: str) -> Row:
     return Row("acme", NOON, "info", "api", "hello", text, "e", NOON, "", "", log, 0, offset, 20_810)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.sampled_from(list("ab(|)*+?{}[]^$\\.-,0129:=PidwsSDxzAQpUm<>!/\u00fc\n")), max_size=20))
 @example("(?:){1000}")
 @example("((a{31}){31})")

@@ -155,4 +155,4 @@ class Ranges(RuleBasedStateMachine):
 
 
 TestRanges = Ranges.TestCase
-TestRanges.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+TestRanges.settings = settings(max_examples=300, stateful_step_count=30)

@@ -51,7 +51,7 @@ WHOLE = LINES[0] + PARTS[0] + PARTS[1] + b"\r\n" + BODY
 pieces = st.one_of(
     st.sampled_from(LINES), st.sampled_from(PARTS), st.sampled_from(PARTS), st.just(WHOLE), st.binary(max_size=40)
 )
-many = settings(deadline=None, max_examples=1_000, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=1_000, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def check(parsec: Parsec, path: str, parameters: list[tuple[str, str]]) -> None:
 RANGE = [("from", "2026-01-01"), ("to", "2026-01-02")]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.sampled_from(PATHS), text,
     st.lists(st.tuples(st.sampled_from(NAMES), text), max_size=2, unique_by=lambda each: each[0]), st.booleans(),
@@ -100,7 +100,7 @@ def test_nothing_that_is_asked_fails_the_store_or_shows_others(
     check(parsec, path.format(quote(name, safe="", errors="surrogatepass")), [*between, *parameters])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_no_cursor_leads_to_others(parsec: Parsec, data: st.DataObject) -> None:
     whose = data.draw(st.sampled_from(["mine", "theirs"]))

@@ -148,7 +148,6 @@ def check(tenants: Tenants, deed: Deed, watching: Watching) -> None:
 
 
 unhurried = settings(
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     database=None,
     phases=[Phase.generate],  # to look for a smaller example would take minutes

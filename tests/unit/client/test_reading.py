@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parsec.client.reading import MAX_EVENT_BYTES, Body, Kind, Source, bodies, events_of, kind_of
@@ -53,7 +53,6 @@ LAYOUTS: dict[str, Callable[[list[Any]], str]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(deadline=None)
 @given(found=events, step=st.integers(1, 40))
 def test_every_layout_gives_the_same_events_each_on_one_line(layout: str, found: list[Any], step: int) -> None:
     content = LAYOUTS[layout](found).encode("utf-8", "surrogatepass")

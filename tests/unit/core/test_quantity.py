@@ -1,7 +1,7 @@
 """Sizes and times, there and back."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parsec.core.quantity import Unit, parse_quantity, show_quantity
@@ -37,7 +37,6 @@ def test_anything_else_is_an_error_with_an_example(text: str, unit: Unit) -> Non
         parse_quantity(text, unit)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1 << 45), st.sampled_from(["bytes", "seconds", "milliseconds", ""]))
 def test_what_is_shown_is_read_back(value: int, unit: Unit) -> None:
     assert parse_quantity(show_quantity(value, unit), unit) == value

@@ -154,4 +154,4 @@ class ChannelMachine(RuleBasedStateMachine):
 
 
 TestChannelMachine = ChannelMachine.TestCase
-TestChannelMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestChannelMachine.settings = settings(max_examples=100, stateful_step_count=30)

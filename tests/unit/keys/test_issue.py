@@ -44,7 +44,7 @@ def test_a_new_key_is_an_entry_with_its_hash_in_a_file_of_its_own(tmp_path: Path
     assert not [file for file in path.parent.iterdir() if key[16:].encode() in file.read_bytes()]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(name=st.text(max_size=100).filter(str.isprintable))
 def test_any_name_that_can_be_seen_comes_back(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     path = tmp_path_factory.mktemp("keys") / "keys.toml"

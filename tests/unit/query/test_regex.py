@@ -23,7 +23,7 @@ patterns = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(patterns, st.lists(st.text("ab1-x \n", max_size=8), min_size=1, max_size=5))
 def test_found_where_python_finds_it(pattern: str, texts: list[str]) -> None:
     ours = compiled(pattern.replace(r"\Z", "$"))
