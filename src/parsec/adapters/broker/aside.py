@@ -40,12 +40,12 @@ class Aside:
     def segment(self, path: Path, why: str) -> None:
         """Renames a whole segment."""
         self._damaged.labels(what="segment").inc()
-        kept: Path | None = path.with_name(self._free_name(path.name))
-        try:
-            self._files.rename(path, path.with_name(self._free_name(path.name)))
+        target = path.with_name(self._free_name(path.name))
+        kept: Path | None = None
+        with contextlib.suppress(OSError):
+            self._files.rename(path, target)
             self._files.sync_directory(self._directory)
-        except OSError:
-            kept = None
+            kept = target
         _log.error("A segment of the log is damaged and was set aside.", segment=path.name, why=why, kept=str(kept))
         self._bound()
 

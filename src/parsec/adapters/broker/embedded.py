@@ -76,22 +76,18 @@ class EmbeddedLog:
         random: Random | None = None,
     ) -> "EmbeddedLog":
         """Opens or creates the log in `directory` and takes its lock. Raises Fatal."""
-        lock = DirectoryLock.acquire(directory)
-        try:
-            state = State.open(directory / "state.db", telemetry)
+        with ExitStack() as undo:
+            lock = DirectoryLock.acquire(directory)
+            undo.callback(lock.release)
             try:
+                state = State.open(directory / "state.db", telemetry)
+                undo.callback(state.close)
                 log = _open(
                     directory, options, clock, telemetry, files or OsFiles(), random or SystemRandom(), state, lock
                 )
-            except BaseException:
-                state.close()
-                raise
-        except (OSError, Retryable) as error:
-            lock.release()
-            raise Fatal(f"the log in {directory} cannot be opened: {error}") from error
-        except BaseException:
-            lock.release()
-            raise
+            except (OSError, Retryable) as error:
+                raise Fatal(f"the log in {directory} cannot be opened: {error}") from error
+            undo.pop_all()
         return log
 
     @property

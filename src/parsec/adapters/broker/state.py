@@ -49,15 +49,13 @@ class Known(msgspec.Struct, frozen=True):
 class State:
     """Safe from any thread: calls take turns."""
 
-    def __init__(self, connection: apsw.Connection, *, rebuilt: bool) -> None:
-        self.rebuilt = rebuilt
+    def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._turn = threading.Lock()
 
     @classmethod
     def open(cls, path: Path, telemetry: Telemetry) -> "State":
-        """Opens or creates; `rebuilt` tells that a damaged file was set aside. Raises Retryable or Fatal."""
-        rebuilt = False
+        """Opens or creates; a damaged file is set aside and counted. Raises Retryable or Fatal."""
         try:
             connection = _connect(path)
         except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.ConstraintError) as error:
@@ -69,12 +67,11 @@ class State:
                 why=str(error),
                 kept=kept,
             )
-            rebuilt = True
             with _translated():
                 connection = _connect(path)
         except apsw.Error as error:
             raise Fatal(f"the log's state {path} cannot be opened: {error}") from error
-        return cls(connection, rebuilt=rebuilt)
+        return cls(connection)
 
     @staticmethod
     def peek(path: Path) -> dict[str, Progress]:

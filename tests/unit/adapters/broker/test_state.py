@@ -73,7 +73,6 @@ def test_a_damaged_state_is_set_aside(tmp_path: Path, content: bytes) -> None:
     for n in range(2):
         (tmp_path / "state.db").write_bytes(content)
         state = opened(tmp_path, telemetry)
-        assert state.rebuilt
         assert state.known() is None
         state.close()
         for path in tmp_path.glob("state.db*"):
@@ -87,9 +86,10 @@ def test_a_state_of_another_shape_is_set_aside(tmp_path: Path) -> None:
     connection = apsw.Connection(str(tmp_path / "state.db"))
     connection.execute("CREATE TABLE log (one INTEGER)")
     connection.close()
-    state = opened(tmp_path)
-    assert state.rebuilt
-    state.close()
+    telemetry = Telemetry()
+    opened(tmp_path, telemetry).close()
+    assert damaged(telemetry, "state") == 1
+    assert list(tmp_path.glob("*.corrupt"))
 
 
 def test_a_full_disk_is_passing_and_a_closed_state_is_not(tmp_path: Path) -> None:
