@@ -122,7 +122,7 @@ class TenantLimits:
             budget = None if self._off else self._budgets.get(cost.tenant) or self._new(cost.tenant)
             if budget is not None:
                 for what, bucket in budget.buckets.items():
-                    bucket.level -= cost.events if what == "events" else cost.bytes
+                    bucket.take(cost.events if what == "events" else cost.bytes)
                 self._ask_for(budget)
 
     # What is leased. Between `wants` and its answer, `leased` or `on_our_own`, events go on being taken.
