@@ -8,6 +8,7 @@ import re
 from datetime import UTC, datetime
 
 SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
 LATEST = (1 << 63) - 1
 """The last nanosecond that the store's type has a name for, in April 2262."""
 

@@ -2,7 +2,8 @@
 
 import re
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""Names in that spelling."""
 
 
 def tenant_name(text: str) -> str | None:
@@ -10,4 +11,4 @@ def tenant_name(text: str) -> str | None:
     tenant must not be able to spell another's name."""
     name = text.strip()
     lowered = name.lower()
-    return lowered if name.isascii() and _NAME.fullmatch(lowered) else None
+    return lowered if name.isascii() and NAME.fullmatch(lowered) else None

@@ -12,6 +12,7 @@ import msgspec
 
 from parsec.core.clock import Random
 from parsec.core.errors import Rejected
+from parsec.core.moment import SECOND
 from parsec.ingest.fields import FieldMap
 from parsec.ingest.timestamps import FUTURE_BOUND_S
 from parsec.ingest.vocabulary import TENANTS
@@ -40,7 +41,7 @@ class Context(msgspec.Struct, frozen=True):
     @property
     def latest_s(self) -> int:
         """The last second that a timestamp may name."""
-        return self.received_at_ns // 1_000_000_000 + FUTURE_BOUND_S
+        return self.received_at_ns // SECOND + FUTURE_BOUND_S
 
 
 def own_tenant(context: Context) -> str:

@@ -17,6 +17,7 @@ import structlog
 from parsec.core.clock import Clock, Random
 from parsec.core.envelope import Envelope
 from parsec.core.errors import Rejected
+from parsec.core.moment import SECOND
 from parsec.ingest.channel import Channel, Fate, Submission
 from parsec.ingest.context import digest_in_slices
 from parsec.ingest.decode import pieces
@@ -265,7 +266,7 @@ class Pipeline:
             self._deadlines.popleft()
 
     def _rfc3339(self, time_ns: int) -> str:
-        seconds, ns = divmod(time_ns, 1_000_000_000)
+        seconds, ns = divmod(time_ns, SECOND)
         if seconds != self._second:
             self._second, self._second_text = seconds, f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
         return f"{self._second_text}.{ns // 1000:06d}Z"

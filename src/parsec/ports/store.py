@@ -1,6 +1,6 @@
 """The store of events: what the processor and the queries may ask of it.
 
-Adapter: parsec.adapters.store.clickhouse, embedded (chDB) or, with part 4, a server.
+Adapter: parsec.adapters.store.clickhouse, on two engines: embedded (chDB) or a server.
 Next: parsec.query.
 """
 

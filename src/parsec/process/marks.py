@@ -11,10 +11,10 @@ more: a few a day, however many events come.
 from collections.abc import Sequence
 from operator import attrgetter
 
+from parsec.core.moment import DAY
 from parsec.ports.broker import Progress
 from parsec.ports.store import Mark, Row
 
-DAY_NS = 86_400_000_000_000
 _EXPIRES_ON = attrgetter("expires_on")
 
 
@@ -33,7 +33,7 @@ class Marks:
 
         `landed_leaves`: when the first of what may be stored there already leaves, as was promised then.
         """
-        today = now_ns // DAY_NS
+        today = now_ns // DAY
         letters = today + self._letters_days
         leaves = min(letters, min(map(_EXPIRES_ON, rows), default=letters))
         if landed_leaves is not None:

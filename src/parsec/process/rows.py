@@ -8,15 +8,15 @@ names it), `event_too_large`, `timestamp_in_future`, `expired` (its retention en
 Next: parsec.process.ranges.
 """
 
-import re
 from collections.abc import Sequence
 from itertools import repeat
 
 import msgspec
 
 from parsec.core.envelope import Envelope, EnvelopeError, decode_all, decode_one
-from parsec.core.moment import LATEST, SECOND, nanoseconds
+from parsec.core.moment import DAY, LATEST, SECOND, nanoseconds
 from parsec.core.severity import SEVERITIES
+from parsec.core.tenant import NAME as TENANT
 from parsec.ports.broker import Slice
 from parsec.ports.store import AHEAD_S, DeadLetter, Row
 from parsec.process.metadata import plain, texts
@@ -27,9 +27,7 @@ MAX_SOURCE, MAX_ID, MAX_NAME = 256, 128, 256
 _SEVERITIES = frozenset(SEVERITIES)
 LAST_DAY = (1 << 16) - 1
 
-_DAY_NS = 86_400 * SECOND
 _AHEAD_NS = AHEAD_S * SECOND
-_TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -101,7 +99,7 @@ def _column_wise(piece: Slice, rules: Rules) -> list[Row] | None:
     received = {text: nanoseconds(text) for text in set(arrivals)}
     if not (
         _in_bounds(happened, list(received.values()), rules)
-        and all(map(_TENANT.fullmatch, set(tenants)))
+        and all(map(TENANT.fullmatch, set(tenants)))
         and _SEVERITIES.issuperset(severities)
         and all(0 < len(source) <= MAX_SOURCE for source in set(sources))
         and all(messages)
@@ -150,7 +148,7 @@ def _in_bounds(happened: Sequence[int | None], received: Sequence[int | None], r
 
 def _expires_on(received: int, rules: Rules) -> int:
     """Days since 1970, rounded up: never before its time."""
-    return min(LAST_DAY, -((-received - int(rules.retention_s * SECOND)) // _DAY_NS))
+    return min(LAST_DAY, -((-received - int(rules.retention_s * SECOND)) // DAY))
 
 
 def row(value: bytes, log_id: str, partition: int, offset: int, rules: Rules) -> Row | DeadLetter:
@@ -168,8 +166,8 @@ def row(value: bytes, log_id: str, partition: int, offset: int, rules: Rules) ->
 
 def _row(event: Envelope, log_id: str, partition: int, offset: int, rules: Rules) -> Row:
     tenant, source, event_id = event.tenant_id, event.source, event.id
-    if not _TENANT.fullmatch(tenant):
-        raise _Unfit("invalid_field", f"tenant_id must match {_TENANT.pattern}")
+    if not TENANT.fullmatch(tenant):
+        raise _Unfit("invalid_field", f"tenant_id must match {TENANT.pattern}")
     if event.severity not in _SEVERITIES:
         raise _Unfit("invalid_field", "severity is not one of " + ", ".join(sorted(SEVERITIES)))
     if not source or len(source) > MAX_SOURCE:
@@ -230,4 +228,4 @@ def _owner(value: bytes) -> str:
         tenant = _OWNER.decode(value).tenant_id
     except (ValueError, RecursionError):
         return ""
-    return tenant if _TENANT.fullmatch(tenant) else ""
+    return tenant if TENANT.fullmatch(tenant) else ""

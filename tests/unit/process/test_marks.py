@@ -1,8 +1,9 @@
 """When the ledger's standing is kept: before a promise would be broken, and about once a day."""
 
+from parsec.core.moment import DAY
 from parsec.ports.broker import Counts, Progress
 from parsec.ports.store import Row
-from parsec.process.marks import DAY_NS, Marks
+from parsec.process.marks import Marks
 
 TODAY = 20_000
 
@@ -15,12 +16,12 @@ def leaving(day: int) -> list[Row]:
 
 def promises(marks: Marks, *batches: tuple[int, int]) -> list[int | None]:
     """What is promised before batches of (today, the day on which the first of their rows leaves)."""
-    made = [marks.before(Progress("log", 0, 5, 9, Counts(4)), leaving(leaves), day * DAY_NS) for day, leaves in batches]
+    made = [marks.before(Progress("log", 0, 5, 9, Counts(4)), leaving(leaves), day * DAY) for day, leaves in batches]
     return [each.expires_from if each else None for each in made]
 
 
 def test_a_mark_says_where_the_ledger_stands() -> None:
-    mark = Marks(30).before(Progress("log", 2, 5, 9, Counts(1, 2, 0, 1)), [], TODAY * DAY_NS)
+    mark = Marks(30).before(Progress("log", 2, 5, 9, Counts(1, 2, 0, 1)), [], TODAY * DAY)
     assert mark is not None
     assert (mark.log_id, mark.partition, mark.start, mark.committed) == ("log", 2, 5, 9)
     assert (mark.stored, mark.duplicate, mark.dead, mark.lost) == (1, 2, 0, 1)
@@ -42,7 +43,7 @@ def test_a_promise_is_lowered_before_it_would_be_broken() -> None:
 
 def test_what_may_have_landed_before_keeps_its_promise() -> None:
     progress = Progress("log", 0, 5, 9, Counts(4))
-    mark = Marks(30).before(progress, leaving(TODAY + 30), TODAY * DAY_NS, landed_leaves=TODAY + 3)
+    mark = Marks(30).before(progress, leaving(TODAY + 30), TODAY * DAY, landed_leaves=TODAY + 3)
     assert mark is not None
     assert mark.expires_from == TODAY + 3
 

@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parsec.core.envelope import encode_one
-from parsec.core.moment import SECOND, text_of
+from parsec.core.moment import DAY, SECOND, text_of
 from parsec.ports.broker import Slice
 from parsec.ports.store import AHEAD_S, DeadLetter, Row
 from parsec.process.rows import MAX_RECORD_BYTES, Rules, row, rows
 from tests.support.events import envelope, envelopes
 
 NOW = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00Z
-DAY = 86_400 * SECOND
 RULES = Rules(30 * 86_400.0, NOW)
 
 FIELDS: dict[str, Any] = json.loads(encode_one(envelope()))

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal
+from parsec.core.moment import SECOND
 from parsec.ports.dedup import Batch, Position, Window
 from parsec.telemetry import Telemetry
 
@@ -26,7 +27,6 @@ GENERATIONS = 4
 """More of them forget more evenly and grow in smaller steps; each one costs a look per id."""
 SLICE_IDS = 500
 _PLACE_BITS = 20
-_SECOND_NS = 1_000_000_000
 
 
 class _Generation:
@@ -47,7 +47,7 @@ class LocalDedup:
     def __init__(
         self, window: Window, telemetry: Telemetry, clock: Clock, breathe: Callable[[], None] = lambda: None
     ) -> None:
-        self._window_ns = int(window.seconds * _SECOND_NS)
+        self._window_ns = int(window.seconds * SECOND)
         self._ids = window.ids
         self._telemetry = telemetry
         self._clock = clock
@@ -110,7 +110,7 @@ class LocalDedup:
         return True
 
     def effective_s(self) -> float:
-        return min(self._window_ns, self._now_ns - self._since_ns) / _SECOND_NS
+        return min(self._window_ns, self._now_ns - self._since_ns) / SECOND
 
     def close(self) -> None:
         self._closed = True

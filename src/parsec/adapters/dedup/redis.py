@@ -22,7 +22,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
-from parsec.adapters.dedup.scripts import CLAIM, MOST_RECORDS, MOVE, VALUE_BYTES
+from parsec.adapters.dedup.scripts import CLAIM, KEY_BYTES, MOST_RECORDS, MOVE, VALUE_BYTES
 from parsec.adapters.redis_link import RedisLink, Script, Server
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal
@@ -152,9 +152,9 @@ class RedisDedup:
 
 
 def _keys_of(tenants: Sequence[str], ids: Sequence[str]) -> list[bytes]:
-    """16 bytes of BLAKE2b for each pair. No tenant has a NUL in it, so no two pairs run together."""
+    """KEY_BYTES of BLAKE2b for each pair. No tenant has a NUL in it, so no two pairs run together."""
     return [
-        blake2b(f"{tenant}\0{name}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        blake2b(f"{tenant}\0{name}".encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
         for tenant, name in zip(tenants, ids, strict=True)
     ]
 

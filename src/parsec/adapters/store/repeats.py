@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from parsec.core.moment import SECOND
 from parsec.ports.dedup import Batch, Position
 from parsec.ports.store import Standing
 
@@ -71,7 +72,7 @@ def recent(ask: Ask, partition: int, seconds: float, ids: int) -> Iterator[Batch
     )
     if not newest or newest[0] is None:
         return
-    window_ns = int(seconds * 1_000_000_000)
+    window_ns = int(seconds * SECOND)
     for first_ns, end_ns in _stretches(ask, partition, newest[0] - window_ns, max(window_ns // SLICES, 1), ids):
         columns = ask(
             "SELECT log_id, tenant_id, id, offset, toUnixTimestamp64Nano(received_at) FROM events "
