@@ -1,5 +1,5 @@
-"""Log lines of the code under test are kept short, for hypothesis runs it a million times; and no example has a deadline,
-for how busy the machine is says nothing about the code.
+"""Log lines of the code under test are kept short: hypothesis runs it a million times. None of these times has a
+deadline: how busy the machine is says nothing about the code.
 """
 
 import logging
