@@ -349,3 +349,22 @@ def ask_without_end(client: socket.socket) -> None:
     for _ in range(200):
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
         time.sleep(0.1)
+
+
+@pytest.mark.integration
+def test_a_stream_that_is_not_read_ends_and_is_bounded(parsec: Parsec) -> None:
+    for n in range(30):
+        events = [event(f"long-{n}-{m}", "stream") | {"message": "x" * 2000} for m in range(400)]
+        assert parsec.ingest(events)[0] == 200
+    parsec.wait_processed()
+    before, memory = refused(parsec, "answer_not_taken"), parsec.resident_bytes()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(PATIENCE_S)
+        client.connect(("127.0.0.1", parsec.port))
+        client.sendall(b"GET /query/events?tenant=stream&format=ndjson HTTP/1.1\r\nHost: x\r\n\r\n")
+        end = time.monotonic() + PATIENCE_S
+        while refused(parsec, "answer_not_taken") == before:
+            assert time.monotonic() < end
+            assert parsec.resident_bytes() - memory < 100 << 20
+            time.sleep(0.2)

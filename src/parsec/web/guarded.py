@@ -12,6 +12,7 @@ Next: parsec.web.connection.
 from typing import Any
 
 import httptools
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from parsec.web import request_head
 from parsec.web.ending import LINGER_S, EndingConnection
@@ -153,9 +154,9 @@ class GuardedConnection(EndingConnection):
 
     # What uvicorn calls.
 
-    def on_response_complete(self) -> None:
-        self._body_since = self.loop.time()  # a body behind this request was not read before
-        super().on_response_complete()
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._body_since = self.loop.time()  # while it waited for its turn its body was not read
+        super()._start_asgi_task(cycle, app)
 
     # The rest.
 
