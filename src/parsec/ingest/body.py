@@ -9,9 +9,8 @@ import re
 from collections.abc import Generator, Iterator
 from typing import TypeVar, cast
 
-import msgspec
-
 from parsec.core.errors import Rejected
+from parsec.ingest.array import ArrayReader, broken_body
 from parsec.ingest.event import (
     MAX_FIELDS,
     QUICK_BYTES,
@@ -29,71 +28,41 @@ from parsec.ingest.event import (
     read_fields,
     read_value,
 )
+from parsec.ingest.piece import CAREFUL_BYTES, SLICE_BYTES, Piece, Tally
 from parsec.ingest.scan import WHITESPACE, ending, more_keys, skip_blank, value_end
 
-SLICE_BYTES = 128 << 10
-"""About a millisecond of work."""
-
-CAREFUL_BYTES = 32 << 10
-"""About as much, event by event."""
-
 RUNS_A_TURN = 500
-"""About as much, of brackets that are only looked at."""
+"""Of brackets that are only looked at: about a millisecond of work."""
 
 BOM = b"\xef\xbb\xbf"
 
 T = TypeVar("T")
 
 _BATCH_HEAD = re.compile(rb'\{[ \t\r\n]*+"events"[ \t\r\n]*+:[ \t\r\n]*+(?=\[)')
-_SEAM = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
-
-
-class Piece(msgspec.Struct, frozen=True):
-    """Consecutive items; `first_index` counts from the start of the body, `size_bytes` is what they took in it."""
-
-    first_index: int
-    items: list[Item]
-    size_bytes: int
 
 
 class BodyReader:
-    """One body on its way. `at` is the first byte that is in no piece yet, `taken` counts the items before it.
+    """One body on its way. `at` is the first byte that is in no piece yet."""
 
-    `empty` counts the values that held no event: they cost time as events do, and no more of them may be.
-    """
-
-    def __init__(self, body: bytes, at: int, end: int, max_events: int, taken: int = 0, empty: int = 0) -> None:
+    def __init__(self, body: bytes, at: int, end: int, tally: Tally) -> None:
         self.body = body
         self.at = at
         self.end = end
-        self.max_events = max_events
-        self.taken = taken
-        self.empty = empty
+        self.tally = tally
 
     def read(self) -> Iterator[Piece]:
         first = self.body[self.at]
         if first == ord("["):
-            yield from self.array()
+            array = ArrayReader(self.body, self.at, self.end, self.tally)
+            yield from array.read()
+            self.at = array.at
             yield from self._tail()
         elif first == ord("{"):
             yield from self._objects()
         else:
             yield from self._tail()
-        if not self.taken:
+        if not self.tally.taken:
             raise Rejected("no_events", "The body holds no event; send one event or several as JSON.")
-
-    def _piece(self, items: list[Item], size_bytes: int) -> Iterator[Piece]:
-        self._limit(items)
-        if items:
-            first = self.taken
-            self.taken += len(items)
-            yield Piece(first, items, size_bytes)
-
-    def _limit(self, items: list[Item]) -> None:
-        """Asked while items are collected, so that a flood of tiny ones never becomes a long list."""
-        if self.taken + len(items) > self.max_events or self.empty > self.max_events:
-            message = f"The body holds more than {self.max_events} events or empty arrays; send several requests."
-            raise Rejected("too_many_events", message, status=413)
 
     # One JSON object, a batch object, or objects after one another.
 
@@ -113,11 +82,9 @@ class BodyReader:
             _refuse_mixed_batch(item)
         self.at = end
         if item is not None:
-            yield from self._piece([item], end - start)
+            yield from self.tally.piece([item], end - start)
         elif array is not None:
-            inner = BodyReader(array, 0, len(array), self.max_events)
-            yield from inner.array()
-            self.taken = inner.taken
+            yield from ArrayReader(array, 0, len(array), self.tally).read()
 
     def _whole_object(self, text: bytes) -> Generator[Piece, None, Fields | Fault]:
         """The fields of the one object that is all there is. Raises one of UNREADABLE."""
@@ -144,7 +111,7 @@ class BodyReader:
                 next(search)
             except StopIteration as end:
                 return cast("T", end.value)
-            yield Piece(self.taken, [], 0)
+            yield Piece(self.tally.taken, [], 0)
 
     def _several_or_broken(self) -> Iterator[Piece]:
         """Lines, objects after one another, or one object that is broken: its first line then says which."""
@@ -156,7 +123,7 @@ class BodyReader:
             yield from self._lines()
             return
         if stop is None:
-            raise _broken_body("it ends before it is complete, or a bracket or quote is left open", at)
+            raise broken_body("it ends before it is complete, or a bracket or quote is left open", at)
         item = read_value(body[at:stop])
         if not isinstance(item, Fault) or item.code != "invalid_json":
             yield from self._tail()
@@ -164,62 +131,6 @@ class BodyReader:
             yield from self._lines()
         else:
             raise Rejected(item.code, item.message)
-
-    # A JSON array.
-
-    def array(self) -> Iterator[Piece]:
-        """From its opening bracket to its closing one, in slices that end between two events."""
-        first = self.at + 1
-        closed = self.body.endswith(b"]", first, self.end)
-        self.at = first
-        done = False
-        while not done:
-            start = self.at
-            stop = self.end - 1
-            seam = None
-            if stop - start > SLICE_BYTES:
-                seam = _SEAM.search(self.body, start + SLICE_BYTES, min(stop, start + 2 * SLICE_BYTES))
-            if seam is not None:
-                stop = seam.start() + 1  # a guess: the slice proves it by being valid JSON
-            items = self._quick_slice(start, stop) if closed else None
-            if items is None:
-                items, done = self._elements(may_be_empty=start == first)
-            else:
-                done = seam is None
-                self.at = self.end if seam is None else seam.end()
-            yield from self._piece(items, self.at - start)
-
-    def _quick_slice(self, start: int, stop: int) -> list[Item] | None:
-        if stop - start > 2 * SLICE_BYTES:
-            return None
-        return quick_array(b"[%b]" % self.body[start:stop])
-
-    def _elements(self, may_be_empty: bool) -> tuple[list[Item], bool]:
-        """About a slice of elements, one by one, and whether the closing bracket was passed."""
-        body, end = self.body, self.end
-        items: list[Item] = []
-        until = self.at + CAREFUL_BYTES
-        at = skip_blank(body, self.at, end)
-        if may_be_empty and body.startswith(b"]", at, end):
-            self.at = at + 1
-            return items, True
-        while True:
-            index = self.taken + len(items)
-            stop = value_end(body, at, end)
-            if stop is None:
-                raise _broken_body(f"event {index} does not begin or does not end", at)
-            item = read_value(body[at:stop])
-            if isinstance(item, Fault) and item.code == "invalid_json":
-                raise Rejected(item.code, f"{item.message} It is event {index} of the array.")
-            items.append(item)
-            self._limit(items)
-            at = skip_blank(body, stop, end)
-            mark = body[at : at + 1] if at < end else b""
-            if mark not in (b",", b"]"):
-                raise _broken_body(f"after event {index} comes neither a comma nor the closing bracket", at)
-            self.at = at = at + 1 if mark == b"]" else skip_blank(body, at + 1, end)
-            if mark == b"]" or at >= until:
-                return items, mark == b"]"
 
     # Lines.
 
@@ -236,7 +147,7 @@ class BodyReader:
             if items is None:
                 items = self._careful_lines(chunk)
             self.at = stop
-            yield from self._piece(items, stop - start)
+            yield from self.tally.piece(items, stop - start)
 
     def _careful_lines(self, chunk: bytes) -> list[Item]:
         items: list[Item] = []
@@ -244,7 +155,7 @@ class BodyReader:
             text = line.strip(WHITESPACE)
             if text:
                 self._line(text, items)
-                self._limit(items)
+                self.tally.check(items)
         return items
 
     def _line(self, text: bytes, items: list[Item]) -> None:
@@ -254,11 +165,11 @@ class BodyReader:
             array = quick_array(text) if text.startswith(b"[") else None
             if array is not None:
                 items += array
-                self.empty += not array
+                self.tally.empty += not array
             else:
-                values = BodyReader(text, 0, len(text), self.max_events, self.taken + len(items), self.empty)
-                items += values._values(len(text))
-                self.empty = values.empty
+                inner = self.tally.ahead(items)
+                items += BodyReader(text, 0, len(text), inner)._values(len(text))
+                self.tally.empty = inner.empty
 
     # Values after one another, however they are laid out.
 
@@ -276,9 +187,10 @@ class BodyReader:
         while self.at < self.end:
             start = self.at
             items = self._values(start + CAREFUL_BYTES)
-            if not self.taken and len(items) == 1 and isinstance(items[0], Fault) and items[0].code == "invalid_json":
-                raise Rejected(items[0].code, items[0].message)
-            yield from self._piece(items, self.at - start)
+            whole = items[0] if len(items) == 1 and not self.tally.taken else None
+            if isinstance(whole, Fault) and whole.code == "invalid_json":
+                raise Rejected(whole.code, whole.message)
+            yield from self.tally.piece(items, self.at - start)
 
     def _values(self, until: int) -> list[Item]:
         """Of `until` bytes or a little more. One verdict covers all from the first broken value on, since its end is
@@ -296,8 +208,8 @@ class BodyReader:
                 self._inner_array(at, stop, items) if self.body[at] == ord("[") else [read_value(self.body[at:stop])]
             )
             items += found
-            self.empty += not found
-            self._limit(items)
+            self.tally.empty += not found
+            self.tally.check(items)
             self.at = stop
             if found and isinstance(found[-1], Fault) and found[-1].code == "invalid_json":
                 break
@@ -306,10 +218,10 @@ class BodyReader:
 
     def _inner_array(self, at: int, stop: int, before: list[Item]) -> list[Item]:
         """The events of an array that is a line, or one of several values; one verdict if it is broken."""
-        inner = BodyReader(self.body, at, stop, self.max_events, self.taken + len(before))
+        inner = ArrayReader(self.body, at, stop, self.tally.ahead(before))
         items: list[Item] = []
         try:
-            for piece in inner.array():
+            for piece in inner.read():
                 items += piece.items
         except Rejected as error:
             if error.code != "invalid_json":
@@ -333,7 +245,3 @@ def _refuse_mixed_batch(item: Fields | Fault) -> None:
 
 def _shown(body: bytes, at: int, end: int) -> str:
     return repr(body[at : min(end, at + 40)].decode("utf-8", "backslashreplace"))
-
-
-def _broken_body(why: str, at: int) -> Rejected:
-    return Rejected("invalid_json", f"The body is not valid JSON: {why} (at byte {at}).")

@@ -13,8 +13,9 @@ What is not a usual small body is read by parsec.ingest.body. Next: parsec.inges
 from collections.abc import Iterator
 
 from parsec.core.errors import Rejected
-from parsec.ingest.body import BOM, SLICE_BYTES, BodyReader, Piece
+from parsec.ingest.body import BOM, BodyReader
 from parsec.ingest.event import Item, quick_array, quick_event
+from parsec.ingest.piece import SLICE_BYTES, Piece, Tally
 from parsec.ingest.scan import WHITESPACE, skip_blank
 
 
@@ -32,7 +33,7 @@ def pieces(body: bytes, max_events: int) -> Iterator[Piece]:
         raise Rejected("no_events", "The body is empty; send one event or several as JSON.")
     if body[start] in b"\x00\xfe\xff" or body[start + 1 : start + 2] == b"\0":
         raise Rejected("invalid_utf8", "The body is not UTF-8 (it looks like UTF-16 or binary); send JSON in UTF-8.")
-    return BodyReader(body, start, end, max_events).read()
+    return BodyReader(body, start, end, Tally(max_events)).read()
 
 
 def _quick_body(body: bytes) -> list[Item] | None:

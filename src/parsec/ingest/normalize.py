@@ -15,11 +15,11 @@ import msgspec
 from parsec.core.envelope import SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
 from parsec.ingest import metadata
-from parsec.ingest.body import Piece
 from parsec.ingest.context import Context, derived_prefix, own_tenant, random_prefix
 from parsec.ingest.event import NO_METADATA, Event, Fault, Fields, Item, LooseEvent, WideEvent
 from parsec.ingest.fields import STANDARD
 from parsec.ingest.pick import pick, pick_text, read_string, required_text, unknown_fields
+from parsec.ingest.piece import Piece
 from parsec.ingest.timestamps import read_column, read_number, read_text
 from parsec.ingest.vocabulary import SEVERITY_NAMES, SOURCES, TENANTS, missing
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from parsec.core.errors import Rejected
-from parsec.ingest.body import SLICE_BYTES
 from parsec.ingest.decode import pieces
 from parsec.ingest.event import QUICK_BYTES, Event, Fault, Item, WideEvent
+from parsec.ingest.piece import SLICE_BYTES
 from tests.support.ingesting import compact, event, lines, take
 
 
