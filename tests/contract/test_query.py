@@ -30,7 +30,7 @@ HOUR = TimeRange(NOON, NOON + 3600 * SECOND)
 def row(offset: int = 0, **other: Any) -> Row:
     made = Row(
         "acme", NOON + offset * SECOND, "info", "api", f"hello {offset}", '{"n":1}', f"evt-{offset}", NOON,
-        "local", "node-1", "log-1", 0, offset, 20_810,
+        "local", "node-1", "log-1", 0, offset, 40_000,
     )  # fmt: skip
     return msgspec.structs.replace(made, **other)
 

@@ -37,7 +37,7 @@ def events() -> list[Row]:
     return [
         Row(
             "acme", NOON + n * SECOND, event["severity"], event["source"], event["message"],
-            json.dumps(event["metadata"]), event["id"], NOON, "", "node-1", "log-1", 0, n, 20_810,
+            json.dumps(event["metadata"]), event["id"], NOON, "", "node-1", "log-1", 0, n, 40_000,
         )
         for n, event in enumerate(map(json.loads, block.splitlines()))
     ]  # fmt: skip

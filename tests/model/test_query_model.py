@@ -34,7 +34,7 @@ def some_rows(count: int) -> list[Row]:
         Row(
             "acme", NOON + chance.randint(-2, 2), chance.choice(("debug", "info", "warn", "error", "fatal")),
             chance.choice(("api-1", "api-2", "web", "d%b", "d_b")), _message(chance), json.dumps(_metadata(chance)),
-            chance.choice(("e1", "e2", "E1", "e'3")), NOON, chance.choice(("", "eu")), "node-1", "log-1", 0, n, 20_810,
+            chance.choice(("e1", "e2", "E1", "e'3")), NOON, chance.choice(("", "eu")), "node-1", "log-1", 0, n, 40_000,
         )
         for n in range(count)
     ]  # fmt: skip
@@ -202,7 +202,7 @@ def test_any_path_is_found_as_it_was_sent(asking: Asking, paths: list[str]) -> N
 
 
 def row(log: str, offset: int, text: str) -> Row:
-    return Row("acme", NOON, "info", "api", "hello", text, "e", NOON, "", "", log, 0, offset, 20_810)
+    return Row("acme", NOON, "info", "api", "hello", text, "e", NOON, "", "", log, 0, offset, 40_000)
 
 
 @settings(max_examples=200)
