@@ -159,7 +159,7 @@ def _parts(loaded: Loaded, life: Life, fail: Callable[[], None]) -> list[Part]:
     routes = health.routes()
     processor: Processor | None = None
     tails = Tails(TailBounds(settings.tails_per_tenant, settings.tails, settings.tail_bytes))
-    live = Live(tails, _clock, LoopTurn(asyncio.get_running_loop()))
+    live = Live(tails)
     shared = log.progress if settings.storage_backend != "embedded" else None
     """Where others store events, too."""
     try:

@@ -6,6 +6,7 @@ text; other zones and notations are the business of those who accept them.
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
@@ -37,8 +38,13 @@ def nanoseconds(text: str) -> int | None:
 def text_of(moment_ns: int) -> str:
     """The shortest exact text: no fraction, or one without trailing zeros."""
     second, fraction = divmod(moment_ns, SECOND)
-    head = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    head = _head(second)
     return f"{head}.{fraction:09d}".rstrip("0") + "Z" if fraction else head + "Z"
+
+
+@lru_cache(_CACHE_ENTRIES)
+def _head(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
 
 
 def _second(head: str) -> int | None:

@@ -46,8 +46,12 @@ class Subject:
         self.row = row
 
     @cached_property
+    def lowered(self) -> str:
+        return words.lower(self.row.message)
+
+    @cached_property
     def words(self) -> list[str]:
-        return words.split(words.lower(self.row.message))
+        return words.split(self.lowered)
 
     @cached_property
     def folded_words(self) -> list[str]:
@@ -85,7 +89,9 @@ def _match(field: Field, test: Test) -> Predicate:
     if isinstance(test, Phrase):
         found = test.words
         if words.is_ascii(found):
-            return lambda subject: words.found(found, subject.words)
+            # Few messages hold it anywhere; only those are worth splitting.
+            longest = max((part for word in found for part in word), key=len)
+            return lambda subject: longest in subject.lowered and words.found(found, subject.words)
         folded = tuple(tuple(map(words.fold, word)) for word in found)
         return lambda subject: words.found(folded, subject.folded_words)
     if isinstance(test, Exists):

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from parsec.core.clock import SystemClock
 from parsec.core.errors import Rejected, Retryable
 from parsec.ports.store import Row
 from parsec.query import live
@@ -138,7 +137,7 @@ def test_a_question_that_is_none_is_refused() -> None:
 def test_each_reader_gets_what_its_tenant_stored_and_its_question_finds() -> None:
     tails = Tails(BOUNDS)
     everything, some, strange = Waiting(tails, "acme"), Waiting(tails, "acme", "hello -id:e3"), Waiting(tails, "other")
-    fed = Live(tails, SystemClock())
+    fed = Live(tails)
     with running(fed):
         fed.offer([row(n) for n in range(3)] + [row(0, "other", id="s0"), row(0, "third")])
         fed.offer([row(n) for n in range(3, 5)] + [row(1, "other", message="odd")])
@@ -154,7 +153,7 @@ def test_each_reader_gets_what_its_tenant_stored_and_its_question_finds() -> Non
 def test_what_was_stored_before_a_reader_came_is_not_for_it() -> None:
     tails = Tails(BOUNDS)
     early = Waiting(tails, "acme")
-    fed = Live(tails, SystemClock())
+    fed = Live(tails)
     fed.offer([row(0)])
     late = Waiting(tails, "acme")
     fed.offer([row(1)])
@@ -167,7 +166,7 @@ def test_rows_beyond_the_bound_are_counted_and_let_go(monkeypatch: pytest.Monkey
     monkeypatch.setattr(live, "WAITING_BYTES", 100)
     tails = Tails(BOUNDS)
     mine, others = Waiting(tails, "acme"), Waiting(tails, "other")
-    fed = Live(tails, SystemClock())
+    fed = Live(tails)
     fed.offer([row(0), row(0, "other")])
     fed.offer([row(n, message="x" * 50) for n in range(1, 4)])
     fed.offer([row(4), row(1, "other")])
@@ -179,7 +178,7 @@ def test_rows_beyond_the_bound_are_counted_and_let_go(monkeypatch: pytest.Monkey
 
 def test_nothing_is_kept_while_nobody_listens() -> None:  # live 1
     tails = Tails(BOUNDS)
-    fed = Live(tails, SystemClock())
+    fed = Live(tails)
     rows = Untouched()
     fed.offer(rows)
     tails.leave(tails.open("acme", "", nothing))
