@@ -79,6 +79,7 @@ def test_a_good_request_with_a_little_damage(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 @settings(many, max_examples=20_000)
 @given(st.lists(pieces, max_size=30), st.lists(st.integers(0, 2_000), max_size=6))
 def test_very_many_bytes(parsec: Parsec, sent: list[bytes], cuts: list[int]) -> None:
