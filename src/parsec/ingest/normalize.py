@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from parsec.core.envelope import SCHEMA_VERSION, Envelope, encode_one
+from parsec.core.envelope import MAX_ID_CHARS, SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
 from parsec.ingest import metadata
 from parsec.ingest.context import Context, derived_prefix, own_tenant, random_prefix
@@ -28,7 +28,6 @@ __all__ = ("Context", "EventError", "Verdicts", "normalize")
 MAX_ERRORS = 100
 """Verdicts that are told one by one; the rest is counted."""
 
-MAX_ID_CHARS = 128
 _ENVELOPE_OVERHEAD_BYTES = 4096  # all but message and metadata, with every character escaped
 _ENCODER = msgspec.json.Encoder()
 

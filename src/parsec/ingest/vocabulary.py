@@ -7,11 +7,11 @@ Errors: Rejected(missing_field, invalid_tenant_id, invalid_source, invalid_sever
 from collections.abc import Callable
 from typing import TypeVar
 
+from parsec.core.envelope import MAX_SOURCE_CHARS
 from parsec.core.errors import Rejected
 from parsec.core.severity import ALIASES, SEVERITIES
 from parsec.core.tenant import tenant_name
 
-MAX_SOURCE_CHARS = 256
 REMEMBERED = 4096
 """Entries of each memory; it starts anew when full, so names made up by a tenant cannot grow it."""
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from itertools import repeat
 
 import msgspec
+from msgspec.structs import astuple
 
-from parsec.core.envelope import Envelope, EnvelopeError, decode_all, decode_one
+from parsec.core.envelope import MAX_ID_CHARS, MAX_SOURCE_CHARS, Envelope, EnvelopeError, decode_all, decode_one
 from parsec.core.moment import DAY, LATEST, SECOND, nanoseconds
 from parsec.core.severity import SEVERITIES
 from parsec.core.tenant import NAME as TENANT
@@ -23,7 +24,9 @@ from parsec.process.metadata import plain, texts
 
 MAX_RECORD_BYTES = 32 << 20
 """Above every bound that PARSEC_MAX_EVENT_BYTES may set, so that lowering it loses nothing already in the log."""
-MAX_SOURCE, MAX_ID, MAX_NAME = 256, 128, 256
+MAX_NAME_CHARS = 256
+"""Of region and node."""
+
 _SEVERITIES = frozenset(SEVERITIES)
 LAST_DAY = (1 << 16) - 1
 
@@ -84,16 +87,9 @@ def _column_wise(piece: Slice, rules: Rules) -> list[Row] | None:
         return None
     if not events:
         return []
-    tenants = [e.tenant_id for e in events]
-    severities = [e.severity for e in events]
-    sources = [e.source for e in events]
-    messages = [e.message for e in events]
-    ids = [e.id for e in events]
-    regions = [e.region for e in events]
-    nodes = [e.node for e in events]
-    raws = [e.metadata for e in events]
-    arrivals = [e.received_at for e in events]
-    stamps = [e.timestamp for e in events]
+    _, tenants, ids, stamps, severities, sources, messages, raws, arrivals, regions, nodes = zip(
+        *map(astuple, events), strict=True
+    )
     moments = {text: nanoseconds(text) for text in set(stamps)}  # many events share a millisecond
     happened = list(map(moments.__getitem__, stamps))
     received = {text: nanoseconds(text) for text in set(arrivals)}
@@ -101,34 +97,20 @@ def _column_wise(piece: Slice, rules: Rules) -> list[Row] | None:
         _in_bounds(happened, list(received.values()), rules)
         and all(map(TENANT.fullmatch, set(tenants)))
         and _SEVERITIES.issuperset(severities)
-        and all(0 < len(source) <= MAX_SOURCE for source in set(sources))
+        and all(0 < len(source) <= MAX_SOURCE_CHARS for source in set(sources))
         and all(messages)
         and min(map(len, ids)) > 0
-        and max(map(len, ids)) <= MAX_ID
-        and max(map(len, {*regions, *nodes})) <= MAX_NAME
+        and max(map(len, ids)) <= MAX_ID_CHARS
+        and max(map(len, {*regions, *nodes})) <= MAX_NAME_CHARS
         and plain(raws)
     ):
         return None
     expires = {text: _expires_on(moment, rules) for text, moment in received.items() if moment is not None}
-    return list(
-        map(
-            Row,
-            tenants,
-            happened,
-            severities,
-            sources,
-            messages,
-            [str(raw, "utf-8") for raw in raws],
-            ids,
-            map(received.__getitem__, arrivals),
-            regions,
-            nodes,
-            repeat(piece.log_id),
-            repeat(piece.partition),
-            piece.offsets,
-            map(expires.__getitem__, arrivals),
-        )
-    )
+    return list(map(
+        Row, tenants, happened, severities, sources, messages, [str(raw, "utf-8") for raw in raws], ids,
+        map(received.__getitem__, arrivals), regions, nodes, repeat(piece.log_id), repeat(piece.partition),
+        piece.offsets, map(expires.__getitem__, arrivals),
+    ))  # fmt: skip
 
 
 def _in_bounds(happened: Sequence[int | None], received: Sequence[int | None], rules: Rules) -> bool:
@@ -170,14 +152,14 @@ def _row(event: Envelope, log_id: str, partition: int, offset: int, rules: Rules
         raise _Unfit("invalid_field", f"tenant_id must match {TENANT.pattern}")
     if event.severity not in _SEVERITIES:
         raise _Unfit("invalid_field", "severity is not one of " + ", ".join(sorted(SEVERITIES)))
-    if not source or len(source) > MAX_SOURCE:
-        raise _Unfit("invalid_field", f"source must have 1 to {MAX_SOURCE} characters")
-    if not event_id or len(event_id) > MAX_ID:
-        raise _Unfit("invalid_field", f"id must have 1 to {MAX_ID} characters")
+    if not source or len(source) > MAX_SOURCE_CHARS:
+        raise _Unfit("invalid_field", f"source must have 1 to {MAX_SOURCE_CHARS} characters")
+    if not event_id or len(event_id) > MAX_ID_CHARS:
+        raise _Unfit("invalid_field", f"id must have 1 to {MAX_ID_CHARS} characters")
     if not event.message:
         raise _Unfit("invalid_field", "message is empty")
-    if len(event.region) > MAX_NAME or len(event.node) > MAX_NAME:
-        raise _Unfit("invalid_field", f"region and node have at most {MAX_NAME} characters")
+    if len(event.region) > MAX_NAME_CHARS or len(event.node) > MAX_NAME_CHARS:
+        raise _Unfit("invalid_field", f"region and node have at most {MAX_NAME_CHARS} characters")
     received = _moment(event.received_at, "received_at")
     happened = _moment(event.timestamp, "timestamp")
     if received > rules.now_ns + _AHEAD_NS:
@@ -188,22 +170,9 @@ def _row(event: Envelope, log_id: str, partition: int, offset: int, rules: Rules
         raise _Unfit("timestamp_in_future", f"{event.timestamp}, received at {event.received_at}")
     metadata, search_text = _metadata(event.metadata)
     return Row(
-        tenant,
-        happened,
-        event.severity,
-        source,
-        event.message,
-        metadata,
-        event_id,
-        received,
-        event.region,
-        event.node,
-        log_id,
-        partition,
-        offset,
-        _expires_on(received, rules),
-        search_text,
-    )
+        tenant, happened, event.severity, source, event.message, metadata, event_id, received, event.region, event.node,
+        log_id, partition, offset, _expires_on(received, rules), search_text,
+    )  # fmt: skip
 
 
 def _moment(text: str, name: str) -> int:
