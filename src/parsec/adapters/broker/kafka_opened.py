@@ -39,15 +39,14 @@ def open_kafka(
         loops = [Loop("kafka", watch.run)]
         writers: list[SpoolingWriter] = []
         spool: Spool = NoSpool()
-        if ingest:
-            if settings.spool:
-                spool = DiskSpool(Path(settings.data_dir) / "spool", _spool_options(settings), clock, telemetry)
-                opened.callback(spool.close)
-                drain = Drain(spool, kafka.writer(), kafka.pulse, settings.spool_drain_rate, telemetry, clock)
-                loops.append(Loop("drain", drain.run))
-            for _ in range(settings.kafka_pool):
-                writers.append(SpoolingWriter(kafka.writer(), spool, kafka.pulse))
-                opened.callback(writers[-1].close)
+        if ingest and settings.spool:
+            spool = DiskSpool(Path(settings.data_dir) / "spool", _spool_options(settings), clock, telemetry)
+            opened.callback(spool.close)
+            drain = Drain(spool, kafka.writer(), kafka.pulse, settings.spool_drain_rate, telemetry, clock)
+            loops.append(Loop("drain", drain.run))
+        for _ in range(settings.kafka_pool if ingest else 0):
+            writers.append(SpoolingWriter(kafka.writer(), spool, kafka.pulse))
+            opened.callback(writers[-1].close)
         reader = kafka.reader() if process else None
         if reader is not None:
             opened.callback(reader.close)
