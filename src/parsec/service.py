@@ -123,16 +123,17 @@ class LoopTurn:
     would get it back from a busy thread only a switch interval later, each time. A thread that waits in between costs
     the loop at most one bite a turn. While the loop has no idle moment, its turn lasts LOOP_SHARE times as long as the
     bite before: what is being taken in goes first, for what is stored later waits in the log, and the thread still
-    gets its part. Used by one thread; after the loop's end it returns at once.
+    gets its part. Both are measured in time on a processor, for a loop that waits is not busy. Used by one thread;
+    after the loop's end it returns at once.
     """
 
-    LOOP_SHARE = 3.0
+    LOOP_SHARE = 2.0
     LONGEST_TURN_S = 0.004
     LONGEST_WAIT_S = 0.1
     IDLE_S = 0.0001
-    """A turn of the loop that is shorter had nothing to do."""
+    """A turn of the loop that takes less had nothing to do."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, now: Callable[[], float] = time.thread_time) -> None:
         self._loop = loop
         self._now = now
         self._turned: queue.SimpleQueue[None] = queue.SimpleQueue()
