@@ -1,4 +1,7 @@
-"""What parsec.ports.dedup promises, on every adapter: in memory, and on a real server of the Redis protocol."""
+"""What parsec.ports.dedup promises, on every adapter: in memory, and on a real server of the Redis protocol.
+
+Numbers cite the invariants of parsec.adapters.dedup.local and parsec.adapters.dedup.redis.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -61,13 +64,13 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
         made.dedup.close()
 
 
-def test_the_first_of_an_id_holds_it_and_is_named_to_all_others(subject: Subject) -> None:
+def test_the_first_of_an_id_holds_it_and_is_named_to_all_others(subject: Subject) -> None:  # local 1, redis 1
     assert subject.claim(["a", "b"], 10) == {}
     assert subject.claim(["c", "b", "a"], 20) == {21: 11, 22: 10}
     assert subject.claim(["c"], 30) == {30: 20}
 
 
-def test_a_replay_finds_its_own_claims(subject: Subject) -> None:
+def test_a_replay_finds_its_own_claims(subject: Subject) -> None:  # redis 3
     subject.claim(["a", "b"], 10)
     assert subject.claim(["a", "b", "c"], 10) == {}
     assert subject.claim(["c"], 20) == {20: 12}
@@ -112,7 +115,7 @@ def test_the_same_offset_of_another_log_is_another_position(subject: Subject) ->
     assert subject.dedup.claim(subject.batch(["a"], 1, partition=1)) == {1: Position("log", 0, 1)}
 
 
-def test_a_claim_holds_for_the_window_and_not_for_ever(subject: Subject) -> None:
+def test_a_claim_holds_for_the_window_and_not_for_ever(subject: Subject) -> None:  # local 3
     subject.claim(["a"], 1)
     subject.clock.advance(WINDOW_S - 1)
     assert subject.claim(["a"], 2) == {2: 1}
@@ -136,7 +139,7 @@ def test_after_a_long_silence_nothing_old_is_left(subject: Subject) -> None:
     assert subject.claim(["a"], 2) == {}
 
 
-def test_time_is_that_of_receipt_so_a_backlog_keeps_its_window(subject: Subject) -> None:
+def test_time_is_that_of_receipt_so_a_backlog_keeps_its_window(subject: Subject) -> None:  # local 2, redis 4
     received = subject.batch(["a"], 1)
     again = subject.batch(["a"], 2)
     subject.clock.advance(10 * WINDOW_S)
@@ -145,7 +148,7 @@ def test_time_is_that_of_receipt_so_a_backlog_keeps_its_window(subject: Subject)
     assert subject.dedup.claim(again) == {2: Position("log", 0, 1)}
 
 
-def test_a_time_of_receipt_in_the_future_moves_nothing_ahead(subject: Subject) -> None:
+def test_a_time_of_receipt_in_the_future_moves_nothing_ahead(subject: Subject) -> None:  # local 2
     subject.claim(["a"], 1)
     ahead = subject.clock.time_ns() + int(100 * WINDOW_S * 1e9)
     subject.dedup.claim(Batch("log", 0, ahead, ["acme"], ["b"], [2]))
@@ -161,7 +164,7 @@ def test_a_late_partition_shares_the_set(subject: Subject) -> None:
     assert subject.dedup.claim(again) == {2: Position("log", 1, 1), 3: Position("log", 0, 1)}
 
 
-def test_the_set_is_bounded_and_tells_what_it_forgot_early(subject: Subject) -> None:
+def test_the_set_is_bounded_and_tells_what_it_forgot_early(subject: Subject) -> None:  # local 3, redis 5
     for first in range(0, 5 * IDS, 100):
         subject.clock.advance(1)
         subject.claim([f"id-{n}" for n in range(first, first + 100)], first)

@@ -216,7 +216,7 @@ def test_a_start_without_kafka_works_once_it_is_there(tmp_path: Path, server: Ka
     writer.close()
 
 
-def test_reservation_and_counts_survive_a_killed_broker(server: KafkaServer) -> None:
+def test_reservation_and_counts_survive_a_killed_broker(server: KafkaServer) -> None:  # R4
     topic = server.make_topic()
     opened = kafka(server.address, topic)
     writer, first = opened.writer(), Reading(opened)

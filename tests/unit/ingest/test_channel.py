@@ -93,7 +93,7 @@ def test_many_takers_get_each_submission_once() -> None:  # invariants 2 and 3
     assert (channel.buffered_events, channel.buffered_bytes) == (0, 0)
 
 
-def test_large_submissions_have_a_lane_of_their_own() -> None:
+def test_large_submissions_have_a_lane_of_their_own() -> None:  # invariant 5
     channel = Channel(max_events=100, max_bytes=1 << 20, large_bytes=1000)
     large, larger, small = submission(1, 1001), submission(1, 5000), submission(1, 1000)
     for one in (large, larger, small):

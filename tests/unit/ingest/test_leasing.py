@@ -63,7 +63,7 @@ class Cluster:
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("events", [1, 7, 300])
-def test_all_processes_together_take_the_rate(count: int, events: int) -> None:
+def test_all_processes_together_take_the_rate(count: int, events: int) -> None:  # limits 3
     cluster = Cluster(count)
     cluster.run(8, events)
     taken = cluster.run(16, events)
@@ -77,7 +77,7 @@ def test_the_beginning_has_one_burst_and_what_processes_hold(count: int) -> None
     assert cluster.run(5) <= 500 + count * 50
 
 
-def test_what_is_let_in_on_credit_counts() -> None:
+def test_what_is_let_in_on_credit_counts() -> None:  # limits 3
     cluster = Cluster(5, Rate(0.001, 1000))
     assert 1000 <= cluster.run(4) <= 1300
 

@@ -1,4 +1,7 @@
-"""Repeats on their way through the processor: what is dropped, what waits, and what is stored after all."""
+"""Repeats on their way through the processor: what is dropped, what waits, and what is stored after all.
+
+Numbers cite parsec.process.ranges and parsec.process.refusals.
+"""
 
 import pytest
 from msgspec.structs import replace
@@ -21,7 +24,7 @@ def fates(rig: Rig) -> tuple[int, int, int, int]:
     return counts.stored, counts.duplicate, counts.dead, counts.lost
 
 
-def test_a_repeat_is_dropped_within_a_batch_and_across_batches() -> None:
+def test_a_repeat_is_dropped_within_a_batch_and_across_batches() -> None:  # ranges 10
     rig = Rig()
     rig.log.append(b"id:a", b"id:a", b"other")
     rig.settle()
@@ -82,7 +85,7 @@ def test_a_repeat_from_beyond_the_window_hands_its_claim_to_the_first_one() -> N
     assert claims.settle(held, {}, give_up=False).duplicates == {8, 9}
 
 
-def test_a_holder_that_never_lands_is_waited_for_but_not_for_ever() -> None:
+def test_a_holder_that_never_lands_is_waited_for_but_not_for_ever() -> None:  # ranges 10
     rig = Rig()
     ghost, _ = make_rows(piece(900, b"id:a"))
     rig.dedup.claim(batch_of(ghost))
@@ -123,7 +126,7 @@ def test_nothing_to_settle_asks_nobody(held: dict[int, Held]) -> None:
     assert not rig.store.calls
 
 
-def test_one_refused_event_leaves_its_neighbours_alone() -> None:
+def test_one_refused_event_leaves_its_neighbours_alone() -> None:  # ranges 7
     rig = Rig(limits=Limits(1000, 1 << 20, 0.5))
     rig.log.append(*[f"e{n}@t{n % 7}".encode() for n in range(300)], b"poison@t3", *[b"e@t3"] * 300)
     rig.settle()
@@ -132,7 +135,7 @@ def test_one_refused_event_leaves_its_neighbours_alone() -> None:
     assert sum(call.startswith("insert ") for call in rig.store.calls) < 40
 
 
-def test_a_tenant_whose_rows_are_all_refused_costs_few_inserts() -> None:
+def test_a_tenant_whose_rows_are_all_refused_costs_few_inserts() -> None:  # refusals 3
     rig = Rig(limits=Limits(4000, 1 << 20, 0.5))
     rig.log.append(*[b"poison@bad" if n % 2 else f"e{n}@t{n % 9}".encode() for n in range(4000)])
     rig.turn(3 * PATIENCE, 0.1)
@@ -141,7 +144,7 @@ def test_a_tenant_whose_rows_are_all_refused_costs_few_inserts() -> None:
     assert sum(call.startswith("insert ") for call in rig.store.calls) < 3 * PATIENCE
 
 
-def test_while_rows_of_several_tenants_are_refused_and_none_is_taken_the_partition_waits() -> None:
+def test_while_rows_of_several_tenants_are_refused_and_none_is_taken_the_partition_waits() -> None:  # ranges 7
     rig = Rig(limits=Limits(1000, 1 << 20, 0.5))
     rig.on("insert.before", Poison("no such column"), times=1_000_000)
     rig.log.append(*[f"e{n}@t{n % 3}".encode() for n in range(10 * SUSPICIOUS)])
@@ -154,7 +157,7 @@ def test_while_rows_of_several_tenants_are_refused_and_none_is_taken_the_partiti
     assert fates(rig) == (10 * SUSPICIOUS, 0, 0, 0)
 
 
-def test_a_block_is_split_by_tenant_in_the_same_way_whatever_is_left_in_it() -> None:
+def test_a_block_is_split_by_tenant_in_the_same_way_whatever_is_left_in_it() -> None:  # refusals 1, 2
     rows, _ = make_rows(piece(0, *[f"e{n}@t{n % 5}".encode() for n in range(50)]))
     whole = Block(piece(0, *[b"x"] * 50).range, 2, rows, doubtful=False)
     shares = {row.tenant_id: half.share for half in halves(whole) for row in half.rows}

@@ -42,7 +42,7 @@ PLACES = [
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("tokens_forgotten", [False, True])
-def test_a_crash_anywhere_loses_and_doubles_nothing(place: str, tokens_forgotten: bool) -> None:  # ranges 4, 5, 8
+def test_a_crash_anywhere_loses_and_doubles_nothing(place: str, tokens_forgotten: bool) -> None:  # ranges 4, 5, 9
     rig = Rig()
     rig.log.append(*numbered(5), b"dead", *numbered(4))
     rig.on(place, Crash())
@@ -56,7 +56,7 @@ def test_a_crash_anywhere_loses_and_doubles_nothing(place: str, tokens_forgotten
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_retryable_error_anywhere_is_tried_again(place: str) -> None:  # ranges 5, 8
+def test_a_retryable_error_anywhere_is_tried_again(place: str) -> None:  # ranges 5, 9
     rig = Rig()
     rig.log.append(*numbered(5), b"dead", *numbered(4))
     rig.on(place, DOWN, times=3)
@@ -187,7 +187,7 @@ def test_slices_given_twice_are_stored_once() -> None:  # ranges 1
     rig.audit()
 
 
-def test_lost_offsets_are_counted_and_do_not_stop_the_stream() -> None:  # ranges 2, 8
+def test_lost_offsets_are_counted_and_do_not_stop_the_stream() -> None:  # ranges 2, 9
     rig = Rig()
     rig.log.append(*numbered(12))
     rig.log.lose(2, 4)
@@ -199,7 +199,7 @@ def test_lost_offsets_are_counted_and_do_not_stop_the_stream() -> None:  # range
     assert rig.telemetry.value("parsec_process_events_total", fate="stored") == 6
 
 
-def test_what_the_log_lost_after_it_had_landed_is_stored() -> None:  # ranges 8
+def test_what_the_log_lost_after_it_had_landed_is_stored() -> None:  # ranges 9
     rig = Rig()
     rig.log.append(*numbered(4))
     rig.on("insert.after", Crash())
@@ -238,7 +238,7 @@ def test_a_block_of_nothing_but_refused_rows_ends_too() -> None:  # ranges 7
 @pytest.mark.parametrize("tokens_forgotten", [False, True])
 def test_trouble_anywhere_while_a_block_is_split(
     call: int, error: BaseException, tokens_forgotten: bool
-) -> None:  # ranges 6, 7, 8
+) -> None:  # ranges 6, 7, 9
     rig = Rig()
     rig.log.append(*numbered(2), b"poison", *numbered(3), b"poison", b"dead")
     seen = [0]

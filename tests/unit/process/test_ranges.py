@@ -80,7 +80,7 @@ def test_another_log_under_the_same_name_is_fatal() -> None:  # 1
         owned.take(Slice("recreated", 0, 1, 0, 1, [0], [b"a"]))
 
 
-def test_rows_that_do_not_add_up_are_fatal() -> None:  # 8
+def test_rows_that_do_not_add_up_are_fatal() -> None:  # 9
     taken = events(0, 4)
     rows, letters = make_rows(taken)
     with pytest.raises(Fatal, match="5 records, but 4 rows"):
@@ -137,7 +137,7 @@ def test_a_fresh_range_is_reserved_inserted_and_committed_without_asking() -> No
     assert way.step() == Commit(way.range, Counts(stored=2, dead=1, lost=1))
 
 
-def test_a_range_of_losses_is_committed_without_an_insert() -> None:  # 8
+def test_a_range_of_losses_is_committed_without_an_insert() -> None:  # 9
     way = passage(piece(0, None, None))
     way.done()
     assert way.step() == Commit(way.range, Counts(lost=2))
@@ -155,7 +155,7 @@ def test_an_open_range_asks_and_inserts_only_what_is_missing() -> None:  # 5
     assert way.step() == Commit(way.range, Counts(stored=4))
 
 
-def test_an_open_range_that_has_landed_is_only_committed() -> None:  # 5, 8
+def test_an_open_range_that_has_landed_is_only_committed() -> None:  # 5, 9
     way = passage(piece(0, b"a", b"dead", b"refused then"), attempt=2)
     way.landed({0, 1, 2}, {1, 2})
     assert way.step() == Commit(way.range, Counts(stored=1, dead=2))
@@ -187,7 +187,7 @@ def test_a_retry_keeps_token_and_rows() -> None:  # 5
     assert isinstance(way.step(), Commit)
 
 
-def test_a_record_that_landed_under_older_rules_keeps_its_fate() -> None:  # 8
+def test_a_record_that_landed_under_older_rules_keeps_its_fate() -> None:  # 9
     way = passage(piece(0, b"dead now, once a row", b"a row now, once dead"), attempt=1)
     way.landed({0, 1}, {1})
     assert way.step() == Commit(way.range, Counts(stored=1, dead=1))

@@ -1,4 +1,4 @@
-"""When a driver is told anew where to begin, and when it is replaced."""
+"""When a driver is told anew where to begin, and when it is replaced (invariant 5 of kafka_reader)."""
 
 from parsec.adapters.broker.kafka_suspicion import HANGS_AFTER_CHECKS, HANGS_AFTER_S, Suspicion
 

@@ -1,4 +1,7 @@
-"""Redis in trouble: whatever it does, the processor goes on, and what was not checked is counted."""
+"""Redis in trouble: whatever it does, the processor goes on, and what was not checked is counted.
+
+Numbers cite the invariants of parsec.adapters.dedup.redis.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -66,7 +69,7 @@ def held(first: int) -> Position:
     return Position("log", 0, first)
 
 
-def test_nobody_there_is_counted_and_repeats_within_a_batch_are_still_found() -> None:
+def test_nobody_there_is_counted_and_repeats_within_a_batch_are_still_found() -> None:  # 3
     rig = Rig(Server("127.0.0.1", free_port()))
     assert rig.claim(1, "a", "b", "a") == {3: held(1)}
     assert rig.unchecked == 2
@@ -88,7 +91,7 @@ def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 @integration
-def test_after_a_failure_none_is_tried_for_a_while(server: RedisServer, rig: Rig) -> None:
+def test_after_a_failure_none_is_tried_for_a_while(server: RedisServer, rig: Rig) -> None:  # 2
     rig.claim(1, "a")
     server.kill9()
     assert rig.claim(2, "a") == {}
@@ -111,7 +114,7 @@ def test_a_server_that_came_back_between_two_batches_is_not_even_noticed(server:
 
 
 @integration
-def test_a_server_that_hangs_does_not_hang_us(server: RedisServer, rig: Rig) -> None:
+def test_a_server_that_hangs_does_not_hang_us(server: RedisServer, rig: Rig) -> None:  # 2
     rig.claim(1, "a")
     server.pause()
     ids = [f"id-{n}" for n in range(20_000)]
@@ -190,7 +193,7 @@ def test_a_holder_whose_log_is_unknown_holds_nothing(server: RedisServer, rig: R
 
 
 @integration
-def test_processors_share_claims_of_one_stem_and_no_others(server: RedisServer, rig: Rig) -> None:
+def test_processors_share_claims_of_one_stem_and_no_others(server: RedisServer, rig: Rig) -> None:  # 1
     address = Server("127.0.0.1", server.port)
     other, apart = Rig(address), Rig(address, "elsewhere:")
     rig.claim(1, "a")
@@ -201,7 +204,7 @@ def test_processors_share_claims_of_one_stem_and_no_others(server: RedisServer, 
 
 
 @integration
-def test_every_key_has_the_stem_and_goes_by_itself(rig: Rig, behind: Redis) -> None:
+def test_every_key_has_the_stem_and_goes_by_itself(rig: Rig, behind: Redis) -> None:  # 5
     for n in range(5):
         rig.claim(n, f"id-{n}")
         rig.clock.advance(WINDOW_S / 3)
