@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 
+from parsec.core.moment import DAY
 from parsec.ports.store import Row
 
 TENANT = "bench"
@@ -61,5 +62,5 @@ def _row(n: int, at_ns: int, log_id: str, drawn: tuple[int, int, int], severity:
     )
     return Row(
         TENANT, at_ns, severity, source, line.format(a=a, b=b, c=c, d=c % 16, e=a % 250), metadata, f"evt-{n:08d}",
-        at_ns, "local", "node-1", log_id, 0, n, min(at_ns // 86_400_000_000_000 + 31, 65_535),
+        at_ns, "local", "node-1", log_id, 0, n, min(at_ns // DAY + 31, 65_535),
     )  # fmt: skip

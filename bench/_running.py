@@ -17,7 +17,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.support.process import Parsec
 
-__all__ = ("Parsec", "arguments", "cpu_s", "load", "load_beside", "medians", "memory_mib", "parsec", "publish")
+__all__ = (
+    "Parsec", "arguments", "cpu_s", "load", "load_beside", "medians", "memory_mib", "parsec", "percentiles_ms",
+    "publish",
+)  # fmt: skip
 
 
 @contextmanager
@@ -69,6 +72,12 @@ def cpu_s(running: Parsec) -> float:
 def medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Per figure the median of the runs."""
     return {name: median(run[name] for run in runs) for name in runs[0]}
+
+
+def percentiles_ms(waits_s: Sequence[float]) -> dict[str, float]:
+    """The middle one of some durations, and the one that a hundredth of them exceed."""
+    ordered = sorted(waits_s)
+    return {f"p{q}_ms": ordered[len(ordered) * q // 100] * 1e3 for q in (50, 99)}
 
 
 def arguments(text: str) -> argparse.Namespace:

@@ -6,7 +6,6 @@ One broker on this machine, made for the run and removed after it (Java and Mave
 partitions. A worker publishes batches one after the other, as the ingest side does.
 """
 
-import sys
 import tempfile
 import threading
 import time
@@ -14,11 +13,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from _running import arguments, medians, publish
+from _running import arguments, medians, percentiles_ms, publish
 from log_append import event
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
+# isort: split
 from tests.support.kafka_server import KafkaServer, kafka_server
 
 from parsec.adapters.broker.kafka import Kafka
@@ -68,13 +66,8 @@ def published(server: KafkaServer, shape: tuple[int, int, int, str], seconds: fl
     elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu
     for writer in writers:
         writer.close()
-    waits.sort()
-    return {
-        "events_per_s": len(waits) * events / elapsed,
-        "cpu_us_per_event": cpu / len(waits) / events * 1e6,
-        "p50_ms": waits[len(waits) // 2] * 1e3,
-        "p99_ms": waits[len(waits) * 99 // 100] * 1e3,
-    }
+    rates = {"events_per_s": len(waits) * events / elapsed, "cpu_us_per_event": cpu / len(waits) / events * 1e6}
+    return rates | percentiles_ms(waits)
 
 
 def read(server: KafkaServer, events: int) -> dict[str, float]:

@@ -6,15 +6,13 @@ and the memory of each, idle and after the load.
 100 events per request over 8 connections from `parsec bench`, which shares the machine with Parsec and the broker.
 """
 
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from _running import arguments, cpu_s, load, medians, memory_mib, parsec, publish
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
+# isort: split
 from tests.support.kafka_server import KafkaServer, kafka_server
 
 ROLES = {"to Kafka, ingest role": "ingest", "over Kafka, all in one": "all"}

@@ -7,17 +7,14 @@ what remains without the sync. Reading includes checksums and splitting into val
 """
 
 import argparse
-import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from msgspec import Raw, structs
 
+from _running import percentiles_ms, publish
 from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.broker.files import OsFiles
 from parsec.core.clock import SystemClock
@@ -49,20 +46,15 @@ def opened(directory: Path, files: OsFiles) -> EmbeddedLog:
     return EmbeddedLog.open(directory, LogOptions(disk_reserve=0), SystemClock(), Telemetry(), files=files)
 
 
-def publish(log: EmbeddedLog, groups: Sequence[Group], seconds: float) -> dict[str, float]:
+def published(log: EmbeddedLog, groups: Sequence[Group], seconds: float) -> dict[str, float]:
     waits: list[float] = []
     cpu, begin = time.thread_time(), time.perf_counter()
     while (before := time.perf_counter()) - begin < seconds and log.refuses() is None:
         log.publish(groups)
         waits.append(time.perf_counter() - before)
     elapsed, cpu = time.perf_counter() - begin, time.thread_time() - cpu
-    waits.sort()
-    return {
-        "publishes_per_s": len(waits) / elapsed,
-        "cpu_us_per_publish": cpu / len(waits) * 1e6,
-        "p50_ms": waits[len(waits) // 2] * 1e3,
-        "p99_ms": waits[len(waits) * 99 // 100] * 1e3,
-    }
+    rates = {"publishes_per_s": len(waits) / elapsed, "cpu_us_per_publish": cpu / len(waits) * 1e6}
+    return rates | percentiles_ms(waits)
 
 
 def read(log: EmbeddedLog) -> dict[str, float]:
@@ -78,17 +70,16 @@ def read(log: EmbeddedLog) -> dict[str, float]:
     return {"read_events_per_s": events / elapsed, "read_mb_per_s": size / elapsed / 1e6}
 
 
-def measure(root: Path, events: int, groups: int, seconds: float) -> dict[str, Any]:
+def measure(root: Path, events: int, groups: int, seconds: float) -> dict[str, float]:
     batch = [event(n) for n in range(events)]
     made = [Group(batch, encode_lines(batch))] * groups
     with tempfile.TemporaryDirectory(dir=root) as name:
         log = opened(Path(name), Unsynced())
-        python = publish(log, made, min(seconds, 0.5))
+        python = published(log, made, min(seconds, 0.5))
         log.close()
     with tempfile.TemporaryDirectory(dir=root) as name:
         log = opened(Path(name), OsFiles())
-        result: dict[str, Any] = {"events_per_group": events, "groups_per_publish": groups}
-        result |= publish(log, made, seconds)
+        result = published(log, made, seconds)
         rate = result["publishes_per_s"] * events * groups
         result |= {"events_per_s": rate, "mb_per_s": rate * EVENT_BYTES / 1e6}
         result["python_us_per_publish"] = python["cpu_us_per_publish"]
@@ -106,16 +97,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="per shape")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
-    results = [measure(options.dir, events, groups, options.seconds) for events, groups in SHAPES]
-    names = list(results[0])
-    widths = [max(len(name), 9) for name in names]
-    print("  ".join(name.rjust(width) for name, width in zip(names, widths, strict=True)))
-    for result in results:
-        cells = (f"{result[name]:,.2f}" if result[name] < 100 else f"{result[name]:,.0f}" for name in names)
-        print("  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)))
-    if options.json:
-        machine = {"system": platform.platform(), "python": platform.python_version(), "cpus": os.cpu_count()}
-        options.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
+    rows = {
+        f"{events} events a group, {groups} groups a publish": measure(options.dir, events, groups, options.seconds)
+        for events, groups in SHAPES
+    }
+    publish(rows, options.json)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from parsec.adapters.store.clickhouse import _PINNED as PINNED
 from parsec.adapters.store.embedded import Embedded
 from parsec.adapters.store.migrations import migrations
 from parsec.core.envelope import Envelope, encode_one
-from parsec.core.moment import nanoseconds, text_of
+from parsec.core.moment import DAY, nanoseconds, text_of
 from parsec.ports.broker import Slice
 from parsec.ports.store import Row
 from parsec.process.bites import rows_of
@@ -121,35 +121,27 @@ def events(count: int, block_rows: int) -> Iterator[list[bytes]]:
     """Blocks of envelopes, about 290 bytes each as sent, 20 skewed tenants, four metadata keys, one of them nested."""
     rnd = random.Random(7)
     for block in range(count):
-        lines = []
-        for i in range(block * block_rows, (block + 1) * block_rows):
-            moment = NOW - 86_400_000_000_000 + i * 1_000_000
-            word = "checkout" if rnd.random() < 0.0005 else rnd.choice(WORDS)
-            word = "zanzibar" if i % 1_000_000 == 12_345 else word
-            metadata = {
-                "user": {"id": rnd.randrange(100_000), "plan": rnd.choice(("free", "pro"))},
-                "latency_ms": rnd.randrange(1500) / 2,
-                "region": rnd.choice(("eu-west-1", "us-east-1", "us-west-2", "ap-south-1")),
-                "trace": f"{rnd.getrandbits(64):016x}",
-            }
-            lines.append(
-                encode_one(
-                    Envelope(
-                        1,
-                        f"tenant-{min(int(rnd.expovariate(0.3)), 19)}",
-                        f"{rnd.getrandbits(96):024x}",
-                        text_of(moment),
-                        rnd.choice(("info", "info", "info", "debug", "warn", "error")),
-                        rnd.choice(("api", "web", "db", "auth", "mail")),
-                        f"{word} {rnd.choice(WORDS)} {i} completed with status 200 in {i % 500}ms for /api/v1/{word}",
-                        msgspec.Raw(json.dumps(metadata, separators=(",", ":")).encode()),
-                        text_of(moment // 100_000_000 * 100_000_000),
-                        "local",
-                        "node-1",
-                    )
-                )
-            )
-        yield lines
+        yield [encode_one(event(rnd, i)) for i in range(block * block_rows, (block + 1) * block_rows)]
+
+
+def event(rnd: random.Random, i: int) -> Envelope:
+    moment = NOW - DAY + i * 1_000_000
+    word = "checkout" if rnd.random() < 0.0005 else rnd.choice(WORDS)
+    word = "zanzibar" if i % 1_000_000 == 12_345 else word
+    metadata = {
+        "user": {"id": rnd.randrange(100_000), "plan": rnd.choice(("free", "pro"))},
+        "latency_ms": rnd.randrange(1500) / 2,
+        "region": rnd.choice(("eu-west-1", "us-east-1", "us-west-2", "ap-south-1")),
+        "trace": f"{rnd.getrandbits(64):016x}",
+    }
+    return Envelope(
+        1, f"tenant-{min(int(rnd.expovariate(0.3)), 19)}", f"{rnd.getrandbits(96):024x}", text_of(moment),
+        rnd.choice(("info", "info", "info", "debug", "warn", "error")),
+        rnd.choice(("api", "web", "db", "auth", "mail")),
+        f"{word} {rnd.choice(WORDS)} {i} completed with status 200 in {i % 500}ms for /api/v1/{word}",
+        msgspec.Raw(json.dumps(metadata, separators=(",", ":")).encode()),
+        text_of(moment // 100_000_000 * 100_000_000), "local", "node-1",
+    )  # fmt: skip
 
 
 def cells(row: Row) -> list[Any]:
@@ -214,6 +206,17 @@ def insert(client: Any, made: list[Row], fmt: str, token: str) -> float:
     return python
 
 
+def asked_ms(client: Any, sql: str, asks: tuple[str, str], known: str) -> float:
+    """The median of five times."""
+    text = sql.replace("{equals}", asks[0]).replace("{greater}", asks[1]).replace("{id}", known)
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        client.raw_query(text, fmt="JSONCompactEachRow")
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times) * 1000
+
+
 def run(name: str, blocks: int, block_rows: int, directory: str) -> dict[str, float]:
     """One variant: inserts, waits for merges, asks each question five times."""
     variant, ddl = VARIANTS[name], DDL
@@ -254,14 +257,7 @@ def run(name: str, blocks: int, block_rows: int, directory: str) -> dict[str, fl
         "RSS MB": int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6,
         "slowest insert ms": slowest * 1000,
     }
-    for label, sql in QUERIES.items():
-        text = sql.replace("{equals}", variant.asks[0]).replace("{greater}", variant.asks[1]).replace("{id}", known)
-        times = []
-        for _ in range(5):
-            begin = time.perf_counter()
-            client.raw_query(text, fmt="JSONCompactEachRow")
-            times.append(time.perf_counter() - begin)
-        out[label] = statistics.median(times) * 1000
+    out |= {label: asked_ms(client, sql, variant.asks, known) for label, sql in QUERIES.items()}
     client.close()
     return out
 

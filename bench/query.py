@@ -21,10 +21,9 @@ from _events import TENANT, blocks
 from _running import Parsec, load_beside, memory_mib, publish
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.embedded import Embedded
-from parsec.core.moment import SECOND
+from parsec.core.moment import DAY, SECOND
 from parsec.ports.store import Limits
 
-DAY_NS = 86_400 * SECOND
 RATE = 20_000
 LOG = "bench-log"
 P95 = "p95(metadata.latency_ms)"
@@ -53,7 +52,7 @@ def filled(directory: Path, events: int) -> tuple[int, int]:
         ((found, first, last),) = reader.select(SPAN, whose, limits, tuple[int, int, int])
         if not found:
             end = time.time_ns()
-            for number, block in enumerate(blocks(events, end - DAY_NS, DAY_NS, LOG)):
+            for number, block in enumerate(blocks(events, end - DAY, DAY, LOG)):
                 store.insert(block, f"bench-{number}")
             ((found, first, last),) = reader.select(SPAN, whose, limits, tuple[int, int, int])
         assert found == events, f"{directory} holds {found} events"
@@ -140,7 +139,7 @@ def main() -> None:
             with load_beside(running, "--rate", str(RATE)):
                 time.sleep(3)  # until its rate is steady
                 before, began = processed(running), time.perf_counter()
-                busy = measured(running, questions(first, end, DAY_NS), given.runs)
+                busy = measured(running, questions(first, end, DAY), given.runs)
                 came = (processed(running) - before) / (time.perf_counter() - began)
             running.terminate()
     rows = {
