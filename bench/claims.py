@@ -33,8 +33,8 @@ from parsec.adapters.dedup.local import LocalDedup
 from parsec.adapters.dedup.redis import RedisDedup
 from parsec.adapters.redis_link import Server
 from parsec.core.clock import SystemClock
+from parsec.loading import host_and_port
 from parsec.ports.dedup import Batch, Dedup, Window
-from parsec.settings import host_and_port
 from parsec.telemetry import Telemetry
 
 BATCH = 20_000

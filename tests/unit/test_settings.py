@@ -9,7 +9,8 @@ import pytest
 
 from parsec.core.errors import BadSettings
 from parsec.core.quantity import show_quantity
-from parsec.settings import Setting, Settings, Spec, catalogue, fault, host_and_port, load, parse
+from parsec.loading import fault, host_and_port, load, parse
+from parsec.settings import Setting, Settings, Spec, catalogue
 
 
 def write(tmp_path: Path, content: str) -> Path:

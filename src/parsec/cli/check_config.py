@@ -9,7 +9,8 @@ import msgspec
 from parsec.cli.flags import load_or_exit, setting_flags
 from parsec.cli.terminal import is_terminal, visible
 from parsec.core.quantity import show_quantity
-from parsec.settings import Loaded, Setting, catalogue
+from parsec.loading import Loaded
+from parsec.settings import Setting, catalogue
 
 
 @click.command("check-config")

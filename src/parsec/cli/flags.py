@@ -13,7 +13,8 @@ import click
 
 from parsec.core.errors import BadSettings
 from parsec.core.quantity import show_quantity
-from parsec.settings import Loaded, Setting, catalogue, load
+from parsec.loading import Loaded, load
+from parsec.settings import Setting, catalogue
 
 BAD_SETTINGS = 2
 _METAVARS = {"bytes": "SIZE", "seconds": "TIME", "milliseconds": "MS"}

@@ -13,7 +13,8 @@ import structlog
 from parsec.core.errors import BadSettings
 from parsec.core.watched import WatchedFile
 from parsec.ingest.bucket import Rate
-from parsec.settings import Loaded, Settings, catalogue
+from parsec.loading import Loaded
+from parsec.settings import Settings, catalogue
 
 BURST_S = 2.0
 """How much may come at once where nothing is said: what so many seconds bring."""

@@ -21,11 +21,12 @@ from parsec.adapters.broker.opened import Opened, open_embedded
 from parsec.core.clock import SystemClock
 from parsec.core.errors import Fatal, ParsecError
 from parsec.core.life import Life
+from parsec.loading import Loaded, is_loopback
 from parsec.ports.store import Limits
 from parsec.query.audit import Audit, today
 from parsec.query.missing import audit_with_log
 from parsec.service import EXIT_NOT_STARTED, Part, Resource, Service
-from parsec.settings import Loaded, Settings, is_loopback
+from parsec.settings import Settings
 from parsec.web.bodies import give_large_buffers_back
 from parsec.wiring.asking import add_questions
 from parsec.wiring.assembly import Assembly

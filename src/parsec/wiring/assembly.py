@@ -13,8 +13,9 @@ from parsec.adapters.redis_link import Server
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.life import Life
 from parsec.keys.ring import Keyring
+from parsec.loading import Loaded, host_and_port
 from parsec.service import LoopTurn, Part, ThreadPart, Ticker
-from parsec.settings import Loaded, Settings, host_and_port
+from parsec.settings import Settings
 from parsec.telemetry import Telemetry
 from parsec.web.health_routes import Check, Health
 from parsec.web.tls import Tls

@@ -12,7 +12,8 @@ import msgspec
 import structlog
 
 from parsec.core.errors import Fatal
-from parsec.settings import Settings, parse_pairs
+from parsec.loading import parse_pairs
+from parsec.settings import Settings
 
 _log = structlog.get_logger(__name__)
 

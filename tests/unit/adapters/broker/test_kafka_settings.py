@@ -9,7 +9,7 @@ from parsec.adapters.broker.kafka import Kafka
 from parsec.adapters.broker.kafka_settings import OURS, DriverLog, KafkaOptions, Security
 from parsec.core.clock import ManualClock, SystemRandom
 from parsec.core.errors import Fatal
-from parsec.settings import parse_pairs
+from parsec.loading import parse_pairs
 
 NOWHERE = "127.0.0.1:1"
 

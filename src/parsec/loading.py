@@ -1,0 +1,298 @@
+"""Settings from flags, the environment and a TOML file, in this order of precedence; all faults are told together.
+
+In: texts by name. Out: `Loaded`: the settings, and where each came from. Errors: BadSettings with every fault at once.
+Next: parsec.wiring.
+"""
+
+import re
+import socket
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from parsec.core.errors import BadSettings
+from parsec.core.quantity import parse_quantity, show_quantity
+from parsec.core.tenant import tenant_name
+from parsec.keys.file import KeysUnreadable
+from parsec.keys.file import read as read_keys
+from parsec.settings import ROLES, Setting, Settings, catalogue
+
+CLIENT_NAMES = frozenset(
+    {"PARSEC_URL", "PARSEC_API_KEY", "PARSEC_TENANT", "PARSEC_CA_FILE", "PARSEC_PROFILE", "PARSEC_CONFIG"}
+)
+"""Names that clients read and the server must not stumble over."""
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The settings and, per setting, where its value came from.
+
+    `tenants`: the settings as they hold for those that `file` has a table for. `again`: loads all of it anew.
+    """
+
+    settings: Settings
+    sources: Mapping[str, str]
+    tenants: Mapping[str, Settings]
+    file: Path | None
+    again: Callable[[], "Loaded"]
+
+
+def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | None = None) -> Loaded:
+    """Flag, then environment, then file, then default. `flags` maps environment names to texts; an empty text is none.
+
+    The file is `config`, else the one that PARSEC_CONFIG in `environ` names, else none.
+    Raises BadSettings with all faults: unknown names, values that do not parse, values out of range.
+    """
+    if config is None and environ.get("PARSEC_CONFIG"):
+        config = Path(environ["PARSEC_CONFIG"])
+    problems: list[str] = []
+    known = {setting.env: setting for setting in catalogue()}
+    from_file, of_tenants = _read_file(config, known, problems) if config else ({}, {})
+    problems += [
+        f"{name}: no such setting{_did_you_mean(name, known)}"
+        for name in environ
+        if name.startswith("PARSEC_") and name not in known and name not in CLIENT_NAMES
+    ]
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for setting in known.values():
+        sources[setting.name] = "default"
+        for source, given in (("flag", flags), ("environment", environ), (f"file {config}", from_file)):
+            raw = given.get(setting.env)
+            if raw is None or raw == "":
+                continue
+            sources[setting.name] = source
+            try:
+                values[setting.name] = parse(setting, raw)
+            except ValueError as error:
+                problems.append(fault(setting, raw, source, error))
+            break
+    problems += conflicts(Settings(**values))
+    if not values.get("node"):
+        values["node"] = socket.gethostname()
+    settings = Settings(**values)
+    tenants = {name: _for_tenant(settings, name, table, known, problems) for name, table in of_tenants.items()}
+    if problems:
+        raise BadSettings(problems)
+    return Loaded(settings, sources, tenants, config, lambda: load(flags, environ, config))
+
+
+def _for_tenant(
+    settings: Settings, tenant: str, table: object, known: Mapping[str, Setting], problems: list[str]
+) -> Settings:
+    where = f"[tenants.{tenant}]"
+    if tenant_name(tenant) != tenant:
+        problems.append(f"{where}: is no tenant's name: 1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")
+    if not isinstance(table, dict):
+        problems.append(f"{where}: must be a table of settings")
+        return settings
+    names = {alias: setting for setting in known.values() if setting.spec.per_tenant for alias in _aliases(setting)}
+    values: dict[str, Any] = {}
+    for key, raw in table.items():
+        if key not in names:
+            problems.append(f"{where} {key}: no such setting of a tenant{_did_you_mean(key, names)}")
+            continue
+        try:
+            values[names[key].name] = parse(names[key], raw)
+        except ValueError as error:
+            problems.append(fault(names[key], raw, where, error))
+    return msgspec.structs.replace(settings, **values)
+
+
+def conflicts(settings: Settings) -> list[str]:
+    """What is wrong with settings that are each allowed."""
+    problems, settings = _without_credentials(settings)
+    problems += _key_conflicts(settings)
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        problems.append("PARSEC_TLS_CERTIFICATE and PARSEC_TLS_KEY: one needs the other")
+    if settings.ingest_memory < settings.max_body_bytes:
+        problems.append("PARSEC_INGEST_MEMORY: is less than PARSEC_MAX_BODY_BYTES, so the largest bodies never fit")
+    problems += _role_conflicts(settings)
+    problems += [
+        f"PARSEC_CORS_ORIGINS={origin}: must be *, or a scheme, a host and perhaps a port: https://ui.example.com"
+        for origin in settings.origins
+        if not re.fullmatch(r"\*|https?://[a-z0-9.\-\[\]:]+", origin)
+    ]
+    try:
+        parse_pairs(settings.kafka_options)
+    except ValueError as error:
+        problems.append(f"PARSEC_KAFKA_OPTIONS: {error}")
+    if settings.redis_addr:
+        try:
+            host_and_port(settings.redis_addr)
+        except ValueError as error:
+            problems.append(f"REDIS_ADDR={settings.redis_addr}: {error}")
+    return problems
+
+
+def _without_credentials(settings: Settings) -> tuple[list[str], Settings]:
+    """An address with a user and a password in it would be shown wherever the address is."""
+    told = {
+        "clickhouse_url": ("CLICKHOUSE_URL", "CLICKHOUSE_USER and CLICKHOUSE_PASSWORD", "http://(hidden)"),
+        "redis_addr": ("REDIS_ADDR", "REDIS_USERNAME and REDIS_PASSWORD", "(hidden):1"),
+        "kafka_brokers": ("KAFKA_BROKERS", "PARSEC_KAFKA_USER and PARSEC_KAFKA_PASSWORD", "(hidden)"),
+    }
+    found = [name for name in told if "@" in getattr(settings, name)]
+    problems = [f"{told[name][0]}: must hold no user and no password; {told[name][1]} are for these" for name in found]
+    return problems, msgspec.structs.replace(settings, **{name: told[name][2] for name in found})
+
+
+def _key_conflicts(settings: Settings) -> list[str]:
+    path = settings.keys_path
+    if path is None:
+        return []
+    try:
+        keys = read_keys(path)
+    except KeysUnreadable as error:
+        return [f"PARSEC_KEYS_FILE: {error}"]
+    if keys or is_loopback(settings.host):
+        return []
+    return [
+        f"PARSEC_HOST={settings.host}: without API keys Parsec serves a loopback address only; make one with "
+        f"`parsec keys create`, or say PARSEC_AUTH=off to let anybody in who reaches it (no key is in {path})"
+    ]
+
+
+def _role_conflicts(settings: Settings) -> list[str]:
+    problems = []
+    roles = settings.roles
+    if not roles <= ROLES:
+        return [f"PARSEC_ROLE={settings.role}: must be all, or some of ingest, process and query"]
+    if settings.storage_backend == "clickhouse" and not settings.clickhouse_url and roles != {"ingest"}:
+        problems.append("STORAGE_BACKEND=clickhouse: needs CLICKHOUSE_URL")
+    if settings.clickhouse_url and settings.storage_backend != "clickhouse":
+        problems.append("CLICKHOUSE_URL: is used with STORAGE_BACKEND=clickhouse only")
+    if settings.clickhouse_url and not settings.clickhouse_url.startswith(("http://", "https://")):
+        problems.append(f"CLICKHOUSE_URL={settings.clickhouse_url}: must begin with http:// or https://")
+    if "`" in settings.clickhouse_database:
+        problems.append(f"CLICKHOUSE_DATABASE={settings.clickhouse_database}: must be a plain name")
+    if settings.role != "all":
+        if not settings.kafka_brokers:
+            problems.append(f"PARSEC_ROLE={settings.role}: needs Kafka (KAFKA_BROKERS); the embedded log is not shared")
+        if roles != {"ingest"} and settings.storage_backend != "clickhouse":
+            problems.append(
+                f"PARSEC_ROLE={settings.role}: needs a ClickHouse server (STORAGE_BACKEND=clickhouse); "
+                "the embedded store is not shared"
+            )
+    return problems
+
+
+def parse_pairs(text: str) -> dict[str, str]:
+    """`name=value,name=value`; a piece without `=` belongs to the value before it. Raises ValueError."""
+    found: dict[str, str] = {}
+    last = ""
+    for piece in filter(None, (piece.strip() for piece in text.split(","))):
+        name, equals, value = piece.partition("=")
+        if equals:
+            last = name.strip()
+            found[last] = value.strip()
+        elif last:
+            found[last] += f",{piece}"
+        else:
+            raise ValueError("must be name=value pairs with commas between")
+    return found
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of host:port or [IPv6]:port. Raises ValueError with what is allowed."""
+    host, _, port = address.rpartition(":")
+    plain = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not plain or (":" in plain) != (plain is not host) or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ValueError("must be host:port")
+    return plain, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def fault(setting: Setting, raw: object, source: str, why: Exception) -> str:
+    """One line about a bad value; a secret's value is not part of it."""
+    return f"{setting.env}={'(hidden)' if setting.spec.secret else repr(raw)} ({source}): {why}"
+
+
+def parse(setting: Setting, raw: object) -> Any:
+    """The typed value of a text (or of a TOML value). Raises ValueError with what is allowed."""
+    if isinstance(raw, list | dict):
+        raise ValueError("must be one plain value")
+    text = str(raw).strip()
+    kind = setting.type
+    if get_origin(kind) is Literal:
+        allowed = get_args(kind)
+        if text not in allowed:
+            raise ValueError(f"must be {' or '.join(allowed)}")
+        return text
+    if kind is bool:
+        if text.lower() not in _BOOLEANS:
+            raise ValueError("must be true or false")
+        return _BOOLEANS[text.lower()]
+    if kind is str:
+        return text
+    return _parse_number(setting, text)
+
+
+def _parse_number(setting: Setting, text: str) -> int | float:
+    unit, low, high = setting.spec.unit, setting.spec.minimum, setting.spec.maximum
+    negative = text.startswith("-") and low is not None and low < 0
+    value = -parse_quantity(text[1:], unit) if negative else parse_quantity(text, unit)
+    if setting.type is int:
+        if value != int(value):
+            raise ValueError("must be a whole number")
+        value = int(value)
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise ValueError(f"must be from {show_quantity(low, unit)} to {show_quantity(high, unit)}")
+    return value
+
+
+def _read_file(
+    path: Path, known: Mapping[str, Setting], problems: list[str]
+) -> tuple[dict[str, Any], dict[str, object]]:
+    """By environment name; a key of the file is the flag's name without the leading dashes, or the environment name.
+    Beside it the tables of tenants, by name."""
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        problems.append(f"{path}: cannot be read: {error.strerror}")
+        return {}, {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(f"{path}: is not TOML: {error}")
+        return {}, {}
+    tenants = content.pop("tenants", {})
+    if not isinstance(tenants, dict):
+        problems.append(f"{path}: tenants: must be tables such as [tenants.acme]")
+        tenants = {}
+    names = {alias: env for env, setting in known.items() for alias in _aliases(setting)}
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if key not in names:
+            problems.append(f"{path}: {key}: no such setting{_did_you_mean(key, names)}")
+        elif names[key] in found:
+            problems.append(f"{path}: {key}: given twice")
+        else:
+            found[names[key]] = value
+    return found, tenants
+
+
+def _aliases(setting: Setting) -> Iterator[str]:
+    yield setting.env
+    yield setting.flag.removeprefix("--")
+    yield setting.flag.removeprefix("--").replace("-", "_")
+
+
+def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
