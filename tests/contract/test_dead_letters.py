@@ -6,13 +6,11 @@ import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Rejected
-from parsec.core.moment import LATEST
 from parsec.ports.store import DeadLetter, StoreReader
 from parsec.query.dead_letters import UNTOLD, DeadQuestion, letter, letters
 from parsec.query.timerange import TimeRange
+from tests.support.stored import ALL_TIMES
 from tests.support.stores import LIMITS, embedded_store
-
-ALL_TIMES = TimeRange(0, LATEST)
 
 
 def dead(offset: int, tenant: str, raw: bytes = b"{}", reason: str = "invalid_json") -> DeadLetter:

@@ -13,7 +13,7 @@ from parsec.ports.store import Limits, StoreReader, T
 from parsec.query import polled
 from parsec.query.polled import Polled
 from parsec.query.tails import Bounds, Tail, Tails
-from tests.contract.test_query import row
+from tests.support.stored import row
 from tests.support.stores import LIMITS, embedded_store
 
 

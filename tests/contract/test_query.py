@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Rejected
 from parsec.core.moment import LATEST, SECOND
-from parsec.ports.store import Row, StoreReader
+from parsec.ports.store import StoreReader
 from parsec.query import aggregate, fields, histogram, listing, single
 from parsec.query.events import Question, ask, page
 from parsec.query.fields import field
@@ -20,19 +20,10 @@ from parsec.query.ordered import Order
 from parsec.query.parse import parse
 from parsec.query.scope import Scope
 from parsec.query.timerange import TimeRange
+from tests.support.stored import ALL_TIMES, NOON, row
 from tests.support.stores import LIMITS, embedded_store
 
-NOON = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00Z
-ALL_TIMES = TimeRange(0, LATEST)
 HOUR = TimeRange(NOON, NOON + 3600 * SECOND)
-
-
-def row(offset: int = 0, **other: Any) -> Row:
-    made = Row(
-        "acme", NOON + offset * SECOND, "info", "api", f"hello {offset}", '{"n":1}', f"evt-{offset}", NOON,
-        "local", "node-1", "log-1", 0, offset, 40_000,
-    )  # fmt: skip
-    return msgspec.structs.replace(made, **other)
 
 
 METADATA = (

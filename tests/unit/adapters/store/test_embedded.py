@@ -1,0 +1,71 @@
+"""What the embedded engine does to its process, and what is left when that is killed."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.core.errors import Fatal
+from tests.support.stores import TestEngine, embedded_store
+
+
+def test_a_directory_that_cannot_be_opened_is_fatal() -> None:
+    with embedded_store(), pytest.raises(Fatal, match="cannot be opened"):
+        ClickHouseStore(_engine_at(Path("/proc/no-such-place/store")), 86_400.0)
+
+
+def _engine_at(path: Path) -> TestEngine:
+    engine = TestEngine()
+    engine._directory = path
+    return engine
+
+
+OPEN = """
+import os, signal, sys, time
+from pathlib import Path
+from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.adapters.store.embedded import Embedded
+store = ClickHouseStore(Embedded(Path(sys.argv[1])), 86400.0)
+"""
+
+
+def _run(tmp_path: Path, code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", OPEN + code, str(tmp_path / "store")], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM, signal.SIGBUS])
+def test_the_engine_leaves_signals_alone(tmp_path: Path, number: signal.Signals) -> None:
+    done = _run(tmp_path, f"os.kill(os.getpid(), {int(number)}); time.sleep(30)")
+    assert done.returncode == -number, done.stderr
+
+
+def test_control_c_is_still_pythons_and_no_heavy_module_is_loaded(tmp_path: Path) -> None:
+    code = """
+assert not {"pyarrow", "pandas", "numpy"} & sys.modules.keys()
+assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    store.close()
+    print("interrupted")
+"""
+    done = _run(tmp_path, code)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+def test_what_was_inserted_survives_kill_9(tmp_path: Path) -> None:
+    code = """
+from parsec.ports.store import Row
+store.insert([Row("acme", 1, "info", "api", "m", "{}", f"e{n}", 1795435200 * 10**9, "r", "n", "log-1", 0, n, 65535)
+              for n in range(100)], "t")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert _run(tmp_path, code).returncode == -signal.SIGKILL
+    look = "from parsec.ports.broker import Range; print(len(store.landed(Range('log-1', 0, 0, 1000)))); store.close()"
+    done = _run(tmp_path, look)
+    assert (done.returncode, done.stdout) == (0, "100\n"), done.stderr
