@@ -75,7 +75,7 @@ def derived_prefix(tenant: str, context: Context) -> str:
         else:
             if ":digest" not in context.remembered:  # no tenant has a colon in its name
                 context.remembered[":digest"] = hashlib.sha256(context.body).hexdigest()
-            source = f"body\0{tenant}\0{context.remembered[':digest']}"
+            source = f"body\0{tenant}\0{context.remembered[':digest']}{context.fields.told}"
         prefix = hashlib.sha256(source.encode()).hexdigest()[:32]
     context.remembered[tenant] = prefix
     return prefix

@@ -39,7 +39,8 @@ class FieldMap(msgspec.Struct, frozen=True):
     """Names to try in order for each field, and what to put where an event has none ('' for nothing).
 
     `standard_only`: no listed name is another standard field or a path into one, so an event that has
-    standard fields only can be read without looking at the lists. `renames`: there are lists.
+    standard fields only can be read without looking at the lists. `renames`: there are lists. `told`: all that the
+    address says but whose events these are, in one order; it takes part in derived ids.
     """
 
     id: tuple[str, ...] = ("id",)
@@ -53,6 +54,7 @@ class FieldMap(msgspec.Struct, frozen=True):
     default_severity: str = ""
     standard_only: bool = True
     renames: bool = False
+    told: str = ""
 
     @staticmethod
     def parse(query_string: bytes) -> "FieldMap":
@@ -97,10 +99,15 @@ def _parse(query_string: bytes) -> FieldMap:
     values: dict[str, Any] = {f: names if f in names else (*names, f) for f, names in tried.items()}
     values |= {f"default_{name}": value for name, value in constants.items()}
     touched = any(_touches_standard(field, name) for field, names in tried.items() for name in names)
-    return FieldMap(**values, standard_only=not touched, renames=bool(lists))
+    return FieldMap(**values, standard_only=not touched, renames=bool(lists), told=_told(lists, constants))
 
 
 _remembered = lru_cache(maxsize=256)(_parse)
+
+
+def _told(lists: dict[str, tuple[str, ...]], constants: dict[str, str]) -> str:
+    said = {name: ",".join(names) for name, names in lists.items()} | constants
+    return "".join(f"\0{name}={said[name]}" for name in sorted(said) if name != "tenant_id")
 
 
 def _names(parameter: str, text: str) -> tuple[str, ...]:

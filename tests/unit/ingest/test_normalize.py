@@ -209,8 +209,8 @@ class OtherRandom:
         return b"\xff" * n
 
 
-def ids(body: bytes, **changes: Any) -> list[str]:
-    return [envelope.id for envelope in take(body, **changes).envelopes]
+def ids(body: bytes, query: bytes = b"", **changes: Any) -> list[str]:
+    return [envelope.id for envelope in take(body, query, **changes).envelopes]
 
 
 TWINS = lines([event(id=None), event(id=None), event(id="own"), event(id=None, host=1), event(id="")])
@@ -228,6 +228,17 @@ def test_other_bytes_or_another_tenant_give_other_ids() -> None:
     body = lines([event(id=None, tenant_id=None)])
     assert ids(body, tenant="a") != ids(body, tenant="b")
     assert ids(body, tenant="a") != ids(body + b"\n", tenant="a")
+
+
+def test_the_same_bytes_under_another_address_are_other_events() -> None:
+    """Two hosts that differ in `?source=` alone may well send the same line in the same second."""
+    body = lines([event(id=None, tenant_id=None, source=None)])
+    addresses = [b"", b"source=web-1", b"source=web-2", b"severity=info", b"message_field=a", b"message_field=a,b"]
+    assert len({ids(body, address, tenant="a", lenient=True)[0] for address in addresses}) == len(addresses)
+
+    first = ids(body, b"source=web-1&severity=info", tenant="a", lenient=True)
+    assert first == ids(body, b"severity=INFO&ack=enqueued&source=%20Web-1", tenant="a", lenient=True)
+    assert first == ids(body, b"tenant_id=a&source=web-1&severity=info", lenient=True)
 
 
 def test_an_idempotency_key_takes_the_place_of_the_digest() -> None:
