@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from parsec.adapters.store import sync
+from parsec.adapters.store.whole import MergedAreWhole
 from parsec.core.errors import Fatal
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _SERVER_SETTINGS: Mapping[str, int] = {
     "background_merges_mutations_concurrency_ratio": 2,
     "os_threads_nice_value_merge_mutate": 10,
 }
-_SETTLE_EVERY_S = 5.0
+_LOOK_EVERY_S, _LOOKS_PER_SETTLE = 1.0, 5
 _loading = threading.Lock()
 
 
@@ -110,8 +111,20 @@ class Embedded:
     def keep_settled(self, stop: threading.Event) -> None:
         """Until `stop`, in a thread of its own, after `settle`: makes merged parts safe before the engine removes what
         they came from, which it keeps for `old_parts_lifetime` (30 s, migration 1). Raises Fatal."""
-        while not stop.wait(_SETTLE_EVERY_S):
-            self._merged.settle()
+        from clickhouse_connect.driver.exceptions import Error
+
+        client = self.connect({})
+        try:
+            looks, merged = 0, MergedAreWhole()
+            while not stop.wait(_LOOK_EVERY_S):
+                merged.look(client)
+                looks += 1
+                if looks % _LOOKS_PER_SETTLE == 0:
+                    self._merged.settle()
+        except Error as error:
+            raise Fatal(f"the store cannot say what it merged: {error}") from error
+        finally:
+            client.close()
 
 
 def _load_chdb() -> None:
