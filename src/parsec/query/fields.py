@@ -140,7 +140,7 @@ def _severity(text: str) -> str:
     name = ALIASES.get(text.strip().lower())
     if name is None:
         close = get_close_matches(text.lower(), ALIASES, 1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(SEVERITIES)}."
+        hint = f"did you mean {ALIASES[close[0]]}?" if close else f"there are {', '.join(SEVERITIES)}."
         raise ValueError(f"severity {text[:64]!r} is unknown; {hint}")
     return name
 

@@ -49,7 +49,8 @@ class Parameters:
                 raise Rejected("wrong_tenant", message, field="tenant", status=403)
             return own
         elif not tenant:
-            raise Rejected("missing_parameter", "Say whose events: ?tenant=...", field="tenant")
+            message = "Say whose events: ?tenant=... (--tenant, or PARSEC_TENANT)"
+            raise Rejected("missing_parameter", message, field="tenant")
         return tenant
 
     def cursor(self) -> str | None:
