@@ -84,7 +84,7 @@ def _open_store(of: Assembly) -> "ClickHouseStore":
         store = ClickHouseStore(server, settings.retention, breathe=of.turn)
         of.parts.append(Resource("store", store.close))
         return store
-    engine = Embedded(Path(settings.data_dir) / "store")
+    engine = Embedded(Path(settings.data_dir) / "store", keep_free=settings.disk_reserve // 2)
     store = ClickHouseStore(engine, settings.retention, breathe=of.turn)
     of.parts += [Resource("store", store.close), of.thread(Loop("settler", engine.keep_settled))]
     return store

@@ -15,12 +15,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from parsec.adapters.store import sync
+from parsec.adapters.store.merging import Merging
 from parsec.adapters.store.whole import MergedAreWhole
 from parsec.core.errors import Fatal
 
@@ -43,14 +45,17 @@ _SERVER_SETTINGS: Mapping[str, int] = {
     "background_merges_mutations_concurrency_ratio": 2,
     "os_threads_nice_value_merge_mutate": 10,
 }
-_LOOK_EVERY_S, _LOOKS_PER_SETTLE = 1.0, 5
+_LOOK_EVERY_S, _LOOKS_PER_SETTLE = 0.5, 10
 _loading = threading.Lock()
 
 
 class Embedded:
-    """An engine on one directory. `memory_bytes` bounds the whole process as the engine sees it."""
+    """An engine on one directory. `memory_bytes` bounds the whole process as the engine sees it; `keep_free` are bytes
+    of the disk that merges may not take."""
 
-    def __init__(self, directory: Path, database: str = "parsec", memory_bytes: int = 2 << 30) -> None:
+    def __init__(
+        self, directory: Path, database: str = "parsec", memory_bytes: int = 2 << 30, keep_free: int = 0
+    ) -> None:
         _load_chdb()
         directory.mkdir(parents=True, exist_ok=True)
         # Parts merged by an earlier process: when the engine opens, it removes what they came from.
@@ -60,6 +65,7 @@ class Embedded:
         self._options = {**_SERVER_SETTINGS, "max_server_memory_usage": memory_bytes}
         self._tables: dict[str, Path] = {}
         self._merged = sync.MergedParts([])
+        self._merging = Merging(directory, keep_free)
 
     def connect(self, settings: Mapping[str, str | int]) -> "Client":
         """A client for one thread, in its database, with these settings."""
@@ -117,6 +123,7 @@ class Embedded:
         try:
             looks, merged = 0, MergedAreWhole()
             while not stop.wait(_LOOK_EVERY_S):
+                self._merging.look(client, time.monotonic())
                 merged.look(client)
                 looks += 1
                 if looks % _LOOKS_PER_SETTLE == 0:
