@@ -7,7 +7,7 @@ import pytest
 from clickhouse_connect.driver.exceptions import Error
 
 from parsec.adapters.store.merging import PAUSE_S, Merging
-from tests.contract.test_store_contract import row
+from tests.support.stored import row
 from tests.support.stores import TestEngine, embedded_store
 
 if TYPE_CHECKING:

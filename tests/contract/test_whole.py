@@ -10,7 +10,7 @@ import pytest
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.whole import MergedAreWhole
 from parsec.core.errors import Fatal
-from tests.contract.test_store_contract import events, row
+from tests.support.stored import events, row
 from tests.support.stores import TestEngine, embedded_store
 
 EVERYTHING = {f"evt-{n}" for n in range(40)}
