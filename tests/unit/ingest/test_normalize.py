@@ -8,8 +8,9 @@ import pytest
 
 from parsec.core.envelope import decode_one, encode_lines
 from parsec.core.errors import Rejected
+from parsec.ingest.context import DIGEST_SLICE_BYTES, digest_in_slices
 from parsec.ingest.normalize import MAX_ERRORS, EventError, Verdicts
-from tests.support.ingesting import RECEIVED_AT, Taken, compact, event, lines, take, with_text
+from tests.support.ingesting import RECEIVED_AT, Taken, compact, context, event, lines, take, with_text
 
 
 def both(one: dict[str, Any], query: bytes = b"", **changes: Any) -> Taken:
@@ -239,6 +240,16 @@ def test_the_same_bytes_under_another_address_are_other_events() -> None:
     first = ids(body, b"source=web-1&severity=info", tenant="a", lenient=True)
     assert first == ids(body, b"severity=INFO&ack=enqueued&source=%20Web-1", tenant="a", lenient=True)
     assert first == ids(body, b"tenant_id=a&source=web-1&severity=info", lenient=True)
+
+
+def test_a_large_body_is_hashed_in_slices_to_the_same_digest() -> None:
+    body = b" " * (2 * DIGEST_SLICE_BYTES + 1) + TWINS
+    asked = context(body)
+    assert len(list(digest_in_slices(asked))) == 3
+    assert asked.remembered == {":digest": hashlib.sha256(body).hexdigest()}
+    for needless in (context(body, idempotency_key="k"), context(body, derive_ids="random"), context(TWINS)):
+        assert not list(digest_in_slices(needless))
+        assert not needless.remembered
 
 
 def test_an_idempotency_key_takes_the_place_of_the_digest() -> None:
