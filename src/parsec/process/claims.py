@@ -81,10 +81,13 @@ class Claims:
             self._dedup.take_over(batch, [position_of(row) for row in some])
         return first
 
-    def settle(self, held: Mapping[int, Held], own: Mapping[int, Row], *, give_up: bool) -> Settled:
+    def settle(
+        self, held: Mapping[int, Held], own: Mapping[int, Row], committed: Position, *, give_up: bool
+    ) -> Settled:
         """Decides what the store allows to decide. `own`: rows of the same range that have landed.
 
-        `give_up`: a holder that has not landed by now never will.
+        Whoever stands before `committed` has landed, and has left the store since if it is not there. `give_up`: a
+        holder that has not landed by now never will.
         """
         standing = self._standing(held, own)
         duplicates: set[int] = set()
@@ -94,7 +97,7 @@ class Claims:
         conflicts = []
         for offset, one in held.items():
             if one.holder not in standing:
-                (gone if give_up else waiting)[offset] = one
+                (gone if give_up or _before(one.holder, committed) else waiting)[offset] = one
             elif (there := standing[one.holder]) is None:
                 gone[offset] = one
             elif (there.tenant_id, there.id) != (one.row.tenant_id, one.row.id):
@@ -142,6 +145,11 @@ class Claims:
             self._telemetry.dedup_conflicts.inc(len(conflicts))
             _log.warning("Events came again under their ids with other content; the first ones stay.",
                          events=len(conflicts), tenant=conflicts[0].tenant_id, id=conflicts[0].id)  # fmt: skip
+
+
+def _before(holder: Position, committed: Position) -> bool:
+    place = (committed.log_id, committed.partition)
+    return (holder.log_id, holder.partition) == place and holder.offset < committed.offset
 
 
 def position_of(row: Row) -> Position:

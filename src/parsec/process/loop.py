@@ -19,6 +19,7 @@ import structlog
 from parsec.core.clock import Clock, Random
 from parsec.core.errors import Fatal, Poison, Retryable
 from parsec.ports.broker import LogReader, Progress
+from parsec.ports.dedup import Position
 from parsec.ports.store import Row, StoreWriter
 from parsec.process.backlog import Limits
 from parsec.process.bites import MakeRows, let_go, rows_of
@@ -214,7 +215,10 @@ class Processor:
     def _settle(self, owned: Owned, passage: Passage, step: Settle) -> None:
         now = self._clock.monotonic()
         since = owned.waits_since if owned.waits_since is not None else now
-        if passage.settled(self._claims.settle(step.held, step.own, give_up=now - since >= HOLDER_WAIT_S)):
+        progress = owned.partition.progress
+        committed = Position(progress.log_id, progress.partition, progress.committed)
+        give_up = now - since >= HOLDER_WAIT_S
+        if passage.settled(self._claims.settle(step.held, step.own, committed, give_up=give_up)):
             owned.waits_since = None
             owned.moved(self._clock.monotonic())
         else:

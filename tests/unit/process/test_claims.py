@@ -18,6 +18,8 @@ from parsec.process.steps import Block
 from tests.support.processing import WINDOW, Rig, make_rows
 from tests.unit.process.test_ranges import piece
 
+NOWHERE = Position("", 0, 0)
+
 
 def fates(rig: Rig) -> tuple[int, int, int, int]:
     counts = rig.log.progress[0].counts
@@ -82,7 +84,7 @@ def test_a_repeat_from_beyond_the_window_hands_its_claim_to_the_first_one() -> N
     assert {offset: one.holder.offset for offset, one in held.items()} == {8: 0, 9: 0}
     later, _ = make_rows(piece(11, b"id:a"))
     assert claims.claim(later, set())[11].holder.offset == 0, "8 is no row, so nobody may wait for it"
-    assert claims.settle(held, {}, give_up=False).duplicates == {8, 9}
+    assert claims.settle(held, {}, NOWHERE, give_up=False).duplicates == {8, 9}
 
 
 def test_a_holder_that_never_lands_is_waited_for_but_not_for_ever() -> None:  # ranges 10
@@ -97,6 +99,18 @@ def test_a_holder_that_never_lands_is_waited_for_but_not_for_ever() -> None:  # 
     rig.settle()
     rig.audit()
     assert fates(rig) == (2, 0, 0, 0)
+
+
+def test_a_holder_that_has_left_the_store_gives_way_at_once() -> None:
+    rig = Rig()
+    rig.log.append(b"id:a")
+    rig.settle()
+    rig.store.rows.clear()  # its day was dropped
+    rig.log.append(b"id:a", b"id:a")
+    before = rig.clock.monotonic()
+    rig.settle()
+    assert rig.clock.monotonic() - before < HOLDER_WAIT_S / 2
+    assert fates(rig) == (2, 1, 0, 0)
 
 
 def test_a_holder_that_became_a_dead_letter_gives_way_at_once() -> None:
@@ -121,7 +135,7 @@ def test_the_same_lines_without_ids_are_all_stored() -> None:
 def test_nothing_to_settle_asks_nobody(held: dict[int, Held]) -> None:
     rig = Rig()
     own = {row.offset: row for row in make_rows(piece(1, b"id:a"))[0]}
-    settled = rig.claims.settle(held, own, give_up=False)
+    settled = rig.claims.settle(held, own, NOWHERE, give_up=False)
     assert settled.duplicates == held.keys()
     assert not rig.store.calls
 
