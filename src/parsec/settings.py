@@ -382,6 +382,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Spec("PARSEC_RETENTION", "How long events are kept, from their receipt.", "seconds", 3600, 100 * 365 * 86400.0),
     ] = 30 * 86400.0
+    store_max_bytes: Annotated[
+        int,
+        Spec(
+            "PARSEC_STORE_MAX_BYTES",
+            "Bytes on disk above which the store's oldest day of receipt goes, never today; 0: no bound.",
+            "bytes",
+            0,
+            1 << 50,
+        ),
+    ] = 0
     query_timeout: Annotated[float, Spec("PARSEC_QUERY_TIMEOUT", "Deadline of one query.", "seconds", 0.1, 3600)] = 30.0
     query_memory: Annotated[
         int, Spec("PARSEC_QUERY_MEMORY", "Memory one query may use.", "bytes", 1 << 24, 1 << 40)

@@ -155,6 +155,21 @@ class Telemetry:
         self.commit_latency = self._histogram(
             "parsec_process_commit_latency_seconds", "Duration of one commit of a range that is stored."
         )
+        self.store_bytes = self._gauge(
+            "parsec_store_bytes", "Bytes on disk of events and dead letters, each minute; with PARSEC_STORE_MAX_BYTES."
+        )
+        self.store_max_bytes = self._gauge(
+            "parsec_store_max_bytes", "Bytes above which the oldest day goes (PARSEC_STORE_MAX_BYTES); 0: no bound."
+        )
+        self.store_dropped = self._counter(
+            "parsec_store_dropped_events", "Events that left the store before their time.", "reason"
+        )
+        self.store_dropped_letters = self._counter(
+            "parsec_store_dropped_dead_letters", "Dead letters that did.", "reason"
+        )
+        self.store_dropped_bytes = self._counter("parsec_store_dropped_bytes", "Their bytes on disk.", "reason")
+        for dropped in (self.store_dropped, self.store_dropped_letters, self.store_dropped_bytes):
+            dropped.labels("max_bytes")
         self.processed = self._counter("parsec_process_events", "Offsets processed, by what became of them.", "fate")
         for fate in FATES:
             self.processed.labels(fate)  # from 0 on: Prometheus sees no increase in a series that begins at 1

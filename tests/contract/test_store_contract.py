@@ -7,7 +7,7 @@ from parsec.core.errors import Fatal
 from parsec.core.moment import DAY
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Position
-from parsec.ports.store import Mark, Standing, content_digest
+from parsec.ports.store import Mark, Promise, Standing, content_digest
 from tests.support.stored import NOON, events, letter, row
 from tests.support.stores import LIMITS, TestEngine
 
@@ -188,20 +188,20 @@ def test_a_missing_table_is_fatal_not_poison(store: ClickHouseStore, engine: Tes
 
 
 def test_migrations_are_applied_once(store: ClickHouseStore, engine: TestEngine) -> None:
-    assert store.migrated == [1, 2, 3, 4]
+    assert store.migrated == [1, 2, 3, 4, 5]
     again = ClickHouseStore(engine, 86_400.0)
     assert again.migrated == []
     again.close()
 
 
 def test_what_was_promised_of_an_offset_and_of_all_after_it(store: ClickHouseStore) -> None:
-    for committed, leaves in ((0, 50), (10, 40), (20, 60)):
-        store.mark(Mark("log", 0, 0, committed, committed, 0, 0, 0, leaves))
+    for committed, leaves, received in ((0, 50, 7), (10, 40, 9), (20, 60, 8)):
+        store.mark(Mark("log", 0, 0, committed, committed, 0, 0, 0, leaves, received))
     store.mark(Mark("log", 1, 0, 0, 0, 0, 0, 0, 1))
     promised = [store.promised("log", 0, offset) for offset in (0, 9, 10, 19, 20, 99)]
-    assert promised == [40, 40, 40, 40, 60, 60]
-    store.mark(Mark("log", 0, 0, 20, 20, 0, 0, 0, 55))
-    assert store.promised("log", 0, 30) == 55, "the same position again replaces"
+    assert promised == [Promise(40, 7), Promise(40, 7), *[Promise(40, 8)] * 2, *[Promise(60, 8)] * 2]
+    store.mark(Mark("log", 0, 0, 20, 20, 0, 0, 0, 55, 6))
+    assert store.promised("log", 0, 30) == Promise(55, 6), "the same position again replaces"
     assert store.promised("other", 0, 0) is None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from parsec.core.errors import Poison
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
-from parsec.ports.store import DeadLetter, Mark, Row, Standing, content_digest
+from parsec.ports.store import DeadLetter, Mark, Promise, Row, Standing, content_digest
 from tests.support.memory_log import Hook, no_hook
 
 
@@ -60,11 +60,14 @@ class MemoryStore:
         self.marks.append(mark)
         self.hook("mark.after")
 
-    def promised(self, log_id: str, partition: int, from_offset: int) -> int | None:
+    def promised(self, log_id: str, partition: int, from_offset: int) -> Promise | None:
         self.hook("promised.before")
         marks = {mark.committed: mark for mark in self.marks if (mark.log_id, mark.partition) == (log_id, partition)}
         since = max((at for at in marks if at <= from_offset), default=0)
-        return min((mark.expires_from for at, mark in marks.items() if at >= since), default=None)
+        about = [mark for at, mark in marks.items() if at >= since]
+        if not about:
+            return None
+        return Promise(min(each.expires_from for each in about), min(each.received_from for each in about))
 
     def landed(self, taken: Range) -> set[int]:
         self.calls.append(f"landed {taken.first}-{taken.last}")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from parsec.adapters.dedup.local import LocalDedup
 from parsec.core.clock import ManualClock
+from parsec.core.moment import DAY
 from parsec.ports.broker import Progress, Slice
 from parsec.ports.dedup import Window
 from parsec.ports.store import DeadLetter, Row
@@ -132,3 +133,4 @@ class Rig:
             assert dead_then - mark.dead == sum(mark.committed <= offset < end for offset in dead)
             since = [r for r in self.store.rows if r.partition == mark.partition and mark.committed <= r.offset < end]
             assert all(row.expires_on >= mark.expires_from for row in since)
+            assert all(row.received_at // DAY >= mark.received_from for row in since)

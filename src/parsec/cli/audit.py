@@ -28,8 +28,8 @@ _FATES = ("stored", "duplicate", "dead", "lost")
 def audit(url: str, offline: bool, data_dir: str | None, config: Path | None) -> None:
     """Recount what became of every event, from the store, and compare that with the ledger.
 
-    A table on a terminal, JSON in a pipe. Offsets whose events have left the store by age are not recounted, and
-    counted as such.
+    A table on a terminal, JSON in a pipe. Offsets whose events have left the store by age or by size are not recounted,
+    and counted as such.
 
     Exit code: 0 no difference, 1 refused or nothing could be recounted, 3 no answer, or the directory is in use or
     cannot be read, 4 a difference.
@@ -67,7 +67,9 @@ def _verdict(found: Audit) -> str:
         return "parsec: no partition has a ledger that could be recounted"
     said = [f"{found.recounted:,} offsets recounted"]
     if found.not_recounted:
-        said.append(f"{found.not_recounted:,} can no longer be, for their events may have left the store by age")
+        said.append(
+            f"{found.not_recounted:,} can no longer be, for their events may have left the store by age or size"
+        )
     said.append(f"a difference of {found.difference:,}" if found.difference else "no difference")
     lines = [", ".join(said)]
     for each in found.partitions:

@@ -7,6 +7,7 @@ Next: parsec.query.
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date, timedelta
 from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
 
 T = TypeVar("T")
+_EPOCH = date(1970, 1, 1)
 
 AHEAD_S = 86_400 + 600
 """How far `timestamp` of a stored row lies ahead of `received_at` at most: ingest's 24 hours and ten minutes of slack
@@ -67,7 +69,8 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
 class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The counts of a partition's ledger when it stood at `committed`; `start` as in parsec.ports.broker.Progress.
 
-    `expires_from`: nothing that is stored from here to the next mark leaves the store before this day (since 1970).
+    `expires_from`: nothing that is stored from here to the next mark leaves the store by age before this day (since
+    1970), and `received_from`: nothing of it came in before this one.
     """
 
     log_id: str
@@ -79,6 +82,31 @@ class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True):
     dead: int
     lost: int
     expires_from: int
+    received_from: int = 0
+
+
+class Promise(msgspec.Struct, frozen=True, gc=False):
+    """What several marks promise together: the earliest of their days."""
+
+    expires_from: int
+    received_from: int
+
+
+class Day(msgspec.Struct, frozen=True, gc=False):
+    """What the store has of one day of receipt, in UTC (since 1970). Dead letters are of the day they were made on.
+
+    `bytes`: on disk, compressed.
+    """
+
+    day: int
+    events: int
+    dead_letters: int
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        """2026-11-25."""
+        return str(_EPOCH + timedelta(self.day))
 
 
 class Cancellation:
@@ -147,8 +175,8 @@ class StoreWriter(Protocol):
     def mark(self, mark: Mark) -> None:
         """Keeps where the ledger stands, for parsec.query.audit; the same position again replaces. Raises as insert."""
 
-    def promised(self, log_id: str, partition: int, from_offset: int) -> int | None:
-        """The earliest `expires_from` of marks about offsets from from_offset on, or None. Raises as landed."""
+    def promised(self, log_id: str, partition: int, from_offset: int) -> Promise | None:
+        """Of all marks about offsets from from_offset on; None when there are none. Raises as landed."""
 
     def landed(self, taken: Range) -> set[int]:
         """Offsets of this range that the store holds as rows or dead letters. Raises Retryable, Fatal."""
@@ -176,6 +204,20 @@ class StoreWriter(Protocol):
 
     def close(self) -> None:
         """Safe to call twice."""
+
+
+class StoreDays(Protocol):
+    """Called from one thread, which need not be the processor's."""
+
+    def sizes(self) -> list[Day]:
+        """Every day that the store has anything of, oldest first. Raises Retryable, Fatal."""
+
+    def drop(self, day: Day) -> None:
+        """Ends this day, once it is noted, with these figures, for parsec.query.audit. Raises as sizes: then all of it
+        may be gone, or some, or nothing."""
+
+    def close(self) -> None:
+        """After the last call, on the thread of the others."""
 
 
 def content_digest(row: Row) -> str:

@@ -142,8 +142,8 @@ class Processor:
         batch = owned.partition.cut(owned.seen_below)
         owned.cut_at = now
         rows, letters = rows_of(batch.slices, self._options.make_rows, self._options.breathe)
-        landed_leaves = owned.promised if batch.doubtful else None
-        mark = owned.marks.before(owned.partition.progress, rows, self._clock.time_ns(), landed_leaves)
+        landed = owned.promised if batch.doubtful else None
+        mark = owned.marks.before(owned.partition.progress, rows, self._clock.time_ns(), landed)
         owned.passage = Passage(batch, rows, letters, self._refusals, mark)
 
     def _seen_below(self, progress: Progress) -> int:

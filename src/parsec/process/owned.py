@@ -6,6 +6,7 @@ anybody. Next: parsec.process.backlog.
 
 from parsec.core.clock import Random
 from parsec.core.errors import Retryable
+from parsec.ports.store import Promise
 from parsec.process.backlog import Limits, Partition
 from parsec.process.marks import Marks
 from parsec.process.ranges import Passage
@@ -26,7 +27,7 @@ class Owned:
         self.not_before = now
         self.cut_at = float("-inf")
         self.seen_below: int | None = None
-        self.promised: int | None = None
+        self.promised: Promise | None = None
         self.waits_since: float | None = None
         self.moved_at = now
 

@@ -5,7 +5,8 @@ difference. Errors: Rejected(query_too_expensive), Retryable from the store. Nex
 
 1. A recount looks only at offsets below `committed`, as it was when it began. All of them had landed by then, and no
    offset of them lands again: events that come in meanwhile change nothing.
-2. It begins at the oldest mark (parsec.process.marks) after which nothing can have left the store by age. What lies
+2. It begins at the oldest mark (parsec.process.marks) after which nothing can have left the store by age, nor with a
+   day that was dropped (parsec.process.bound); with a day that is dropped meanwhile it begins anew. What lies
    before is counted as `not_recounted`, neither as sound nor as lost. A store that lacks even the first mark was lost
    or exchanged: that is a difference from the ledger's start on.
 3. It goes from mark to mark, so that too much in one stretch never makes up for too little in another.
@@ -36,6 +37,8 @@ _MARKS = f"""
 SELECT {", ".join(Mark.__struct_fields__)} {_LEDGER}
 AND time >= (SELECT max(time) {_LEDGER} AND committed = start) ORDER BY committed
 """
+# Noted before it goes. All days before it count as gone, whether there was anything of them or not.
+_DROPPED = "SELECT max(toInt64(day)) FROM dropped_days HAVING count() > 0"
 _PLACE = (
     "log_id = {log_id:String} AND partition = {partition:UInt32} AND offset >= {first:UInt64} AND offset < {end:UInt64}"
 )
@@ -107,7 +110,11 @@ def today(clock: Clock) -> int:
 
 def audit(store: StoreReader, progress: Iterable[Progress], day: int, limits: Limits) -> Audit:
     """Recounts each partition up to where it stands. `day`: as `today` gives it."""
-    partitions = [_recount(store, each, day, limits) for each in sorted(progress, key=lambda p: p.partition)]
+    known = sorted(progress, key=lambda each: each.partition)
+    since = None
+    while (dropped := _dropped(store, limits)) != since:
+        since = dropped
+        partitions = [_recount(store, each, _Gone(day + MARGIN_DAYS, dropped), limits) for each in known]
     return Audit(
         sum(each.difference for each in partitions),
         sum(each.not_recounted for each in partitions),
@@ -116,8 +123,19 @@ def audit(store: StoreReader, progress: Iterable[Progress], day: int, limits: Li
     )
 
 
-def _recount(store: StoreReader, progress: Progress, day: int, limits: Limits) -> Recount:
-    standings = [*_standings(store, progress, day, limits), _Standing(progress.committed, progress.counts)]
+class _Gone(msgspec.Struct, frozen=True):
+    """What expires up to the one day, and what came in up to the other, may have left the store."""
+
+    expired: int
+    dropped: int
+
+
+def _dropped(store: StoreReader, limits: Limits) -> int:
+    return next((day for (day,) in store.select(_DROPPED, {}, limits, tuple[int])), -1)
+
+
+def _recount(store: StoreReader, progress: Progress, gone: _Gone, limits: Limits) -> Recount:
+    standings = [*_standings(store, progress, gone, limits), _Standing(progress.committed, progress.counts)]
     stored = dead = 0
     where = []
     for before, after in pairwise(standings):
@@ -152,7 +170,7 @@ class _Standing(msgspec.Struct, frozen=True):
     counts: Counts
 
 
-def _standings(store: StoreReader, progress: Progress, day: int, limits: Limits) -> list[_Standing]:
+def _standings(store: StoreReader, progress: Progress, gone: _Gone, limits: Limits) -> list[_Standing]:
     """The marks from which all should be there, oldest first; where the partition stands when there is none."""
     place = {"log_id": progress.log_id, "partition": progress.partition, "start": progress.start}
     marks = store.select(_MARKS, place, limits, Mark)
@@ -161,7 +179,7 @@ def _standings(store: StoreReader, progress: Progress, day: int, limits: Limits)
     kept = [] if whole else [_Standing(progress.start, Counts())]
     for mark in marks:
         counts = Counts(mark.stored, mark.duplicate, mark.dead, mark.lost)
-        if mark.expires_from <= day + MARGIN_DAYS:
+        if mark.expires_from <= gone.expired or mark.received_from <= gone.dropped:
             kept = []
         elif mark.committed <= progress.committed:
             kept.append(_Standing(mark.committed, counts))

@@ -45,6 +45,16 @@ def log_check(refuses: Callable[[], str | None]) -> Callable[[], Check]:
     return check
 
 
+def bound_check(why: Callable[[], str | None]) -> Callable[[], Check]:
+    """Degraded while the store is larger than it may be and nothing can be done about it here."""
+
+    def check() -> Check:
+        reason = why()
+        return Check("healthy") if reason is None else Check("degraded", reason)
+
+    return check
+
+
 class Contact(Protocol):
     """Whether Kafka answers, why not, and how many seconds ago it acknowledged something; None: nothing yet.
 

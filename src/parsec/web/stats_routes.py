@@ -110,6 +110,17 @@ class LogSize(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class StoreSize(msgspec.Struct, frozen=True):
+    """The store as it was looked at last, with PARSEC_STORE_MAX_BYTES (0: no bound, and nobody looks), and what this
+    process has dropped for it."""
+
+    bytes: int
+    max_bytes: int
+    dropped_events: int
+    dropped_dead_letters: int
+    dropped_bytes: int
+
+
 class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     """`ledger`: sums of `partitions`, empty where this process reads none. `tenants`: fate to count, for each."""
 
@@ -120,6 +131,7 @@ class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     ledger: dict[str, Any]
     dedup: Repeats
     log: LogSize
+    store: StoreSize
     tenants: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -164,6 +176,14 @@ class Stats:
                 value("parsec_dedup_window_seconds"),
             ),
             LogSize(self._log_bytes()),
+            StoreSize(
+                int(value("parsec_store_bytes")),
+                int(value("parsec_store_max_bytes")),
+                *(
+                    int(value(f"parsec_store_dropped_{what}_total", reason="max_bytes"))
+                    for what in ("events", "dead_letters", "bytes")
+                ),
+            ),
         )
 
     def routes(self) -> list[Route]:

@@ -18,6 +18,7 @@ from parsec.ports.broker import LogReader, Progress, Slice
 from parsec.ports.dedup import Dedup, Window
 from parsec.ports.store import DeadLetter, Row
 from parsec.process.backlog import Limits as InsertLimits
+from parsec.process.bound import Bound
 from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
 from parsec.process.rows import Rules, rows
@@ -25,7 +26,7 @@ from parsec.query.live import Live
 from parsec.query.tails import Bounds as TailBounds
 from parsec.query.tails import Tails
 from parsec.service import Resource, ThreadPart
-from parsec.web.checks import stage_check
+from parsec.web.checks import bound_check, stage_check
 from parsec.wiring.assembly import Assembly
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def add_storing(of: Assembly, log: Opened) -> Storing:
         processor = _processor(of, log.reader, store, claims, live.offer if shared is None else _ignore)
         of.checks["processor"] = stage_check("processor", processor, settings.stall_after)
         of.parts += [
+            *_bound(of, store),
             Resource("claims", dedup.close),
             of.thread(Loop("live", live.run)),
             _processor_part(of, processor, log.hurry),
@@ -88,6 +90,15 @@ def _open_store(of: Assembly) -> "ClickHouseStore":
     store = ClickHouseStore(engine, settings.retention, breathe=of.turn)
     of.parts += [Resource("store", store.close), of.thread(Loop("settler", engine.keep_settled))]
     return store
+
+
+def _bound(of: Assembly, store: "ClickHouseStore") -> list[ThreadPart]:
+    """What keeps the store within its bound, if it has one."""
+    if not of.settings.store_max_bytes:
+        return []
+    bound = Bound(store.days(), of.settings.store_max_bytes, of.telemetry, of.clock)
+    of.checks["store_bound"] = bound_check(bound.why)
+    return [of.thread(Loop("store-bound", bound.keep))]
 
 
 def _dedup(of: Assembly, window: Window, store_name: str) -> Dedup:

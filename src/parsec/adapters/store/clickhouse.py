@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from parsec.adapters.store import errors, native, repeats
+from parsec.adapters.store.days import ClickHouseDays
 from parsec.adapters.store.migrations import migrate, migrations
 from parsec.adapters.store.reader import ClickHouseReader
 from parsec.core.errors import Fatal, ParsecError
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
-from parsec.ports.store import DeadLetter, Mark, Row, Standing
+from parsec.ports.store import DeadLetter, Mark, Promise, Row, Standing
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -69,10 +70,11 @@ _MARK_TYPES = {
     "dead": "UInt64",
     "lost": "UInt64",
     "expires_from": "UInt32",
+    "received_from": "UInt32",
 }
 _MARKS = "FROM ledger_marks FINAL WHERE log_id = {log_id:String} AND partition = {partition:UInt32}"
 _PROMISED = (
-    f"SELECT minOrNull(expires_from) {_MARKS} "
+    f"SELECT minOrNull(expires_from), min(received_from) {_MARKS} "
     f"AND committed >= (SELECT max(committed) {_MARKS} AND committed <= {{first:UInt64}})"
 )
 _PINNED = {
@@ -149,9 +151,13 @@ class ClickHouseStore:
         self._readers.append(reader)
         return reader
 
+    def days(self) -> ClickHouseDays:
+        """The same store by day, for one other thread."""
+        return ClickHouseDays(lambda: self._engine.connect({}), self._write)
+
     def insert(self, rows: Sequence[Row], token: str) -> None:
         if rows:
-            self._write("events", _EVENT_TYPES, self._blocks(rows), token)
+            self._write(self._client, "events", _EVENT_TYPES, self._blocks(rows), token)
 
     def insert_dead(self, letters: Sequence[DeadLetter]) -> None:
         if letters:
@@ -159,16 +165,16 @@ class ClickHouseStore:
             values: dict[str, list[Any]] = {n: list(map(attrgetter(n), letters)) for n in DeadLetter.__struct_fields__}
             values["expires_on"] = [expires_on] * len(letters)
             block = native.block([(name, kind, values[name]) for name, kind in _LETTER_TYPES.items()])
-            self._write("dead_letters", _LETTER_TYPES, [block], None)
+            self._write(self._client, "dead_letters", _LETTER_TYPES, [block])
 
     def mark(self, mark: Mark) -> None:
         block = native.block([(name, kind, [getattr(mark, name)]) for name, kind in _MARK_TYPES.items()])
-        self._write("ledger_marks", _MARK_TYPES, [block], None)
+        self._write(self._client, "ledger_marks", _MARK_TYPES, [block])
 
-    def promised(self, log_id: str, partition: int, from_offset: int) -> int | None:
+    def promised(self, log_id: str, partition: int, from_offset: int) -> Promise | None:
         place = {"log_id": log_id, "partition": partition, "first": from_offset}
-        ((found,),) = self._columns(_PROMISED, place)
-        return None if found is None else int(found)
+        ((leaves,), (received,)) = self._columns(_PROMISED, place)
+        return None if leaves is None else Promise(int(leaves), int(received))
 
     def landed(self, taken: Range) -> set[int]:
         self._engine.settle(self._client)  # what is found now may be left from an insert that was cut off
@@ -205,7 +211,9 @@ class ClickHouseStore:
             yield native.block([(name, kind, list(map(attrgetter(name), bite))) for name, kind in _EVENT_TYPES.items()])
             self._breathe()
 
-    def _write(self, table: str, columns: Iterable[str], blocks: Iterable[bytes], token: str | None) -> None:
+    def _write(
+        self, client: "Client", table: str, columns: Iterable[str], blocks: Iterable[bytes], token: str | None = None
+    ) -> None:
         self._check_open()
         names = ", ".join(f"`{name}`" for name in columns)
         settings = ", ".join(f"{name} = {value}" for name, value in _PINNED.items())
@@ -213,7 +221,7 @@ class ClickHouseStore:
             quoted = token.replace("\\", "\\\\").replace("'", "\\'")
             settings += f", insert_deduplication_token = '{quoted}'"
         try:
-            self._engine.write(self._client, f"{table} ({names})", settings, blocks)
+            self._engine.write(client, f"{table} ({names})", settings, blocks)
         except (ClickHouseError, OSError) as error:
             raise errors.of_insert(error) from error
 
