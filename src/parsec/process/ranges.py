@@ -203,12 +203,12 @@ class Passage:
     def counts(self) -> Counts:
         """What became of the range's offsets; final when the next step is Commit (invariant 9)."""
         known = self._known | self._found_rows | self._found_dead
-        dead = {letter.offset for letter in self._letters} - self._found_rows | self._refused.keys() | self._found_dead
-        duplicates = self._duplicates - self._found_rows
+        letters = {letter.offset for letter in self._letters} - self._found_rows
+        dead, dropped = letters | self._dead_rows(), self._dropped()
         taken = self._batch.range
         return Counts(
-            stored=len(known) - len(dead) - len(duplicates),
-            duplicate=len(duplicates),
+            stored=len(known) - len(dead) - len(dropped),
+            duplicate=len(dropped),
             dead=len(dead),
             lost=taken.last - taken.first + 1 - len(known),
         )
@@ -218,9 +218,9 @@ class Passage:
 
         What the store had already of records that the log has lost since is not told apart.
         """
-        away = self._duplicates - self._found_rows
-        dead = self._refused.keys() | self._found_dead
-        apart = [row for row in self._rows if row.offset in dead or row.offset in away] if dead or away else []
+        dead = self._dead_rows()
+        away = dead | self._dropped()
+        apart = [row for row in self._rows if row.offset in away] if away else []
         fates = Counter(
             {(tenant, "stored"): n for tenant, n in Counter(map(attrgetter("tenant_id"), self._rows)).items()}
         )
@@ -232,7 +232,7 @@ class Passage:
 
     def stored(self) -> Sequence[Row]:
         """The rows that the store has now, whoever inserted them; final as `counts` is."""
-        away = self._duplicates - self._found_rows | self._refused.keys() | self._found_dead
+        away = self._dropped() | self._dead_rows()
         return [row for row in self._rows if row.offset not in away] if away else self._rows
 
     def take_rows(self) -> list[Row]:
@@ -240,10 +240,18 @@ class Passage:
         rows, self._rows = self._rows, []
         return rows
 
+    def _dropped(self) -> set[int]:
+        """Duplicates, but for those that an earlier attempt had stored by then."""
+        return self._duplicates - self._found_rows
+
+    def _dead_rows(self) -> set[int]:
+        """Rows that the store refused, now or in an earlier life."""
+        return self._refused.keys() | self._found_dead
+
     def _own_holders(self) -> dict[int, Row]:
         """Nothing else is open now, so each row that nobody holds has landed, or was refused."""
         wanted = {one.holder.offset for one in self._held.values()}
-        away = self._held.keys() | self._duplicates | self._refused.keys() | self._found_dead
+        away = self._held.keys() | self._duplicates | self._dead_rows()
         return {row.offset: row for row in self._rows if row.offset in wanted and row.offset not in away}
 
     def _store_at_fault(self) -> bool:
