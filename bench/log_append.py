@@ -1,4 +1,4 @@
-"""The embedded log alone: group commits per second, CPU per publish, and reading, for docs/performance.md.
+"""The embedded log alone: group commits per second, CPU per publish, and reading.
 
     python bench/log_append.py [--dir DIRECTORY] [--seconds 3] [--json FILE]
 

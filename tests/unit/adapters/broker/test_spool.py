@@ -4,31 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.broker.embedded import LogOptions
 from parsec.adapters.broker.spool import DiskSpool, NoSpool, Source
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Retryable
 from parsec.telemetry import Telemetry
 from tests.support.logs import group
-
-OPTIONS = LogOptions(
-    segment_bytes=1 << 13, max_bytes=1 << 16, retention_s=0.0, disk_reserve=0, bounded_by="PARSEC_SPOOL_MAX_BYTES"
-)
-
-
-def opened(directory: Path, telemetry: Telemetry | None = None) -> DiskSpool:
-    return DiskSpool(directory, OPTIONS, ManualClock(), telemetry or Telemetry())
-
-
-def drained(spool: DiskSpool) -> list[bytes]:
-    """All of it, as a drain does that Kafka takes everything from."""
-    found: list[bytes] = []
-    while (source := spool.oldest()) is not None:
-        piece = source.take(3, 1 << 20)
-        assert piece is not None
-        found += piece.values
-        source.done(piece, 0)
-    return found
+from tests.support.spools import OPTIONS, drained, opened
 
 
 def test_what_goes_in_comes_out_in_order_and_is_gone(tmp_path: Path) -> None:

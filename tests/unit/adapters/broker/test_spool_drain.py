@@ -14,7 +14,7 @@ from parsec.adapters.broker.spool_drain import ADOPT_EVERY_S, IDLE_S, Drain
 from parsec.telemetry import Telemetry
 from tests.support.fake_kafka import FakeCluster, Silence, kafka_error
 from tests.support.logs import group
-from tests.unit.adapters.broker.test_spool import opened
+from tests.support.spools import opened
 
 RATE = 100.0
 

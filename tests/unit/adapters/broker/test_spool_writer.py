@@ -15,7 +15,7 @@ from parsec.ports.broker import Group
 from tests.support.events import envelope
 from tests.support.fake_kafka import FakeCluster, Silence, kafka_error
 from tests.support.logs import group
-from tests.unit.adapters.broker.test_spool import drained, opened
+from tests.support.spools import drained, opened
 
 
 class Bench:
