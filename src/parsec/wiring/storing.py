@@ -32,6 +32,8 @@ from parsec.wiring.assembly import Assembly
 if TYPE_CHECKING:
     from parsec.adapters.store.clickhouse import ClickHouseStore
 
+LEAST_FREE_TO_MERGE = 64 << 20
+"""Of the disk, for the embedded store, also where no reserve is asked for."""
 LAST_INSERT_SHARE = 0.25
 """Share of the shutdown timeout that is left to the insert in hand when the processor begins no new one."""
 
@@ -86,7 +88,7 @@ def _open_store(of: Assembly) -> "ClickHouseStore":
         store = ClickHouseStore(server, settings.retention, breathe=of.turn)
         of.parts.append(Resource("store", store.close))
         return store
-    engine = Embedded(Path(settings.data_dir) / "store", keep_free=settings.disk_reserve // 2)
+    engine = Embedded(Path(settings.data_dir) / "store", keep_free=max(settings.disk_reserve // 2, LEAST_FREE_TO_MERGE))
     store = ClickHouseStore(engine, settings.retention, breathe=of.turn)
     of.parts += [Resource("store", store.close), of.thread(Loop("settler", engine.keep_settled))]
     return store
