@@ -18,7 +18,7 @@ from itertools import pairwise
 import msgspec
 
 from parsec.core.clock import Clock
-from parsec.core.moment import SECOND
+from parsec.core.moment import DAY
 from parsec.ports.broker import Counts, Progress
 from parsec.ports.store import Limits, Mark, StoreReader
 
@@ -39,14 +39,14 @@ AND time >= (SELECT max(time) {_LEDGER} AND committed = start) ORDER BY committe
 """
 # Noted before it goes. All days before it count as gone, whether there was anything of them or not.
 _DROPPED = "SELECT max(toInt64(day)) FROM dropped_days HAVING count() > 0"
-_PLACE = (
+PLACE = (
     "log_id = {log_id:String} AND partition = {partition:UInt32} AND offset >= {first:UInt64} AND offset < {end:UInt64}"
 )
-_ROWS = f"SELECT count(), uniqExact(offset) FROM events WHERE {_PLACE}"  # noqa: S608 (our own names, here and below)
-_LETTERS = f"SELECT uniqExact(offset) FROM dead_letters WHERE {_PLACE}"  # noqa: S608
-_BOTH = f"{_LETTERS} AND offset IN (SELECT offset FROM events WHERE {_PLACE})"  # noqa: S608
+_ROWS = f"SELECT count(), uniqExact(offset) FROM events WHERE {PLACE}"  # noqa: S608 (our own names, here and below)
+_LETTERS = f"SELECT uniqExact(offset) FROM dead_letters WHERE {PLACE}"  # noqa: S608
+_BOTH = f"{_LETTERS} AND offset IN (SELECT offset FROM events WHERE {PLACE})"  # noqa: S608
 _DOUBLED = (
-    f"SELECT offset FROM events WHERE {_PLACE} GROUP BY offset HAVING count() > 1 ORDER BY offset LIMIT {MOST_SHOWN}"  # noqa: S608
+    f"SELECT offset FROM events WHERE {PLACE} GROUP BY offset HAVING count() > 1 ORDER BY offset LIMIT {MOST_SHOWN}"  # noqa: S608
 )
 
 
@@ -105,7 +105,7 @@ class Audit(msgspec.Struct, frozen=True):
 
 def today(clock: Clock) -> int:
     """Days since 1970."""
-    return clock.time_ns() // (86_400 * SECOND)
+    return clock.time_ns() // DAY
 
 
 def audit(store: StoreReader, progress: Iterable[Progress], day: int, limits: Limits) -> Audit:

@@ -13,15 +13,12 @@ import msgspec
 
 from parsec.ports.broker import Progress
 from parsec.ports.store import Limits, StoreReader
-from parsec.query.audit import Audit, Missing, audit
+from parsec.query.audit import PLACE, Audit, Missing, audit
 
 _AT_ONCE = 20_000
 MOST_MISSING = 1000
 """Records that are named; a store that was deleted has millions of them."""
-_PLACE = (
-    "log_id = {log_id:String} AND partition = {partition:UInt32} AND offset >= {first:UInt64} AND offset < {end:UInt64}"
-)
-_LANDED = f"SELECT offset FROM events WHERE {_PLACE} UNION ALL SELECT offset FROM dead_letters WHERE {_PLACE}"  # noqa: S608
+_LANDED = f"SELECT offset FROM events WHERE {PLACE} UNION ALL SELECT offset FROM dead_letters WHERE {PLACE}"  # noqa: S608
 _KNOWN = (
     "SELECT DISTINCT tenant_id, id FROM events WHERE tenant_id IN {tenants:Array(String)} AND id IN {ids:Array(String)}"
 )

@@ -10,7 +10,8 @@ only the end, classes as `\\d` are ASCII, as in the store.
 
 from functools import lru_cache
 
-from parsec.query.regex_syntax import Assert, Code, RegexError, Set, Split, is_word, parsed
+from parsec.query.regex_steps import Assert, Code, Set, Split, is_word
+from parsec.query.regex_syntax import RegexError, parsed
 
 __all__ = ("Program", "RegexError", "compiled")
 

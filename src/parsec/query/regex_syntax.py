@@ -6,19 +6,16 @@ this takes; what RE2 takes and this does not (named groups, `\\pL`, `[[:alpha:]]
 
 from typing import NoReturn
 
-import msgspec
+from parsec.query.regex_steps import WORD, Assert, Code, Ranges, Set, Split, cases_of
 
 MAX_CHARS = 500
 MAX_STEPS = 1000
 MAX_GROUPS = 50
 
-Ranges = tuple[tuple[int, int], ...]
-
 _LAST = 0x10FFFF
 _DIGIT: Ranges = ((48, 57),)
-_WORD: Ranges = ((48, 57), (65, 90), (95, 95), (97, 122))
 _SPACE: Ranges = ((9, 10), (12, 13), (32, 32))
-_CLASSES = {"d": _DIGIT, "w": _WORD, "s": _SPACE}
+_CLASSES = {"d": _DIGIT, "w": WORD, "s": _SPACE}
 _CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13, "a": 7}
 _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
@@ -29,47 +26,6 @@ class RegexError(ValueError):
     def __init__(self, at: int, why: str) -> None:
         super().__init__(why)
         self.at = at
-
-
-class Set(msgspec.Struct, frozen=True):
-    """One character out of `ranges`, or with `outside` one that is in none of them; `folded`: in any case."""
-
-    ranges: Ranges
-    outside: bool = False
-    folded: bool = False
-
-    def has(self, character: str) -> bool:
-        codes = _cases(character) if self.folded else (ord(character),)
-        return any(low <= code <= high for code in codes for low, high in self.ranges) != self.outside
-
-
-class Split(msgspec.Struct, frozen=True):
-    """Go on at both places, told as distances from here."""
-
-    first: int
-    second: int
-
-
-class Assert(msgspec.Struct, frozen=True):
-    """Go on if the place between two characters is a `^`, `$`, `b` or `B`; with `lines`, `^` and `$` of each line."""
-
-    kind: str
-    lines: bool = False
-
-    def holds(self, before: str, after: str) -> bool:
-        """`before` and `after` are empty at the ends of the text."""
-        if self.kind == "^":
-            return not before or (self.lines and before == "\n")
-        if self.kind == "$":
-            return not after or (self.lines and after == "\n")
-        return (is_word(before) != is_word(after)) == (self.kind == "b")
-
-
-Code = list[Set | Split | Assert]
-
-
-def is_word(character: str) -> bool:
-    return bool(character) and any(low <= ord(character) <= high for low, high in _WORD)
 
 
 def parsed(pattern: str) -> Code:
@@ -259,7 +215,7 @@ class _Parser:
     def _one(self, code: int) -> Set:
         if "i" not in self._flags:
             return Set(((code, code),))
-        return Set(tuple((case, case) for case in _cases(chr(code))), folded=True)
+        return Set(tuple((case, case) for case in cases_of(chr(code))), folded=True)
 
     def _take(self, sign: str) -> bool:
         found = self._text.startswith(sign, self._at)
@@ -293,9 +249,3 @@ def _rest(ranges: Ranges) -> Ranges:
     """All characters in none of these ranges, which are in order."""
     edges = [0, *(edge for low, high in ranges for edge in (low, high + 1)), _LAST + 1]
     return tuple((low, high - 1) for low, high in zip(edges[::2], edges[1::2], strict=True) if low < high)
-
-
-def _cases(character: str) -> set[int]:
-    """The character in each of its cases that are one character."""
-    forms = (character, character.lower(), character.upper(), character.casefold())
-    return {ord(form) for form in forms if len(form) == 1}

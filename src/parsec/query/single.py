@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 
-from parsec.core.moment import LATEST, SECOND
+from parsec.core.moment import DAY, LATEST
 from parsec.ports.store import Limits, StoreReader
 from parsec.query.columns import Parameters
 from parsec.query.expression import Equal, Field, Match
 from parsec.query.ordered import POSITION, Order, first, position
 from parsec.query.projection import Projection
 from parsec.query.scope import Scope, where
-from parsec.query.timerange import TimeRange
+from parsec.query.timerange import EVER, TimeRange
 
-AROUND_S = 86_400
+AROUND_NS = DAY
 """How far before and after an event its surroundings are looked for: a rare source may not cost a scan of years."""
 
 Event = dict[str, object]
@@ -59,12 +59,12 @@ def surroundings(
 
 
 def _around(row: list[Any]) -> TimeRange:
-    at_ns, reach = position(row).at_ns, AROUND_S * SECOND
-    return TimeRange(max(0, at_ns - reach), min(LATEST, at_ns + reach))
+    at_ns = position(row).at_ns
+    return TimeRange(max(0, at_ns - AROUND_NS), min(LATEST, at_ns + AROUND_NS))
 
 
 def _row(store: StoreReader, tenant: str, event_id: str, limits: Limits) -> list[Any] | None:
-    scope = Scope(tenant, TimeRange(0, LATEST), Match(Field("id"), Equal(event_id)))
+    scope = Scope(tenant, EVER, Match(Field("id"), Equal(event_id)))
     parameters = Parameters()
     columns = ", ".join((*POSITION, *Projection().columns))
     sql = f"SELECT {columns} FROM events WHERE {where(scope, parameters)} ORDER BY timestamp DESC, offset DESC LIMIT 1"  # noqa: S608

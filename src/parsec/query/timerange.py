@@ -14,7 +14,7 @@ import msgspec
 
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
-from parsec.core.moment import LATEST, SECOND
+from parsec.core.moment import DAY, LATEST, SECOND
 
 DEFAULT_NS = 3600 * SECOND
 
@@ -25,8 +25,8 @@ _UNITS = {
     "s": SECOND,
     "m": 60 * SECOND,
     "h": 3600 * SECOND,
-    "d": 86_400 * SECOND,
-    "w": 604_800 * SECOND,
+    "d": DAY,
+    "w": 7 * DAY,
 }
 _RELATIVE = re.compile(r"(?:now)?(?:([+-])([0-9]{1,18})(ns|us|ms|s|m|h|d|w))?")
 _NUMBER = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9}))?")
@@ -43,6 +43,9 @@ class TimeRange(msgspec.Struct, frozen=True):
 
     start_ns: int
     end_ns: int
+
+
+EVER = TimeRange(0, LATEST)
 
 
 def timerange(start: str | None, end: str | None, clock: Clock) -> TimeRange:
