@@ -17,6 +17,7 @@ from parsec.ports.store import Limits, StoreReader
 from parsec.query.audit import Audit, audit, today
 from parsec.telemetry import Telemetry
 from parsec.web.asking import Asker
+from parsec.web.json_answer import JsonAnswer
 from parsec.web.parameters import Parameters
 
 _WHO = "/admin"
@@ -55,4 +56,4 @@ class AdminRoutes:
         found = await self._asker.ask(request, _WHO, recount)
         for each in found.partitions:
             self._telemetry.audit_difference.labels(str(each.partition)).set(each.difference)
-        return Response(msgspec.json.encode(found), media_type="application/json")
+        return JsonAnswer(found)

@@ -14,6 +14,7 @@ from parsec.core.errors import Rejected
 from parsec.ports.store import StoreReader
 from parsec.query.dead_letters import DeadQuestion, letter, letters
 from parsec.web.asking import Asker
+from parsec.web.json_answer import JsonAnswer
 from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters, whole
 
 NOBODYS = "-"
@@ -45,7 +46,7 @@ class DeadLetterRoutes:
             given.cursor(),
         )
         page = await self._asker.ask(request, question.tenant, lambda limits: letters(self._store, question, limits))
-        return _json(msgspec.structs.replace(page, cursor=given.sealed(page.cursor)))
+        return JsonAnswer(msgspec.structs.replace(page, cursor=given.sealed(page.cursor)))
 
     async def show(self, request: Request) -> Response:
         """One letter with its bytes; 404 also for a letter of another tenant."""
@@ -59,8 +60,4 @@ class DeadLetterRoutes:
         found = await self._asker.ask(request, tenant, lambda limits: letter(self._store, tenant, *place, limits))
         if found is None:
             raise Rejected("not_found", "There is no dead letter of this tenant at this position.", status=404)
-        return _json(found)
-
-
-def _json(body: object) -> Response:
-    return Response(msgspec.json.encode(body), media_type="application/json")
+        return JsonAnswer(found)

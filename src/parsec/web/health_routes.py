@@ -15,6 +15,7 @@ from starlette.routing import Route
 from parsec.core.clock import Clock
 from parsec.core.life import Life
 from parsec.keys.caller import Caller
+from parsec.web.json_answer import JsonAnswer
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 
@@ -76,17 +77,17 @@ class Health:
             if trusted
             else msgspec.UNSET,
         )
-        return _json(body, 503 if status == "unhealthy" else 200)
+        return JsonAnswer(body, 503 if status == "unhealthy" else 200)
 
     async def livez(self, request: Request) -> Response:
         """503 when a part is beyond help, so that a supervisor restarts the process."""
         dead = {name: check.why for name, check in self._asked() if not check.alive}
-        return _json(Alive(not dead, dead if _trusted(request) else msgspec.UNSET), 503 if dead else 200)
+        return JsonAnswer(Alive(not dead, dead if _trusted(request) else msgspec.UNSET), 503 if dead else 200)
 
     async def readyz(self, request: Request) -> Response:
         """503 while starting, stopping, or when a part is unhealthy."""
         why = self.not_ready()
-        return _json(Ready(not why, why if _trusted(request) else msgspec.UNSET), 503 if why else 200)
+        return JsonAnswer(Ready(not why, why if _trusted(request) else msgspec.UNSET), 503 if why else 200)
 
     def not_ready(self) -> dict[str, str]:
         """Why requests should not be sent here; empty: they should."""
@@ -108,7 +109,3 @@ def _trusted(request: Request) -> bool:
 def _worst(checks: Mapping[str, Check]) -> Status:
     found = {check.status for check in checks.values()}
     return "unhealthy" if "unhealthy" in found else "degraded" if "degraded" in found else "healthy"
-
-
-def _json(body: object, status: int) -> Response:
-    return Response(msgspec.json.encode(body), status, {"Cache-Control": "no-store"}, "application/json")

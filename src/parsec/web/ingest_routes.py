@@ -25,13 +25,14 @@ from parsec.telemetry import Telemetry
 from parsec.web.bodies import Bodies, Disconnected, Reservation, too_large
 from parsec.web.browsers import DATA_ONLY
 from parsec.web.callers import CHALLENGE, Callers, Credential
+from parsec.web.refusals import BODY_TOO_SLOW
 
 _ENCODER = msgspec.json.Encoder()
 _JSON_HEADER = (b"content-type", b"application/json")
 _TOO_SLOW = Rejected(
-    "body_too_slow",
-    "The body came slower than PARSEC_MIN_RATE or PARSEC_BODY_TIMEOUT allow. Send smaller requests, or from nearer.",
-    status=408,
+    BODY_TOO_SLOW.code,
+    f"{BODY_TOO_SLOW.detail} Send smaller requests, or from nearer.",
+    status=BODY_TOO_SLOW.status,
 )
 
 
@@ -101,9 +102,7 @@ class IngestRoute:
             answer(outcome)
 
         try:
-            caller, query = self._caller(heads), _query(query_string)
-            held.tenant = caller.tenant or named_tenant(heads.tenant, query.fields)
-            refusal = self._not_now(held.tenant)
+            caller, query, refusal = self._asked(heads, query_string, held)
             if refusal is None and not held.grow_to(len(body)):
                 refusal = self._pipeline.answers.too_many_bodies()
             if refusal is None:
@@ -125,15 +124,22 @@ class IngestRoute:
         if scope["method"] != "POST":
             raise Rejected("method_not_allowed", "POST events to this address.", status=405)
         heads = heads_of(scope["headers"])
-        caller, query = self._caller(heads), _query(scope["query_string"])
-        held.tenant = caller.tenant or named_tenant(heads.tenant, query.fields)
-        refusal = self._not_now(held.tenant)
+        caller, query, refusal = self._asked(heads, scope["query_string"], held)
         if refusal is not None:
             return refusal
         body = await self._bodies.read(receive, heads.encoding, heads.length, held)
         if body is None:
             return self._pipeline.answers.too_many_bodies()
         return await self._pipeline.ingest(self._request(query, heads, caller, body))
+
+    def _asked(self, heads: Heads, query_string: bytes, held: Reservation) -> tuple[Caller, _Query, Outcome | None]:
+        """Before a body: who asks for what, and why nothing of theirs is taken in now. Raises Rejected."""
+        caller, query = self._caller(heads), _query(query_string)
+        held.tenant = caller.tenant or named_tenant(heads.tenant, query.fields)
+        why = self._door.closed_because()
+        if why is not None:
+            return caller, query, self._pipeline.answers.unavailable("unavailable", why)
+        return caller, query, self._pipeline.not_now(held.tenant)  # '': nobody knows yet whose it is
 
     def _caller(self, heads: Heads) -> Caller:
         """Who sends events, and for which tenant if the key says so. Raises Rejected."""
@@ -146,18 +152,11 @@ class IngestRoute:
                 raise Rejected("tenant_mismatch", message, field="X-Tenant-ID", status=403)
         return caller
 
-    def _request(self, query: "_Query", heads: Heads, caller: Caller, body: bytes) -> Request:
+    def _request(self, query: _Query, heads: Heads, caller: Caller, body: bytes) -> Request:
         self._telemetry.body_bytes.inc(len(body))
         fixed = caller.tenant is not None
         tenant = caller.tenant if fixed else heads.tenant
         return Request(body, query.fields, query.ack, tenant, heads.idempotency_key, tenant_fixed=fixed)
-
-    def _not_now(self, tenant: str) -> Outcome | None:
-        """Why nothing of this tenant is taken in now; '': nobody knows yet whose it is."""
-        why = self._door.closed_because()
-        if why is not None:
-            return self._pipeline.answers.unavailable("unavailable", why)
-        return self._pipeline.not_now(tenant)
 
     def _failed(self, error: Exception) -> Outcome:
         if isinstance(error, Rejected):

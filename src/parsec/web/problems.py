@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from parsec.core.errors import Rejected, Retryable
 from parsec.web.callers import CHALLENGE
+from parsec.web.json_answer import JsonAnswer
 
 _log = structlog.get_logger(__name__)
 
@@ -29,7 +30,7 @@ def problem(
 ) -> Response:
     """An error answer."""
     body = Problem(status, HTTPStatus(status).phrase, detail, code, field)
-    return Response(msgspec.json.encode(body), status, headers, media_type="application/problem+json")
+    return JsonAnswer(body, status, headers, media_type="application/problem+json")
 
 
 async def on_rejected(_: Request, error: Exception) -> Response:

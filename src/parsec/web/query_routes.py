@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
-from parsec.core.moment import LATEST, text_of
+from parsec.core.moment import text_of
 from parsec.ports.store import Limits, StoreReader
 from parsec.query import listing, single
 from parsec.query.aggregate import MOST_GROUPS, aggregate, metric
@@ -27,9 +27,10 @@ from parsec.query.ordered import Order
 from parsec.query.parse import parse
 from parsec.query.scope import Scope
 from parsec.query.single import Surroundings
-from parsec.query.timerange import TimeRange
+from parsec.query.timerange import EVER
 from parsec.web.asking import Asker
 from parsec.web.event_stream import MEDIA_TYPES, PAGE_EVENTS, Format, accepted, chunks, whole
+from parsec.web.json_answer import JsonAnswer
 from parsec.web.missing import Missing
 from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters
 from parsec.web.query_answers import Completeness, EventFound, EventPage, Fields, Groups, Value, Values
@@ -53,7 +54,6 @@ DEFAULT_TOP = 10
 MOST_AROUND = 1_000
 WEEK_S = 604_800
 _CONTEXT = "/context"
-EVER = TimeRange(0, LATEST)
 _SCOPE = ("tenant", "q", "from", "to")
 
 T = TypeVar("T")
@@ -209,7 +209,7 @@ class QueryRoutes:
             return msgspec.structs.asdict(answer(limits)) | msgspec.structs.asdict(completeness)
 
         body = await self._asker.ask(request, scope.tenant, whole_answer)
-        return Response(msgspec.json.encode(body), media_type="application/json")
+        return JsonAnswer(body)
 
 
 def _there(found: T | None) -> T:

@@ -25,7 +25,7 @@ HEARTBEAT_S = 10.0
 DELIVERED_BYTES_PER_S = 32 << 20
 """To all readers together: sending takes the event loop's time, which ingest needs. Beyond it readers miss events."""
 
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_HEADERS = {"X-Accel-Buffering": "no"}
 
 
 class TailRoutes:
