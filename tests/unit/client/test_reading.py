@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parsec.client.reading import MAX_EVENT_BYTES, Body, Kind, Source, bodies, events_of, kind_of
@@ -53,6 +53,7 @@ LAYOUTS: dict[str, Callable[[list[Any]], str]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@settings(max_examples=25)
 @given(found=events, step=st.integers(1, 40))
 def test_every_layout_gives_the_same_events_each_on_one_line(layout: str, found: list[Any], step: int) -> None:
     content = LAYOUTS[layout](found).encode("utf-8", "surrogatepass")
