@@ -1,6 +1,7 @@
 """`parsec audit`: does the store hold what the ledger says."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ import msgspec
 
 from parsec.cli.flags import load_or_exit
 from parsec.cli.server import GAVE_UP, NOT_ALL, asking, fail, server_flags
+from parsec.cli.table import Cell, print_table
 from parsec.cli.terminal import is_terminal, visible
 from parsec.client import Audit
 from parsec.core.errors import ParsecError
@@ -88,20 +90,12 @@ def _verdict(found: Audit) -> str:
 
 
 def _print_table(found: Audit) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("partition", no_wrap=True)
-    table.add_column("")
-    for title in ("from", "committed", *_FATES, "difference"):
-        table.add_column(title, justify="right", no_wrap=True)
+    numbers = ("from", "committed", *_FATES, "difference")
+    rows: list[Sequence[Cell]] = []
     for each in found.partitions:
         place = (f"{each.recounted_from:,}", f"{each.committed:,}")
         ledger, counted = ([f"{getattr(fates, name):,}" for name in _FATES] for fates in (each.ledger, each.found))
-        colour = "bold red" if each.difference else "green"
-        table.add_row(str(each.partition), "ledger", *place, *ledger, "")
-        table.add_row("", "found", "", "", *counted, Text(f"{each.difference:,}", colour))
-    if found.partitions:
-        Console(highlight=False).print(table)
+        difference = (f"{each.difference:,}", "bold red" if each.difference else "green")
+        rows += [(str(each.partition), "ledger", *place, *ledger, ""), ("", "found", "", "", *counted, difference)]
+    if rows:
+        print_table({"partition": "text", "": "text", **dict.fromkeys(numbers, "number")}, rows)

@@ -7,7 +7,8 @@ import click
 import msgspec
 
 from parsec.cli.flags import load_or_exit, setting_flags
-from parsec.cli.terminal import is_terminal, visible
+from parsec.cli.table import print_table
+from parsec.cli.terminal import is_terminal
 from parsec.core.quantity import show_quantity
 from parsec.loading import Loaded
 from parsec.settings import Setting, catalogue
@@ -48,12 +49,10 @@ def _row(name: str, setting: Setting, value: object, source: str) -> dict[str, A
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("setting", "value", "from", box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        given = "" if row["source"] == "default" else "bold"
-        table.add_row(row["name"], Text(visible(row["shown"]), given), Text(visible(row["source"]), given))
-    Console().print(table)
+    print_table(
+        dict.fromkeys(("setting", "value", "from"), "long"),
+        (
+            (row["name"], *((row[name], "" if row["source"] == "default" else "bold") for name in ("shown", "source")))
+            for row in rows
+        ),
+    )

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from parsec.cli.server import asking, server_flags, tenant_flag
+from parsec.cli.table import print_table
 from parsec.cli.terminal import is_terminal, visible
 from parsec.client import Letter
 
@@ -72,17 +73,15 @@ def _listed(letter: Letter) -> dict[str, object]:
 
 
 def _print_table(letters: Sequence[Letter]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("time", "position", "reason", "stage"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column("detail", overflow="fold")
-    for each in letters:
-        time, position, reason = (Text(visible(text)) for text in (each.time, each.position, each.reason))
-        table.add_row(time, position, reason, Text(each.stage), f"{each.raw_bytes:,}", Text(visible(each.detail)))
     if letters:
-        Console(highlight=False).print(table)
+        print_table(
+            {
+                "time": "text",
+                "position": "text",
+                "reason": "text",
+                "stage": "text",
+                "bytes": "number",
+                "detail": "long",
+            },
+            ((one.time, one.position, one.reason, one.stage, f"{one.raw_bytes:,}", one.detail) for one in letters),
+        )

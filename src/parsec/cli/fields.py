@@ -4,7 +4,8 @@ import click
 import msgspec
 
 from parsec.cli.server import asking, scope_flags, warn_of_gaps
-from parsec.cli.terminal import is_terminal, visible
+from parsec.cli.table import print_table
+from parsec.cli.terminal import is_terminal
 from parsec.client import Fields, Values
 
 _encode = msgspec.json.Encoder().encode
@@ -31,25 +32,12 @@ def fields(
     with asking(url, expression=expression) as client:
         if of is None:
             found = client.fields(tenant, q=expression, start=start, end=end)
-            rows, lines = [(each.name, each.count) for each in found.fields], map(_encode, found.fields)
+            rows, lines = [(each.name, f"{each.count:,}") for each in found.fields], map(_encode, found.fields)
         else:
             found = client.values(of, tenant, q=expression, start=start, end=end, limit=limit)
-            rows, lines = [(each.value, each.count) for each in found.values], map(_encode, found.values)
+            rows, lines = [(each.value, f"{each.count:,}") for each in found.values], map(_encode, found.values)
     if is_terminal():
-        _print_table("field" if of is None else of, rows)
+        print_table({"field" if of is None else of: "long", "events": "number"}, rows)
     else:
         click.echo(b"".join(line + b"\n" for line in lines), nl=False)
     warn_of_gaps(found)
-
-
-def _print_table(title: str, rows: list[tuple[str, int]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(Text(visible(title)), overflow="fold")
-    table.add_column("events", justify="right", no_wrap=True)
-    for name, count in rows:
-        table.add_row(Text(visible(name)), f"{count:,}")
-    Console(highlight=False).print(table)

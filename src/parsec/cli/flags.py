@@ -32,6 +32,13 @@ def setting_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     return config(command)
 
 
+def directory_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--data-dir` and `--config`, for a command that works on the directory that `parsec serve` would use."""
+    directory = click.option("--data-dir", metavar="DIR", help="Data directory. [PARSEC_DATA_DIR; ./data]")
+    config = click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="As for `parsec serve`.")
+    return directory(config(command))
+
+
 def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     default = show_quantity(setting.default, setting.spec.unit)
     text = f"{setting.spec.help} [{setting.env}{f'; {default}' if default else ''}]"

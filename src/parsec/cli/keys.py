@@ -9,8 +9,9 @@ from typing import Any
 import click
 import msgspec
 
-from parsec.cli.flags import load_or_exit
+from parsec.cli.flags import directory_flags, load_or_exit
 from parsec.cli.server import GAVE_UP, NOT_ALL, fail
+from parsec.cli.table import print_table
 from parsec.cli.terminal import is_terminal, visible
 from parsec.core.clock import SystemRandom
 from parsec.core.errors import Rejected
@@ -28,13 +29,8 @@ def keys() -> None:
 
 def _where(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that tell where the file is: the one that `parsec serve` would use."""
-    for add in (
-        click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="As for `parsec serve`."),
-        click.option("--data-dir", metavar="DIR", help="Data directory. [PARSEC_DATA_DIR; ./data]"),
-        click.option("--keys-file", metavar="FILE", help="File of keys. [PARSEC_KEYS_FILE; keys.toml in DIR]"),
-    ):
-        command = add(command)
-    return command
+    file = click.option("--keys-file", metavar="FILE", help="File of keys. [PARSEC_KEYS_FILE; keys.toml in DIR]")
+    return file(directory_flags(command))
 
 
 @keys.command()
@@ -93,12 +89,12 @@ def list_(**where: Any) -> None:
     """
     with _editing():
         entries = read(_path(**where)) or ()
-    rows = [_told(entry, _now()) for entry in entries]
+    now = _now()
     if not is_terminal():
-        click.echo(b"".join(msgspec.json.encode(row) + b"\n" for row in rows), nl=False)
-    elif rows:
-        _print_table(rows)
-    click.echo(f"{len(rows)} key{'' if len(rows) == 1 else 's'}", err=True)
+        click.echo(b"".join(msgspec.json.encode(_told(entry, now)) + b"\n" for entry in entries), nl=False)
+    elif entries:
+        _print_table(entries, now)
+    click.echo(f"{len(entries)} key{'' if len(entries) == 1 else 's'}", err=True)
 
 
 def _path(config: Path | None, data_dir: str | None, keys_file: str | None) -> Path:
@@ -145,11 +141,15 @@ def _duration(text: str, option: str) -> timedelta:
         raise click.UsageError(f"{option} must be a time such as 90d, or a moment as 2030-01-01") from None
 
 
-def _told(entry: Entry, now: datetime) -> dict[str, object]:
+def _state(entry: Entry, now: datetime) -> str:
     over = entry.expires is not None and entry.expires <= now
+    return "revoked" if entry.revoked is not None else "expired" if over else "good"
+
+
+def _told(entry: Entry, now: datetime) -> dict[str, object]:
     return {
         "id": entry.id,
-        "state": "revoked" if entry.revoked is not None else "expired" if over else "good",
+        "state": _state(entry, now),
         "tenant": entry.tenant,
         "scopes": entry.scopes,
         "name": entry.name,
@@ -159,23 +159,18 @@ def _told(entry: Entry, now: datetime) -> dict[str, object]:
     }
 
 
-def _print_table(rows: Sequence[dict[str, object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("id", "state", "tenant", "scopes", "created", "expires"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("name", overflow="fold")
-    for row in rows:
-        colour = "green" if row["state"] == "good" else "dim"
-        scopes = row["scopes"]
-        assert isinstance(scopes, tuple)
-        times = [
-            f"{time:%Y-%m-%d %H:%M}" if isinstance(time := row[name], datetime) else ""
-            for name in ("created", "expires")
-        ]
-        shown = [str(row["tenant"] or "any"), ",".join(scopes), *times, str(row["name"])]
-        table.add_row(str(row["id"]), Text(str(row["state"]), colour), *(Text(visible(text)) for text in shown))
-    Console(highlight=False).print(table)
+def _print_table(entries: Sequence[Entry], now: datetime) -> None:
+    print_table(
+        {**dict.fromkeys(("id", "state", "tenant", "scopes", "created", "expires"), "text"), "name": "long"},
+        (
+            (
+                one.id,
+                (state := _state(one, now), "green" if state == "good" else "dim"),
+                one.tenant or "any",
+                ",".join(one.scopes),
+                *(f"{time:%Y-%m-%d %H:%M}" if time else "" for time in (one.created, one.expires)),
+                one.name,
+            )
+            for one in entries
+        ),
+    )

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 import msgspec
 
-from parsec.cli.flags import load_or_exit
+from parsec.cli.flags import directory_flags, load_or_exit
 from parsec.cli.server import GAVE_UP, NOT_ALL, fail
+from parsec.cli.table import print_table
 from parsec.cli.terminal import is_terminal, visible
 from parsec.core.errors import Fatal, Retryable
 
@@ -25,15 +26,8 @@ def log() -> None:
     """Look into the log of a stopped Parsec."""
 
 
-def _where(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--data-dir` and `--config`; the directory is the one that `parsec serve` would use."""
-    directory = click.option("--data-dir", metavar="DIR", help="Data directory. [PARSEC_DATA_DIR; ./data]")
-    config = click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="As for `parsec serve`.")
-    return directory(config(command))
-
-
 @log.command()
-@_where
+@directory_flags
 def verify(config: Path | None, data_dir: str | None) -> None:
     """Read every frame of every segment, of spools, too, and say what is not sound.
 
@@ -63,7 +57,7 @@ def verify(config: Path | None, data_dir: str | None) -> None:
 
 
 @log.command()
-@_where
+@directory_flags
 @click.option("--from-offset", "begin", type=click.IntRange(0), default=0, help="First offset, included.")
 @click.option("--to-offset", "end", type=click.IntRange(0), help="Last offset, excluded.")
 @click.option("--output", type=click.File("wb", lazy=True), help="File to write; default: standard output.")
@@ -131,18 +125,17 @@ def _bar(total_bytes: int) -> Iterator[Callable[[int], None]]:
 
 
 def _print_table(rows: "Sequence[Checked]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("log", "file", "verdict"):
-        table.add_column(title, no_wrap=title == "verdict")
-    for title in ("first", "end", "events", "missing", "bytes"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold")
-    for row in rows:
-        figures = (f"{figure:,}" for figure in (row.first, row.end, row.events, row.missing, row.bytes))
-        verdict = Text(row.verdict, _VERDICT_COLOURS[row.verdict])
-        table.add_row(row.log, Text(visible(row.file)), verdict, *figures, row.why)
-    Console().print(table)
+    figures = ("first", "end", "events", "missing", "bytes")
+    print_table(
+        {"log": "long", "file": "long", "verdict": "text", **dict.fromkeys(figures, "number"), "why": "long"},
+        (
+            (
+                row.log,
+                row.file,
+                (row.verdict, _VERDICT_COLOURS[row.verdict]),
+                *(f"{getattr(row, name):,}" for name in figures),
+                row.why,
+            )
+            for row in rows
+        ),
+    )
