@@ -29,8 +29,6 @@ GROUP_BYTES = 64 << 10
 SLICE_BYTES = 512 << 10
 """Of a large request per publish: about a millisecond to encode, write and sync."""
 
-REPEAT_S = 10.0
-
 _log = structlog.get_logger(__name__)
 
 Resolve = Callable[[Sequence[Submission], Fate], None]
@@ -71,7 +69,6 @@ class Worker:
         self._slices: deque[Submission] = deque()  # what is left of the large request in hand; the last has its ticket
         self._hurry = threading.Event()
         self._busy_since: float | None = None
-        self._complained_at = float("-inf")
 
     def run(self) -> None:
         """The thread's body. Raises Fatal when the writer can never publish again, once nobody waits any more."""
@@ -203,10 +200,7 @@ class Worker:
 
     def _complain(self, events: int, why: str) -> None:
         self._telemetry.publish_failed.inc(events)
-        now = self._clock.monotonic()
-        if now - self._complained_at >= REPEAT_S:
-            self._complained_at = now
-            _log.warning("Events were not made durable; their senders were told to retry.", why=why)
+        _log.warning("Events were not made durable; their senders were told to retry.", why=why)
 
     def _finish(self, batch: Sequence[Submission], fate: Fate) -> None:
         self._resolve(batch, fate)

@@ -44,7 +44,6 @@ from parsec.telemetry import Telemetry
 __all__ = ("EmbeddedLog", "LogOptions")
 
 _SMALLEST_SEGMENT = 1 << 12
-_REPEAT_S = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -52,17 +51,15 @@ _log = structlog.get_logger(__name__)
 class EmbeddedLog:
     """A LogWriter that also gives LogReaders. Made by `open`."""
 
-    def __init__(self, parts: Parts, appender: Appender, bounds: Bounds, lock: DirectoryLock, clock: Clock) -> None:
+    def __init__(self, parts: Parts, appender: Appender, bounds: Bounds, lock: DirectoryLock) -> None:
         self._parts = parts
         self._appender = appender
         self._bounds = bounds
         self._lock = lock
-        self._clock = clock
         self._turn = threading.Lock()
         self._closed = False
         self._epoch = 0
         self._readers: dict[str, EmbeddedReader] = {}
-        self._complained_at = float("-inf")
 
     @classmethod
     def open(
@@ -138,7 +135,7 @@ class EmbeddedLog:
                 self._make_room()
                 size = self._appender.append(groups)
             except Retryable as error:
-                self._complain(error)
+                _complain(error)
                 raise
             self._bounds.wrote(size)
 
@@ -168,7 +165,7 @@ class EmbeddedLog:
             if not self._closed and self._bounds.growing_is_in_the_way:
                 self._appender.begin()
         except Retryable as error:
-            self._complain(error)
+            _complain(error)
         finally:
             self._turn.release()
         self._bounds.tidy()
@@ -182,11 +179,9 @@ class EmbeddedLog:
         if refusal:
             raise Retryable(refusal)
 
-    def _complain(self, error: Retryable) -> None:
-        now = self._clock.monotonic()
-        if now - self._complained_at >= _REPEAT_S:
-            self._complained_at = now
-            _log.warning("Nothing can be written to the log; the events were not acknowledged.", why=str(error))
+
+def _complain(error: Retryable) -> None:
+    _log.warning("Nothing can be written to the log; the events were not acknowledged.", why=str(error))
 
 
 def _open(
@@ -227,4 +222,4 @@ def _open(
     appender.announce()
     bounds = Bounds(parts, options, clock, telemetry)
     bounds.wrote(0)
-    return EmbeddedLog(parts, appender, bounds, lock, clock)
+    return EmbeddedLog(parts, appender, bounds, lock)
