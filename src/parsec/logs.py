@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Literal
 
 import structlog
@@ -15,7 +16,8 @@ _REMEMBERED = 256
 class RepeatFilter:
     """Drops a warning or error that was logged within the last 10 s; the next one says how many were dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._seen: dict[str, tuple[float, int]] = {}
 
     def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -25,7 +27,7 @@ class RepeatFilter:
             return event
         # An error says what was lost where: only the very same one is a repeat.
         key = str(sorted(event.items())) if method == "error" else str(event.get("event"))
-        now = time.monotonic()
+        now = self._now()
         since, dropped = self._seen.get(key, (-REPEAT_AFTER_S, 0))
         if now - since < REPEAT_AFTER_S:
             self._seen[key] = (since, dropped + 1)
