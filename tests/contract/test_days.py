@@ -1,5 +1,6 @@
 """What ports/store.py promises of days, on the embedded store and a server. Numbers cite adapters/store/days.py."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,6 +117,20 @@ def test_a_day_that_goes_takes_events_and_dead_letters_and_nothing_else(filled: 
     assert answer.count == 20
     gone = ask(store.reader(), Question("acme", TimeRange(FIRST * DAY, (FIRST + 1) * DAY), 100), LIMITS)
     assert (gone.count, gone.cursor) == (0, None)
+
+
+def test_two_processes_that_look_at_once_drop_only_what_has_to_go(filled: Filled) -> None:
+    store, days, _ = filled
+    room = sum(each.bytes for each in days.sizes()[1:])
+    own = [store.days() for _ in range(3)]
+    threads = [threading.Thread(target=keeper(each, room).look) for each in own]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert figures(days) == [(1, 10, 0), (2, 10, 0)]
+    for each in own:
+        each.close()
 
 
 def test_a_recount_begins_behind_the_days_that_were_dropped(filled: Filled) -> None:  # 1

@@ -491,3 +491,27 @@ def test_each_tenant_is_told_what_became_of_its_events() -> None:
     assert told["acme"] == {"stored": 3, "duplicate": 1, "dead": 2}
     assert told["other-one"] == {"stored": 1}
     assert sum(sum(fates.values()) for fates in told.values()) == rig.log.progress[0].counts.total
+
+
+@pytest.mark.parametrize("left", [(), (0,), (1,), (0, 2)], ids=["nothing", "the first", "the second", "two days"])
+@pytest.mark.parametrize("place", ["insert.after", "commit.before"])
+def test_a_day_that_is_dropped_while_its_range_is_open_is_completed_and_counted_once(
+    place: str, left: tuple[int, ...]
+) -> None:
+    """Between a crash and the next start; with the rows their tokens are forgotten (adapters/store/days.py, 3)."""
+    rig = Rig()
+    rig.log.append(b"before")
+    rig.settle()
+    rig.log.append(b"a", b"b", b"id:c", b"dead")
+    rig.on(place, Crash())
+    with pytest.raises(Crash):
+        rig.settle()
+    rig.clear_hooks()
+    rig.store.rows = [row for row in rig.store.rows if row.offset - 1 in left]
+    rig.store.forget_tokens()
+    rig.start()
+    rig.log.append(b"id:c", b"after")
+    rig.settle()
+    counts = rig.log.progress[0].counts
+    assert (counts.stored, counts.duplicate, counts.dead, counts.lost) == (5, 1, 1, 0)
+    assert sorted(row.message for row in rig.store.rows) == ["a", "after", "b", "id:c"], "but for the day before"
