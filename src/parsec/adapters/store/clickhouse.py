@@ -135,7 +135,7 @@ class ClickHouseStore:
                 raise Fatal(
                     f"the store is ClickHouse {version}; at least {'.'.join(map(str, MINIMUM_VERSION))} is needed"
                 )
-            self.migrated = migrate(self._client, migrations())
+            migrate(self._client, migrations())
             engine.settle(self._client)
             self.name = str(self._client.command(_NAME))
         except ClickHouseError as error:

@@ -1,7 +1,7 @@
 """Numbered SQL files to a schema: each is applied once, in order, and noted in table _migrations.
 
-In: a client whose database exists. Out: the numbers that were applied now. Errors: Fatal when a file that was applied
-has changed since, or when the store knows migrations that this version does not; the driver's own otherwise.
+In: a client whose database exists. Out: its tables, as this version wants them. Errors: Fatal when a file that was
+applied has changed since, or when the store knows migrations that this version does not; the driver's own otherwise.
 
 A file's statements end with `;` at the end of a line. They are written so that applying them twice changes nothing,
 for a crash may fall between a statement and its note. `-- needs: FEATURE` in the first line skips the file, without
@@ -60,13 +60,12 @@ def migrations() -> list[Migration]:
     return sorted(found, key=lambda m: m.number)
 
 
-def migrate(client: "Client", known: list[Migration]) -> list[int]:
+def migrate(client: "Client", known: list[Migration]) -> None:
     """Applies what is missing. One at a time in this process; the data directory's lock keeps other processes out."""
     with _lock:
         client.command(_NOTES)
         noted = {row[0]: row[1] for row in client.query("SELECT number, digest FROM _migrations").result_rows}
         _check(noted, known)
-        applied = []
         for migration in known:
             if migration.number in noted or not _has(client, migration.needs):
                 continue
@@ -76,8 +75,6 @@ def migrate(client: "Client", known: list[Migration]) -> list[int]:
                 "INSERT INTO _migrations (number, name, digest) SELECT {number:UInt32}, {name:String}, {digest:String}",
                 parameters={"number": migration.number, "name": migration.name, "digest": migration.digest},
             )
-            applied.append(migration.number)
-        return applied
 
 
 def _check(noted: dict[int, str], known: list[Migration]) -> None:
