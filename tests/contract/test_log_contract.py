@@ -232,7 +232,7 @@ def test_a_reader_goes_on_where_the_last_one_committed(log: Subject) -> None:
     event = assigned(reader)
     drain(reader)
     counts = Counts(stored=9, duplicate=1, dead=2, lost=1)
-    reader.commit(0, event.epoch, 13, counts)
+    assert reader.commit(0, event.epoch, 13, counts)
     reader.close()
     log.restart()
     again = log.reader()
@@ -271,7 +271,7 @@ def test_a_second_reader_ends_the_epoch_of_the_first(log: Subject) -> None:
     assert new.epoch != old.epoch
     assert first.poll(0, MANY, LARGE) == Revoked(0)
     assert first.poll(0, MANY, LARGE) is None
-    first.commit(0, old.epoch, 10, Counts(stored=10))
+    assert not first.commit(0, old.epoch, 10, Counts(stored=10))
     with pytest.raises(Retryable):
         first.reserve(Range(old.progress.log_id, 0, 0, 9), old.epoch, 1)
     assert first.ends() == {}

@@ -94,13 +94,14 @@ class MemoryReader:
         progress[taken.partition] = replace(progress[taken.partition], reserved=taken, attempt=attempt)
         self._log.hook("reserve.after")
 
-    def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> None:
+    def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> bool:
         self._log.hook("commit.before")
-        if self._log.owns(self, partition, epoch):
+        if taken := self._log.owns(self, partition, epoch):
             self._log.calls.append(f"commit {next_offset}")
             old = self._log.progress[partition]
             self._log.progress[partition] = Progress(old.log_id, partition, old.start, next_offset, counts)
         self._log.hook("commit.after")
+        return taken
 
     def pause(self, partition: int) -> None:
         self.paused.add(partition)

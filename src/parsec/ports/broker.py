@@ -164,10 +164,10 @@ class LogReader(Protocol):
         Raises Retryable, also when `epoch` has ended: nothing is announced then, and poll will say Revoked. Or Fatal.
         """
 
-    def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> None:
+    def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> bool:
         """Durably moves the reader to next_offset with cumulative counts; ends the reservation.
 
-        Dropped without effect when `epoch` has ended. Raises Retryable or Fatal.
+        False, without effect, when `epoch` has ended. Raises Retryable or Fatal.
         """
 
     def pause(self, partition: int) -> None:

@@ -235,7 +235,8 @@ class Processor:
     def _commit(self, owned: Owned, passage: Passage, step: Commit) -> None:
         partition, counts = owned.partition, step.counts
         started = self._clock.monotonic()
-        self._reader.commit(partition.number, partition.epoch, step.range.last + 1, partition.counts_with(counts))
+        next_offset = step.range.last + 1
+        taken = self._reader.commit(partition.number, partition.epoch, next_offset, partition.counts_with(counts))
         self._telemetry.commit_latency.observe(self._clock.monotonic() - started)
         partition.commit(step.range, counts)
         self._intake.publish_progress()
@@ -244,15 +245,19 @@ class Processor:
         if owned.paused:
             owned.paused = False
             self._reader.resume(partition.number)
+        if taken:  # else it is counted by who has the partition now
+            self._count(passage, step)
+        let_go(passage.take_rows(), self._options.breathe)
+
+    def _count(self, passage: Passage, step: Commit) -> None:
         for fate in FATES:
-            if count := getattr(counts, fate):
+            if count := getattr(step.counts, fate):
                 self._telemetry.processed.labels(fate).inc(count)
         for (tenant, fate), count in passage.fates().items():
             self._telemetry.processed_of(tenant, fate, count)
-        let_go(passage.take_rows(), self._options.breathe)
-        if counts.lost:
+        if step.counts.lost:
             _log.error("Events were lost in the log before they could be stored.", range=step.range.token,
-                       events=counts.lost)  # fmt: skip
+                       events=step.counts.lost)  # fmt: skip
 
     def _split(self, owned: Owned, passage: Passage, step: Step, error: Poison) -> None:
         if not isinstance(step, Insert):

@@ -157,6 +157,8 @@ def test_a_zombie_that_wakes_inside_its_insert_doubles_nothing() -> None:  # ran
     zombie.step(0)
     rig.audit()
     assert rig.log.progress[0].committed == 4
+    assert rig.telemetry.value("parsec_process_events_total", fate="stored") == 4  # not by the zombie, too
+    assert rig.telemetry.tenants() == {"acme": {"stored": 4}}
 
 
 def test_a_reservation_of_an_ended_epoch_inserts_nothing() -> None:  # ranges 3

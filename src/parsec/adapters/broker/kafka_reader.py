@@ -95,11 +95,12 @@ class KafkaReader:
         if self._of_epoch(taken.partition, epoch) is None:
             raise Retryable("the epoch of this partition ended meanwhile")
 
-    def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> None:
+    def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> bool:
         owned = self._of_epoch(partition, epoch)
-        if owned is not None:
-            done = replace(owned.progress, committed=next_offset, counts=counts, reserved=None, attempt=0)
-            self._commit(owned, done)
+        if owned is None:
+            return False
+        self._commit(owned, replace(owned.progress, committed=next_offset, counts=counts, reserved=None, attempt=0))
+        return True
 
     def pause(self, partition: int) -> None:
         owned = self._owned.get(partition)

@@ -55,13 +55,14 @@ class EmbeddedReader:
             raise Retryable("the epoch of this reader has ended")
         self._parts.state.reserve(self._name, taken, attempt)
 
-    def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> None:
+    def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> bool:
         if self._ended or epoch != self._epoch or partition != PARTITION:
-            return
+            return False
         index = self._parts.index
         self._parts.state.commit(self._name, next_offset, counts, index.end)
         index.committed_by(self._name, next_offset)
         self._make_room()
+        return True
 
     def pause(self, partition: int) -> None:
         self._paused = self._paused or partition == PARTITION
