@@ -4,8 +4,7 @@ In: any request. Out: the same, with headers in its answer. Errors: 403 `cross_o
 site's page would change something here: a browser sends some of those without asking first, as when a page that
 a developer looks at posts to a Parsec on the same machine.
 
-1. Programs that are no browsers send no `Origin`, and nothing here concerns them.
-2. A header that a route sets itself stays as it is.
+Programs that are no browsers send no `Origin`, and are refused nothing here. No route sets a header of these itself.
 """
 
 from collections.abc import Callable, Collection
@@ -46,9 +45,7 @@ class Browsers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = list(message.get("headers", ()))
-                names = {name.lower() for name, _ in given}
-                message["headers"] = given + [header for header in _IN_ANSWERS if header[0] not in names]
+                message["headers"] = [*message.get("headers", ()), *_IN_ANSWERS]
             await send(message)
 
         app = self._app
