@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 
@@ -78,7 +77,7 @@ class AsyncClient:
         self, body: bytes, *, defaults: Mapping[str, str] | None = None, give_up_after_s: float | None = 60.0
     ) -> Answer:
         """As Client.send."""
-        path = "/ingest" + (f"?{urlencode(defaults)}" if defaults else "")
+        path = questions.address("/ingest", defaults or {})
 
         async def attempt() -> Answer:
             return settled(await self._request("POST", path, body, {**self._headers, **JSON}))
@@ -151,7 +150,7 @@ class AsyncClient:
     ) -> AsyncGenerator[msgspec.Raw | Gap, None]:
         """As Client.tail."""
         tailing = Tailing(self._patience, give_up_after_s)
-        path = questions.address("/query/tail", {"tenant": tenant, "q": q})
+        path = questions.tail(tenant, q)
         while True:
             try:
                 async with aclosing(self._stream(path)) as pieces:

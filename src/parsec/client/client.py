@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 
@@ -87,7 +86,7 @@ class Client:
         a whole is refused (key, size, encoding), Retryable when `give_up_after_s` is over, with None after one attempt:
         its fate is unknown.
         """
-        path = "/ingest" + (f"?{urlencode(defaults)}" if defaults else "")
+        path = questions.address("/ingest", defaults or {})
 
         def attempt() -> Answer:
             return settled(self._connection.request("POST", path, body, {**self._headers, **JSON}))
@@ -167,7 +166,7 @@ class Client:
         connection fails, or there was none for `give_up_after_s`.
         """
         tailing = Tailing(self._patience, give_up_after_s)
-        path = questions.address("/query/tail", {"tenant": tenant, "q": q})
+        path = questions.tail(tenant, q)
         while True:
             try:
                 with closing(self._connect().stream(path, self._headers)) as pieces:

@@ -145,6 +145,11 @@ def stats() -> Question[dict[str, Any]]:
     return Question("/stats", _read_stats)
 
 
+def tail(tenant: str | None, q: str | None) -> str:
+    """Where live events are: an answer without an end."""
+    return address("/query/tail", {"tenant": tenant, "q": q})
+
+
 def address(path: str, asked: Mapping[str, str | Sequence[str] | None]) -> str:
     """A path with those parameters that are given."""
     given = urlencode({name: value for name, value in asked.items() if value is not None}, doseq=True)
