@@ -1,4 +1,4 @@
-"""The recount of the ledger against the embedded store, sound and tampered with."""
+"""The recount of the ledger against the embedded store, sound and tampered with. Numbers: parsec.query.audit."""
 
 from collections.abc import Iterator
 
@@ -58,7 +58,7 @@ def delete(engine: TestEngine, offset: int) -> None:
     engine.ask(f"ALTER TABLE events DELETE WHERE offset = {offset} SETTINGS mutations_sync = 2")
 
 
-def test_a_sound_store_agrees_up_to_the_committed_offset(opened: Opened) -> None:
+def test_a_sound_store_agrees_up_to_the_committed_offset(opened: Opened) -> None:  # 1
     found = recounted(opened[0])
     assert (found.difference, found.not_recounted, found.recounted_from) == (0, 0, 0)
     assert found.ledger == found.found == COUNTS
@@ -86,7 +86,7 @@ def test_a_row_that_stands_twice_is_found_and_named(opened: Opened) -> None:
     assert [(each.first, each.stored, each.doubled, each.doubled_at) for each in found.where] == [(0, 0, 1, [8])]
 
 
-def test_one_gone_and_another_too_many_do_not_even_out(opened: Opened) -> None:
+def test_one_gone_and_another_too_many_do_not_even_out(opened: Opened) -> None:  # 3
     store, engine = opened
     delete(engine, 12)
     store.insert([row(3)], "d")  # a repeat that was counted as such
@@ -114,7 +114,7 @@ def test_counts_that_do_not_add_up_are_a_difference_by_themselves(opened: Opened
     assert (found.unbalanced, found.difference) == (1, 1)
 
 
-def test_what_may_have_left_by_age_is_neither_sound_nor_lost(opened: Opened) -> None:
+def test_what_may_have_left_by_age_is_neither_sound_nor_lost(opened: Opened) -> None:  # 2
     store, engine = opened
     store.mark(mark(10, HALF, expires_from=LATER + 1))
     delete(engine, 8)
@@ -141,7 +141,7 @@ def test_when_all_may_have_left_nothing_is_recounted(opened: Opened) -> None:
     assert audit(opened[0].reader(), [Progress("log", 0, 0, 20, COUNTS)], LATER, LIMITS).recounted == 0
 
 
-def test_a_store_without_the_first_mark_is_another_store(opened: Opened) -> None:
+def test_a_store_without_the_first_mark_is_another_store(opened: Opened) -> None:  # 2
     store, engine = opened
     (found,) = audit(store.reader(), [Progress("old", 0, 0, 20, COUNTS)], TODAY, LIMITS).partitions
     assert (found.difference, found.not_recounted) == (COUNTS.stored + COUNTS.dead, 0)

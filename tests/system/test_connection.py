@@ -1,4 +1,4 @@
-"""The short way of a small body past ASGI (parsec.web.connection), over plain sockets."""
+"""The short way of a small body past ASGI (parsec.web.connection), over plain sockets. Numbers: the same."""
 
 import json
 import socket
@@ -38,7 +38,7 @@ def until_closed(client: socket.socket) -> bytes:
     return received
 
 
-def test_pipelined_requests_are_answered_in_order_whichever_way_they_take(parsec: Parsec) -> None:
+def test_pipelined_requests_are_answered_in_order_whichever_way_they_take(parsec: Parsec) -> None:  # 1, 2
     expects = post("slow").replace(b"Host: x\r\n", b"Host: x\r\nExpect: 100-continue\r\n")
     asked = [post("a"), b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", post("b"), expects, post("c"),
              b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", post("d", close=True)]  # fmt: skip

@@ -1,4 +1,7 @@
-"""The client for asyncio: the same decisions as Client, on connections of its own."""
+"""The client for asyncio: the same decisions as Client, on connections of its own.
+
+Numbers in brackets are those of parsec.client.async_connection.
+"""
 
 import asyncio
 import json
@@ -89,7 +92,7 @@ def test_a_kept_connection_that_was_closed_meanwhile_costs_no_wait(server: Answe
     assert [asked.body for asked in server.asked] == [b"1", b"2", b"2"]
 
 
-def test_a_connection_is_used_again_and_tasks_have_their_own(server: Answering) -> None:
+def test_a_connection_is_used_again_and_tasks_have_their_own(server: Answering) -> None:  # [1]
     server.will(ALL_WELL)
     found: list[int] = []
 
@@ -104,7 +107,7 @@ def test_a_connection_is_used_again_and_tasks_have_their_own(server: Answering) 
     assert found == [1, 5]
 
 
-def test_a_question_that_is_cancelled_leaves_no_answer_for_the_next(server: Answering) -> None:
+def test_a_question_that_is_cancelled_leaves_no_answer_for_the_next(server: Answering) -> None:  # [1]
     server.will(page(1, None))
 
     async def do(client: AsyncClient) -> None:

@@ -1,4 +1,7 @@
-"""Which scope an address asks for: three lists that must agree, and what becomes of an address on none of them."""
+"""Which scope an address asks for: three lists that must agree, and what becomes of an address on none of them.
+
+Numbers: parsec.web.app.
+"""
 
 from parsec.web.app import needed
 from parsec.web.contract.document import OPERATIONS
@@ -11,5 +14,5 @@ def test_the_app_asks_for_what_is_declared() -> None:
     assert {path: right for (_, path), (right, _) in all_addresses().items() if path != "/ingest"} == declared
 
 
-def test_an_address_that_nobody_thought_about_is_for_admins() -> None:
+def test_an_address_that_nobody_thought_about_is_for_admins() -> None:  # 1
     assert needed("/of/tomorrow") == "admin"

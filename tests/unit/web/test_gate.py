@@ -1,4 +1,4 @@
-"""Who is let in, who gives way, and how often an address may ask."""
+"""Who is let in, who gives way, and how often an address may ask. Numbers: parsec.web.gate."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def full(of: Gate, *since: float | None) -> list[Client]:
     return clients
 
 
-def test_at_the_bound_the_longest_waiting_give_way() -> None:
+def test_at_the_bound_the_longest_waiting_give_way() -> None:  # 2
     one = a_gate(200)
     clients = full(one, *[float(n) for n in range(200)])
     assert one.enter("b", clients, 1000.0) is None
@@ -61,7 +61,7 @@ def test_at_the_bound_the_longest_waiting_give_way() -> None:
     assert one.enter("e", [], 1000.3) is TOO_MANY_CONNECTIONS
 
 
-def test_nobody_gives_way_who_is_answered_or_has_just_come() -> None:
+def test_nobody_gives_way_who_is_answered_or_has_just_come() -> None:  # 2
     one = a_gate(4)
     clients = full(one, None, None, 99.5, 99.9)
     assert one.enter("b", clients, 100.0) is TOO_MANY_CONNECTIONS
@@ -70,7 +70,7 @@ def test_nobody_gives_way_who_is_answered_or_has_just_come() -> None:
     assert one.enter("b", clients, 100.0) is None
 
 
-def test_a_flood_of_refused_clients_is_not_waited_for() -> None:
+def test_a_flood_of_refused_clients_is_not_waited_for() -> None:  # 1
     one = a_gate(1)
     full(one, None)
     for _ in range(gate.READING_WHY):
@@ -106,7 +106,7 @@ def test_requests_of_one_address_are_bounded() -> None:
     assert asked("a", 60.0, 5) == [None] * 3 + [REQUEST_RATE] * 2
 
 
-def test_what_is_kept_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:  # 3
     monkeypatch.setattr(gate, "MOST_ADDRESSES", 10)
     one = a_gate(requests=1)
     for n in range(100):
