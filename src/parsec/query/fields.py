@@ -139,7 +139,7 @@ def _severities(low: str | None, high: str | None, *, with_low: bool, with_high:
 def _severity(text: str) -> str:
     name = ALIASES.get(text.strip().lower())
     if name is None:
-        close = get_close_matches(text.lower(), ALIASES, 1)
+        close = get_close_matches(text.lower(), SEVERITIES, 1) or get_close_matches(text.lower(), ALIASES, 1)
         hint = f"did you mean {ALIASES[close[0]]}?" if close else f"there are {', '.join(SEVERITIES)}."
         raise ValueError(f"severity {text[:64]!r} is unknown; {hint}")
     return name

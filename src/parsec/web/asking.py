@@ -1,7 +1,7 @@
 """Questions on threads of their own, so that a slow one never holds up the event loop.
 
 In: a question as a function of its limits, and the request it came with. Out: its answer. Errors: those of the
-question; Retryable when too many are asked at once; ClientDisconnect when nobody waits for the answer any more.
+question; Rejected(too_many_questions); ClientDisconnect when nobody waits for the answer any more.
 
 Invariants, cited by tests
  1. A question whose client has left is stopped in the store, too.
@@ -19,7 +19,7 @@ import msgspec
 import structlog
 from starlette.requests import ClientDisconnect, Request
 
-from parsec.core.errors import ParsecError, Retryable
+from parsec.core.errors import ParsecError, Rejected
 from parsec.ports.store import Cancellation, Limits
 from parsec.telemetry import Telemetry
 
@@ -45,7 +45,7 @@ class Asker:
         self._asking: Counter[str] = Counter()
 
     async def ask(self, request: Request, tenant: str, question: Callable[[Limits], T]) -> T:
-        """The answer. Raises Retryable at once when there is no turn."""
+        """The answer. Raises Rejected(too_many_questions) at once when there is no turn."""
         loop = asyncio.get_running_loop()
         cancellation = Cancellation()
         job = self._begin(
@@ -71,8 +71,13 @@ class Asker:
         self._cancellers.shutdown(cancel_futures=True)
 
     def _begin(self, loop: asyncio.AbstractEventLoop, tenant: str, question: Callable[[], T]) -> Future[T]:
-        if self._asking[tenant] >= self._per_tenant or self._asking.total() >= self._in_all:
-            raise Retryable("Too many questions at once; ask again.")
+        for count, most, whose in (
+            (self._asking[tenant], self._per_tenant, "this tenant"),
+            (self._asking.total(), self._in_all, "this process"),
+        ):
+            if count >= most:
+                message = f"{most} questions of {whose} are being answered already; ask again when one has ended."
+                raise Rejected("too_many_questions", message, status=503)
 
         def ended(_: object) -> None:
             with suppress(RuntimeError):  # the loop has ended, and its turns with it

@@ -41,7 +41,8 @@ async def on_rejected(_: Request, error: Exception) -> Response:
 
 def rejection(error: Rejected) -> Response:
     """The answer to a question that is wrong."""
-    headers = {401: {"WWW-Authenticate": CHALLENGE[1].decode()}, 429: {"Retry-After": "1"}}.get(error.status)
+    later = {"Retry-After": "1"}
+    headers = {401: {"WWW-Authenticate": CHALLENGE[1].decode()}, 429: later, 503: later}.get(error.status)
     return problem(error.status, error.code, error.message, error.field, headers)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from parsec.core.errors import Retryable
+from parsec.core.errors import Rejected
 from parsec.ports.store import Limits
 from parsec.telemetry import Telemetry
 from parsec.web.asking import Asker
@@ -71,15 +71,16 @@ def test_a_question_whose_client_has_left_is_stopped_and_keeps_its_turn_until_th
         for each in asked:
             with pytest.raises(ClientDisconnect):
                 await each
-        with pytest.raises(Retryable):
+        with pytest.raises(Rejected, match="2 questions of this tenant") as refused:
             await asker.ask(request(stays), "a", lambda _: "too many of this tenant")
+        assert (refused.value.code, refused.value.status) == ("too_many_questions", 503)
         assert await asker.ask(request(stays), "b", lambda _: "another tenant") == "another tenant"
         ended.set()
         answer = None
         while answer is None:
             try:
                 answer = await asker.ask(request(stays), "a", lambda _: "a turn again")
-            except Retryable:
+            except Rejected:
                 await asyncio.sleep(0.01)
         assert telemetry.value("parsec_query_cancelled_total") == 2
 
