@@ -101,7 +101,8 @@ def settled(client: Client, within_s: float, patience: Patience | None = None) -
     end = patience.clock.monotonic() + within_s
     while True:
         stats = client.stats()
-        in_flight = _part(stats, "ledger").get("in_flight", 0) + _part(stats, "channel").get("buffered", 0)
+        waits = (("ledger", "in_flight"), ("channel", "buffered"), ("spool", "waiting"))
+        in_flight = sum(_part(stats, part).get(name, 0) for part, name in waits)
         if in_flight == 0 or patience.clock.monotonic() >= end:
             return stats, in_flight
         patience.sleep(_POLL_S)

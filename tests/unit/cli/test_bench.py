@@ -96,6 +96,14 @@ def test_it_waits_until_all_is_processed(server: Answering) -> None:
         assert clock.monotonic() == pytest.approx(1.2, abs=0.15)
 
 
+def test_what_waits_for_kafka_has_not_settled(server: Answering) -> None:
+    server.will(Reply(200, b'{"producer":{},"ledger":{},"spool":{"waiting":7}}'), stats(7))
+    clock = ManualClock()
+    with Client(server.url) as client:
+        counts, left = settled(client, 1.0, Patience(clock, clock.advance))
+    assert (counts["producer"]["messages_sent"], left) == (7, 0)
+
+
 @pytest.mark.parametrize(
     "reply",
     [Reply(200, b"<html>"), Reply(200, b"{}"), Reply(200, b'{"producer":1}'), Reply(404), Reply(401), Reply(503)],
