@@ -24,7 +24,10 @@ _IN_ANSWERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 _SENT = ("Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "X-API-Key", "X-Tenant-ID")
-_SHOWN = ("Parsec-Complete-Until", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After")
+_SHOWN = (
+    *("Parsec-Complete-Until", "Parsec-Missing", "Parsec-Cursor"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy", "Retry-After"),
+)
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 CROSS_ORIGIN = "cross_origin"
