@@ -15,7 +15,7 @@ from typing import cast
 import httptools
 import msgspec
 
-from parsec.client.connection import Address, Response
+from parsec.client.connection import Address, Response, in_words
 from parsec.core.errors import Retryable
 
 MOST_WAITING = 1 << 20
@@ -50,7 +50,7 @@ class AsyncConnection(asyncio.Protocol):
                     lambda: cls(address.url, timeout_s), address.host, address.port, ssl=tls
                 )
         except OSError as error:  # TimeoutError and ssl.SSLError are OSErrors
-            words = "no connection in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
+            words = "no connection in time" if isinstance(error, TimeoutError) else in_words(error)
             raise Retryable(f"{address.url}: {words}", after_s=0.0) from error
         return made
 

@@ -157,4 +157,8 @@ def in_words(error: Exception) -> str:
         return "the connection was closed before an answer came"
     if isinstance(error, http.client.HTTPException):
         return f"the answer is not HTTP ({type(error).__name__})"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}); PARSEC_CA_FILE names those to trust"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "it does not speak TLS; is its address http://...?"
     return str(getattr(error, "strerror", None) or error)
