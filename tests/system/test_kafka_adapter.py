@@ -128,7 +128,7 @@ def test_what_was_acknowledged_survives_a_broker_in_trouble(server: KafkaServer,
 
 def test_a_publish_ends_at_its_deadline_and_leaves_nothing_behind(server: KafkaServer) -> None:
     topic = server.make_topic()
-    opened = kafka(server.address, topic, deadline_s=1.0)
+    opened = kafka(server.address, topic, deadline_s=2.0)
     writer = opened.writer()
     known = publish(writer, 0, 10)
     server.pause()
@@ -136,7 +136,7 @@ def test_a_publish_ends_at_its_deadline_and_leaves_nothing_behind(server: KafkaS
         started = time.monotonic()
         with pytest.raises(NotAcknowledged) as caught:
             writer.publish([group(10, 10)])
-        assert time.monotonic() - started < 4  # the deadline and a purge (W1)
+        assert time.monotonic() - started < 6  # the deadline and a purge (W1)
         assert [record.value for record in caught.value.records] == group(10, 10).lines.splitlines()
         assert all(record.in_doubt for record in caught.value.records)
         assert writer.refuses() is not None
