@@ -122,6 +122,7 @@ def consumer(options: KafkaOptions) -> Config:
         "logger": DriverLog(),
     }
     config.setdefault("queued.max.messages.kbytes", 1 << 10)
+    config.setdefault("fetch.queue.backoff.ms", 5)  # else a full queue is looked at again a whole second later
     config.setdefault("fetch.message.max.bytes", 1 << 20)
     if config.get("group.protocol") != "consumer":  # that protocol leaves both to the broker
         config["partition.assignment.strategy"] = "cooperative-sticky"
