@@ -81,12 +81,8 @@ class Intake:
         if owned.passage is not None:
             return held_s
         end = self._reader.ends().get(owned.partition.number, 0) if owned.partition.recovering else 0
-        due_s = owned.due_in(self._limits, self.busy(), end=end, stopping=stopping, now=now)
+        due_s = owned.due_in(self._limits, len(self._owned), end=end, stopping=stopping, now=now)
         return max(held_s, due_s)
-
-    def busy(self) -> int:
-        """Partitions with something to store, which share what a node inserts per second."""
-        return sum(owned.has_work for owned in self._owned.values())
 
     def publish_progress(self) -> None:
         """After a commit. Replaced as a whole, so that other threads read it without a lock."""

@@ -43,14 +43,6 @@ def intake_of(*happened: Assigned | Slice) -> tuple[Intake, ManualClock]:
     return intake, clock
 
 
-@pytest.mark.parametrize(("busy", "share"), [(1, 1), (3, 3)])
-def test_only_partitions_with_something_to_store_share_the_linger(busy: int, share: int) -> None:  # loop 3
-    intake, clock = intake_of(*map(assigned, range(12)), *(records(number, 1) for number in range(busy)))
-    first = intake.partitions()[0]
-    first.cut_at = clock.monotonic()
-    assert intake.ready_in(first, clock.monotonic(), stopping=False) == LIMITS.linger_s * share
-
-
 def test_after_many_records_the_next_are_asked_for_without_a_nap(monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
     monkeypatch.setattr("parsec.process.intake.time.sleep", naps.append)
