@@ -108,14 +108,14 @@ class Connection:
         """
         try:
             self._http.request("GET", self._prefix + path, None, dict(headers))
-            answer = self._http.getresponse()
-            found = Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, b"")
-            if found.status != 200:
-                yield msgspec.structs.replace(found, body=answer.read())
-                return
-            yield found
-            while piece := answer.read1(_CHUNK_BYTES):
-                yield piece
+            with self._http.getresponse() as answer:
+                found = Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, b"")
+                if found.status != 200:
+                    yield msgspec.structs.replace(found, body=answer.read())
+                    return
+                yield found
+                while piece := answer.read1(_CHUNK_BYTES):
+                    yield piece
         except (OSError, http.client.HTTPException) as error:
             raise Retryable(f"{self.url}: {in_words(error)}", after_s=0.0) from error
         finally:
@@ -130,8 +130,9 @@ class Connection:
                 # A server that refuses a body closes before it has read it; its reason may lie in our buffer.
                 if self._http.sock is None:
                     raise
-            answer = self._http.getresponse()
-            found = Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+            # An answer that is left to the garbage collector closes itself there, where a Ctrl-C would be swallowed.
+            with self._http.getresponse() as answer:
+                found = Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         except (http.client.RemoteDisconnected, ConnectionError) as error:
             self.close()
             if kept:

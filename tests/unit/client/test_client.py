@@ -1,5 +1,6 @@
 """The client against a server that answers as told: what is tried again, with which bytes, and when it stops."""
 
+import http.client
 import json
 from pathlib import Path
 
@@ -83,6 +84,22 @@ def test_a_kept_connection_that_was_closed_meanwhile_costs_no_wait(server: Answe
         client.send(b"2")
     assert [asked.body for asked in server.asked] == [b"1", b"2", b"2"]
     assert waiting.waits == []
+
+
+def test_an_answer_is_closed_once_it_is_read(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its finalizer would close it else, and swallow the KeyboardInterrupt of a Ctrl-C that comes just then."""
+    answers = []
+
+    class Kept(http.client.HTTPResponse):
+        def begin(self) -> None:
+            answers.append(self)
+            super().begin()
+
+    monkeypatch.setattr(http.client.HTTPConnection, "response_class", Kept)
+    server.will(_page(1, None))
+    with Client(server.url) as client:
+        list(client.pages("acme", limit=1))
+        assert [answer.closed for answer in answers] == [True]
 
 
 def test_a_refusal_before_the_body_was_read_is_heard(server: Answering) -> None:
