@@ -1,18 +1,24 @@
 """A store to test on: the embedded one, and the same engine as a server."""
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from tests.support.clickhouse_front import clickhouse_front
+from tests.support.memory_disk import quick_directory
 from tests.support.stores import ServerEngine, TestEngine, embedded_store, server_store
 
 
 @pytest.fixture(scope="session")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with clickhouse_front(tmp_path_factory.mktemp("front")) as running:
-        yield running.url
+def front() -> Iterator[str]:
+    directory = quick_directory("front")
+    try:
+        with clickhouse_front(directory / "store") as running:
+            yield running.url
+    finally:
+        shutil.rmtree(directory)
 
 
 @pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.integration)])

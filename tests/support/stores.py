@@ -6,7 +6,6 @@ ends and every test gets a database of its own name.
 
 import atexit
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -18,6 +17,7 @@ from parsec.adapters.store.clickhouse import ClickHouseStore, Engine
 from parsec.adapters.store.embedded import Embedded
 from parsec.adapters.store.server import Server
 from parsec.ports.store import Limits
+from tests.support.memory_disk import quick_directory
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -88,7 +88,7 @@ def _ask(engine: Engine, sql: str) -> Any:
 
 @cache
 def _shared() -> "tuple[Path, Client]":
-    directory = Path(tempfile.mkdtemp(prefix="parsec-test-store-"))
+    directory = quick_directory("store")
     keeper = Embedded(directory).connect({})
 
     def remove() -> None:
