@@ -56,6 +56,7 @@ def answering() -> Iterator[Answering]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # a body that is written after its head would wait 40 ms
 
         def handle_one(self) -> None:
             reply = state.next_reply()

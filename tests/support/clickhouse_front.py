@@ -51,6 +51,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection, with a connection to the engine of its own."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a body that is written after its head would wait 40 ms
     connection_string = ""
     _engine: Any = None
     _database = ""
