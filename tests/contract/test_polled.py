@@ -1,6 +1,7 @@
 """Live events found in the store, on the embedded one. Numbers: parsec.query.polled."""
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -42,13 +43,16 @@ class Standing:
         self._log = log
         self.committed = {0: 0, 1: 0}
         self.known = True
+        self.unheard: set[int] = set()
         self.reader = Away(store.reader())
         self.tails = Tails(Bounds(100, 100, 1 << 20))
         self.polled = Polled(self.tails, self.reader, self.progress, LIMITS)
 
     def progress(self) -> list[Progress]:
         places = self.committed.items() if self.known else ()
-        return [Progress(self._log, partition, 0, offset) for partition, offset in places]
+        return [
+            Progress(self._log, partition, 0, offset) for partition, offset in places if partition not in self.unheard
+        ]
 
     def open(self, tenant: str, q: str = "") -> Tail:
         return self.tails.open(tenant, q, lambda: None)
@@ -126,6 +130,54 @@ def test_nothing_old_is_shown_when_the_log_gets_known_later_and_all_of_a_new_par
     standing.store("a", partition=2)
     standing.polled.poll()
     assert ids(tail) == ["2-0"]
+
+
+def test_what_is_stored_between_the_coming_of_a_reader_and_the_next_poll_is_shown(standing: Standing) -> None:  # 3
+    standing.store("a")
+    standing.polled.poll()
+    tail = standing.open("a")
+    standing.store("a")
+    standing.polled.poll()
+    assert ids(tail) == ["0-1"]
+    standing.tails.leave(tail)
+    standing.store("a")
+    standing.polled.poll()
+    later = standing.open("a")
+    standing.store("a")
+    standing.polled.poll()
+    assert ids(later) == ["0-3"]
+
+
+def test_what_is_not_heard_of_for_a_while_or_goes_back_is_not_shown_again(standing: Standing) -> None:  # 1
+    tail = standing.open("a")
+    standing.polled.poll()
+    standing.store("a", "a", partition=1)
+    standing.polled.poll()
+    assert ids(tail) == ["1-0", "1-1"]
+    standing.unheard = {1}
+    standing.polled.poll()
+    standing.unheard = set()
+    standing.polled.poll()
+    standing.committed[1] = 0
+    standing.polled.poll()
+    standing.committed[1] = 2
+    standing.store("a", partition=1)
+    standing.polled.poll()
+    assert ids(tail) == ["1-2"]
+
+
+def test_the_places_are_looked_for_again_soon_until_they_are_known(standing: Standing) -> None:
+    standing.known = False
+    waits: list[float] = []
+
+    class Waits(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0.0)
+            standing.known = len(waits) > 1
+            return len(waits) > 2
+
+    standing.polled.run(Waits())
+    assert waits == [polled.KNOWN_SOON_S, polled.KNOWN_SOON_S, polled.EVERY_S]
 
 
 def test_what_a_second_has_too_much_of_is_counted(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:  # 2

@@ -52,8 +52,10 @@ class FakeCluster:
         self.away = False
         self.has_topic = True
         self.no_topics: KafkaError | None = None
+        self.begins: dict[int, int] = {}
         self.ends: dict[int, int] = {0: 0}
         self.committed: dict[int, int] = {}
+        self.unstable: set[int] = set()
         self.max_message_bytes = 1_048_588
         self.largest_batch = 1000
         self.forgotten = False
@@ -173,13 +175,19 @@ class _Asker:
         self._answer(timeout)
         if self._cluster.forgotten:
             raise KafkaException(kafka_error(KafkaError._UNKNOWN_PARTITION))
-        wanted = {-1: self._cluster.ends, -2: dict.fromkeys(self._cluster.ends, 0)}
+        wanted = {-1: self._cluster.ends, -2: dict.fromkeys(self._cluster.ends, 0) | self._cluster.begins}
         return [TopicPartition(p.topic, p.partition, wanted[p.offset][p.partition]) for p in places]
 
-    def committed(self, places: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
+    def committed(self, places: Sequence[TopicPartition], timeout: float) -> list[SimpleNamespace]:
         self._answer(timeout)
-        known = self._cluster.committed
-        return [TopicPartition(p.topic, p.partition, known.get(p.partition, -1001)) for p in places]
+        known, unstable = self._cluster.committed, self._cluster.unstable
+        error = kafka_error(KafkaError.UNSTABLE_OFFSET_COMMIT)
+        return [
+            SimpleNamespace(
+                partition=n, offset=known.get(n, -1001), metadata=None, error=error if n in unstable else None
+            )
+            for n in (place.partition for place in places)
+        ]
 
     def poll(self, _: float) -> None:
         """Nothing to say."""

@@ -36,7 +36,7 @@ def test_the_questions_outlive_a_broker_that_comes_and_goes(broker: KafkaServer)
         lambda: topic.ensure(0.5),
         lambda: topic.log_id(0.5),
         lambda: topic.bounds(range(3), 0.5),
-        lambda: topic.progress(range(3), 0.5),
+        lambda: topic.progress(0.5),
         lambda: opened.probe(),
     ]
     threads = [threading.Thread(target=ask, args=(question,)) for question in questions]

@@ -6,8 +6,10 @@ store does not answer its events wait there. Next: parsec.query.compile.
 
 Invariants, cited by tests
  1. Below the committed offset of a partition everything is stored for good, so what lies between two polls is seen
-    once, and nothing is left out.
+    once, and nothing is left out. Offsets that are behind what was seen are not seen again.
  2. An answer is bounded in rows; what it leaves out is counted at the tails.
+ 3. A tenant's first reader begins with what was known before it came, so that nothing falls between its coming and the
+    next poll: it may see what was stored a moment earlier.
 """
 
 import threading
@@ -28,6 +30,8 @@ from parsec.query.tails import Tails, Watch
 _log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
+KNOWN_SOON_S = 0.1
+"""How soon it is looked again after a start: what is stored before anything is known, a reader would miss."""
 MOST_ROWS = 5_000
 
 Places = Mapping[tuple[str, int], int]
@@ -38,7 +42,7 @@ _SHOWN = Projection()
 
 
 class Polled:
-    """`run` in a thread of its own. `progress` is that of all partitions, whoever reads them."""
+    """`run` in a thread of its own. `progress` is that of all partitions, whoever reads them; none: not known yet."""
 
     def __init__(
         self, tails: Tails, store: StoreReader, progress: Callable[[], Iterable[Progress]], limits: Limits
@@ -47,21 +51,24 @@ class Polled:
         self._store = store
         self._progress = progress
         self._limits = limits
+        self._known: Places = {}
         self._since: dict[str, Places] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Polls until `stop`."""
-        while not stop.wait(EVERY_S):
+        self.poll()
+        while not stop.wait(EVERY_S if self._known else KNOWN_SOON_S):
             self.poll()
 
     def poll(self) -> None:
-        """What was committed since the last time, or since a tenant got its first reader."""
+        """What was committed since the last time, or since before a tenant got its first reader."""
+        now = list(self._progress())  # before it is looked who waits (invariant 3)
+        if not now:
+            return
         watched = self._tails.watched
-        now = list(self._progress()) if watched else []
-        if watched and not now:
-            return  # not known yet
-        committed = {(each.log_id, each.partition): each.committed for each in now}
-        self._since = {tenant: self._since.get(tenant, committed) for tenant in watched}
+        before = self._known or _farther({}, now)
+        self._known = _farther(before, now)
+        self._since = {tenant: self._since.get(tenant, before) for tenant in watched}
         for tenant, watches in watched.items():
             moved = _moved(self._since[tenant], now)
             try:
@@ -73,7 +80,7 @@ class Polled:
             except Rejected as error:
                 _log.warning("Live events of a second cost too much to find.", tenant=tenant, why=error.message)
                 _miss(watches, sum(each.last - each.first + 1 for each in moved))
-            self._since[tenant] = committed
+            self._since[tenant] = self._known
 
     def _tell(self, tenant: str, watches: Sequence[Watch], moved: Sequence[Range]) -> None:
         parameters = Parameters()
@@ -106,6 +113,15 @@ class Polled:
         sql = f"SELECT count() FROM events WHERE {where} AND (log_id, partition, offset) >= ({', '.join(place)})"  # noqa: S608
         ((count,),) = self._store.select(sql, parameters.values, self._limits, tuple[int])
         return count
+
+
+def _farther(places: Places, now: Sequence[Progress]) -> Places:
+    """A partition that is not heard of this time stays where it was, and none goes back."""
+    farther = dict(places)
+    for each in now:
+        key = (each.log_id, each.partition)
+        farther[key] = max(farther.get(key, 0), each.committed)
+    return farther
 
 
 def _moved(since: Places, now: Sequence[Progress]) -> list[Range]:

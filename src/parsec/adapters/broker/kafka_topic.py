@@ -172,28 +172,35 @@ class KafkaTopic:
 
     def ends(self, timeout_s: float) -> dict[int, int]:
         """The next offset of each partition that has a leader. Raises Retryable, also before `ensure` succeeded."""
-        facts = self.facts
-        if facts is None:
-            raise Retryable(f"nothing is known of the topic {self.name} yet")
-        return {n: at.offset for n, at in self._offsets(range(facts.partitions), _LATEST, timeout_s).items()}
+        return {n: at.offset for n, at in self._offsets(range(self._known().partitions), _LATEST, timeout_s).items()}
 
-    def progress(self, partitions: Collection[int], timeout_s: float) -> dict[int, Progress]:
-        """What the group has committed of these, where it has. Raises Retryable."""
-        facts = self.facts
+    def progress(self, timeout_s: float) -> dict[int, Progress]:
+        """Where the group stands on every partition: on one without a commit at the first offset that is held.
+
+        Of all or of none, so that nobody takes a partition that is not known for one that is new. Raises Retryable.
+        """
+        facts = self._known()
+        partitions = range(facts.partitions)
         try:
             with self._clients.used() as clients:
                 places = clients.asker.committed(self._places(partitions), timeout_s)
         except KafkaException as error:
             raise self._unanswered(error) from error
-        return {
-            place.partition: progress_from(facts.log_id, place.partition, place.offset, place.metadata, 0)
-            for place in places
-            if facts is not None and place.error is None and place.offset >= 0
-        }
+        refusal = next((place.error for place in places if place.error is not None), None)
+        if refusal is not None:
+            raise translated(refusal, f"the topic {self.name} could not be asked for")
+        lows = {n: first.offset for n, first in self._offsets(partitions, _EARLIEST, timeout_s).items()}
+        found = [(place.partition, place.offset, place.metadata, lows.get(place.partition, 0)) for place in places]
+        return {each[0]: progress_from(facts.log_id, *each) for each in found}
 
     def close(self) -> None:
         """Disconnects the one that asks."""
         self._clients.give_up()
+
+    def _known(self) -> TopicFacts:
+        if self.facts is None:
+            raise Retryable(f"nothing is known of the topic {self.name} yet")
+        return self.facts
 
     def _offsets(self, partitions: Collection[int], which: int, timeout_s: float) -> dict[int, TopicPartition]:
         try:

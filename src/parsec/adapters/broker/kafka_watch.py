@@ -20,7 +20,7 @@ TIMEOUT_S = 2.0
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """As of `at_ns`: ends of the topic's partitions, and what the whole group has committed of them."""
+    """As of `at_ns`: ends of the partitions that have a leader, and what the whole group has committed of each."""
 
     at_ns: int
     ends: Mapping[int, int]
@@ -41,6 +41,7 @@ class Watch:
         self.seen: Seen | None = None
 
     def run(self, stop: threading.Event) -> None:
+        self.look()
         while not stop.wait(EVERY_S):
             self.look()
 
@@ -53,6 +54,6 @@ class Watch:
         at_ns = self._clock.time_ns()  # before the ends are asked for, so that none of that time is missing in them
         try:
             ends = self._kafka.topic.ends(TIMEOUT_S)
-            self.seen = Seen(at_ns, ends, self._kafka.topic.progress(ends, TIMEOUT_S))
+            self.seen = Seen(at_ns, ends, self._kafka.topic.progress(TIMEOUT_S))
         except (Retryable, Fatal):
             return  # the probe says what is wrong

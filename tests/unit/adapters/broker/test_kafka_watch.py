@@ -1,5 +1,7 @@
 """Whether Kafka answers and how far the group has come, asked once a second; also by a client that went dead."""
 
+import threading
+
 import pytest
 
 from parsec.adapters.broker.kafka_topic import RENEW_AFTER_S
@@ -21,8 +23,37 @@ def test_it_tells_ends_and_what_the_group_has_committed(cluster: FakeCluster) ->
     assert watch.seen is None
     watch.look()
     assert watch.seen is not None
-    assert (watch.seen.ends, watch.seen.committed) == ({0: 10, 1: 20}, {0: 7})
+    assert (watch.seen.ends, watch.seen.committed) == ({0: 10, 1: 20}, {0: 7, 1: 0})
     assert watch.seen.at_ns == cluster.clock.time_ns()
+
+
+def test_of_a_partition_without_a_commit_it_is_known_that_the_group_stands_at_its_begin(cluster: FakeCluster) -> None:
+    cluster.committed, cluster.begins = {}, {1: 15}
+    watch = Watch(cluster.opened(), cluster.clock)
+    watch.look()
+    assert watch.seen is not None
+    assert {n: (each.start, each.committed) for n, each in watch.seen.progress.items()} == {0: (0, 0), 1: (15, 15)}
+
+
+def test_what_the_group_has_committed_is_known_of_all_partitions_or_of_none(cluster: FakeCluster) -> None:
+    watch = Watch(cluster.opened(), cluster.clock)
+    cluster.unstable = {1}
+    watch.look()
+    assert watch.seen is None
+    cluster.unstable = set()
+    watch.look()
+    assert watch.seen is not None
+    before = watch.seen
+    cluster.unstable, cluster.committed = {0}, {0: 9, 1: 2}
+    watch.look()
+    assert watch.seen == before
+
+
+def test_it_is_asked_at_once_and_not_only_after_a_second(cluster: FakeCluster) -> None:
+    watch, stop = Watch(cluster.opened(), cluster.clock), threading.Event()
+    stop.set()
+    watch.run(stop)
+    assert watch.seen is not None
 
 
 def test_while_kafka_is_away_the_last_answer_stays_with_its_time(cluster: FakeCluster) -> None:
