@@ -255,7 +255,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Spec(
             "KAFKA_BATCH_TIMEOUT_MS",
-            "Upper bound on the wait for a batch to fill; a free worker never waits.",
+            "Upper bound on the wait for a batch to fill. No worker waits for one, so that no value changes anything.",
             "milliseconds",
             0,
             60_000,
@@ -376,7 +376,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Spec("PARSEC_PROCESS_BATCH_BYTES", "Most bytes in one insert.", "bytes", 1 << 16, 1 << 30)
     ] = 16 << 20
     process_linger_ms: Annotated[
-        int, Spec("PARSEC_PROCESS_LINGER_MS", "Longest wait for an insert to fill.", "milliseconds", 0, 60_000)
+        int,
+        Spec(
+            "PARSEC_PROCESS_LINGER_MS",
+            "Longest wait for an insert to fill, times the partitions that have events waiting.",
+            "milliseconds",
+            0,
+            60_000,
+        ),
     ] = 500
     retention: Annotated[
         float,

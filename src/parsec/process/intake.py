@@ -81,7 +81,8 @@ class Intake:
         if owned.passage is not None:
             return held_s
         end = self._reader.ends().get(owned.partition.number, 0) if owned.partition.recovering else 0
-        due_s = owned.due_in(self._limits, len(self._owned), end=end, stopping=stopping, now=now)
+        sharing = sum(each.has_work for each in self._owned.values())
+        due_s = owned.due_in(self._limits, sharing, end=end, stopping=stopping, now=now)
         return max(held_s, due_s)
 
     def publish_progress(self) -> None:

@@ -48,8 +48,8 @@ class Owned:
     def due_in(self, limits: Limits, sharing: int, *, end: int, stopping: bool, now: float) -> float:
         """Seconds until what is waiting should become a batch: 0 or less for now, infinite when nothing is waiting.
 
-        `sharing`: partitions that share the linger, since a node makes about 1 / linger_s inserts a second, however
-        many it has. `end`: of the partition in the log.
+        `sharing`: partitions that have work and so share the linger, since a busy node makes about 1 / linger_s inserts
+        a second, however many it has. `end`: of the partition in the log.
         """
         partition = self.partition
         if not partition.waiting:

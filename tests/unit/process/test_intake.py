@@ -43,6 +43,17 @@ def intake_of(*happened: Assigned | Slice) -> tuple[Intake, ManualClock]:
     return intake, clock
 
 
+@pytest.mark.parametrize(("busy", "wait_s"), [(1, 0.5), (2, 1.0), (12, 6.0)])
+def test_partitions_share_the_linger_with_those_that_have_something_to_store(busy: int, wait_s: float) -> None:
+    """One of twelve that alone has events waits for one linger, not for twelve."""
+    intake, clock = intake_of(*(assigned(n) for n in range(12)), *(records(n, 1) for n in range(busy)))
+    first, *_, last = intake.partitions()
+    first.cut_at = now = clock.monotonic()
+    assert intake.ready_in(first, now, stopping=False) == wait_s
+    assert intake.ready_in(first, now + wait_s, stopping=False) == 0.0
+    assert (intake.ready_in(last, now, stopping=False) == float("inf")) == (busy < 12)
+
+
 def test_after_many_records_the_next_are_asked_for_without_a_nap(monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
     monkeypatch.setattr("parsec.process.intake.time.sleep", naps.append)
