@@ -20,8 +20,8 @@ _log = structlog.get_logger(__name__)
 Config = dict[str, Any]
 
 MAX_POLL_INTERVAL_S = 300.0
-SESSION_TIMEOUT_MS = 20_000
-"""Also how long a commit may block while no coordinator can be reached, so less than librdkafka's 45 s."""
+SESSION_TIMEOUT_MS = 10_000
+"""How long the partitions of a killed member wait for another, be it its next life; librdkafka would take 45 s."""
 _REPEAT_S = 10.0
 
 OURS = {
