@@ -19,6 +19,33 @@ from parsec.ports.broker import Counts, Progress, Range
 
 VERSION = 1
 MOST_CHARACTERS = 4095
+SOMEWHERE = -1
+"""Of a log that may have gone back: it is not known how far."""
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """Of a partition: the first offset that is held, the next to be written, the leader's epoch of the first record."""
+
+    low: int
+    high: int
+    low_epoch: int | None
+
+    def replaced(self, offset: int, epoch: int | None) -> bool:
+        """Whether the record at `offset`, which was of this leader's epoch, cannot be the one that is there now.
+
+        Epochs only rise along a log. One that begins at or below `offset` with a later epoch has lost its content.
+        """
+        known = epoch is not None and self.low_epoch is not None and epoch >= 0
+        return known and self.low <= offset and self.low_epoch > epoch  # type: ignore[operator]
+
+
+class Begin(msgspec.Struct, frozen=True):
+    """Where a partition is read on. `leader_epoch`: of the record before, None: not known. `was`: what the group had
+    committed of a log that has gone back since, so that `progress` is of another."""
+
+    progress: Progress
+    leader_epoch: int | None
+    was: Progress | None = None
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,6 +98,19 @@ def progress_from(topic_id: str, partition: int, offset: int, text: str | None, 
         reserved,
         note.attempt if reserved else 0,
     )
+
+
+def begin(committed: Progress, leader_epoch: int | None, bounds: Bounds, other_from: int | None) -> Begin:
+    """`leader_epoch`: of the last record below the commit. `other_from`: from this offset on the log is said to have
+    other content than it had (SOMEWHERE: perhaps), None: it is not."""
+    if bounds.replaced(committed.committed - 1, leader_epoch):
+        other_from = bounds.low
+    elif other_from is not None and other_from < 0:
+        other_from = bounds.low if touched(committed) > bounds.high else None
+    if other_from is None or other_from >= touched(committed):
+        return Begin(committed, leader_epoch)
+    first = max(min(other_from, committed.committed), bounds.low)
+    return Begin(Progress(went_back(committed.log_id), committed.partition, first, first), None, committed)
 
 
 def touched(progress: Progress) -> int:

@@ -31,11 +31,11 @@ from parsec.adapters.broker import kafka_settings
 from parsec.adapters.broker.kafka_buffer import Owned
 from parsec.adapters.broker.kafka_consumer import KafkaConsumer
 from parsec.adapters.broker.kafka_errors import translated
-from parsec.adapters.broker.kafka_positions import progress_from, touched, went_back
+from parsec.adapters.broker.kafka_positions import SOMEWHERE, Bounds, begin, progress_from
 from parsec.adapters.broker.kafka_producer import MAYBE_DUPLICATE
 from parsec.adapters.broker.kafka_settings import KafkaOptions
 from parsec.adapters.broker.kafka_suspicion import Suspicion
-from parsec.adapters.broker.kafka_topic import Bounds, KafkaTopic
+from parsec.adapters.broker.kafka_topic import KafkaTopic
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Progress, Range, Revoked, Slice
@@ -47,10 +47,7 @@ CHECK_EVERY_S = 5.0
 """How often an idle reader looks whether the topic was made again, and how far paused partitions have grown."""
 LONGEST_WAIT_S = 0.1
 """The driver goes on waiting for a record after it has called back, so news of partitions would come this late."""
-_SOMEWHERE = -1
-_ABOUT_POSITIONS = frozenset({
-    KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION
-})  # fmt: skip
+_ABOUT_POSITIONS = frozenset((KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION))
 
 
 class KafkaReader:
@@ -183,7 +180,7 @@ class KafkaReader:
             _log.warning("A position in the topic is gone.", partition=partition, offset=owned.buffer.expected,
                          why=error.str())  # fmt: skip
             self._end([partition])
-            self._starting[partition] = offset if error.code() == KafkaError._LOG_TRUNCATION else _SOMEWHERE
+            self._starting[partition] = offset if error.code() == KafkaError._LOG_TRUNCATION else SOMEWHERE
         else:
             self._trouble = error
 
@@ -221,33 +218,22 @@ class KafkaReader:
             raise Retryable(f"partitions {sorted(self._starting)} have no leader yet")
 
     def _begin(self, place: TopicPartition, bounds: Bounds) -> None:
-        partition, low = place.partition, bounds.low
-        progress = progress_from(self._topic_id, partition, place.offset, place.metadata, low)
-        leader_epoch: int | None = place.leader_epoch
-        new_from = self._starting[partition]
-        if bounds.replaced(progress.committed - 1, leader_epoch):
-            new_from = low
-        elif new_from is not None and new_from < 0:
-            new_from = low if touched(progress) > bounds.high else None
-        if new_from is not None and new_from < touched(progress):
-            progress = self._go_back(progress, max(min(new_from, progress.committed), low))
-            leader_epoch = None
+        partition = place.partition
+        committed = progress_from(self._topic_id, partition, place.offset, place.metadata, bounds.low)
+        found = begin(committed, place.leader_epoch, bounds, self._starting[partition])
+        progress = found.progress
+        if found.was is not None:
+            _log.error("Records that were committed are gone from a partition; it is read on as a new log.",
+                       was=found.was, first=progress.start, log_id=progress.log_id)  # fmt: skip
+            self._consumer.commit(progress, None)
             if partition not in self._starting:
                 return  # it was taken away meanwhile
         self._epoch += 1
-        self._consumer.fetch(partition, max(progress.committed, low), leader_epoch)
+        self._consumer.fetch(partition, max(progress.committed, bounds.low), found.leader_epoch)
         owned = self._owned[partition] = Owned(progress, self._epoch, bounds.high)
-        owned.buffer.known_leader(progress.committed - 1, leader_epoch)
+        owned.buffer.known_leader(progress.committed - 1, found.leader_epoch)
         del self._starting[partition]
         self._told.append(Assigned(progress, self._epoch))
-
-    def _go_back(self, progress: Progress, first: int) -> Progress:
-        """The log has lost its end: what it holds from `first` on is new content under old offsets."""
-        anew = Progress(went_back(progress.log_id), progress.partition, first, first)
-        _log.error("Records that were committed are gone from a partition; it is read on as a new log.",
-                   was=progress, first=first, log_id=anew.log_id)  # fmt: skip
-        self._consumer.commit(anew, None)
-        return anew
 
     def _check(self) -> None:
         """Invariants 3 and 5. Raises Retryable; what was fetched stays unchecked then."""
@@ -271,7 +257,7 @@ class KafkaReader:
         at, leader = owned.buffer.expected, owned.buffer.last_leader
         if bounds.replaced(at - 1, leader) or bounds.high < at:
             self._end([partition])
-            self._starting[partition] = _SOMEWHERE
+            self._starting[partition] = SOMEWHERE
             return
         owned.high = max(owned.high, bounds.high)
         waits = bounds.high > at and not owned.paused and not owned.buffer.filled

@@ -25,7 +25,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type:
 from parsec.adapters.broker import kafka_settings
 from parsec.adapters.broker.kafka_errors import error_of, told, translated
 from parsec.adapters.broker.kafka_leaving import Shared
-from parsec.adapters.broker.kafka_positions import progress_from
+from parsec.adapters.broker.kafka_positions import Bounds, progress_from
 from parsec.adapters.broker.kafka_pulse import Pulse
 from parsec.adapters.broker.kafka_settings import KafkaOptions
 from parsec.core.clock import Clock
@@ -55,22 +55,6 @@ class TopicFacts(msgspec.Struct, frozen=True):
     def max_event_bytes(self) -> int:
         """The largest encoded event that the topic takes, however badly it compresses."""
         return max(self.max_message_bytes - MESSAGE_OVERHEAD_BYTES, 0)
-
-
-class Bounds(msgspec.Struct, frozen=True):
-    """Of a partition: the first offset that is held, the next to be written, the leader's epoch of the first record."""
-
-    low: int
-    high: int
-    low_epoch: int | None
-
-    def replaced(self, offset: int, epoch: int | None) -> bool:
-        """Whether the record at `offset`, which was of this leader's epoch, cannot be the one that is there now.
-
-        Epochs only rise along a log. One that begins at or below `offset` with a later epoch has lost its content.
-        """
-        known = epoch is not None and self.low_epoch is not None and epoch >= 0
-        return known and self.low <= offset and self.low_epoch > epoch  # type: ignore[operator]
 
 
 class _Clients(msgspec.Struct, frozen=True):
