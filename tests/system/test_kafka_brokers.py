@@ -52,7 +52,9 @@ def assert_exact(parsec: Parsec, server: KafkaServer, topic: str, partitions: in
     stats = assert_each_once(parsec, server, topic, partitions, load)
     spool, sent = stats["spool"], stats["producer"]["messages_sent"]
     assert (spool["waiting"], spool["refused"]) == (0, 0)
-    assert spool["drained"] == spool["written"] >= load.spooled
+    # Requests are written together: an answer says "spooled" also where Kafka has some events of them.
+    assert spool["drained"] == spool["written"] <= load.spooled
+    assert bool(spool["written"]) == bool(load.spooled)
     # Each event was acknowledged by Kafka once, however often it was sent.
     assert sent == stats["ledger"]["stored"] == len(load.acknowledged)
     assert stats["worker"] == {"processed": sent, "failed": 0}
