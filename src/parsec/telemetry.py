@@ -3,14 +3,13 @@
 A stage gets a `Telemetry` and adds per batch, never per event. Values are read back with `Telemetry.value`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 import prometheus_client as prometheus
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.registry import Collector
 
 from parsec import __version__
+from parsec.tally import Spread, Tally
 
 # Without this every counter and histogram has a second series with the time of its making.
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -22,6 +21,9 @@ MOST_TENANTS = 100
 
 FATES = ("stored", "duplicate", "dead", "lost")
 """What may become of an offset of the log."""
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Bounds of histograms of durations."""
 
 _PROCESS = (
     ("process_virtual_memory_bytes", "gauge", "bytes", "Virtual memory size in bytes."),
@@ -44,24 +46,6 @@ class Metric(msgspec.Struct, frozen=True):
     help: str
 
 
-class _PerTenant(Collector):
-    """A counter by tenant for the way of every request: a counter of the library costs eight times as much.
-
-    One thread counts. Labels are bounded by who counts.
-    """
-
-    def __init__(self, name: str, text: str) -> None:
-        self.name = name
-        self.help = text
-        self.counts: dict[str, int] = {}
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        family = CounterMetricFamily(self.name, self.help, labels=("tenant",))
-        for tenant, count in list(self.counts.items()):
-            family.add_metric((tenant,), count)
-        yield family
-
-
 class Telemetry:
     """The catalogue, alive: one registry per process (or per test)."""
 
@@ -70,25 +54,28 @@ class Telemetry:
         self.catalogue: list[Metric] = []
 
         # Ingest.
-        self.requests = self._counter("parsec_ingest_requests", "Answered ingest requests.", "status")
-        self.accepted = self._counter("parsec_ingest_events_accepted", "Events counted in accepted of an answer.")
+        self.requests = self._tally("parsec_ingest_requests", "Answered ingest requests.", "status")
+        self._accepted = self._tally("parsec_ingest_events_accepted", "Events counted in accepted of an answer.")
         self.rejected = self._counter("parsec_ingest_events_rejected", "Events refused, by error code.", "reason")
-        self._accepted_of = _PerTenant(
+        self._accepted_of = self._tally(
             "parsec_ingest_tenant_events_accepted",
             f"Those accepted of each tenant: the first {MOST_TENANTS} by name, the rest in `other`.",
+            "tenant",
         )
-        self._note(f"{self._accepted_of.name}_total", "counter", self._accepted_of.help, ("tenant",))
-        self.registry.register(self._accepted_of)
         self._tenant_rejected = self._counter(
             "parsec_ingest_tenant_events_rejected",
             "Those refused, likewise; in `other` also of who has no series yet, in `-` what tells no tenant.",
             "tenant",
             "reason",
         )
-        self.body_bytes = self._counter("parsec_ingest_body_bytes", "Bytes of request bodies after decompression.")
-        self.ack_latency = self._histogram(
-            "parsec_ingest_ack_latency_seconds", "From the last byte of the body to the durable acknowledgement."
+        self.body_bytes = self._tally("parsec_ingest_body_bytes", "Bytes of request bodies after decompression.")
+        self.ack_latency = Spread(
+            "parsec_ingest_ack_latency_seconds",
+            "From the last byte of the body to the durable acknowledgement.",
+            SECONDS,
         )
+        self._note(self.ack_latency.name, "histogram", self.ack_latency.help, ())
+        self.registry.register(self.ack_latency)
         self._rate_limited = self._counter(
             "parsec_ingest_tenant_limited_requests",
             "Requests refused because a tenant's events or bytes were used up; tenants as in "
@@ -221,11 +208,9 @@ class Telemetry:
 
     def accepted_from(self, by_tenant: Mapping[str, int], count: int) -> None:
         """Counts the accepted events of one request: in all, and of each tenant."""
-        self.accepted.inc(count)
-        counts = self._accepted_of.counts
+        self._accepted.add(count)
         for tenant, events in by_tenant.items():
-            label = tenant if tenant in counts else self._tenant(tenant)
-            counts[label] = counts.get(label, 0) + events
+            self._accepted_of.add(events, tenant if tenant in self._accepted_of.counts else self._tenant(tenant))
 
     def rejected_from(self, tenant: str, reason: str, count: int = 1) -> None:
         """Counts events that were refused; an empty tenant cannot be told. A name alone earns no series."""
@@ -271,14 +256,19 @@ class Telemetry:
         self._note(f"{name}_total", "counter", text, labels)
         return prometheus.Counter(name, text, labels, registry=self.registry)
 
+    def _tally(self, name: str, text: str, label: str | None = None) -> Tally:
+        self._note(f"{name}_total", "counter", text, (label,) if label else ())
+        tally = Tally(name, text, label)
+        self.registry.register(tally)
+        return tally
+
     def _gauge(self, name: str, text: str, *labels: str) -> prometheus.Gauge:
         self._note(name, "gauge", text, labels)
         return prometheus.Gauge(name, text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...] | None = None) -> prometheus.Histogram:
         self._note(name, "histogram", text, ())
-        seconds = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10)
-        return prometheus.Histogram(name, text, registry=self.registry, buckets=buckets or seconds)
+        return prometheus.Histogram(name, text, registry=self.registry, buckets=buckets or SECONDS)
 
     def _note(self, name: str, kind: str, text: str, labels: tuple[str, ...]) -> None:
         unit = next((word for word in ("seconds", "bytes", "events") if word in name.split("_")), "")

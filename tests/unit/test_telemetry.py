@@ -40,7 +40,7 @@ def test_the_exposition_has_exactly_what_the_catalogue_has(encode: Any, parse: A
 
 def test_two_of_them_do_not_share_a_figure() -> None:
     one, other = Telemetry(), Telemetry()
-    one.accepted.inc(3)
+    one.accepted_from({"acme": 3}, 3)
     one.rejected.labels("invalid_timestamp").inc()
     assert one.value("parsec_ingest_events_accepted_total") == 3
     assert one.value("parsec_ingest_events_rejected_total", reason="invalid_timestamp") == 1

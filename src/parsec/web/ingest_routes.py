@@ -75,7 +75,6 @@ class IngestRoute:
         self._door = door
         self._telemetry = telemetry
         self._bodies = Bodies(door.max_body_bytes)
-        self._all_well = telemetry.requests.labels("200")
         self._log = structlog.get_logger(__name__).bind()  # once: see parsec.web.app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -153,7 +152,7 @@ class IngestRoute:
         return caller
 
     def _request(self, query: _Query, heads: Heads, caller: Caller, body: bytes) -> Request:
-        self._telemetry.body_bytes.inc(len(body))
+        self._telemetry.body_bytes.add(len(body))
         fixed = caller.tenant is not None
         tenant = caller.tenant if fixed else heads.tenant
         return Request(body, query.fields, query.ack, tenant, heads.idempotency_key, tenant_fixed=fixed)
@@ -166,10 +165,7 @@ class IngestRoute:
 
     def _count(self, outcome: Outcome) -> None:
         status = outcome.status
-        if status == 200:
-            self._all_well.inc()
-        else:
-            self._telemetry.requests.labels(str(status)).inc()
+        self._telemetry.requests.add(of=str(status))
         answer = outcome.answer
         self._log.debug("Events answered.", status=status, accepted=answer.accepted, rejected=answer.rejected)
 
