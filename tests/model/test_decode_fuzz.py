@@ -1,6 +1,7 @@
 """Any bytes: no exception but Rejected, a verdict for each item, envelopes that read back; quick and careful agree."""
 
 import json
+import time
 from typing import Any
 
 import hypothesis.strategies as st
@@ -18,6 +19,7 @@ from parsec.ingest.normalize import EventError
 from parsec.ingest.scan import nests_deeper
 from parsec.ingest.timestamps import read_column, read_text
 from tests.support.ingesting import NOW_NS, Taken, compact, event, take
+from tests.support.results import keep
 
 QUERIES = (b"", b"message_field=log,metadata.a&severity_field=level", b"tenant_id=t&source=s&severity=info")
 
@@ -235,7 +237,17 @@ def test_the_generators_reach_every_way() -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@settings(max_examples=50_000, suppress_health_check=[HealthCheck.too_slow])
-@given(bodies(), st.sampled_from(QUERIES))
-def test_anything_like_json_for_long(body: bytes, query: bytes) -> None:
-    checked(body, query)
+def test_anything_like_json_for_long() -> None:
+    tried = 0
+
+    @settings(max_examples=50_000, suppress_health_check=[HealthCheck.too_slow])
+    @given(bodies(), st.sampled_from(QUERIES))
+    def anything(body: bytes, query: bytes) -> None:
+        nonlocal tried
+        tried += 1
+        checked(body, query)
+
+    started = time.monotonic()
+    anything()
+    figures = {"bodies": tried, "seconds": round(time.monotonic() - started), "failures": 0}
+    keep("decode_fuzz", "tests/model/test_decode_fuzz.py", figures)

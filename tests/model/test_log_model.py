@@ -5,7 +5,9 @@ Checked throughout: I1 to I5, I7 of parsec.adapters.broker.embedded; I6 whenever
 """
 
 import errno
+import os
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ from parsec.ports.broker import Assigned, Counts, Group, Range, Slice
 from parsec.telemetry import Telemetry
 from tests.support.events import envelope
 from tests.support.fake_files import CHANGING, FakeFiles, Fault, PowerCut
+from tests.support.results import keep
 
 OPTIONS = LogOptions(segment_bytes=4096, max_bytes=24 << 10, retention_s=60.0, disk_reserve=1 << 20)
 RESERVE_LEFT, RESERVE_GONE = 1 << 30, 1 << 10
@@ -319,6 +322,9 @@ def _damaged(content: bytearray, kind: str, at: int) -> bytes | None:
     return bytes(content)
 
 
+LONG_EXAMPLES, LONG_STEPS = int(os.environ.get("PARSEC_SOAK_MACHINES", "3000")), 80
+
+
 def run(examples: int, steps: int) -> None:
     run_state_machine_as_test(
         LogMachine,
@@ -337,4 +343,11 @@ def test_the_log_agrees_with_its_model() -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_the_log_agrees_with_its_model_for_long() -> None:
-    run(examples=3000, steps=80)
+    started = time.monotonic()
+    run(examples=LONG_EXAMPLES, steps=LONG_STEPS)
+    seconds = round(time.monotonic() - started)
+    keep(
+        "log_model",
+        "tests/model/test_log_model.py",
+        {"machines": LONG_EXAMPLES, "steps_at_most": LONG_STEPS, "seconds": seconds, "failures": 0},
+    )

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.load import event
 from tests.support.process import Parsec
+from tests.support.results import keep
 
 PATIENCE_S = 20.0
 BODY = json.dumps(event("fuzzed", "fuzz")).encode()
@@ -80,10 +82,20 @@ def test_a_good_request_with_a_little_damage(
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-@settings(many, max_examples=20_000)
-@given(st.lists(pieces, max_size=30), st.lists(st.integers(0, 2_000), max_size=6))
-def test_very_many_bytes(parsec: Parsec, sent: list[bytes], cuts: list[int]) -> None:
-    check(parsec, b"".join(sent), cuts)
+def test_very_many_bytes(parsec: Parsec) -> None:
+    tried = 0
+
+    @settings(many, max_examples=20_000)
+    @given(st.lists(pieces, max_size=30), st.lists(st.integers(0, 2_000), max_size=6))
+    def any_of_them(sent: list[bytes], cuts: list[int]) -> None:
+        nonlocal tried
+        tried += 1
+        check(parsec, b"".join(sent), cuts)
+
+    started = time.monotonic()
+    any_of_them()
+    figures = {"connections": tried, "seconds": round(time.monotonic() - started), "failures": 0}
+    keep("socket_fuzz", "tests/model/test_socket_fuzz.py", figures)
 
 
 def check(parsec: Parsec, sent: bytes, cuts: list[int]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from parsec.core.errors import Retryable
 from tests.support.kafka_reading import kafka
 from tests.support.kafka_server import KafkaServer
+from tests.support.results import keep
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
@@ -24,6 +25,7 @@ def test_the_questions_outlive_a_broker_that_comes_and_goes(broker: KafkaServer)
     opened.check()
     topic = opened.topic
     stop = threading.Event()
+    started = time.monotonic()
     asked: list[int] = []
 
     def ask(question: Callable[[], object]) -> None:
@@ -63,3 +65,6 @@ def test_the_questions_outlive_a_broker_that_comes_and_goes(broker: KafkaServer)
             thread.join(30)
     assert set(topic.ends(10)) == {0, 1, 2}
     assert not any(thread.is_alive() for thread in threads)
+    seconds = round(time.monotonic() - started)
+    figures = {"rounds": ROUNDS, "answered": len(asked), "seconds": seconds, "failures": 0}
+    keep("kafka_comes_and_goes", "tests/system/test_kafka_soak.py", figures)

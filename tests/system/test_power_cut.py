@@ -31,6 +31,7 @@ from tests.support.events import envelope
 from tests.support.load import TENANT, event
 from tests.support.power import Recording
 from tests.support.process import Parsec
+from tests.support.results import keep
 
 SETTINGS = {
     "PARSEC_SEGMENT_BYTES": "64KiB",
@@ -218,8 +219,11 @@ def test_power_cuts_of_a_first_and_a_later_life_lose_nothing(tmp_path: Path) -> 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_two_hundred_power_cuts_lose_nothing(tmp_path: Path) -> None:
+    started = time.monotonic()
     survives(first_life(tmp_path / "first", seconds=5.0), tmp_path, cuts=100, seed=4, cut_again=15)
     survives(second_life(tmp_path / "second", seconds=10.0), tmp_path, cuts=100, seed=5, cut_again=15)
+    figures = {"cuts": 200, "cut_again": 30, "seconds": round(time.monotonic() - started), "failures": 0}
+    keep("power_cuts", "tests/system/test_power_cut.py", figures)
 
 
 @pytest.mark.integration

@@ -128,3 +128,15 @@ def test_the_way_of_an_event_is_told_in_order_with_a_file_and_a_name_each() -> N
         assert path.is_dir() or _CODE_LINK.search(item), f"no function named in: {item}"
         told.append(".".join(path.relative_to(SOURCES.parent).with_suffix("").parts))
     assert [module for module in told if module in WAY] == list(WAY)
+
+
+@pytest.mark.parametrize("result", sorted((ROOT / "bench" / "results").iterdir()), ids=lambda path: path.name)
+def test_each_result_is_named_where_figures_are_told(result: Path) -> None:
+    assert f"bench/results/{result.name}" in (ROOT / "docs" / "performance.md").read_text()
+
+
+def test_each_result_that_is_named_is_there() -> None:
+    told = (ROOT / "docs" / "performance.md").read_text()
+    named = set(re.findall(r"bench/results/([-\w]+\.json)", told))
+    assert named
+    assert all((ROOT / "bench" / "results" / name).exists() for name in named)
