@@ -8,7 +8,7 @@ import http.client
 import json
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -43,7 +43,7 @@ WAYS = {
     "deflate": Way("deflate", False, None),
     "zstd": Way("zstd", False, "application/json"),
 }
-CODINGS = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstd.compress}
+CODINGS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstd.compress}
 
 MOMENTS = {
     "a leap second": b'"2016-12-31T23:59:60Z"',
