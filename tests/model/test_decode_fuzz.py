@@ -1,6 +1,7 @@
 """Any bytes: no exception but Rejected, a verdict for each item, envelopes that read back; quick and careful agree."""
 
 import json
+import os
 import time
 from typing import Any
 
@@ -235,12 +236,15 @@ def test_the_generators_reach_every_way() -> None:
     assert kinds == {Event, WideEvent, dict}
 
 
+LONG_EXAMPLES = int(os.environ.get("PARSEC_SOAK_BODIES", "50000"))
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_anything_like_json_for_long() -> None:
     tried = 0
 
-    @settings(max_examples=50_000, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=LONG_EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
     @given(bodies(), st.sampled_from(QUERIES))
     def anything(body: bytes, query: bytes) -> None:
         nonlocal tried
