@@ -127,7 +127,7 @@ class LoopTurn:
     after the loop's end it returns at once.
     """
 
-    LOOP_SHARE = 2.0
+    LOOP_SHARE = 3.0
     LONGEST_TURN_S = 0.004
     LONGEST_WAIT_S = 0.1
     IDLE_S = 0.0001

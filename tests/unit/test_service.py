@@ -40,8 +40,8 @@ def test_an_idle_loop_lets_the_thread_go_on_at_once() -> None:
     assert turns_of_a_loop(bite_s=0.001, turn_s=0.00001) == 1
 
 
-def test_a_busy_loop_has_twice_as_long_as_the_bite_before() -> None:
-    assert turns_of_a_loop(bite_s=0.001, turn_s=0.0007) == 3
+def test_a_busy_loop_has_three_times_as_long_as_the_bite_before() -> None:
+    assert turns_of_a_loop(bite_s=0.001, turn_s=0.0007) == 5
 
 
 def test_a_long_bite_is_not_held_against_the_thread() -> None:

@@ -10,6 +10,7 @@ the log of it by then is stored once with the sender's next try, like any repeat
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
@@ -28,6 +29,12 @@ GROUP_BYTES = 64 << 10
 
 SLICE_BYTES = 512 << 10
 """Of a large request per publish: about a millisecond to encode, write and sync."""
+
+CROWD_REQUESTS = 16
+"""So many small ones in one publish: more come while it is written, and the next may wait for them."""
+
+GATHER_S = 0.002
+"""How long it waits then. Fewer, larger publishes leave more of the interpreter to the event loop."""
 
 _log = structlog.get_logger(__name__)
 
@@ -66,6 +73,7 @@ class Worker:
         self._clock = clock
         self._fail = fail
         self.finished_events = 0
+        self._crowded = False
         self._slices: deque[Submission] = deque()  # what is left of the large request in hand; the last has its ticket
         self._hurry = threading.Event()
         self._busy_since: float | None = None
@@ -86,10 +94,13 @@ class Worker:
     def step(self, max_wait_s: float) -> bool:
         """One batch, if one comes within max_wait_s. False: the channel is closed and empty."""
         slicing = bool(self._slices)
+        if self._crowded and not slicing:
+            time.sleep(GATHER_S)
         batch = self._channel.take(self._options.limits, 0.0 if slicing else max_wait_s, large=not slicing)
         if batch is None and not slicing:
             return False
         batch = batch or []
+        self._crowded = len(batch) >= CROWD_REQUESTS
         if batch and batch[-1].body_bytes > self._channel.large_bytes:
             self._slices += _sliced(batch.pop())
         if self._slices:

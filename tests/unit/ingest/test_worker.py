@@ -7,7 +7,7 @@ import pytest
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ingest.channel import BatchLimits, Channel, Fate, Submission
-from parsec.ingest.worker import GROUP_BYTES, SLICE_BYTES, Worker, WorkerOptions
+from parsec.ingest.worker import CROWD_REQUESTS, GROUP_BYTES, SLICE_BYTES, Worker, WorkerOptions
 from parsec.ports.broker import Elsewhere, Group
 from parsec.telemetry import Telemetry
 from tests.support.events import envelopes
@@ -75,6 +75,22 @@ def test_one_publish_and_one_resolve_for_all_that_waits() -> None:
     assert writer.calls == [3]
     assert bench.resolved == [([1, 2, 3], "durable")]
     assert bench.telemetry.value("parsec_publish_events_total") == 6
+
+
+def test_after_a_crowd_the_next_publish_waits_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = ListWriter()
+    bench = Bench(writer)
+    monkeypatch.setattr("parsec.ingest.worker.time.sleep", lambda _: bench.offer(3))
+    bench.offer(*[1] * (CROWD_REQUESTS - 1))
+    assert bench.worker.step(0)
+    bench.offer(*[1] * CROWD_REQUESTS)
+    assert bench.worker.step(0)
+    assert [len(sizes) for sizes, _ in bench.resolved] == [CROWD_REQUESTS - 1, CROWD_REQUESTS]
+    bench.offer(2)
+    assert bench.worker.step(0)
+    bench.offer(2)
+    assert bench.worker.step(0)
+    assert bench.resolved[2:] == [([2, 3], "durable"), ([2], "durable")]
 
 
 def test_small_requests_share_a_group_up_to_a_size() -> None:
