@@ -17,11 +17,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from parsec.adapters.store import sync
+from parsec.adapters.store.definitions import Definitions
 from parsec.adapters.store.merging import Merging
 from parsec.adapters.store.whole import MergedAreWhole
 from parsec.core.errors import Fatal
@@ -63,27 +65,46 @@ class Embedded:
         self._directory = directory
         self._database = database
         self._options = {**_SERVER_SETTINGS, "max_server_memory_usage": memory_bytes}
+        self._definitions = Definitions(directory)
+        self._definitions.mend(missing_only=True)
         self._tables: dict[str, Path] = {}
         self._merged = sync.MergedParts([])
         self._merging = Merging(directory, keep_free)
 
     def connect(self, settings: Mapping[str, str | int]) -> "Client":
         """A client for one thread, in its database, with these settings."""
-        from clickhouse_connect.driver import create_client
         from clickhouse_connect.driver.exceptions import Error
 
         try:
-            client = create_client(
-                interface="chdb", path=str(self._directory), chdb_options=self._options, tz_source="server"
-            )
+            client = self._opened()
             client.command(f"CREATE DATABASE IF NOT EXISTS {self._database} ENGINE = Atomic")
             client.database = self._database
             for name, value in settings.items():
                 client.set_client_setting(name, value)
             _give_back_signals()
         except (Error, OSError) as error:
-            raise Fatal(f"the store in {self._directory} cannot be opened: {error}") from error
+            reason = str(error).rpartition("Failed to create connection: ")[2]
+            raise Fatal(
+                f"the store in {self._directory} cannot be opened: {reason} Standard error has the engine's own words. "
+                "Put a backup in its place, or move it away: then Parsec begins with an empty store."
+            ) from error
         return client
+
+    def _opened(self) -> "Client":
+        """Puts back what is damaged of the tables' definitions, if that is what it takes."""
+        from clickhouse_connect.driver import create_client
+        from clickhouse_connect.driver.exceptions import Error
+
+        client = partial(
+            create_client, interface="chdb", path=str(self._directory), chdb_options=self._options, tz_source="server"
+        )
+        try:
+            return client()
+        except Error:
+            if self._tables:  # the engine is open: it is something else
+                raise
+            self._definitions.mend(missing_only=False)
+            return client()
 
     def write(self, client: "Client", into: str, settings: str, blocks: Iterable[bytes]) -> None:
         """Inserts blocks in Native format as one, after `settle`. `into` is `table (columns)`; both texts are ours.
@@ -111,6 +132,7 @@ class Embedded:
             self._tables = {name: Path(place) for name, place in client.query(asked).result_rows}
             self._merged = sync.MergedParts(list(self._tables.values()))
             sync.file_system(self._directory)
+            self._definitions.keep()
         for directory in self._tables.values():
             sync.directory(directory)
 

@@ -69,3 +69,42 @@ os.kill(os.getpid(), signal.SIGKILL)
     look = "from parsec.ports.broker import Range; print(len(store.landed(Range('log-1', 0, 0, 1000)))); store.close()"
     done = _run(tmp_path, look)
     assert (done.returncode, done.stdout) == (0, "100\n"), done.stderr
+
+
+DEFINITIONS = (
+    "metadata/parsec.sql",
+    "store/*/*/dropped_days.sql",
+    "store/*/*/events.sql",
+    "store/*/*/format_version.txt",
+)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_damaged_definitions_of_tables_are_put_back(tmp_path: Path, damage: str) -> None:
+    insert = "store._client.command('INSERT INTO dropped_days (day, events) VALUES (1, 7)'); store.close()"
+    assert _run(tmp_path, insert).returncode == 0
+    store = tmp_path / "store"
+    files = [path for pattern in DEFINITIONS for path in store.glob(pattern)]
+    assert len(files) > len(DEFINITIONS)
+    before = [path.read_bytes() for path in files]
+    for path, content in zip(files, before, strict=True):
+        if damage == "cut":
+            path.write_bytes(content[: len(content) // 2])
+        elif damage == "changed":
+            path.write_bytes(b"!" + content[1:])
+        else:
+            path.unlink()
+    found = _run(tmp_path, "print(store._client.query('SELECT day, events FROM dropped_days').result_rows)")
+    assert "[(1, 7)]" in found.stdout, found.stderr
+    assert "its copy was put in its place" in found.stdout
+    assert [path.read_bytes() for path in files] == before
+    assert (store / "events.sql.corrupt").exists() == (damage != "gone")
+
+
+def test_a_damaged_definition_without_a_copy_is_told_with_what_to_do(tmp_path: Path) -> None:
+    assert _run(tmp_path, "store.close()").returncode == 0
+    (tmp_path / "store" / "tables.json").write_bytes(b"{")
+    next((tmp_path / "store").glob("store/*/*/events.sql")).write_bytes(b"")
+    found = _run(tmp_path, "")
+    assert "Put a backup in its place" in found.stderr
+    assert "events.sql" in found.stderr
