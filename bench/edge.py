@@ -207,7 +207,7 @@ def serve_uncounted() -> None:
     import prometheus_client as prometheus
 
     from parsec.cli import main as parsec
-    from parsec.tally import Spread, Tally
+    from parsec.plain_metrics import PlainCounter, PlainHistogram
     from parsec.telemetry import Telemetry
 
     def nothing(*_: object) -> None:
@@ -217,8 +217,8 @@ def serve_uncounted() -> None:
         (prometheus.Counter, "inc"),
         (prometheus.Gauge, "set"),
         (prometheus.Histogram, "observe"),
-        (Tally, "add"),
-        (Spread, "observe"),
+        (PlainCounter, "add"),
+        (PlainHistogram, "observe"),
         (Telemetry, "accepted_from"),
         (Telemetry, "rejected_from"),
         (Telemetry, "processed_of"),

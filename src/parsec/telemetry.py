@@ -9,7 +9,7 @@ import msgspec
 import prometheus_client as prometheus
 
 from parsec import __version__
-from parsec.tally import Spread, Tally
+from parsec.plain_metrics import PlainCounter, PlainHistogram
 
 # Without this every counter and histogram has a second series with the time of its making.
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -54,10 +54,11 @@ class Telemetry:
         self.catalogue: list[Metric] = []
 
         # Ingest.
-        self.requests = self._tally("parsec_ingest_requests", "Answered ingest requests.", "status")
-        self._accepted = self._tally("parsec_ingest_events_accepted", "Events counted in accepted of an answer.")
+        self.requests = self._plain("parsec_ingest_requests", "Answered ingest requests.", "status")
+        self.requests.add(0, "200")  # from 0 on, as below
+        self._accepted = self._plain("parsec_ingest_events_accepted", "Events counted in accepted of an answer.")
         self.rejected = self._counter("parsec_ingest_events_rejected", "Events refused, by error code.", "reason")
-        self._accepted_of = self._tally(
+        self._accepted_of = self._plain(
             "parsec_ingest_tenant_events_accepted",
             f"Those accepted of each tenant: the first {MOST_TENANTS} by name, the rest in `other`.",
             "tenant",
@@ -68,8 +69,8 @@ class Telemetry:
             "tenant",
             "reason",
         )
-        self.body_bytes = self._tally("parsec_ingest_body_bytes", "Bytes of request bodies after decompression.")
-        self.ack_latency = Spread(
+        self.body_bytes = self._plain("parsec_ingest_body_bytes", "Bytes of request bodies after decompression.")
+        self.ack_latency = PlainHistogram(
             "parsec_ingest_ack_latency_seconds",
             "From the last byte of the body to the durable acknowledgement.",
             SECONDS,
@@ -256,11 +257,11 @@ class Telemetry:
         self._note(f"{name}_total", "counter", text, labels)
         return prometheus.Counter(name, text, labels, registry=self.registry)
 
-    def _tally(self, name: str, text: str, label: str | None = None) -> Tally:
+    def _plain(self, name: str, text: str, label: str | None = None) -> PlainCounter:
         self._note(f"{name}_total", "counter", text, (label,) if label else ())
-        tally = Tally(name, text, label)
-        self.registry.register(tally)
-        return tally
+        counter = PlainCounter(name, text, label)
+        self.registry.register(counter)
+        return counter
 
     def _gauge(self, name: str, text: str, *labels: str) -> prometheus.Gauge:
         self._note(name, "gauge", text, labels)

@@ -31,9 +31,9 @@ SLICE_BYTES = 512 << 10
 """Of a large request per publish: about a millisecond to encode, write and sync."""
 
 CROWD_REQUESTS = 16
-"""So many small ones in one publish: more come while it is written, and the next may wait for them."""
+"""So many requests in one publish: others come while it is written, and the next may wait for them."""
 
-GATHER_S = 0.002
+CROWD_WAIT_S = 0.002
 """How long it waits then. Fewer, larger publishes leave more of the interpreter to the event loop."""
 
 _log = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ class Worker:
         """One batch, if one comes within max_wait_s. False: the channel is closed and empty."""
         slicing = bool(self._slices)
         if self._crowded and not slicing:
-            time.sleep(GATHER_S)
+            time.sleep(CROWD_WAIT_S)
         batch = self._channel.take(self._options.limits, 0.0 if slicing else max_wait_s, large=not slicing)
         if batch is None and not slicing:
             return False

@@ -194,6 +194,18 @@ def test_small_requests_go_beside_the_slices_of_a_large_one_not_behind_it() -> N
     assert bench.worker.finished_events == 12
 
 
+def test_the_slices_of_a_large_request_wait_for_nobody_after_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(ListWriter())
+    waits: list[float] = []
+    monkeypatch.setattr("parsec.ingest.worker.time.sleep", waits.append)
+    bench.offer(*[1] * CROWD_REQUESTS)
+    assert bench.channel.offer(Submission(envelopes(8), LARGE, "large"))
+    while not bench.tickets:
+        assert bench.worker.step(0)
+    assert [len(sizes) for sizes, _ in bench.resolved] == [CROWD_REQUESTS + 1, 1, 1, 1]
+    assert waits == []
+
+
 def test_one_large_request_is_in_hand_at_a_time_so_that_the_channel_bounds_the_others() -> None:
     bench = Bench(ListWriter())
     for name in ("first", "second"):

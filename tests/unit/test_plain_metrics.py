@@ -1,11 +1,11 @@
-"""What /metrics shows of a tally and of a spread: the same as of the library's own counters and histograms."""
+"""What /metrics shows of a counter and of a histogram: the same as of the library's own counters and histograms."""
 
 from collections.abc import Callable
 
 import prometheus_client as prometheus
 import pytest
 
-from parsec.tally import Spread, Tally
+from parsec.plain_metrics import PlainCounter, PlainHistogram
 
 BOUNDS = (0.5, 1.0, 10.0)
 
@@ -20,10 +20,10 @@ def shown(make: Callable[[prometheus.CollectorRegistry], None]) -> list[str]:
 @pytest.mark.parametrize("counts", [[], [3], [1, 0, 5]])
 def test_a_counter_without_a_label(counts: list[int]) -> None:
     def ours(registry: prometheus.CollectorRegistry) -> None:
-        tally = Tally("events", "Some.")
-        registry.register(tally)
+        counter = PlainCounter("events", "Some.")
+        registry.register(counter)
         for count in counts:
-            tally.add(count)
+            counter.add(count)
 
     def theirs(registry: prometheus.CollectorRegistry) -> None:
         counter = prometheus.Counter("events", "Some.", registry=registry)
@@ -35,11 +35,11 @@ def test_a_counter_without_a_label(counts: list[int]) -> None:
 
 def test_a_counter_with_a_label() -> None:
     def ours(registry: prometheus.CollectorRegistry) -> None:
-        tally = Tally("requests", "Some.", "status")
-        registry.register(tally)
-        tally.add(of="200")
-        tally.add(of='4 "2" \\ 9')
-        tally.add(2, "200")
+        counter = PlainCounter("requests", "Some.", "status")
+        registry.register(counter)
+        counter.add(of="200")
+        counter.add(of='4 "2" \\ 9')
+        counter.add(2, "200")
 
     def theirs(registry: prometheus.CollectorRegistry) -> None:
         counter = prometheus.Counter("requests", "Some.", ("status",), registry=registry)
@@ -52,10 +52,10 @@ def test_a_counter_with_a_label() -> None:
 @pytest.mark.parametrize("values", [[], [0.5], [0.1, 0.5, 0.75, 1.0, 2.0, 10.0, 10.5, 1e9]])
 def test_a_histogram(values: list[float]) -> None:
     def ours(registry: prometheus.CollectorRegistry) -> None:
-        spread = Spread("seconds", "Some.", BOUNDS)
-        registry.register(spread)
+        histogram = PlainHistogram("seconds", "Some.", BOUNDS)
+        registry.register(histogram)
         for value in values:
-            spread.observe(value)
+            histogram.observe(value)
 
     def theirs(registry: prometheus.CollectorRegistry) -> None:
         histogram = prometheus.Histogram("seconds", "Some.", registry=registry, buckets=BOUNDS)

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 
-class Tally(Collector):
+class PlainCounter(Collector):
     """A counter with one label, or with none."""
 
     def __init__(self, name: str, text: str, label: str | None = None) -> None:
@@ -31,7 +31,7 @@ class Tally(Collector):
         yield family
 
 
-class Spread(Collector):
+class PlainHistogram(Collector):
     """A histogram. `bounds` in ascending order; a value that equals one counts below it."""
 
     def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
