@@ -8,6 +8,10 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 from parsec.core.errors import Rejected
 from parsec.query.expression import refused
 
+_IN_RANGE = {"_TO", "CLOSE", "BOUND"}
+"""What the grammar expects within a range, and nowhere else."""
+_RANGE_ENDS = "the range ends early; it is [1 TO 5] or [1 TO *]."
+
 
 def explain(text: str, error: UnexpectedInput) -> Rejected:
     """The first thing that does not fit, its column, and what to write instead."""
@@ -30,22 +34,30 @@ def explain(text: str, error: UnexpectedInput) -> Rejected:
     if rest[0] in "<>=":
         return refused(at + 1, "a comparison needs a field before it: metadata.latency_ms:>500.")
     word = rest.split(maxsplit=1)[0]
+    if expected & _IN_RANGE or rest[0] in "[{":
+        return refused(at + 1, _about_range(word, expected))
     if word in ("AND", "OR", "NOT", "TO"):
         return refused(at + 1, f'{word} joins nothing here; quote it to search for the word: "{word.lower()}".')
     if "(" in word or ")" in word:
         return refused(at + 1, f"white space belongs around parentheses; quote a text that has them: {_quoted(word)}.")
-    if "_TO" in expected or "CLOSE" in expected or "BOUND" in expected:
-        return refused(at + 1, "a range is [1 TO 5], {1 TO 5} without its limits, or [1 TO *]; quote other brackets.")
     return refused(at + 1, f"{word[:40]!r} does not fit here; quote it to search for it: {_quoted(word)}.")
 
 
 def _missing(text: str, expected: set[str]) -> str:
     last = text.split()[-1] if text.split() else ""
-    if "_TO" in expected or "CLOSE" in expected or "BOUND" in expected:
-        return "the range ends early; it is [1 TO 5] or [1 TO *]."
+    if expected & _IN_RANGE:
+        return _RANGE_ENDS
     if last.endswith(":"):
         return f"the value of {last[:40]} is missing; {last[:40]}* finds any."
     return "something is missing at the end; remove what joins it, or go on."
+
+
+def _about_range(word: str, expected: set[str]) -> str:
+    if not expected & _IN_RANGE:
+        return "a range needs a field before it: metadata.latency_ms:[1 TO 5]; quote other brackets."
+    if word == "TO":
+        return _RANGE_ENDS
+    return "a range is [1 TO 5], {1 TO 5} without its limits, or [1 TO *]; quote other brackets."
 
 
 def _about_quote(rest: str) -> str:
