@@ -23,7 +23,7 @@ _NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """From `start` (RFC 3339) for one interval. `by`: how many of them have which value."""
+    """From `start` (RFC 3339) for one interval. `by`: how many of them have which value, the most frequent first."""
 
     start: str
     count: int
@@ -54,7 +54,14 @@ def histogram(
         counts[number] += count
         if value is not None:
             named[number][value] = count
-    return Histogram(step_s, [Bucket(text_of(n * step_s * SECOND), count, named[n]) for n, count in counts.items()])
+    return Histogram(
+        step_s, [Bucket(text_of(n * step_s * SECOND), count, ranked(named[n])) for n, count in counts.items()]
+    )
+
+
+def ranked(counts: dict[str, int]) -> dict[str, int]:
+    """The greatest count first, equal ones by name: the store gives them in whatever order its threads end."""
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
 def interval(between: TimeRange) -> int:
