@@ -9,7 +9,7 @@ from parsec.ports.broker import Counts, Progress
 from parsec.ports.store import DeadLetter, Mark, Row
 from parsec.query import audit as audits
 from parsec.query.audit import Missing, Recount, audit
-from parsec.query.missing import missing
+from parsec.query.log_audit import missing
 from tests.support.stores import LIMITS, TestEngine, embedded_store
 
 TODAY = 20_800

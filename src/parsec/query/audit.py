@@ -78,7 +78,7 @@ class Missing(msgspec.Struct, frozen=True):
 class Recount(msgspec.Struct, frozen=True):
     """One partition. `ledger` and `found` are of offsets recounted_from..committed-1; what became of the
     `not_recounted` offsets before them nobody can tell any more. `unbalanced`: what the ledger's own counts lack.
-    `missing` is looked for offline only (parsec.query.missing)."""
+    `missing` is looked for offline only (parsec.query.log_audit)."""
 
     partition: int
     log_id: str

@@ -24,7 +24,7 @@ from parsec.core.life import Life
 from parsec.loading import Loaded, is_loopback
 from parsec.ports.store import Limits
 from parsec.query.audit import Audit, today
-from parsec.query.missing import audit_with_log
+from parsec.query.log_audit import audit_with_log
 from parsec.service import EXIT_NOT_STARTED, Part, Resource, Service
 from parsec.settings import Settings
 from parsec.web.bodies import give_large_buffers_back
