@@ -49,7 +49,7 @@ def metric(text: str) -> Metric:
         return Metric(text, "count")
     quantile = kind[:1] == "p" and kind[1:2].isdigit()
     if name is None or not (quantile or kind == "distinct" or kind in _OF_NUMBERS):
-        message = f"{text[:64]!r} is none of count, distinct(f), min(f), max(f), avg(f), sum(f), p95(f)."
+        message = f"{text[:64]!r} is none of count, distinct(f), min(f), max(f), avg(f), sum(f), p0(f) to p99.999(f)."
         raise Rejected("invalid_parameter", message, field="metric")
     of = fields.named(name.strip(), "metric")
     timely = of.name in TIMES and kind in ("min", "max", "distinct")
