@@ -293,6 +293,14 @@ def test_names_come_with_how_many_events_have_them(reader: StoreReader) -> None:
     }  # fmt: skip
 
 
+def test_moments_in_groups_look_as_in_events() -> None:
+    later = {0: "12:00:00Z", 10 * SECOND: "12:00:10Z", SECOND // 2: "12:00:00.5Z", 1: "12:00:00.000000001Z"}
+    with embedded_store() as (opened, _):
+        opened.insert([row(n, tenant_id="acme", timestamp=NOON + ns) for n, ns in enumerate(later)], "token")
+        found = figures(opened.reader(), "count", by=("timestamp",))
+    assert sorted(by for (by,), _ in found) == sorted(f"2026-11-23T{text}" for text in later.values())
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -72,10 +72,13 @@ def below(path: str, parameters: Parameters) -> str:
 
 
 def text_of(field: Field, parameters: Parameters) -> str:
-    """The value as text, for grouping and listing; NULL where there is none. Lists come as the engine writes them."""
+    """The value as text, for grouping and listing; NULL where there is none. Lists come as the engine writes them,
+    moments as in events."""
     if field.name == "metadata":
         return f"CAST({anything(field.path, parameters)}, 'Nullable(String)')"
-    return f"toString({field.name})" if field.name in TIMES else field.name
+    if field.name in TIMES:
+        return f"concat(replaceRegexpOne(replaceOne(toString({field.name}), ' ', 'T'), '[.]?0*$', ''), 'Z')"
+    return field.name
 
 
 def number_of(field: Field, parameters: Parameters) -> str:
