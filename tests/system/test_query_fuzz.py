@@ -3,6 +3,8 @@
 import base64
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
+from random import Random
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -11,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.process import Parsec
+from tests.support.tailing import Reader
 
 MINE, THEIRS, SECRET = 20, 500, "wolpertinger"
 
@@ -18,7 +21,8 @@ MINE, THEIRS, SECRET = 20, 500, "wolpertinger"
 @pytest.fixture(scope="module")
 def parsec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parsec]:
     """A few events of `mine`, and many of `theirs` that carry the secret in every field."""
-    with Parsec(tmp_path_factory.mktemp("fuzz") / "data") as running:
+    settings = {"PARSEC_TAILS_PER_TENANT": "200", "PARSEC_PROCESS_LINGER_MS": "50"}
+    with Parsec(tmp_path_factory.mktemp("fuzz") / "data", **settings) as running:
         mine = [
             {"tenant_id": "mine", "id": f"m{n}", "timestamp": f"2026-01-01T00:00:{n:02d}Z", "severity": "info",
              "source": "api", "message": f"line {n}", "metadata": {"n": n, "a": {"b": "x"}, "list": [1, 2]}}
@@ -112,3 +116,28 @@ def test_no_cursor_leads_to_others(parsec: Parsec, data: st.DataObject) -> None:
     written = base64.urlsafe_b64encode(json.dumps(fields).encode()).rstrip(b"=").decode()
     cursor = data.draw(st.sampled_from([written, written[:-2], written.swapcase()]))
     check(parsec, "/query/events", [("from", "2026-01-01"), ("limit", "3"), ("cursor", cursor)])
+
+
+def test_live_events_are_ones_own_whatever_is_asked(parsec: Parsec) -> None:
+    chance = Random(7)
+    asked = ["".join(chance.choices(PIECES, k=chance.randint(1, 4))) for _ in range(150)]
+    asked += [f"metadata.n:{each}" for each in asked[:50]]
+    event = {"timestamp": "2026-01-01T00:00:00Z", "severity": "info", "message": "line n", "metadata": {"n": 1}}
+    own, secret = event | {"tenant_id": "live", "source": "api"}, event | {"tenant_id": "theirs", "source": SECRET}
+    with ExitStack() as opened:
+        everything = opened.enter_context(Reader(parsec.port, "live"))
+        readers = [Reader(parsec.port, "live", each) for each in asked]
+        for reader in readers:
+            opened.push(reader)
+        assert {reader.status for reader in readers} == {200, 400}
+        readers = [reader for reader in readers if reader.status == 200]
+        for reader in readers:
+            reader.read()
+        assert parsec.ingest([own, secret] * 10)[1]["accepted"] == 20
+        everything.wait(lambda reader: len(reader.events) >= 10)
+        assert parsec.ingest([secret, own] * 10)[1]["accepted"] == 20
+        everything.wait(lambda reader: len(reader.events) >= 20)  # so all have compared the first ones
+        assert any(reader.events for reader in readers)
+        for reader in readers:
+            assert not reader.ended
+            assert all(event["tenant_id"] == "live" and SECRET not in str(event) for event in reader.events)
