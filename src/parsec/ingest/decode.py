@@ -32,7 +32,9 @@ def pieces(body: bytes, max_events: int) -> Iterator[Piece]:
     if start == end:
         raise Rejected("no_events", "The body is empty; send one event or several as JSON.")
     if body[start] in b"\x00\xfe\xff" or body[start + 1 : start + 2] == b"\0":
-        raise Rejected("invalid_utf8", "The body is not UTF-8 (it looks like UTF-16 or binary); send JSON in UTF-8.")
+        seen = f"byte {start} is 0x{body[start]:02x}"
+        message = f"The body is not UTF-8 (it looks like UTF-16 or binary: {seen}); send JSON in UTF-8."
+        raise Rejected("invalid_utf8", message)
     return BodyReader(body, start, end, Tally(max_events)).read()
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import msgspec
 
+from parsec.ingest.characters import half_pair, not_utf8
 from parsec.ingest.scan import has_more_keys
 
 QUICK_BYTES = 256 << 10
@@ -67,10 +68,6 @@ Item = Event | WideEvent | Fields | Fault
 NOT_AN_OBJECT = Fault("not_an_object", None, 'An event must be a JSON object, such as {"message": "..."}.')
 TOO_DEEP = Fault("too_deep", None, "The event nests too deep; metadata may nest 32 levels.")
 TOO_MANY_KEYS = Fault("too_many_keys", None, f"The event has more than {MAX_FIELDS} fields; nest or drop some.")
-NOT_UTF8 = Fault("invalid_utf8", None, "The event is not valid UTF-8; encode all text as UTF-8.")
-HALF_PAIR = Fault(
-    "invalid_unicode", None, "A string holds half of a surrogate pair (\\ud800 to \\udfff), which is no character."
-)
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on bytes of strangers; ValidationError is a DecodeError."""
@@ -155,7 +152,7 @@ def read_fields(text: bytes) -> Fields | Fault:
 def fields_of(text: bytes) -> Fields | Fault:
     """The same where somebody has counted the keys."""
     fields = _FIELDS.decode(text)
-    return fields if is_utf8(text) else NOT_UTF8
+    return fields if is_utf8(text) else _not_utf8(text)
 
 
 def read_value(text: bytes) -> Fields | Fault:
@@ -163,16 +160,16 @@ def read_value(text: bytes) -> Fields | Fault:
     try:
         return read_fields(text)
     except UnicodeDecodeError:
-        return NOT_UTF8
+        return _not_utf8(text)
     except RecursionError:
         return TOO_DEEP
     except msgspec.DecodeError as error:
         if not is_utf8(text):
-            return NOT_UTF8
+            return _not_utf8(text)
         if isinstance(error, msgspec.ValidationError) and _is_json(text):
             return NOT_AN_OBJECT
         if _SURROGATE.search(text) and _is_json(_SURROGATE.sub(rb"\\u00", text)):
-            return HALF_PAIR
+            return Fault("invalid_unicode", *half_pair(text))
         reason = str(error).removeprefix("JSON is malformed: ")
         return broken(f"{reason}, in {text[:40].decode('utf-8', 'backslashreplace')!r}")
 
@@ -191,6 +188,10 @@ def is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _not_utf8(text: bytes) -> Fault:
+    return Fault("invalid_utf8", *not_utf8(text))
 
 
 def _is_json(text: bytes) -> bool:

@@ -95,6 +95,23 @@ def more_keys(text: bytes, limit: int, runs: int) -> Generator[None, None, bool]
     return True
 
 
+def name_at(text: bytes, at: int, limit: int) -> bytes | None:
+    """The name, as it is written, of the field in which byte `at` of the object in `text` is, in name or value; None
+    where brackets and quotes do not tell, or behind `limit` fields."""
+    place = skip_blank(text, 0, len(text))
+    for _ in range(limit):
+        name = _NAME.match(text, place + 1)
+        stop = value_end(text, name.end(), len(text)) if name else None
+        if name is None or stop is None:
+            return None
+        if at < stop:
+            return name[0].strip(WHITESPACE + b":")[1:-1]
+        place = skip_blank(text, stop, len(text))
+        if text[place : place + 1] != b",":
+            return None
+    return None
+
+
 def _answer(search: Generator[None, None, T]) -> T:
     """Of a search in one go."""
     while True:

@@ -1,10 +1,13 @@
 """Bytes that were meant to hurt, each with its verdict, alone and among sound neighbours."""
 
+import re
+
 import msgspec
 import pytest
 
 from parsec.core.envelope import decode_one, encode_lines
 from parsec.core.errors import Rejected
+from parsec.ingest.characters import LOOKED_AT_BYTES
 from tests.support.hostile_events import BROKEN, HUGE, KEPT, REFUSED
 from tests.support.ingesting import Taken, compact, event, lines, take, with_text
 
@@ -47,6 +50,33 @@ def test_refused_alone_of_all(one: bytes, code: str) -> None:
         assert taken.codes == [code]
         assert taken.verdicts.errors[0].index == 1
         assert len(taken.verdicts.errors[0].message) < 300
+
+
+NO_CHARACTERS = {
+    "metadata": with_text("metadata", b'{"a":"ok\\\\ud800 \\ud83d\\ude00","b":["\\ud800"]}'),
+    "message": with_text("message", b'"a\xf0\x9f"'),
+    "odd": with_text("odd", b'"\\ude00\\ud83d"'),
+    "\\xc3(": compact(event())[:-1] + b',"\xc3(":1}',
+    "\\udc00": compact(event())[:-1] + b',"\\udc00":1}',
+}
+
+
+@pytest.mark.parametrize(("field", "one"), NO_CHARACTERS.items(), ids=NO_CHARACTERS)
+def test_what_is_no_character_is_told_with_its_field_and_byte(field: str, one: bytes) -> None:
+    for taken in among(one):
+        (error,) = taken.verdicts.errors
+        assert (error.index, error.field) == (1, field)
+        at = re.search(r"byte (\d+)", error.message)
+        assert at is not None
+        assert one[int(at[1]) :].startswith((b"\\ud800", b"\xf0\x9f", b"\\ude00", b"\xc3(", b"\\udc00"))
+        assert one[int(at[1]) - 1 : int(at[1])] != b"\\"
+
+
+def test_in_a_large_event_only_the_byte_is_told() -> None:
+    one = compact(event(message="m" * LOOKED_AT_BYTES))[:-1] + b',"odd":"\xff"}'
+    (error,) = take(compact(event())[:-1] + b"}\n" + one).verdicts.errors
+    assert (error.code, error.field) == ("invalid_utf8", None)
+    assert f"byte {len(one) - 3} of it is 0xff" in error.message
 
 
 @pytest.mark.parametrize("one", BROKEN.values(), ids=BROKEN)
