@@ -206,8 +206,10 @@ def test_a_disk_full_to_its_last_byte_loses_nothing(small_disk: Path) -> None:
         client.wait_for_refusal()
         fill(small_disk, 0)
         client.wait_for_refusal()
+        until("not ready", lambda: parsec.get("/readyz")[0] == 503)
         assert parsec.get("/livez")[0] == 200
         filler.unlink()
+        until("ready again", lambda: parsec.get("/readyz")[0] == 200)
         client.wait_for_more(1000)
         client.stop()
         all_found_once(parsec, client)

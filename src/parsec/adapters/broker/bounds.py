@@ -14,6 +14,8 @@ from parsec.core.clock import Clock
 from parsec.core.quantity import show_quantity
 from parsec.telemetry import Telemetry
 
+FULL_BYTES = 1 << 20
+"""A disk with less free is full: nothing is taken in, whatever reserve was asked for, for writes would fail."""
 _CHECK_EVERY_S = 0.2
 _CHECK_EVERY_BYTES = 16 << 20
 _DELETE_AT_ONCE = 4
@@ -67,6 +69,8 @@ class Bounds:
             limit = show_quantity(self._options.max_bytes, "bytes")
             return f"the log holds its {limit} ({self._options.bounded_by}) of events that nobody has read yet"
         if self._disk_is_low():
+            if self._options.disk_reserve < FULL_BYTES:
+                return f"the disk is full ({self._free >> 10} KiB free): make room"
             reserve = show_quantity(self._options.disk_reserve, "bytes")
             return f"the disk has {self._free >> 20} MiB free, less than the {reserve} of PARSEC_DISK_RESERVE"
         return None
@@ -101,5 +105,5 @@ class Bounds:
                 self._free = self._parts.files.free_bytes(self._parts.directory)
             except OSError:
                 return self._disk_low
-            self._disk_low = self._free < self._options.disk_reserve
+            self._disk_low = self._free < max(self._options.disk_reserve, FULL_BYTES)
         return self._disk_low

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from parsec.adapters.broker.bounds import FULL_BYTES
 from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.broker.reader import EmbeddedReader
 from parsec.core.clock import ManualClock
@@ -141,6 +142,25 @@ def test_the_reserve_of_the_disk_is_left_alone(tmp_path: Path) -> None:
     files.free = 1 << 30
     clock.advance(0.3)
     assert log.refuses() is None
+    fill(log, 1)
+    log.close()
+
+
+def test_a_full_disk_refuses_also_where_no_reserve_was_asked_for(tmp_path: Path) -> None:
+    files, clock = FakeFiles(), ManualClock()
+    log = open_log(tmp_path, KEEP, files=files, clock=clock)
+    files.free = FULL_BYTES
+    clock.advance(0.3)
+    assert log.refuses() is None
+    files.free -= 1
+    clock.advance(0.3)
+    refusal = log.refuses()
+    assert refusal is not None
+    assert "the disk is full (1023 KiB free)" in refusal
+    with pytest.raises(Retryable, match="the disk is full"):
+        fill(log, 1)
+    files.free = 1 << 30
+    clock.advance(0.3)
     fill(log, 1)
     log.close()
 
