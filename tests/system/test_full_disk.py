@@ -217,6 +217,28 @@ def test_a_disk_full_to_its_last_byte_loses_nothing(small_disk: Path) -> None:
     assert "Traceback" not in parsec.logs()
 
 
+@pytest.mark.parametrize("used", [False, True], ids=["new directory", "with events"])
+def test_a_start_on_a_full_disk_says_so_and_the_next_one_has_everything(small_disk: Path, *, used: bool) -> None:
+    before = [f"before-{n}" for n in range(20)] if used else []
+    parsec = Parsec(small_disk / "data", PARSEC_DISK_RESERVE="0")
+    parsec.log_path = small_disk.with_suffix(".log")
+    if used:
+        with parsec:
+            assert parsec.ingest([event(one) for one in before])[0] == 200
+            assert parsec.terminate() == 0
+    filler = fill(small_disk, 0)
+    assert parsec.start(wait=False).process.wait(30) == 3
+    (told,) = [line for line in parsec.logs().splitlines() if "could not start" in line]
+    assert f"the disk of {parsec.data_dir} is full (0 KiB free): make room and start again" in json.loads(told)["why"]
+    assert "Traceback" not in parsec.logs()
+    filler.unlink()
+    with parsec:
+        assert parsec.ingest([event("after")])[0] == 200
+        parsec.wait_processed()
+        assert sorted(one["id"] for one in parsec.search(TENANT)) == sorted(["after", *before])
+        assert parsec.terminate() == 0
+
+
 def test_a_log_full_of_unread_events_refuses_until_they_are_stored(tmp_path: Path) -> None:
     bound = 1 * MIB
     settings = {

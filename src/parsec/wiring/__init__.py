@@ -8,13 +8,15 @@ One file per side of the process, each adds its parts to the same Assembly: stor
 import gc
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import structlog
 import uvloop
 
 from parsec import __version__, logs
+from parsec.adapters.broker.bounds import FULL_BYTES
+from parsec.adapters.broker.files import OsFiles
 from parsec.adapters.broker.kafka_opened import open_kafka
 from parsec.adapters.broker.offline import OfflineLog, open_alone, open_offline
 from parsec.adapters.broker.opened import Opened, open_embedded
@@ -85,11 +87,22 @@ async def _run(loaded: Loaded) -> int:
     try:
         parts = _parts(Assembly(loaded, life, service.fail))
     except (ParsecError, OSError) as error:
-        _log.error("Parsec could not start.", why=str(error))
+        _log.error("Parsec could not start.", why=_why(error, settings.data_dir))
         return EXIT_NOT_STARTED
     gc.collect()
     gc.freeze()  # what lives as long as the process is not walked by every collection
     return await service.run(parts)
+
+
+def _why(error: Exception, data_dir: str) -> str:
+    """What ended a start. A full disk shows as any error of anybody, so it is told first."""
+    directory = Path(data_dir).absolute()
+    with suppress(OSError):
+        there = next(place for place in (directory, *directory.parents) if place.exists())
+        free = OsFiles().free_bytes(there)
+        if free < FULL_BYTES:
+            return f"the disk of {directory} is full ({free >> 10} KiB free): make room and start again ({error})"
+    return str(error)
 
 
 def _parts(of: Assembly) -> list[Part]:
