@@ -161,7 +161,9 @@ class Processor:
         began, ids = self._clock.monotonic(), 0
         for claimed in self._claims.restore(owned.partition.number):
             ids += claimed
-            self._turned_at = owned.moved_at = self._clock.monotonic()
+            self._turned_at = self._clock.monotonic()
+            # The same claims again, after a failure, are no progress.
+            owned.moved_at = owned.moved_at if owned.failures else self._turned_at
             self._options.breathe()
         if ids:
             _log.info("Claims were made again from the store.", partition=owned.partition.number, ids=ids,

@@ -338,6 +338,21 @@ def test_a_store_that_answers_questions_but_takes_nothing_is_a_stall() -> None:
     assert rig.processor.stalled_for() == 0
 
 
+def test_a_store_that_breaks_off_while_claims_are_made_again_is_a_stall() -> None:
+    rig = Rig()
+    rig.log.append(*numbered(4))
+    rig.settle()
+    rig.start()
+    rig.log.append(*numbered(4))
+    rig.on("promised.before", DOWN, times=1000)
+    rig.turn(60, seconds=1)
+    assert rig.processor.stalled_for() >= 55
+    rig.clear_hooks()
+    rig.settle()
+    rig.turn()
+    assert rig.processor.stalled_for() == 0
+
+
 def test_a_thread_that_does_not_turn_is_a_stall() -> None:
     rig = Rig()
     rig.turn()
