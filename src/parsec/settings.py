@@ -255,7 +255,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Spec(
             "KAFKA_BATCH_TIMEOUT_MS",
-            "Upper bound on the wait for a batch to fill. No worker waits for one, so that no value changes anything.",
+            "Upper bound on the wait for a batch to fill: 2 ms at most, after a batch of 16 requests or more; 0: none.",
             "milliseconds",
             0,
             60_000,

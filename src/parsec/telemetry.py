@@ -55,7 +55,7 @@ class Telemetry:
 
         # Ingest.
         self.requests = self._plain("parsec_ingest_requests", "Answered ingest requests.", "status")
-        self.requests.add(0, "200")  # from 0 on, as below
+        self.requests.add(0, "200")  # from 0 on: Prometheus sees no increase in a series that begins at 1
         self._accepted = self._plain("parsec_ingest_events_accepted", "Events counted in accepted of an answer.")
         self.rejected = self._counter("parsec_ingest_events_rejected", "Events refused, by error code.", "reason")
         self._accepted_of = self._plain(
@@ -160,7 +160,7 @@ class Telemetry:
             dropped.labels("max_bytes")
         self.processed = self._counter("parsec_process_events", "Offsets processed, by what became of them.", "fate")
         for fate in FATES:
-            self.processed.labels(fate)  # from 0 on: Prometheus sees no increase in a series that begins at 1
+            self.processed.labels(fate)  # from 0 on, as requests
         self._tenant_fates = self._counter(
             "parsec_process_tenant_events",
             f"The same for each tenant: the first {MOST_TENANTS} by name, the rest in `other`, in `-` what tells none.",

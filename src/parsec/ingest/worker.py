@@ -43,13 +43,15 @@ Resolve = Callable[[Sequence[Submission], Fate], None]
 
 
 class WorkerOptions(msgspec.Struct, frozen=True):
-    """How one worker batches and how often it tries. Small requests share a group of up to `group_bytes`."""
+    """How one worker batches and how often it tries. Small requests share a group of up to `group_bytes`; after a
+    publish of CROWD_REQUESTS or more the next waits `crowd_wait_s`."""
 
     limits: BatchLimits
     attempts: int
     group_bytes: int = GROUP_BYTES
     first_backoff_s: float = 0.05
     max_backoff_s: float = 1.0
+    crowd_wait_s: float = CROWD_WAIT_S
 
 
 class Worker:
@@ -95,7 +97,7 @@ class Worker:
         """One batch, if one comes within max_wait_s. False: the channel is closed and empty."""
         slicing = bool(self._slices)
         if self._crowded and not slicing:
-            time.sleep(CROWD_WAIT_S)
+            time.sleep(self._options.crowd_wait_s)
         batch = self._channel.take(self._options.limits, 0.0 if slicing else max_wait_s, large=not slicing)
         if batch is None and not slicing:
             return False

@@ -77,6 +77,7 @@ def text_of(field: Field, parameters: Parameters) -> str:
     if field.name == "metadata":
         return f"CAST({anything(field.path, parameters)}, 'Nullable(String)')"
     if field.name in TIMES:
+        # Decimals are always there, so no zero of the seconds goes.
         return f"concat(replaceRegexpOne(replaceOne(toString({field.name}), ' ', 'T'), '[.]?0*$', ''), 'Z')"
     return field.name
 

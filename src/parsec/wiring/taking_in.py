@@ -15,7 +15,7 @@ from parsec.ingest.leasing import Leasing
 from parsec.ingest.limits import TenantLimits
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.policy import PolicyFile, policy_of
-from parsec.ingest.worker import SLICE_BYTES, Worker, WorkerOptions
+from parsec.ingest.worker import CROWD_WAIT_S, SLICE_BYTES, Worker, WorkerOptions
 from parsec.service import Part, ThreadPart
 from parsec.settings import Settings
 from parsec.web.checks import channel_check, stage_check
@@ -97,9 +97,11 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
 
 
 def _worker_options(settings: Settings) -> WorkerOptions:
+    crowd_wait_s = min(CROWD_WAIT_S, settings.publish_batch_timeout_ms / 1000)
     if settings.kafka_brokers:
         # The writer tries again by itself, and a request is spooled or refused whole: it is a group of its own.
         limits = BatchLimits(settings.publish_batch_events, GROUP_COMMIT_BYTES)
-        return WorkerOptions(limits, attempts=1, group_bytes=0)
+        return WorkerOptions(limits, attempts=1, group_bytes=0, crowd_wait_s=crowd_wait_s)
     # The embedded log syncs once per publish, so it takes all that waits, however few events a batch should have.
-    return WorkerOptions(BatchLimits(sys.maxsize, GROUP_COMMIT_BYTES), settings.publish_retries)
+    limits = BatchLimits(sys.maxsize, GROUP_COMMIT_BYTES)
+    return WorkerOptions(limits, settings.publish_retries, crowd_wait_s=crowd_wait_s)

@@ -38,7 +38,9 @@ class Definitions:
             sync.directory(self._store)
 
     def mend(self, *, missing_only: bool) -> None:
-        """Puts back those that are gone, or that are not as they were kept. What stood in their place is set aside."""
+        """Puts back those that are gone and, unless `missing_only`, those that are not as they were kept, which are set
+        aside. The copy may be the older one (a migration that was killed before `keep`), so that a file which differs
+        is replaced only once the engine has refused to open."""
         try:
             kept = msgspec.json.decode(_read(self._copy) or b"{}", type=dict[str, str])
         except msgspec.MsgspecError:
@@ -49,7 +51,7 @@ class Definitions:
             if present == text.encode() or (present is not None and missing_only):
                 continue
             if present is not None:
-                path.replace(self._store / f"{path.name}.corrupt")
+                path.replace(self._store / f"{name.replace('/', '-')}.corrupt")  # names alone repeat
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, text.encode())
             _log.error("A file of the store was damaged or gone; its copy was put in its place.", file=name)

@@ -85,13 +85,14 @@ class Embedded:
         except (Error, OSError) as error:
             reason = str(error).rpartition("Failed to create connection: ")[2]
             raise Fatal(
-                f"the store in {self._directory} cannot be opened: {reason} Standard error has the engine's own words. "
-                "Put a backup in its place, or move it away: then Parsec begins with an empty store."
+                f"the store in {self._directory} cannot be opened: {reason.rstrip('. ')}. Standard error has the "
+                "engine's own words. If its files are damaged: put a backup in its place, or move it away; Parsec then "
+                "begins with an empty store."
             ) from error
         return client
 
     def _opened(self) -> "Client":
-        """Puts back what is damaged of the tables' definitions, if that is what it takes."""
+        """A client. If the engine does not open, once more with the tables' definitions as they were kept."""
         from clickhouse_connect.driver import create_client
         from clickhouse_connect.driver.exceptions import Error
 
