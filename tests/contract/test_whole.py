@@ -4,15 +4,18 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.whole import MergedAreWhole
-from parsec.core.errors import Fatal
+from parsec.core.errors import Fatal, Retryable
+from parsec.ports.broker import Range
 from tests.support.stored import events, row
 from tests.support.stores import TestEngine, embedded_store
 
+_ACTIVE = "SELECT path FROM system.parts WHERE database = currentDatabase() AND table = 'events' AND active"
 EVERYTHING = {f"evt-{n}" for n in range(40)}
 
 
@@ -24,8 +27,7 @@ def merged() -> Iterator[tuple[ClickHouseStore, TestEngine, Path]]:
             store.insert([row(first + n) for n in range(10)], f"log-1/0/{first}-{first + 9}")
             if first >= 20:
                 engine.ask("OPTIMIZE TABLE events FINAL")
-        part = "SELECT path FROM system.parts WHERE database = currentDatabase() AND table = 'events' AND active"
-        yield store, engine, Path(str(engine.ask(part)))
+        yield store, engine, Path(str(engine.ask(_ACTIVE)))
 
 
 def look(engine: TestEngine, merged: MergedAreWhole) -> None:
@@ -78,3 +80,28 @@ def test_a_short_part_whose_sources_are_gone_stays(merged: tuple[ClickHouseStore
     with pytest.raises(Fatal, match="is gone; the next start sets it aside"):
         look(engine, MergedAreWhole())
     assert part.is_dir()
+
+
+@pytest.mark.parametrize("failed", [False, True], ids=["as if it were whole", "and failed"])
+def test_what_an_insert_left_short_is_inserted_again(monkeypatch: pytest.MonkeyPatch, *, failed: bool) -> None:
+    """As on a disk that is full for a moment. An insert that failed may have left its part all the same."""
+    taken = Range("log-1", 0, 1, 2)
+    with embedded_store() as (store, engine):
+        store.insert([row(0)], "log-1/0/0-0")
+        look = engine._inserted.look
+
+        def short(client: Any, table: str) -> list[str]:
+            part = f"{_ACTIVE} AND rows = 2"
+            shorten(Path(str(engine.ask(part))))
+            if failed:
+                raise OSError("no space left")
+            return look(client, table)
+
+        monkeypatch.setattr(engine._inserted, "look", short)
+        with pytest.raises(Retryable):
+            store.insert([row(1), row(2)], "log-1/0/1-2")
+        monkeypatch.setattr(engine._inserted, "look", look)
+        assert store.landed(taken) == set()
+        store.insert([row(1), row(2)], "log-1/0/1-2")
+        assert store.landed(taken) == {1, 2}
+        assert engine.ask("SELECT count() FROM events") == 3

@@ -106,7 +106,7 @@ class Engine(Protocol):
         """Returns when they, as one block, survive a power cut."""
 
     def settle(self, client: "Client") -> None:
-        """Returns when all that has landed does, and the tables. Raises Fatal."""
+        """Returns when all that has landed does, and the tables. Raises Fatal, Retryable."""
 
 
 class ClickHouseStore:

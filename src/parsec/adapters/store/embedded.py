@@ -10,6 +10,7 @@ A power cut (decision 0004): the engine syncs the files of an inserted part and 
 directory in which the part gets its name, and of a merged part not the word index. parsec.adapters.store.sync does.
 """
 
+import errno
 import faulthandler
 import os
 import signal
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 from parsec.adapters.store import sync
 from parsec.adapters.store.definitions import Definitions
 from parsec.adapters.store.merging import Merging
-from parsec.adapters.store.whole import MergedAreWhole
+from parsec.adapters.store.whole import InsertedAreWhole, MergedAreWhole
 from parsec.core.errors import Fatal
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Embedded:
         self._definitions.mend(missing_only=True)
         self._tables: dict[str, Path] = {}
         self._merged = sync.MergedParts([])
+        self._inserted = InsertedAreWhole({})
         self._merging = Merging(directory, keep_free)
 
     def connect(self, settings: Mapping[str, str | int]) -> "Client":
@@ -124,17 +126,25 @@ class Embedded:
             )
         finally:
             os.close(file)
-        sync.directory(self._tables[into.partition(" ")[0]])
+        table = into.partition(" ")[0]
+        if short := self._inserted.look(client, table):
+            raise OSError(errno.ENOSPC, f"the disk is full: {', '.join(short)} came out short")
+        sync.directory(self._tables[table])
 
     def settle(self, client: "Client") -> None:
-        """Once this returns, every part and table that a question can see survives a power cut. Raises Fatal."""
+        """Once this returns, every part and table that a question can see is whole and survives a power cut.
+
+        Raises Fatal, Retryable.
+        """
         if not self._tables:
             asked = "SELECT name, data_paths[1] FROM system.tables WHERE database = currentDatabase()"
             self._tables = {name: Path(place) for name, place in client.query(asked).result_rows}
             self._merged = sync.MergedParts(list(self._tables.values()))
             sync.file_system(self._directory)
             self._definitions.keep()
-        for directory in self._tables.values():
+            self._inserted = InsertedAreWhole(self._tables)
+        for table, directory in self._tables.items():
+            self._inserted.look(client, table)
             sync.directory(directory)
 
     def keep_settled(self, stop: threading.Event) -> None:

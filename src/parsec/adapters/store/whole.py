@@ -1,18 +1,25 @@
-"""A merge that finds the disk full may leave its files short, and the engine puts the part in the place of its sources
-all the same; half a minute later they are gone, and with them what the part lacks. So each merged part is looked at.
+"""On a full disk the engine may leave files of a part short and take the part for whole. So parts are looked at.
 
-In: a client of the engine. Out: nothing, while each merged part is as long as the engine says. Errors: Fatal, for a
-start takes the sources again: by then the short part is out of their way, unless they are gone already. Next: nothing.
+A merged part takes the place of its sources; half a minute later they are gone, and with them what the part lacks. What
+an insert made short is dropped, to be inserted again.
+
+In: a client of the engine. Out: nothing, while parts are as long as the engine says. Errors: Fatal for a merged one,
+for a start takes the sources again: by then the short part is out of their way, unless they are gone already. Next:
+nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parsec.core.errors import Fatal
+import structlog
+
+from parsec.core.errors import Fatal, Retryable
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+
+_log = structlog.get_logger(__name__)
 
 _MERGED = (
     "SELECT table, path, bytes_on_disk, rows, partition_id, min_block_number, max_block_number FROM system.parts "
@@ -22,6 +29,10 @@ _SOURCES = (
     "SELECT min_block_number, max_block_number, rows FROM system.parts WHERE database = currentDatabase() "
     "AND NOT active AND table = {table:String} AND partition_id = {partition_id:String} "
     "AND min_block_number >= {first:Int64} AND max_block_number <= {last:Int64}"
+)
+_INSERTED = (
+    "SELECT name, path, bytes_on_disk FROM system.parts WHERE database = currentDatabase() AND active "
+    "AND table = {table:String} AND name IN {names:Array(String)}"
 )
 _NOT_COUNTED = frozenset({
     "checksums.txt", "columns.txt", "columns_substreams.txt", "default_compression_codec.txt", "metadata_version.txt",
@@ -50,6 +61,43 @@ class MergedAreWhole:
                 sources = client.query(_SOURCES, parameters=where).result_rows
                 raise Fatal(_set_aside(part, length - found, _rows(sources) >= rows))
             self._seen.add(part)
+
+
+class InsertedAreWhole:
+    """Looks at each part that an insert made once, also of an insert that failed: it may be there. For one thread."""
+
+    def __init__(self, tables: Mapping[str, Path]) -> None:
+        """What is there now was looked at by the engine as it opened."""
+        self._tables = tables
+        self._seen = {table: _inserted(place) for table, place in tables.items()}
+
+    def look(self, client: "Client", table: str) -> list[str]:
+        """The names of those that are short. They are dropped, and their tokens do not count any more. Raises Retryable
+        while the disk has no room even for that."""
+        from clickhouse_connect.driver.exceptions import Error
+
+        there = _inserted(self._tables[table])
+        fresh = there - self._seen[table]
+        self._seen[table] &= there
+        try:
+            short = _short(client, table, fresh) if fresh else []
+            for name in short:
+                client.command(f"ALTER TABLE {table} DROP PART '{name}'")
+                _log.warning("The disk was full: what an insert left short is inserted again.", part=name)
+        except Error as error:
+            raise Retryable(f"whether inserts are whole cannot be said: {error}") from error
+        self._seen[table] |= fresh
+        return short
+
+
+def _short(client: "Client", table: str, names: Iterable[str]) -> list[str]:
+    found = client.query(_INSERTED, parameters={"table": table, "names": sorted(names)}).result_rows
+    return [name for name, path, length in found if (_length(Path(path)) or 0) < length]
+
+
+def _inserted(table: Path) -> set[str]:
+    made = (part.name for part in table.iterdir())
+    return {name for name in made if name.endswith("_0") and not name.startswith(("tmp_", _REMOVED_AT_START))}
 
 
 def _length(part: Path) -> int | None:

@@ -101,9 +101,10 @@ def test_damaged_definitions_of_tables_are_put_back(tmp_path: Path, damage: str)
     assert len(list(store.glob("*.corrupt"))) == (0 if damage == "gone" else len(files))
 
 
-def test_a_damaged_definition_without_a_copy_is_told_with_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("copy", [b"{", b'{"metadata/parsec.sql":"\xff"}', b""])
+def test_a_damaged_definition_without_a_copy_is_told_with_what_to_do(tmp_path: Path, copy: bytes) -> None:
     assert _run(tmp_path, "store.close()").returncode == 0
-    (tmp_path / "store" / "tables.json").write_bytes(b"{")
+    (tmp_path / "store" / "tables.json").write_bytes(copy)
     next((tmp_path / "store").glob("store/*/*/events.sql")).write_bytes(b"")
     found = _run(tmp_path, "")
     assert "put a backup in its place" in found.stderr
