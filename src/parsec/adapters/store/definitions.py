@@ -43,7 +43,8 @@ class Definitions:
         is replaced only once the engine has refused to open."""
         try:
             kept = msgspec.json.decode(_read(self._copy) or b"{}", type=dict[str, str])
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            _log.warning("The copy of the store's definitions is damaged; it is made anew.", why=str(error))
             return
         for name, text in kept.items():
             path = self._store / name

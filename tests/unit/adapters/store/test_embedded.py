@@ -101,10 +101,36 @@ def test_damaged_definitions_of_tables_are_put_back(tmp_path: Path, damage: str)
     assert len(list(store.glob("*.corrupt"))) == (0 if damage == "gone" else len(files))
 
 
-@pytest.mark.parametrize("copy", [b"{", b'{"metadata/parsec.sql":"\xff"}', b""])
-def test_a_damaged_definition_without_a_copy_is_told_with_what_to_do(tmp_path: Path, copy: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"a":"\xff"}'])
+def test_a_damaged_copy_of_the_definitions_stops_nothing_and_is_made_anew(tmp_path: Path, content: bytes) -> None:
     assert _run(tmp_path, "store.close()").returncode == 0
-    (tmp_path / "store" / "tables.json").write_bytes(copy)
+    copy = tmp_path / "store" / "tables.json"
+    before = copy.read_bytes()
+    copy.write_bytes(content)
+    done = _run(tmp_path, "store.close()")
+    assert (done.returncode, copy.read_bytes()) == (0, before), done.stderr
+    assert ("is made anew" in done.stdout) == (content != b"")
+
+
+def test_damaged_notes_of_migrations_are_set_aside_and_all_is_applied_again(tmp_path: Path) -> None:
+    insert = "store._client.command('INSERT INTO dropped_days (day, events) VALUES (1, 7)'); store.close()"
+    assert _run(tmp_path, insert).returncode == 0
+    for link in (tmp_path / "store" / "data" / "parsec").glob("_migrations"):
+        for data in link.resolve().glob("*/data.bin"):
+            data.write_bytes(bytes(byte ^ 1 for byte in data.read_bytes()))
+    look = "print(store._client.query('SELECT count() FROM _migrations').result_rows, "
+    look += "store._client.query('SELECT day, events FROM dropped_days').result_rows); store.close()"
+    found = _run(tmp_path, look)
+    assert found.returncode == 0, found.stderr
+    assert "[(5,)] [(1, 7)]" in found.stdout
+    assert "set aside" in found.stdout
+    assert "_migrations" in found.stdout
+    assert "set aside" not in _run(tmp_path, look).stdout
+
+
+def test_a_damaged_definition_without_a_copy_is_told_with_what_to_do(tmp_path: Path) -> None:
+    assert _run(tmp_path, "store.close()").returncode == 0
+    (tmp_path / "store" / "tables.json").write_bytes(b"{")
     next((tmp_path / "store").glob("store/*/*/events.sql")).write_bytes(b"")
     found = _run(tmp_path, "")
     assert "put a backup in its place" in found.stderr

@@ -2,6 +2,7 @@
 
 In: a client whose database exists. Out: its tables, as this version wants them. Errors: Fatal when a file that was
 applied has changed since, or when the store knows migrations that this version does not; the driver's own otherwise.
+Damaged notes are no error: they are set aside, and made anew.
 
 A file's statements end with `;` at the end of a line. They are written so that applying them twice changes nothing,
 for a crash may fall between a statement and its note. `-- needs: FEATURE` in the first line skips the file, without
@@ -14,6 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
 from parsec.core.errors import Fatal
 
@@ -26,7 +28,10 @@ CREATE TABLE IF NOT EXISTS _migrations
 ENGINE = MergeTree ORDER BY number SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 """
 _PROBES = {"text index": "SELECT count() FROM system.functions WHERE name = 'hasAnyTokens'"}
+# Numbers of ClickHouse's ErrorCodes.cpp: what reading of a damaged part raises.
+_DAMAGED = frozenset({32, 33, 40, 117, 246, 271, 432})
 _lock = threading.Lock()
+_log = structlog.get_logger(__name__)
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -64,7 +69,7 @@ def migrate(client: "Client", known: list[Migration]) -> None:
     """Applies what is missing. One at a time in this process; the data directory's lock keeps other processes out."""
     with _lock:
         client.command(_NOTES)
-        noted = {row[0]: row[1] for row in client.query("SELECT number, digest FROM _migrations").result_rows}
+        noted = _noted(client)
         _check(noted, known)
         for migration in known:
             if migration.number in noted or not _has(client, migration.needs):
@@ -75,6 +80,24 @@ def migrate(client: "Client", known: list[Migration]) -> None:
                 "INSERT INTO _migrations (number, name, digest) SELECT {number:UInt32}, {name:String}, {digest:String}",
                 parameters={"number": migration.number, "name": migration.name, "digest": migration.digest},
             )
+
+
+def _noted(client: "Client") -> dict[int, str]:
+    """Digests by number. Where the notes are damaged there are none: what is applied twice changes nothing."""
+    from clickhouse_connect.driver.exceptions import Error
+
+    try:
+        return {row[0]: row[1] for row in client.query("SELECT number, digest FROM _migrations").result_rows}
+    except Error as error:
+        if error.code not in _DAMAGED:
+            raise
+        client.command("ALTER TABLE _migrations DETACH PARTITION tuple()")
+        _log.error(
+            "The notes of the store's migrations are damaged and were set aside, in `detached` of table _migrations; "
+            "each migration is applied again.",
+            why=str(error)[:500],
+        )
+        return {}
 
 
 def _check(noted: dict[int, str], known: list[Migration]) -> None:
