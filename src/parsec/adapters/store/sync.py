@@ -34,27 +34,28 @@ def file_system(path: Path) -> None:
             os.close(fd)
 
 
+def parts(table: Path, *, inserted: bool) -> set[Path]:
+    """Those that an insert made, or all others. Names end with a level or the number of a mutation, which is 0 only
+    after an insert."""
+    made = (path for path in table.iterdir() if not path.name.startswith(("tmp_", "delete_tmp_")))
+    return {path for path in made if path.name.rpartition("_")[2].isdigit() and path.name.endswith("_0") == inserted}
+
+
 class MergedParts:
     """Parts of these tables that no insert made. The caller syncs all that are there now."""
 
     def __init__(self, tables: Sequence[Path]) -> None:
-        self._safe = {table: _merged(table) for table in tables}
+        self._safe = {table: parts(table, inserted=False) for table in tables}
 
     def settle(self) -> None:
         """Syncs new ones with all their files, then their names."""
         with _fatal():
             for table, safe in self._safe.items():
-                merged = _merged(table)
+                merged = parts(table, inserted=False)
                 for part in merged - safe:
                     _sync_part(part)
                 _sync(table)
                 self._safe[table] = merged
-
-
-def _merged(table: Path) -> set[Path]:
-    """Names end with a level or the number of a mutation, which is 0 only after an insert."""
-    made = (path for path in table.iterdir() if not path.name.startswith(("tmp_", "delete_tmp_")))
-    return {path for path in made if path.name.rpartition("_")[2].isdigit() and not path.name.endswith("_0")}
 
 
 def _sync_part(part: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from parsec.adapters.store import sync
 from parsec.core.errors import Fatal, Retryable
 
 if TYPE_CHECKING:
@@ -64,40 +65,43 @@ class MergedAreWhole:
 
 
 class InsertedAreWhole:
-    """Looks at each part that an insert made once, also of an insert that failed: it may be there. For one thread."""
+    """Looks at each part that an insert made once, also of an insert that failed: it may be there."""
 
     def __init__(self, tables: Mapping[str, Path]) -> None:
         """What is there now was looked at by the engine as it opened."""
         self._tables = tables
-        self._seen = {table: _inserted(place) for table, place in tables.items()}
+        self._seen = {table: _names(place) for table, place in tables.items()}
 
     def look(self, client: "Client", table: str) -> list[str]:
         """The names of those that are short. They are dropped, and their tokens do not count any more. Raises Retryable
         while the disk has no room even for that."""
         from clickhouse_connect.driver.exceptions import Error
 
-        there = _inserted(self._tables[table])
+        there = _names(self._tables[table])
         fresh = there - self._seen[table]
         self._seen[table] &= there
+        if not fresh:
+            return []
         try:
-            short = _short(client, table, fresh) if fresh else []
+            active = client.query(_INSERTED, parameters={"table": table, "names": sorted(fresh)}).result_rows
+            short = [name for name, path, length in active if _is_short(Path(path), length)]
             for name in short:
                 client.command(f"ALTER TABLE {table} DROP PART '{name}'")
                 _log.warning("The disk was full: what an insert left short is inserted again.", part=name)
         except Error as error:
             raise Retryable(f"whether inserts are whole cannot be said: {error}") from error
-        self._seen[table] |= fresh
+        # Those that are not active were merged already, or another thread inserts them just now and looks afterwards.
+        self._seen[table] |= {name for name, _, _ in active}
         return short
 
 
-def _short(client: "Client", table: str, names: Iterable[str]) -> list[str]:
-    found = client.query(_INSERTED, parameters={"table": table, "names": sorted(names)}).result_rows
-    return [name for name, path, length in found if (_length(Path(path)) or 0) < length]
+def _names(table: Path) -> set[str]:
+    return {part.name for part in sync.parts(table, inserted=True)}
 
 
-def _inserted(table: Path) -> set[str]:
-    made = (part.name for part in table.iterdir())
-    return {name for name in made if name.endswith("_0") and not name.startswith(("tmp_", _REMOVED_AT_START))}
+def _is_short(part: Path, length: int) -> bool:
+    found = _length(part)
+    return found is not None and found < length  # else it was merged meanwhile
 
 
 def _length(part: Path) -> int | None:
