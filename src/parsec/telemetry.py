@@ -211,7 +211,7 @@ class Telemetry:
         """Counts the accepted events of one request: in all, and of each tenant."""
         self._accepted.add(count)
         for tenant, events in by_tenant.items():
-            self._accepted_of.add(events, tenant if tenant in self._accepted_of.counts else self._tenant(tenant))
+            self._accepted_of.add(events, self._tenant(tenant))
 
     def rejected_from(self, tenant: str, reason: str, count: int = 1) -> None:
         """Counts events that were refused; an empty tenant cannot be told. A name alone earns no series."""

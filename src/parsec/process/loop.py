@@ -162,8 +162,8 @@ class Processor:
         for claimed in self._claims.restore(owned.partition.number):
             ids += claimed
             self._turned_at = self._clock.monotonic()
-            # The same claims again, after a failure, are no progress.
-            owned.moved_at = owned.moved_at if owned.failures else self._turned_at
+            if not owned.failures:  # the same claims again, after a failure, are no progress
+                owned.moved_at = self._turned_at
             self._options.breathe()
         if ids:
             _log.info("Claims were made again from the store.", partition=owned.partition.number, ids=ids,

@@ -159,7 +159,8 @@ class KafkaTopic:
         return {n: at.offset for n, at in self._offsets(range(self._known().partitions), _LATEST, timeout_s).items()}
 
     def progress(self, timeout_s: float) -> dict[int, Progress]:
-        """Where the group stands on every partition: on one without a commit at the first offset that is held.
+        """Where the group stands on every partition: on one without a commit at the first offset that is held,
+        at 0 while it has no leader to ask.
 
         Of all or of none, so that nobody takes a partition that is not known for one that is new. Raises Retryable.
         """
@@ -174,8 +175,10 @@ class KafkaTopic:
         if refusal is not None:
             raise translated(refusal, f"the topic {self.name} could not be asked for")
         lows = {n: first.offset for n, first in self._offsets(partitions, _EARLIEST, timeout_s).items()}
-        found = [(place.partition, place.offset, place.metadata, lows.get(place.partition, 0)) for place in places]
-        return {each[0]: progress_from(facts.log_id, *each) for each in found}
+        return {
+            at.partition: progress_from(facts.log_id, at.partition, at.offset, at.metadata, lows.get(at.partition, 0))
+            for at in places
+        }
 
     def close(self) -> None:
         """Disconnects the one that asks."""
