@@ -80,12 +80,14 @@ def percentiles_ms(waits_s: Sequence[float]) -> dict[str, float]:
     return {f"p{q}_ms": ordered[len(ordered) * q // 100] * 1e3 for q in (50, 99)}
 
 
-def arguments(text: str) -> argparse.Namespace:
-    """`--runs`, `--seconds` and `--json FILE`, the same for every benchmark."""
+def arguments(text: str, *flags: str) -> argparse.Namespace:
+    """`--runs`, `--seconds` and `--json FILE`, the same for every benchmark, and `flags` of its own."""
     parser = argparse.ArgumentParser(description=text)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--json", type=Path)
+    for flag in flags:
+        parser.add_argument(flag, action="store_true")
     return parser.parse_args()
 
 
