@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from parsec.core.moment import DAY
+from parsec.core.timestamp import DAY
 from parsec.ports.store import Row
 
 TENANT = "bench"

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from _running import arguments, medians, publish
+from parsec.adapters.store.chdb.engine import Embedded
 from parsec.adapters.store.clickhouse import ClickHouseStore
-from parsec.adapters.store.embedded import Embedded
 from parsec.ports.broker import Counts, Progress
 from parsec.ports.store import Limits, Mark
 from parsec.query.audit import audit

@@ -29,9 +29,9 @@ from _running import medians, publish
 # isort: split
 from tests.support.redis_server import redis_server
 
-from parsec.adapters.dedup.local import LocalDedup
-from parsec.adapters.dedup.redis import RedisDedup
-from parsec.adapters.redis_link import Server
+from parsec.adapters.local.dedup import LocalDedup
+from parsec.adapters.redis.dedup import RedisDedup
+from parsec.adapters.redis.link import Server
 from parsec.core.clock import SystemClock
 from parsec.loading import host_and_port
 from parsec.ports.dedup import Batch, Dedup, Window

@@ -15,8 +15,8 @@ from pathlib import Path
 from parsec.core.clock import SystemRandom
 from parsec.core.envelope import encode_lines
 from parsec.core.errors import Rejected
-from parsec.ingest.decode import pieces
-from parsec.ingest.fields import FieldMap
+from parsec.ingest.body.decode import pieces
+from parsec.ingest.field_mapping import FieldMap
 from parsec.ingest.normalize import Context, Verdicts, normalize
 
 NOW_NS = 1_790_000_000_000_000_000

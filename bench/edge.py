@@ -26,7 +26,7 @@ from statistics import median
 import msgspec
 
 from _running import Parsec, cpu_s, medians, publish
-from parsec.client.load import Load, Plan, Result
+from parsec.loadgen.plan import Load, Plan, Result
 
 EVENTS = 100_000
 """Of one run of one variant; about a second."""
@@ -207,8 +207,7 @@ def serve_uncounted() -> None:
     import prometheus_client as prometheus
 
     from parsec.cli import main as parsec
-    from parsec.plain_metrics import PlainCounter, PlainHistogram
-    from parsec.telemetry import Telemetry
+    from parsec.telemetry import PlainCounter, PlainHistogram, Telemetry
 
     def nothing(*_: object) -> None:
         return

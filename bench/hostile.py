@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from _running import Parsec, arguments, medians, memory_mib, parsec, publish
-from parsec.client.load import Load, Plan, Result
+from parsec.loadgen.plan import Load, Plan, Result
 
 # isort: split
 from tests.support.attackers import attackers

@@ -19,8 +19,8 @@ from log_append import event
 # isort: split
 from tests.support.kafka_server import KafkaServer, kafka_server
 
-from parsec.adapters.broker.kafka import Kafka
-from parsec.adapters.broker.kafka_settings import KafkaOptions
+from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.config import KafkaOptions
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.envelope import encode_lines
 from parsec.ports.broker import Assigned, Counts, Group, Slice

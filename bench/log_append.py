@@ -15,8 +15,8 @@ from pathlib import Path
 from msgspec import Raw, structs
 
 from _running import percentiles_ms, publish
-from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
-from parsec.adapters.broker.files import OsFiles
+from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.log.files import OsFiles
 from parsec.core.clock import SystemClock
 from parsec.core.envelope import Envelope, encode_lines, encode_one
 from parsec.ports.broker import Group, Slice

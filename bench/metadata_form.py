@@ -25,16 +25,16 @@ from typing import Any
 import msgspec
 
 from parsec.adapters.store import native
+from parsec.adapters.store.chdb.engine import Embedded
 from parsec.adapters.store.clickhouse import _EVENT_TYPES as TYPES
 from parsec.adapters.store.clickhouse import _PINNED as PINNED
-from parsec.adapters.store.embedded import Embedded
 from parsec.adapters.store.migrations import migrations
 from parsec.core.envelope import Envelope, encode_one
-from parsec.core.moment import DAY, nanoseconds, text_of
+from parsec.core.timestamp import DAY, nanoseconds, text_of
 from parsec.ports.broker import Slice
 from parsec.ports.store import Row
-from parsec.process.bites import rows_of
 from parsec.process.rows import Rules, rows
+from parsec.process.slicing import rows_of
 
 CHOSEN = "chosen"
 NOW = nanoseconds("2026-11-24T00:00:00Z") or 0

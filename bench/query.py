@@ -19,9 +19,9 @@ from urllib.parse import urlencode
 
 from _events import TENANT, blocks
 from _running import Parsec, load_beside, memory_mib, publish
+from parsec.adapters.store.chdb.engine import Embedded
 from parsec.adapters.store.clickhouse import ClickHouseStore
-from parsec.adapters.store.embedded import Embedded
-from parsec.core.moment import DAY, SECOND
+from parsec.core.timestamp import DAY, SECOND
 from parsec.ports.store import Limits
 
 RATE = 20_000

@@ -14,17 +14,17 @@ from uvicorn.server import ServerState
 
 from _running import arguments, publish
 from parsec import logs
-from parsec.client.load import Load, Plan
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
-from parsec.keys.ring import Keyring
+from parsec.keys.keyring import Keyring
+from parsec.loadgen.plan import Load, Plan
 from parsec.telemetry import Telemetry
-from parsec.web.callers import Callers
-from parsec.web.connection import Connection
-from parsec.web.gate import ClientLimits, Gate
-from parsec.web.ingest_routes import Door, IngestRoute
+from parsec.web.auth import Callers
+from parsec.web.http1.connection_limiter import ClientLimits, Gate
+from parsec.web.http1.fast_path import Connection
+from parsec.web.routes.ingest import Door, IngestRoute
 
 REQUESTS = 500
 

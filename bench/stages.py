@@ -24,7 +24,7 @@ from _running import Parsec, arguments, load, medians, publish
 
 STAGES = {
     "event loop": {
-        "HTTP": "parsec.web.guarded:GuardedConnection.data_received",
+        "HTTP": "parsec.web.http1.limits:GuardedConnection.data_received",
         "JSON to events": "parsec.ingest.pipeline:pieces",
         "normalising": "parsec.ingest.pipeline:normalize",
         "queue, limits, counts": "parsec.ingest.pipeline:Pipeline.ingest_at_once",
@@ -32,17 +32,17 @@ STAGES = {
     },
     "worker": {
         "envelopes to lines": "parsec.ingest.worker:encode_lines",
-        "frames": "parsec.adapters.broker.embedded:EmbeddedLog.publish",
-        "write": "parsec.adapters.broker.files:OsFiles.write",
-        "sync": "parsec.adapters.broker.files:OsFiles.sync",
+        "frames": "parsec.adapters.log.embedded:EmbeddedLog.publish",
+        "write": "parsec.adapters.log.files:OsFiles.write",
+        "sync": "parsec.adapters.log.files:OsFiles.sync",
     },
     "processor": {
-        "reading the log": "parsec.adapters.broker.reader:EmbeddedReader.poll",
+        "reading the log": "parsec.adapters.log.reader:EmbeddedReader.poll",
         "lines to envelopes": "parsec.process.rows:decode_all",
-        "rows": "parsec.wiring.storing:rows",
+        "rows": "parsec.wiring.processor:rows",
         "claims of ids": "parsec.process.claims:Claims.claim",
         "rows to blocks": "parsec.adapters.store.native:block",
-        "insert": "parsec.adapters.store.embedded:Embedded.write",
+        "insert": "parsec.adapters.store.chdb.engine:Embedded.write",
         "reserving and committing": "parsec.process.loop:Processor._perform",
     },
 }

@@ -21,10 +21,10 @@ from pathlib import Path
 from msgspec import Raw
 
 from _running import Parsec, arguments, medians, publish
-from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
-from parsec.client.load import Load, Plan, Result
+from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.core.clock import SystemClock
 from parsec.core.envelope import Envelope, encode_lines
+from parsec.loadgen.plan import Load, Plan, Result
 from parsec.ports.broker import Group
 from parsec.telemetry import Telemetry
 

@@ -15,9 +15,9 @@ from statistics import median
 from typing import ParamSpec
 
 from _running import publish
-from parsec.adapters.store import sync
+from parsec.adapters.store.chdb import sync
+from parsec.adapters.store.chdb.engine import Embedded
 from parsec.adapters.store.clickhouse import ClickHouseStore
-from parsec.adapters.store.embedded import Embedded
 from parsec.ports.store import Row
 
 ROWS, INSERTS, SETTLE_EVERY = 5_000, 60, 10

@@ -18,7 +18,7 @@ import structlog
 
 from parsec.core.clock import Clock
 from parsec.core.errors import ParsecError
-from parsec.core.life import Life
+from parsec.core.lifecycle import Life
 
 _log = structlog.get_logger(__name__)
 

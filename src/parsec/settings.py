@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from parsec.core.quantity import Unit
+from parsec.core.units import Unit
 
 ROLES = frozenset({"ingest", "process", "query"})
 

@@ -8,8 +8,7 @@ from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.ports.broker import Counts, Progress
 from parsec.ports.store import DeadLetter, Mark, Row
 from parsec.query import audit as audits
-from parsec.query.audit import Missing, Recount, audit
-from parsec.query.log_audit import missing
+from parsec.query.audit import Missing, Recount, audit, missing
 from tests.support.stores import LIMITS, TestEngine, embedded_store
 
 TODAY = 20_800

@@ -1,4 +1,4 @@
-"""What parsec.query.dead_letters asks of the embedded store, with real letters."""
+"""What parsec.query.sql.dead_letters asks of the embedded store, with real letters."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Rejected
 from parsec.ports.store import DeadLetter, StoreReader
-from parsec.query.dead_letters import UNTOLD, DeadQuestion, letter, letters
+from parsec.query.sql.dead_letters import UNTOLD, DeadQuestion, letter, letters
 from parsec.query.timerange import TimeRange
 from tests.support.stored import ALL_TIMES
 from tests.support.stores import LIMITS, embedded_store

@@ -1,6 +1,6 @@
 """What parsec.ports.dedup promises, on every adapter: in memory, and on a real server of the Redis protocol.
 
-Numbers cite the invariants of parsec.adapters.dedup.local and parsec.adapters.dedup.redis.
+Numbers cite the invariants of parsec.adapters.local.dedup and parsec.adapters.redis.dedup.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.dedup.local import LocalDedup
-from parsec.adapters.dedup.redis import RedisDedup
-from parsec.adapters.redis_link import Server
+from parsec.adapters.local.dedup import LocalDedup
+from parsec.adapters.redis.dedup import RedisDedup
+from parsec.adapters.redis.link import Server
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal
 from parsec.ports.dedup import Batch, Dedup, Position, Window

@@ -1,4 +1,4 @@
-"""What parsec.ports.leases promises, in memory and on a real server of the Redis protocol."""
+"""What parsec.ports.rate_leases promises, in memory and on a real server of the Redis protocol."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.limits.redis import RedisLeases
-from parsec.adapters.redis_link import Server
+from parsec.adapters.redis.link import Server
+from parsec.adapters.redis.rates import RedisLeases
 from parsec.core.clock import ManualClock, SystemClock
-from parsec.ports.leases import Leases, Want
+from parsec.ports.rate_leases import Leases, Want
 from tests.support.memory_leases import MemoryBank, MemoryLeases
 from tests.support.redis_server import redis_server
 

@@ -9,10 +9,10 @@ from typing import Protocol
 
 import pytest
 
-from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
-from parsec.adapters.broker.kafka import Kafka
-from parsec.adapters.broker.kafka_reader import KafkaReader
-from parsec.adapters.broker.kafka_settings import KafkaOptions
+from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.config import KafkaOptions
+from parsec.adapters.kafka.reader import KafkaReader
+from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.envelope import encode_lines
 from parsec.core.errors import Fatal, Retryable

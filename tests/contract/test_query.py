@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Rejected
-from parsec.core.moment import LATEST, SECOND
+from parsec.core.timestamp import LATEST, SECOND
 from parsec.ports.store import StoreReader
-from parsec.query import aggregate, fields, histogram, listing, single
-from parsec.query.events import Question, ask, page
-from parsec.query.fields import field
-from parsec.query.ordered import Order
-from parsec.query.parse import parse
-from parsec.query.scope import Scope
+from parsec.query.language import fields
+from parsec.query.language.fields import field
+from parsec.query.language.parse import parse
+from parsec.query.sql import aggregate, facets, histogram, lookup
+from parsec.query.sql.filter import Scope
+from parsec.query.sql.keyset_page import Order
+from parsec.query.sql.page import Question, ask, page
 from parsec.query.timerange import TimeRange
 from tests.support.stored import ALL_TIMES, NOON, row
 from tests.support.stores import LIMITS, embedded_store
@@ -151,12 +152,12 @@ def test_a_field_that_is_none_is_refused_by_its_parameter(reader: StoreReader, n
 
 
 def test_an_event_is_found_by_its_id_in_its_tenant_only(reader: StoreReader) -> None:
-    found = single.event(reader, "acme", "evt-7", LIMITS)
+    found = lookup.event(reader, "acme", "evt-7", LIMITS)
     assert found is not None
     assert (found["message"], found["timestamp"]) == ("acme 7", "2026-11-23T12:07:00Z")
-    assert single.event(reader, "acme", "EVT-7", LIMITS) is None
-    assert single.event(reader, "nobody", "evt-7", LIMITS) is None
-    assert single.event(reader, "acme", "' OR 1=1 --", LIMITS) is None
+    assert lookup.event(reader, "acme", "EVT-7", LIMITS) is None
+    assert lookup.event(reader, "nobody", "evt-7", LIMITS) is None
+    assert lookup.event(reader, "acme", "' OR 1=1 --", LIMITS) is None
 
 
 @pytest.mark.parametrize(
@@ -166,13 +167,13 @@ def test_an_event_is_found_by_its_id_in_its_tenant_only(reader: StoreReader) -> 
 def test_surroundings_are_of_the_same_source_oldest_first(
     reader: StoreReader, counts: tuple[int, int], before: list[str], after: list[str] | int
 ) -> None:
-    found = single.surroundings(reader, "acme", "evt-7", counts, LIMITS)
+    found = lookup.surroundings(reader, "acme", "evt-7", counts, LIMITS)
     assert found is not None
     assert [event["id"] for event in found.before] == before
     assert found.event["id"] == "evt-7"
     names = [event["id"] for event in found.after]
     assert names == after if isinstance(after, list) else len(names) == after
-    assert single.surroundings(reader, "acme", "nothing", counts, LIMITS) is None
+    assert lookup.surroundings(reader, "acme", "nothing", counts, LIMITS) is None
 
 
 # Histograms
@@ -286,7 +287,7 @@ def test_metrics_and_groups_are_few(reader: StoreReader) -> None:
 
 
 def test_names_come_with_how_many_events_have_them(reader: StoreReader) -> None:
-    found = {one.name: one.count for one in listing.names(reader, scope(), LIMITS)}
+    found = {one.name: one.count for one in facets.names(reader, scope(), LIMITS)}
     assert found == {
         **dict.fromkeys(("id", "timestamp", "received_at", "severity", "source", "message", "region", "node"), 20),
         "metadata.ms": 16, "metadata.user.id": 16, "metadata.user.plan": 8, "metadata.deep.a.b": 4,
@@ -313,7 +314,7 @@ def test_moments_in_groups_look_as_in_events() -> None:
 def test_values_come_with_how_many_events_have_them(
     reader: StoreReader, name: str, expected: list[tuple[str, int]]
 ) -> None:
-    assert [(one.name, one.count) for one in listing.values(reader, scope(), field(name), 10, LIMITS)] == expected
+    assert [(one.name, one.count) for one in facets.values(reader, scope(), field(name), 10, LIMITS)] == expected
 
 
 # Whatever is asked
@@ -338,7 +339,7 @@ def test_no_name_makes_the_store_fail(store: ClickHouseStore, name: str, tenant:
     odd = Scope(tenant, ALL_TIMES)
     count, distinct = aggregate.metric("count"), aggregate.metric("distinct(source)")
     assert aggregate.aggregate(reader, odd, [count, distinct], [named], 5, limits) == []
-    assert listing.values(reader, odd, named, 5, limits) == []
+    assert facets.values(reader, odd, named, 5, limits) == []
     histogram.histogram(reader, Scope(tenant, HOUR), limits, by=named)
     ask(reader, Question(tenant, ALL_TIMES, 1, fields=(name,)), limits)
     if named.name == "metadata":

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from parsec.core.errors import Rejected
-from parsec.core.moment import LATEST, SECOND
+from parsec.core.timestamp import LATEST, SECOND
 from parsec.ports.store import Row, StoreReader
-from parsec.query.events import Question, ask
-from parsec.query.match import Subject, predicate
-from parsec.query.parse import parse
+from parsec.query.language.parse import parse
+from parsec.query.sql.page import Question, ask
+from parsec.query.tail.match import Subject, predicate
 from parsec.query.timerange import TimeRange
 from tests.support.stores import LIMITS, embedded_store
 

@@ -4,7 +4,7 @@ import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Fatal
-from parsec.core.moment import DAY
+from parsec.core.timestamp import DAY
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Position
 from parsec.ports.store import Mark, Promise, Standing, content_digest

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.envelope import Envelope, encode_one
-from parsec.core.moment import DAY, nanoseconds, text_of
+from parsec.core.timestamp import DAY, nanoseconds, text_of
 from parsec.ports.broker import Slice
 from parsec.process.rows import Rules, rows
-from parsec.query.events import Question, ask
+from parsec.query.sql.page import Question, ask
 from tests.support.stored import ALL_TIMES, NOON, events
 from tests.support.stores import LIMITS, TestEngine
 

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from parsec.adapters.dedup.local import LocalDedup
-from parsec.adapters.dedup.redis import RedisDedup
-from parsec.adapters.redis_link import Server
+from parsec.adapters.local.dedup import LocalDedup
+from parsec.adapters.redis.dedup import RedisDedup
+from parsec.adapters.redis.link import Server
 from parsec.core.clock import ManualClock
 from parsec.ports.dedup import Batch, Dedup, Position, Window
 from parsec.telemetry import Telemetry

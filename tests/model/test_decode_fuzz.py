@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, example, given, settings
 
 from parsec.core.envelope import SCHEMA_VERSION, decode_one, encode_lines
 from parsec.core.errors import Rejected
-from parsec.ingest.codes import CODES
-from parsec.ingest.event import WideEvent
-from parsec.ingest.inflate import inflater
+from parsec.ingest.body.fast_path import WideEvent
+from parsec.ingest.body.inflate import inflater
+from parsec.ingest.body.scan import nests_deeper
+from parsec.ingest.error_codes import CODES
 from parsec.ingest.metadata import MAX_DEPTH
 from parsec.ingest.normalize import EventError
-from parsec.ingest.scan import nests_deeper
 from parsec.ingest.timestamps import read_column, read_text
 from tests.support.ingesting import NOW_NS, Taken, compact, event, take
 from tests.support.results import keep
@@ -224,8 +224,8 @@ def test_inflating_anything(data: bytes, encoding: str, step: int) -> None:
 
 def test_the_generators_reach_every_way() -> None:
     """Else the properties above would hold for nothing."""
-    from parsec.ingest.decode import pieces
-    from parsec.ingest.event import Event
+    from parsec.ingest.body.decode import pieces
+    from parsec.ingest.body.fast_path import Event
 
     kinds = {
         type(item)

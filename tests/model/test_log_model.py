@@ -1,7 +1,7 @@
 """The embedded log against a model of it, on a file system that loses, tears and refuses.
 
 The model knows which events were acknowledged at which offsets, which ones were left in doubt, and what has been seen.
-Checked throughout: I1 to I5, I7 of parsec.adapters.broker.embedded; I6 whenever something was damaged.
+Checked throughout: I1 to I5, I7 of parsec.adapters.log.embedded; I6 whenever something was damaged.
 """
 
 import errno
@@ -22,9 +22,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
-from parsec.adapters.broker.mark import NAMES as MARKS
-from parsec.adapters.broker.reader import EmbeddedReader
+from parsec.adapters.log.checkpoint import NAMES as MARKS
+from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.log.reader import EmbeddedReader
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Group, Range, Slice

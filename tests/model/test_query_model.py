@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Rejected
 from parsec.ports.store import Row
-from parsec.query.columns import Parameters
-from parsec.query.compile import condition
-from parsec.query.match import Subject, predicate
-from parsec.query.parse import parse
+from parsec.query.language.parse import parse
+from parsec.query.sql.columns import Parameters
+from parsec.query.sql.compile import condition
+from parsec.query.tail.match import Subject, predicate
 from tests.support.stores import LIMITS, embedded_store
 
 NOON = 1_795_435_200_000_000_000  # 2026-11-23T12:00:00Z

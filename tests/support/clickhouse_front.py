@@ -197,7 +197,7 @@ def clickhouse_front(directory: Path) -> Iterator[Front]:
 
 def main() -> None:
     """Serves until it is killed."""
-    from parsec.adapters.store.embedded import Embedded
+    from parsec.adapters.store.chdb.engine import Embedded
 
     Embedded(Path(sys.argv[2]))  # imports the engine without pyarrow
     import chdb

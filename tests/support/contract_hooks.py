@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from parsec.core.clock import SystemClock
 from parsec.core.errors import Rejected
 from parsec.core.severity import ALIASES
-from parsec.ingest.codes import CODES
-from parsec.query.histogram import MOST_BUCKETS, interval
+from parsec.ingest.error_codes import CODES
+from parsec.query.sql.histogram import MOST_BUCKETS, interval
 from parsec.query.timerange import TimeRange, timerange
 
 if sys.version_info >= (3, 14):

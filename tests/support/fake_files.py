@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from parsec.adapters.broker.files import Entry
+from parsec.adapters.log.files import Entry
 
 SECTOR = 512
 CHANGING = ("create", "write", "truncate", "sync", "sync_directory", "rename", "remove")
@@ -64,7 +64,7 @@ class Fault(NamedTuple):
 
 
 class FakeFiles:
-    """Files of parsec.adapters.broker.files. Directories exist by themselves."""
+    """Files of parsec.adapters.log.files. Directories exist by themselves."""
 
     def __init__(self, seed: int = 0) -> None:
         self.random = Random(seed)

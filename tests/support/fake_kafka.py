@@ -13,9 +13,9 @@ import msgspec
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from parsec.adapters.broker import kafka_producer, kafka_topic
-from parsec.adapters.broker.kafka import Kafka
-from parsec.adapters.broker.kafka_settings import KafkaOptions
+from parsec.adapters.kafka import producer, topic
+from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.config import KafkaOptions
 from parsec.core.clock import ManualClock, Random, SystemRandom
 
 TOPIC_ID = "WsNwmiV/TN2GRiWPsUUC+A"
@@ -59,9 +59,9 @@ class FakeCluster:
         self.max_message_bytes = 1_048_588
         self.largest_batch = 1000
         self.forgotten = False
-        monkeypatch.setattr(kafka_producer, "Producer", lambda config: _Producer(self, config))
-        monkeypatch.setattr(kafka_topic, "AdminClient", lambda _: _Admin(self))
-        monkeypatch.setattr(kafka_topic, "Consumer", lambda _: _Asker(self))
+        monkeypatch.setattr(producer, "Producer", lambda config: _Producer(self, config))
+        monkeypatch.setattr(topic, "AdminClient", lambda _: _Admin(self))
+        monkeypatch.setattr(topic, "Consumer", lambda _: _Asker(self))
 
     def opened(self, random: Random | None = None, **options: Any) -> Kafka:
         wanted = KafkaOptions(brokers="nowhere:1", topic="t", **options)

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from parsec.core.envelope import Envelope
-from parsec.ingest.decode import pieces
-from parsec.ingest.fields import FieldMap
+from parsec.ingest.body.decode import pieces
+from parsec.ingest.field_mapping import FieldMap
 from parsec.ingest.normalize import Context, EventError, Verdicts, normalize
 
 NOW_NS = 1_790_000_000_000_000_000

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 
-from parsec.adapters.broker.kafka import Kafka
-from parsec.adapters.broker.kafka_reader import KafkaReader
-from parsec.adapters.broker.kafka_settings import KafkaOptions, Security
-from parsec.adapters.broker.kafka_writer import KafkaWriter
+from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.config import KafkaOptions, Security
+from parsec.adapters.kafka.reader import KafkaReader
+from parsec.adapters.kafka.writer import KafkaWriter
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.errors import Retryable
 from parsec.ports.broker import Assigned, Group, Revoked, Slice

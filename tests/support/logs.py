@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
-from parsec.adapters.broker.files import Files
-from parsec.adapters.broker.reader import EmbeddedReader
+from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.log.files import Files
+from parsec.adapters.log.reader import EmbeddedReader
 from parsec.core.clock import Clock, ManualClock
 from parsec.core.envelope import encode_lines
 from parsec.ports.broker import Assigned, Counts, Group, Slice

@@ -1,9 +1,9 @@
-"""Leases among the processes of one test: what parsec.adapters.limits.redis does, without a server."""
+"""Leases among the processes of one test: what parsec.adapters.redis.rates does, without a server."""
 
 from collections.abc import Sequence
 
 from parsec.core.clock import Clock
-from parsec.ports.leases import Leased, Want
+from parsec.ports.rate_leases import Leased, Want
 
 LISTED_S = 10.0
 

@@ -18,7 +18,7 @@ from random import Random
 
 import msgspec
 
-from parsec.adapters.broker import mark as marks
+from parsec.adapters.log import checkpoint as marks
 from tests.support.disk import CALLS, Call, Disk, Unknown
 from tests.support.process import Parsec
 

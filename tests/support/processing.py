@@ -7,13 +7,13 @@ the tenant.
 
 from collections.abc import Callable
 
-from parsec.adapters.dedup.local import LocalDedup
+from parsec.adapters.local.dedup import LocalDedup
 from parsec.core.clock import ManualClock
-from parsec.core.moment import DAY
+from parsec.core.timestamp import DAY
 from parsec.ports.broker import Progress, Slice
 from parsec.ports.dedup import Window
 from parsec.ports.store import DeadLetter, Row
-from parsec.process.backlog import Limits
+from parsec.process.batching import Limits
 from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
 from parsec.telemetry import Telemetry

@@ -20,10 +20,10 @@ from parsec.cli import main
 from parsec.core.errors import Poison, Rejected
 from parsec.ports.broker import Assigned, Progress
 from parsec.ports.store import Limits, Row, StoreReader
-from parsec.process.backlog import Partition
+from parsec.process.batching import Partition
 from parsec.process.loop import Processor
-from parsec.query.events import Page, Question, page
-from parsec.web import query_routes
+from parsec.query.sql.page import Page, Question, page
+from parsec.web.routes import query
 
 COMMIT_TAKES_S = 0.2
 
@@ -68,8 +68,8 @@ def _endless(store: StoreReader, _: Question, limits: Limits) -> Any:
 
 _SLOW: tuple[object, str, Any] = (Processor, "_commit", _slow)
 FAULTS: dict[str, list[tuple[object, str, Any]]] = {
-    "endless": [(query_routes, "ask", _endless)],
-    "torn": [(query_routes, "page", _first_only)],
+    "endless": [(query, "ask", _endless)],
+    "torn": [(query, "page", _first_only)],
     "slow": [_SLOW],
     "forgetful": [_SLOW, (Partition, "__init__", _forget), (Processor, "_seen_below", _nothing_seen)],
     "idle": [(Processor, "step", _idle)],

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from parsec.adapters.broker.embedded import LogOptions
-from parsec.adapters.broker.spool import DiskSpool
+from parsec.adapters.log.embedded import LogOptions
+from parsec.adapters.spool.spool import DiskSpool
 from parsec.core.clock import ManualClock
 from parsec.telemetry import Telemetry
 

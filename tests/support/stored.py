@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
-from parsec.core.moment import LATEST
+from parsec.core.timestamp import LATEST
 from parsec.ports.store import DeadLetter, Row
-from parsec.query.events import Question, ask
+from parsec.query.sql.page import Question, ask
 from parsec.query.timerange import TimeRange
 from tests.support.stores import LIMITS
 

@@ -13,8 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from parsec.adapters.store.chdb.engine import Embedded
 from parsec.adapters.store.clickhouse import ClickHouseStore, Engine
-from parsec.adapters.store.embedded import Embedded
 from parsec.adapters.store.server import Server
 from parsec.ports.store import Limits
 from tests.support.memory_disk import quick_directory

@@ -17,7 +17,7 @@ def tamper(data_dir: Path, *statements: str) -> None:
 
 
 if __name__ == "__main__":
-    from parsec.adapters.store.embedded import Embedded
+    from parsec.adapters.store.chdb.engine import Embedded
 
     client = Embedded(Path(sys.argv[1])).connect({})
     for statement in sys.argv[2:]:

@@ -1,4 +1,4 @@
-"""The short way of a small body past ASGI (parsec.web.connection), over plain sockets. Numbers: the same."""
+"""The short way of a small body past ASGI (parsec.web.http1.fast_path), over plain sockets. Numbers: the same."""
 
 import json
 import socket

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from parsec.web.contract.document import OPERATIONS
-from parsec.web.contract.operation import Operation
+from parsec.web.openapi.document import OPERATIONS
+from parsec.web.openapi.operation import Operation
 from tests.support.process import Parsec
 
 COMMITTED = Path(__file__).parents[2] / "openapi.yaml"

@@ -1,6 +1,6 @@
 """Requests that two servers may read differently, heads without end, clients that stop: over plain sockets.
 
-Numbers: parsec.web.guarded ("guarded n") and parsec.web.ending ("ending n").
+Numbers: parsec.web.http1.limits ("guarded n") and parsec.web.http1.close ("ending n").
 """
 
 import gzip

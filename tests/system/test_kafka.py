@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from parsec.adapters.broker.kafka_producer import MAYBE_DUPLICATE
+from parsec.adapters.kafka.producer import MAYBE_DUPLICATE
 from tests.support.kafka_parsec import assert_each_once, ids_in, on_kafka, until, wait_stored
 from tests.support.kafka_server import KafkaServer
 from tests.support.load import TENANT, Load, event

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.broker.kafka_settings import Mechanism, Security
+from parsec.adapters.kafka.config import Mechanism, Security
 from parsec.ports.broker import Counts
 from tests.support.kafka_parsec import on_kafka, until
 from tests.support.kafka_partitions import partition_of

@@ -1,6 +1,6 @@
 """The Kafka adapter on real brokers: killed, paused, filled by others, with topics that come back as others.
 
-Numbers in parentheses are invariants of parsec.adapters.broker.kafka_reader (R) and kafka_writer (W).
+Numbers in parentheses are invariants of parsec.adapters.kafka.reader (R) and kafka_writer (W).
 """
 
 import json
@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from parsec.adapters.broker.kafka import Kafka
-from parsec.adapters.broker.kafka_producer import MAYBE_DUPLICATE, Record
-from parsec.adapters.broker.kafka_settings import KafkaOptions
-from parsec.adapters.broker.kafka_writer import KafkaWriter, NotAcknowledged, records_of
+from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.config import KafkaOptions
+from parsec.adapters.kafka.producer import MAYBE_DUPLICATE, Record
+from parsec.adapters.kafka.writer import KafkaWriter, NotAcknowledged, records_of
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.envelope import encode_lines
 from parsec.core.errors import Fatal, Retryable

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from parsec.web.event_stream import PAGE_EVENTS
+from parsec.web.export import PAGE_EVENTS
 from tests.support.load import event
 from tests.support.process import Parsec
 from tests.support.sabotaged import under

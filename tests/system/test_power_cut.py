@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import pytest
 
-from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.core.clock import SystemClock
 from parsec.ports.broker import Group
 from parsec.telemetry import Telemetry
@@ -45,7 +45,7 @@ REMOVAL_S = 14.0
 HASTEN = """
 import sys
 from pathlib import Path
-from parsec.adapters.store.embedded import Embedded
+from parsec.adapters.store.chdb.engine import Embedded
 client = Embedded(Path(sys.argv[1])).connect({})
 client.command("ALTER TABLE events MODIFY SETTING old_parts_lifetime = 10, cleanup_delay_period = 1,"
                " cleanup_delay_period_random_add = 0, max_cleanup_delay_period = 1")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Raw
 
-from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.core.clock import SystemClock
 from parsec.core.envelope import Envelope, encode_lines
 from parsec.ports.broker import Group

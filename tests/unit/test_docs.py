@@ -20,15 +20,15 @@ PAGES = sorted(
     if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
 )
 WAY = (
-    "parsec.web.ingest_routes",
+    "parsec.web.routes.ingest",
     "parsec.ingest.pipeline",
-    "parsec.ingest.decode",
+    "parsec.ingest.body.decode",
     "parsec.ingest.normalize",
     "parsec.ingest.channel",
     "parsec.ingest.worker",
     "parsec.ports.broker",
     "parsec.process.loop",
-    "parsec.process.ranges",
+    "parsec.process.range_commit",
     "parsec.ports.dedup",
     "parsec.ports.store",
     "parsec.query",

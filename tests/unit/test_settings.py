@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 import pytest
 
 from parsec.core.errors import BadSettings
-from parsec.core.quantity import show_quantity
+from parsec.core.units import show_quantity
 from parsec.loading import fault, host_and_port, load, parse
 from parsec.settings import Setting, Settings, Spec, catalogue
 

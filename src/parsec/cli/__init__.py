@@ -12,7 +12,7 @@ from parsec.cli.audit import audit
 from parsec.cli.bench import bench
 from parsec.cli.check_config import check_config
 from parsec.cli.deadletters import deadletters
-from parsec.cli.endings import Quiet
+from parsec.cli.exit_handling import Quiet
 from parsec.cli.export import export
 from parsec.cli.fields import fields
 from parsec.cli.histogram import histogram

@@ -9,8 +9,7 @@ import msgspec
 
 from parsec.cli.flags import load_or_exit
 from parsec.cli.server import GAVE_UP, NOT_ALL, asking, fail, server_flags
-from parsec.cli.table import Cell, print_table
-from parsec.cli.terminal import is_terminal, visible
+from parsec.cli.terminal import Cell, is_terminal, print_table, visible
 from parsec.client import Audit
 from parsec.core.errors import ParsecError
 

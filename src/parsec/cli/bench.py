@@ -54,7 +54,7 @@ def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
     """
     import uvloop
 
-    from parsec.client.load import Load, Plan
+    from parsec.loadgen.plan import Load, Plan
 
     plan["events"] = plan.pop("count")
     plan["duration_s"] = plan.pop("duration")

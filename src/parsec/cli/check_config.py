@@ -7,9 +7,8 @@ import click
 import msgspec
 
 from parsec.cli.flags import load_or_exit, setting_flags
-from parsec.cli.table import print_table
-from parsec.cli.terminal import is_terminal
-from parsec.core.quantity import show_quantity
+from parsec.cli.terminal import is_terminal, print_table
+from parsec.core.units import show_quantity
 from parsec.loading import Loaded
 from parsec.settings import Setting, catalogue
 

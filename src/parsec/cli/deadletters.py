@@ -8,8 +8,7 @@ import click
 import msgspec
 
 from parsec.cli.server import asking, server_flags, tenant_flag
-from parsec.cli.table import print_table
-from parsec.cli.terminal import is_terminal, visible
+from parsec.cli.terminal import is_terminal, print_table, visible
 from parsec.client import Letter
 
 _WHOSE = "Whose dead letters; - for those that do not tell."

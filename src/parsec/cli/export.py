@@ -10,7 +10,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from parsec.cli.endings import INTERRUPTED
+from parsec.cli.exit_handling import INTERRUPTED
 from parsec.cli.server import NOT_ALL, asking, fail, scope_flags, warn_of_gaps
 from parsec.cli.terminal import visible
 from parsec.client import Client

@@ -4,8 +4,7 @@ import click
 import msgspec
 
 from parsec.cli.server import asking, scope_flags, warn_of_gaps
-from parsec.cli.table import print_table
-from parsec.cli.terminal import is_terminal
+from parsec.cli.terminal import is_terminal, print_table
 from parsec.client import Fields, Values
 
 _encode = msgspec.json.Encoder().encode

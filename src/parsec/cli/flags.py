@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from parsec.core.errors import BadSettings
-from parsec.core.quantity import show_quantity
+from parsec.core.units import show_quantity
 from parsec.loading import Loaded, load
 from parsec.settings import Setting, catalogue
 

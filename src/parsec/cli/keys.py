@@ -11,11 +11,10 @@ import msgspec
 
 from parsec.cli.flags import directory_flags, load_or_exit
 from parsec.cli.server import GAVE_UP, NOT_ALL, fail
-from parsec.cli.table import print_table
-from parsec.cli.terminal import is_terminal, visible
+from parsec.cli.terminal import is_terminal, print_table, visible
 from parsec.core.clock import SystemRandom
 from parsec.core.errors import Rejected
-from parsec.core.quantity import parse_quantity
+from parsec.core.units import parse_quantity
 from parsec.keys import issue
 from parsec.keys.file import Entry, KeysUnreadable, read
 

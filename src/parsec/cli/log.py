@@ -11,12 +11,11 @@ import msgspec
 
 from parsec.cli.flags import directory_flags, load_or_exit
 from parsec.cli.server import GAVE_UP, NOT_ALL, fail
-from parsec.cli.table import print_table
-from parsec.cli.terminal import is_terminal, visible
+from parsec.cli.terminal import is_terminal, print_table, visible
 from parsec.core.errors import Fatal, Retryable
 
 if TYPE_CHECKING:
-    from parsec.adapters.broker.offline import Checked, OfflineLog
+    from parsec.adapters.log.offline import Checked, OfflineLog
 
 _VERDICT_COLOURS = {"sound": "green", "torn tail": "yellow", "damaged": "bold red"}
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import click
 
-from parsec.cli.events import Output, chosen_fields, output_flags, printer
+from parsec.cli.event_output import Output, chosen_fields, output_flags, printer
 from parsec.cli.server import asking, scope_flags, warn_of_gaps
 from parsec.cli.terminal import is_terminal, visible
 

@@ -7,7 +7,7 @@ from typing import get_args, get_origin
 
 import click
 
-from parsec.core.quantity import Unit, show_quantity
+from parsec.core.units import Unit, show_quantity
 from parsec.settings import Setting, catalogue
 
 _SETTINGS_HEAD = """# Settings
@@ -50,7 +50,7 @@ def reference(topic: str) -> None:
 def contract_text() -> str:
     """openapi.yaml."""
     # Late: no other command needs it.
-    from parsec.web.contract.document import text
+    from parsec.web.openapi.document import text
 
     return text()
 

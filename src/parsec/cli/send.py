@@ -10,11 +10,11 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from parsec.cli.endings import INTERRUPTED
+from parsec.cli.exit_handling import INTERRUPTED
 from parsec.cli.server import GAVE_UP, NOT_ALL, api_key, open_client, server_flags, tenant_flag
 from parsec.cli.terminal import visible
 from parsec.client import Answer, Client, Patience
-from parsec.client.reading import Kind, Source, bodies, events_of
+from parsec.client.body_splitter import Kind, Source, bodies, events_of
 from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable
 

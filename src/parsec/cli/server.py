@@ -3,18 +3,19 @@
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import msgspec
 
-from parsec.cli.profile import chosen, profile_flag
 from parsec.cli.terminal import cells, visible
 from parsec.client import Client, Patience
-from parsec.client.answers import Found
-from parsec.client.connection import DEFAULT_URL
+from parsec.client.responses import Found
+from parsec.client.transport import DEFAULT_URL
 from parsec.core.errors import Rejected, Retryable
 
 NOT_ALL = 1
@@ -113,3 +114,64 @@ def fail(message: str, code: int) -> NoReturn:
     """Ends the command with one line on standard error."""
     click.echo(f"parsec: {message}", err=True)
     sys.exit(code)
+
+
+DEFAULT = "default"
+_KEPT = "parsec.profile"
+_OTHERS = 0o044
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One table of the file."""
+
+    url: str = DEFAULT_URL
+    api_key: str | None = None
+    tenant: str | None = None
+    ca_file: str | None = None
+
+
+def profiles_path() -> Path:
+    """Where the file is, or would be."""
+    configured = os.environ.get("XDG_CONFIG_HOME", "")
+    directory = Path(configured) if configured.startswith("/") else Path("~/.config").expanduser()
+    return directory / "parsec" / "profiles.toml"
+
+
+def profile_flag(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--profile`, read before all other options, so that their defaults may come from it."""
+    return click.option(
+        "--profile",
+        envvar="PARSEC_PROFILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_keep,
+        help="Table of profiles.toml to take address and key from. [PARSEC_PROFILE; default]",
+    )(command)
+
+
+def chosen() -> Profile:
+    """The profile of the running command."""
+    kept: Profile = click.get_current_context().meta.get(_KEPT, Profile())
+    return kept
+
+
+def _keep(ctx: click.Context, _: click.Parameter, name: str | None) -> None:
+    if not ctx.resilient_parsing:
+        ctx.meta[_KEPT] = _read(profiles_path(), name)
+
+
+def _read(path: Path, name: str | None) -> Profile:
+    try:
+        with path.open("rb") as file:
+            shared = os.fstat(file.fileno()).st_mode & _OTHERS
+            profiles = msgspec.convert(tomllib.load(file), dict[str, Profile])
+    except FileNotFoundError:
+        profiles, shared = {}, 0
+    except (OSError, ValueError, msgspec.ValidationError) as error:
+        raise click.UsageError(visible(f"{path} cannot be read: {error}")) from error
+    if name is not None and name not in profiles:
+        known = f"; it has {', '.join(profiles)}" if profiles else ""
+        raise click.UsageError(visible(f"{path} has no profile {name!r}{known}"))
+    if shared and any(each.api_key for each in profiles.values()):
+        click.echo(visible(f"parsec: others may read the keys in {path}: chmod 600"), err=True)
+    return profiles.get(name or DEFAULT, Profile())

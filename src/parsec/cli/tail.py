@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-from parsec.cli.events import Output, chosen_fields, output_flags, printer
+from parsec.cli.event_output import Output, chosen_fields, output_flags, printer
 from parsec.cli.server import asking, server_flags, tenant_flag
 from parsec.cli.terminal import visible
 from parsec.client import Gap, Patience

@@ -6,17 +6,27 @@ Errors: Rejected (the request was refused for what it is), Retryable (gave up wa
 
 from typing import TYPE_CHECKING, Any
 
-from parsec.client.answers import Answer, Page, Single, Surroundings, Verdict
-from parsec.client.audit import Audit
 from parsec.client.client import Client
-from parsec.client.dead_letters import Letter, LetterPage
-from parsec.client.figures import Fields, Groups, Histogram, Values
+from parsec.client.responses import (
+    Answer,
+    Audit,
+    Fields,
+    Groups,
+    Histogram,
+    Letter,
+    LetterPage,
+    Page,
+    Single,
+    Surroundings,
+    Values,
+    Verdict,
+)
 from parsec.client.retries import Patience
-from parsec.client.tailing import Gap
+from parsec.client.tail import Gap
 
 if TYPE_CHECKING:
     from parsec.client.async_client import AsyncClient
-    from parsec.client.handler import ParsecHandler
+    from parsec.client.logging_handler import ParsecHandler
 
 __all__ = (
     "Answer",
@@ -46,7 +56,7 @@ def __getattr__(name: str) -> Any:
 
         return AsyncClient
     if name == "ParsecHandler":
-        from parsec.client.handler import ParsecHandler
+        from parsec.client.logging_handler import ParsecHandler
 
         return ParsecHandler
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,16 +11,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from parsec.client import questions
-from parsec.client.answers import Answer, Page
-from parsec.client.async_connection import AsyncConnection, request_bytes
+from parsec.client import requests
+from parsec.client.async_transport import AsyncConnection, request_bytes
 from parsec.client.client import JSON
-from parsec.client.connection import Response, read_address, tls_context, url_and_headers
-from parsec.client.dead_letters import LetterPage
 from parsec.client.paging import Paging
-from parsec.client.questions import Order, Question
+from parsec.client.requests import Order, Question
+from parsec.client.responses import Answer, LetterPage, Page
 from parsec.client.retries import Attempts, Patience, answered, refuse, settled
-from parsec.client.tailing import ENDED, Gap, Tailing
+from parsec.client.tail import ENDED, Gap, Tailing
+from parsec.client.transport import Response, read_address, tls_context, url_and_headers
 from parsec.core.errors import Retryable
 
 P = ParamSpec("P")
@@ -77,7 +76,7 @@ class AsyncClient:
         self, body: bytes, *, defaults: Mapping[str, str] | None = None, give_up_after_s: float | None = 60.0
     ) -> Answer:
         """As Client.send."""
-        path = questions.address("/ingest", defaults or {})
+        path = requests.address("/ingest", defaults or {})
 
         async def attempt() -> Answer:
             return settled(await self._request("POST", path, body, {**self._headers, **JSON}))
@@ -92,17 +91,17 @@ class AsyncClient:
 
         return await self._patiently(attempt, give_up_after_s)
 
-    query = _asks(questions.events)
-    histogram = _asks(questions.histogram)
-    aggregate = _asks(questions.aggregate)
-    fields = _asks(questions.fields)
-    values = _asks(questions.values)
-    event = _asks(questions.event)
-    context = _asks(questions.context)
-    dead_letters = _asks(questions.dead_letters)
-    dead_letter = _asks(questions.dead_letter)
-    stats = _asks(questions.stats)
-    audit = _asks(questions.audit)
+    query = _asks(requests.events)
+    histogram = _asks(requests.histogram)
+    aggregate = _asks(requests.aggregate)
+    fields = _asks(requests.fields)
+    values = _asks(requests.values)
+    event = _asks(requests.event)
+    context = _asks(requests.context)
+    dead_letters = _asks(requests.dead_letters)
+    dead_letter = _asks(requests.dead_letter)
+    stats = _asks(requests.stats)
+    audit = _asks(requests.audit)
 
     async def pages(
         self,
@@ -120,7 +119,7 @@ class AsyncClient:
         """As Client.pages."""
         paging = Paging(limit, cursor)
         while paging.more:
-            asked = questions.events(
+            asked = requests.events(
                 tenant, q=q, start=start, end=end, limit=paging.size, cursor=paging.cursor, order=order, fields=fields
             )
             page = await self.ask(asked, give_up_after_s)
@@ -150,7 +149,7 @@ class AsyncClient:
     ) -> AsyncGenerator[msgspec.Raw | Gap, None]:
         """As Client.tail."""
         tailing = Tailing(self._patience, give_up_after_s)
-        path = questions.tail(tenant, q)
+        path = requests.tail(tenant, q)
         while True:
             try:
                 async with aclosing(self._stream(path)) as pieces:

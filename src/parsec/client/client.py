@@ -10,14 +10,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from parsec.client import questions
-from parsec.client.answers import Answer, Page
-from parsec.client.connection import Connection, Response, url_and_headers
-from parsec.client.dead_letters import LetterPage
+from parsec.client import requests
 from parsec.client.paging import Paging
-from parsec.client.questions import Order, Question
+from parsec.client.requests import Order, Question
+from parsec.client.responses import Answer, LetterPage, Page
 from parsec.client.retries import Attempts, Patience, answered, refuse, settled
-from parsec.client.tailing import ENDED, Gap, Tailing
+from parsec.client.tail import ENDED, Gap, Tailing
+from parsec.client.transport import Connection, Response, url_and_headers
 from parsec.core.errors import Retryable
 
 P = ParamSpec("P")
@@ -86,7 +85,7 @@ class Client:
         a whole is refused (key, size, encoding), Retryable when `give_up_after_s` is over, with None after one attempt:
         its fate is unknown.
         """
-        path = questions.address("/ingest", defaults or {})
+        path = requests.address("/ingest", defaults or {})
 
         def attempt() -> Answer:
             return settled(self._connection.request("POST", path, body, {**self._headers, **JSON}))
@@ -94,24 +93,24 @@ class Client:
         return self._patiently(attempt, give_up_after_s)
 
     def ask(self, question: Question[T], give_up_after_s: float | None = None) -> T:
-        """The answer to a question of parsec.client.questions; by default asked once. Raises Rejected, Retryable."""
+        """The answer to a question of parsec.client.requests; by default asked once. Raises Rejected, Retryable."""
 
         def attempt() -> T:
             return answered(question, self._connection.request("GET", question.path, None, self._headers))
 
         return self._patiently(attempt, give_up_after_s)
 
-    query = _asks(questions.events)
-    histogram = _asks(questions.histogram)
-    aggregate = _asks(questions.aggregate)
-    fields = _asks(questions.fields)
-    values = _asks(questions.values)
-    event = _asks(questions.event)
-    context = _asks(questions.context)
-    dead_letters = _asks(questions.dead_letters)
-    dead_letter = _asks(questions.dead_letter)
-    stats = _asks(questions.stats)
-    audit = _asks(questions.audit)
+    query = _asks(requests.events)
+    histogram = _asks(requests.histogram)
+    aggregate = _asks(requests.aggregate)
+    fields = _asks(requests.fields)
+    values = _asks(requests.values)
+    event = _asks(requests.event)
+    context = _asks(requests.context)
+    dead_letters = _asks(requests.dead_letters)
+    dead_letter = _asks(requests.dead_letter)
+    stats = _asks(requests.stats)
+    audit = _asks(requests.audit)
 
     def pages(
         self,
@@ -132,7 +131,7 @@ class Client:
         """
         paging = Paging(limit, cursor)
         while paging.more:
-            asked = questions.events(
+            asked = requests.events(
                 tenant, q=q, start=start, end=end, limit=paging.size, cursor=paging.cursor, order=order, fields=fields
             )
             page = self.ask(asked, give_up_after_s)
@@ -166,7 +165,7 @@ class Client:
         connection fails, or there was none for `give_up_after_s`.
         """
         tailing = Tailing(self._patience, give_up_after_s)
-        path = questions.tail(tenant, q)
+        path = requests.tail(tenant, q)
         while True:
             try:
                 with closing(self._connect().stream(path, self._headers)) as pieces:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from parsec.client.answers import Answer, read_answer, refusal
-from parsec.client.connection import Response, retry_after_s
-from parsec.client.questions import Question, T
+from parsec.client.requests import Question, T
+from parsec.client.responses import Answer, read_answer, refusal
+from parsec.client.transport import Response, retry_after_s
 from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable
 

@@ -3,7 +3,7 @@
 In: reservations by the web layer before bytes are kept. Out: yes or no, at once.
 """
 
-from parsec.ingest.held import Held
+from parsec.ingest.in_flight import Held
 
 LITTLE, BEYOND = 16, 4
 """A tenant that holds less than a 16th of the budget may go beyond it, by up to a quarter."""

@@ -5,7 +5,8 @@ Errors: none; a full or closed channel answers `offer` with False. Next: parsec.
 
 Invariants:
 1. A submission is admitted only while both counts are below their bounds, so the channel overshoots by one request;
-   what is offered as `beyond`, for tenants that hold little (parsec.ingest.held), has as much room again of its own.
+   what is offered as `beyond`, for tenants that hold little (parsec.ingest.in_flight), has as much room again of its
+   own.
 2. `buffered_events` and `buffered_bytes` are exactly those of submissions offered and not yet taken.
 3. What was admitted is taken exactly once, in the order of its lane, also after `close`; nothing is admitted after it.
 4. A batch is whole submissions; it closes once it holds the limit, so only a single larger submission exceeds it.

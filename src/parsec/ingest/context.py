@@ -12,10 +12,10 @@ import msgspec
 
 from parsec.core.clock import Random
 from parsec.core.errors import Rejected
-from parsec.core.moment import SECOND
-from parsec.ingest.fields import FieldMap
+from parsec.core.timestamp import SECOND
+from parsec.ingest.canonical import TENANTS
+from parsec.ingest.field_mapping import FieldMap
 from parsec.ingest.timestamps import FUTURE_BOUND_S
-from parsec.ingest.vocabulary import TENANTS
 
 DIGEST_SLICE_BYTES = 1 << 20
 

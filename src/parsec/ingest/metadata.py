@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import msgspec
 
 from parsec.core.errors import Rejected
-from parsec.ingest.event import NO_METADATA, Fields
-from parsec.ingest.scan import nests_deeper
-from parsec.ingest.vocabulary import Memory
+from parsec.ingest.body.fast_path import NO_METADATA, Fields
+from parsec.ingest.body.scan import nests_deeper
+from parsec.ingest.canonical import Memory
 
 MAX_DEPTH = 32
 MAX_KEYS = 256

@@ -15,13 +15,12 @@ import msgspec
 from parsec.core.envelope import MAX_ID_CHARS, SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
 from parsec.ingest import metadata
+from parsec.ingest.body.chunk import Piece
+from parsec.ingest.body.fast_path import NO_METADATA, Event, Fault, Fields, Item, LooseEvent, WideEvent
+from parsec.ingest.canonical import SEVERITY_NAMES, SOURCES, TENANTS, missing
 from parsec.ingest.context import Context, derived_prefix, own_tenant, random_prefix
-from parsec.ingest.event import NO_METADATA, Event, Fault, Fields, Item, LooseEvent, WideEvent
-from parsec.ingest.fields import STANDARD
-from parsec.ingest.pick import pick, pick_text, read_string, required_text, unknown_fields
-from parsec.ingest.piece import Piece
+from parsec.ingest.field_mapping import STANDARD, pick, pick_text, read_string, required_text, unknown_fields
 from parsec.ingest.timestamps import read_column, read_number, read_text
-from parsec.ingest.vocabulary import SEVERITY_NAMES, SOURCES, TENANTS, missing
 
 __all__ = ("Context", "EventError", "Verdicts", "normalize")
 
@@ -33,7 +32,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class EventError(msgspec.Struct, frozen=True):
-    """One entry of `errors` in the answer. `code` is one of parsec.ingest.codes."""
+    """One entry of `errors` in the answer. `code` is one of parsec.ingest.error_codes."""
 
     index: int | None
     id: str | None

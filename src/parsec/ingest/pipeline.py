@@ -1,7 +1,7 @@
 """The story of one request on one screen: decode, normalise, offer, await the acknowledgement.
 
 In: a request's body and what was said beside it. Out: an `Outcome` that the web layer writes down as the answer.
-Errors: none escape; every refusal is an outcome with a code. Next: parsec.ingest.decode.
+Errors: none escape; every refusal is an outcome with a code. Next: parsec.ingest.body.decode.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ import structlog
 from parsec.core.clock import Clock, Random
 from parsec.core.envelope import Envelope
 from parsec.core.errors import Rejected
-from parsec.core.moment import SECOND
+from parsec.core.timestamp import SECOND
+from parsec.ingest.body.decode import pieces
 from parsec.ingest.channel import Channel, Fate, Submission
 from parsec.ingest.context import digest_in_slices
-from parsec.ingest.decode import pieces
-from parsec.ingest.fields import PLAIN, FieldMap, named_tenant
-from parsec.ingest.held import Held
-from parsec.ingest.limits import Cost, TenantLimits
+from parsec.ingest.field_mapping import PLAIN, FieldMap, named_tenant
+from parsec.ingest.in_flight import Held
 from parsec.ingest.normalize import Context, Verdicts, normalize
-from parsec.ingest.outcome import Answers, Outcome
 from parsec.ingest.policy import Policy
-from parsec.ingest.whose import names_in
+from parsec.ingest.rate_limits import Cost, TenantLimits
+from parsec.ingest.response import Answers, Outcome
+from parsec.ingest.tenant_peek import names_in
 from parsec.telemetry import Telemetry
 
 AckMode = Literal["durable", "enqueued"]

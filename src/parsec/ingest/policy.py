@@ -1,7 +1,7 @@
 """Who may send how much, from the settings and their file, read again when the file changes.
 
 In: loaded settings. Out: a Policy. Errors: a file that cannot be used any more is logged, and what held goes on.
-Next: parsec.ingest.limits.
+Next: parsec.ingest.rate_limits.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +11,8 @@ import msgspec
 import structlog
 
 from parsec.core.errors import BadSettings
-from parsec.core.watched import WatchedFile
-from parsec.ingest.bucket import Rate
+from parsec.core.file_watch import WatchedFile
+from parsec.ingest.token_bucket import Rate
 from parsec.loading import Loaded
 from parsec.settings import Settings, catalogue
 

@@ -62,7 +62,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file as a whole. `secret`, in hexadecimal: see parsec.keys.seal; '' in a file that people made."""
+    """The file as a whole. `secret`, in hexadecimal: see parsec.keys.cursor_cipher; '' in a file that people made."""
 
     key: tuple[Entry, ...] = ()
     secret: str = ""

@@ -1,7 +1,7 @@
 """The durable log between ingest and processor: contracts for writing and reading.
 
-Adapters: parsec.adapters.broker.embedded (segment files), parsec.adapters.broker.kafka, and for a Kafka that is away
-parsec.adapters.broker.spool.
+Adapters: parsec.adapters.log.embedded (segment files), parsec.adapters.kafka.cluster, and for a Kafka that is away
+parsec.adapters.spool.spool.
 Next: parsec.process.loop.
 """
 

@@ -1,6 +1,6 @@
 """Who holds an id: each (tenant, id) is claimed for the position of the first event that brought it.
 
-Adapters: parsec.adapters.dedup.local (this process) and parsec.adapters.dedup.redis (shared).
+Adapters: parsec.adapters.local.dedup (this process) and parsec.adapters.redis.dedup (shared).
 Next: parsec.ports.store.
 
 A claim decides nothing alone. An event whose id another position holds is a duplicate only once the store has shown

@@ -3,7 +3,7 @@
 In: slices of the durable log (parsec.ports.broker). Out: rows and dead letters in the store, commits with exact counts.
 Errors: a Retryable step is given again after a growing wait, while polling for other partitions goes on; Fatal and
 whatever is unexpected end the thread, and the reservation left behind is finished by the next start.
-Next: parsec.process.ranges.
+Next: parsec.process.range_commit.
 
 Invariants, cited by tests
  1. One thread: poll, reserve, insert and commit never overlap, and a partition lost in a poll gets no further call.
@@ -21,13 +21,12 @@ from parsec.core.errors import Fatal, Poison, Retryable
 from parsec.ports.broker import LogReader, Progress
 from parsec.ports.dedup import Position
 from parsec.ports.store import Row, StoreWriter
-from parsec.process.backlog import Limits
-from parsec.process.bites import MakeRows, let_go, rows_of
+from parsec.process.batching import Limits
+from parsec.process.bisect import Refusals
 from parsec.process.claims import Claims
-from parsec.process.intake import Intake
-from parsec.process.owned import Owned
-from parsec.process.ranges import Passage
-from parsec.process.refusals import Refusals
+from parsec.process.partitions import Intake, Owned
+from parsec.process.range_commit import Passage
+from parsec.process.slicing import MakeRows, let_go, rows_of
 from parsec.process.steps import Ask, Claim, Commit, Insert, InsertDead, Note, Release, Reserve, Settle, Step
 from parsec.telemetry import FATES, Telemetry
 

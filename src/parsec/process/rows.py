@@ -5,7 +5,7 @@ can fail on, and dead letters with a reason code. Errors: none; the functions ar
 
 Reasons: `invalid_envelope` (no JSON, a field missing or of another type, an unknown version), `invalid_field` (detail
 names it), `event_too_large`, `timestamp_in_future`, `expired` (its retention ended before it was stored).
-Next: parsec.process.ranges.
+Next: parsec.process.range_commit.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ import msgspec
 from msgspec.structs import astuple
 
 from parsec.core.envelope import MAX_ID_CHARS, MAX_SOURCE_CHARS, Envelope, EnvelopeError, decode_all, decode_one
-from parsec.core.moment import DAY, LATEST, SECOND, nanoseconds
 from parsec.core.severity import SEVERITIES
 from parsec.core.tenant import NAME as TENANT
+from parsec.core.timestamp import DAY, LATEST, SECOND, nanoseconds
 from parsec.ports.broker import Slice
 from parsec.ports.store import AHEAD_S, DeadLetter, Row
 from parsec.process.metadata import plain, texts

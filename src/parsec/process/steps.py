@@ -1,7 +1,7 @@
 """What may be done with a range on its way into the store, one struct each.
 
-In: values from parsec.process.ranges. Out: what parsec.process.loop performs. Errors: none; there is no code here but
-the name of a block. Next: parsec.process.ranges.
+In: values from parsec.process.range_commit. Out: what parsec.process.loop performs. Errors: none; there is no code
+here but the name of a block. Next: parsec.process.range_commit.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -10,7 +10,7 @@ import msgspec
 
 from parsec.ports.broker import Counts, Range
 from parsec.ports.store import DeadLetter, Mark, Row
-from parsec.process.backlog import FIRST_ATTEMPT
+from parsec.process.batching import FIRST_ATTEMPT
 from parsec.process.claims import Held
 
 

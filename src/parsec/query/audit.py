@@ -5,20 +5,20 @@ difference. Errors: Rejected(query_too_expensive), Retryable from the store. Nex
 
 1. A recount looks only at offsets below `committed`, as it was when it began. All of them had landed by then, and no
    offset of them lands again: events that come in meanwhile change nothing.
-2. It begins at the oldest mark (parsec.process.marks) after which nothing can have left the store by age, nor with a
-   day that was dropped (parsec.process.bound); with a day that is dropped meanwhile it begins anew. What lies
+2. It begins at the oldest mark (parsec.process.ledger) after which nothing can have left the store by age, nor with a
+   day that was dropped (parsec.process.size_retention); with a day that is dropped meanwhile it begins anew. What lies
    before is counted as `not_recounted`, neither as sound nor as lost. A store that lacks even the first mark was lost
    or exchanged: that is a difference from the ledger's start on.
 3. It goes from mark to mark, so that too much in one stretch never makes up for too little in another.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 
 import msgspec
 
 from parsec.core.clock import Clock
-from parsec.core.moment import DAY
+from parsec.core.timestamp import DAY
 from parsec.ports.broker import Counts, Progress
 from parsec.ports.store import Limits, Mark, StoreReader
 
@@ -78,7 +78,7 @@ class Missing(msgspec.Struct, frozen=True):
 class Recount(msgspec.Struct, frozen=True):
     """One partition. `ledger` and `found` are of offsets recounted_from..committed-1; what became of the
     `not_recounted` offsets before them nobody can tell any more. `unbalanced`: what the ledger's own counts lack.
-    `missing` is looked for offline only (parsec.query.log_audit)."""
+    `missing` is looked for offline only (parsec.query.audit)."""
 
     partition: int
     log_id: str
@@ -212,3 +212,75 @@ def _minus(one: Counts, other: Counts) -> Counts:
     return Counts(
         one.stored - other.stored, one.duplicate - other.duplicate, one.dead - other.dead, one.lost - other.lost
     )
+
+
+_AT_ONCE = 20_000
+MOST_MISSING = 1000
+"""Records that are named; a store that was deleted has millions of them."""
+_LANDED = f"SELECT offset FROM events WHERE {PLACE} UNION ALL SELECT offset FROM dead_letters WHERE {PLACE}"  # noqa: S608
+_KNOWN = (
+    "SELECT DISTINCT tenant_id, id FROM events WHERE tenant_id IN {tenants:Array(String)} AND id IN {ids:Array(String)}"
+)
+
+
+class _Who(msgspec.Struct):
+    tenant_id: str
+    id: str
+
+
+_DECODER = msgspec.json.Decoder(_Who)
+
+
+def audit_with_log(
+    store: StoreReader,
+    progress: Progress,
+    records: Callable[[int, int], Iterable[tuple[int, Sequence[bytes]]]],
+    day: int,
+    limits: Limits,
+) -> Audit:
+    """As parsec.query.audit, of one partition, and with what is missing. `records`: of the log, between two offsets."""
+    found = audit(store, [progress], day, limits)
+    (one,) = found.partitions
+    runs = records(one.recounted_from, one.committed)
+    away = list(islice(missing(store, one.log_id, one.partition, runs, limits), MOST_MISSING))
+    return msgspec.structs.replace(found, partitions=[msgspec.structs.replace(one, missing=away)])
+
+
+def missing(
+    store: StoreReader, log_id: str, partition: int, records: Iterable[tuple[int, Sequence[bytes]]], limits: Limits
+) -> Iterator[Missing]:
+    """`records`: runs of consecutive ones, each with the offset of its first, in order."""
+    waiting: list[tuple[int, Sequence[bytes]]] = []
+    count = 0
+    for first, values in records:
+        waiting.append((first, values))
+        count += len(values)
+        if count >= _AT_ONCE:
+            yield from _missing(store, log_id, partition, waiting, limits)
+            waiting, count = [], 0
+    if waiting:
+        yield from _missing(store, log_id, partition, waiting, limits)
+
+
+def _missing(
+    store: StoreReader, log_id: str, partition: int, runs: Sequence[tuple[int, Sequence[bytes]]], limits: Limits
+) -> Iterator[Missing]:
+    place = {"log_id": log_id, "partition": partition, "first": runs[0][0], "end": runs[-1][0] + len(runs[-1][1])}
+    bounds = msgspec.structs.replace(limits, max_result_rows=0, max_result_bytes=0)
+    landed = {offset for (offset,) in store.select(_LANDED, place, bounds, tuple[int])}
+    away = [
+        _told(first + n, value) for first, values in runs for n, value in enumerate(values) if first + n not in landed
+    ]
+    for at in range(0, len(away), 1000):
+        some = away[at : at + 1000]
+        who = {"tenants": sorted({one.tenant_id for one in some}), "ids": sorted({one.id for one in some})}
+        known = set(store.select(_KNOWN, who, bounds, tuple[str, str]))
+        yield from (one for one in some if (one.tenant_id, one.id) not in known)
+
+
+def _told(offset: int, value: bytes) -> Missing:
+    try:
+        who = _DECODER.decode(value)
+    except msgspec.DecodeError:
+        return Missing(offset)
+    return Missing(offset, who.tenant_id, who.id)

@@ -1,7 +1,7 @@
 """From when to when: what a person or a program writes, to nanoseconds.
 
 In: the texts of `from` and `to`, or None, and a clock. Out: a TimeRange, `start_ns` inclusive, `end_ns` exclusive, the
-last hour by default. Errors: Rejected(invalid_parameter) naming the field. Next: parsec.query.events.
+last hour by default. Errors: Rejected(invalid_parameter) naming the field. Next: parsec.query.sql.page.
 
 Read are RFC 3339 with any offset, a date alone (midnight UTC), numbers since 1970 in seconds below 1e11, milliseconds
 below 1e14, microseconds below 1e17, else nanoseconds, `now`, and `-2h` or `now-2h` with the units ns us ms s m h d w.
@@ -14,7 +14,7 @@ import msgspec
 
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
-from parsec.core.moment import DAY, LATEST, SECOND
+from parsec.core.timestamp import DAY, LATEST, SECOND
 
 DEFAULT_NS = 3600 * SECOND
 

@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from parsec.core.errors import Rejected, Retryable
 from parsec.keys.caller import Caller, Right
-from parsec.web.browsers import Browsers
-from parsec.web.callers import Callers, credentials_of
-from parsec.web.ingest_routes import IngestRoute
-from parsec.web.problems import on_bug, on_http_error, on_left, on_rejected, on_retryable, rejection
+from parsec.web.auth import Callers, credentials_of
+from parsec.web.cors import Browsers
+from parsec.web.responses import on_bug, on_http_error, on_left, on_rejected, on_retryable, rejection
+from parsec.web.routes.ingest import IngestRoute
 
 OPEN = frozenset({"/health", "/livez", "/readyz", "/openapi.yaml"})
 """What needs no key."""
@@ -46,7 +46,7 @@ class App:
         origins: Collection[str] = (),
         count: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`origins`, `count`: see parsec.web.browsers."""
+        """`origins`, `count`: see parsec.web.cors."""
         self.ingest = ingest
         self._to_browsers = Browsers(self._to_routes, origins, count)
         self._callers = callers

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
 from parsec.keys.caller import Caller
-from parsec.keys.seal import Seal
+from parsec.keys.cursor_cipher import Seal
 from parsec.query.timerange import TimeRange, timerange
 
 DEFAULT_LIMIT = 100

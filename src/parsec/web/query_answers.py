@@ -4,8 +4,8 @@ from typing import Annotated
 
 import msgspec
 
-from parsec.query.aggregate import Group
-from parsec.query.listing import Counted
+from parsec.query.sql.aggregate import Group
+from parsec.query.sql.facets import Counted
 
 
 class Completeness(msgspec.Struct, frozen=True):

@@ -15,26 +15,24 @@ import structlog
 import uvloop
 
 from parsec import __version__, logs
-from parsec.adapters.broker.bounds import FULL_BYTES
-from parsec.adapters.broker.files import OsFiles
-from parsec.adapters.broker.kafka_opened import open_kafka
-from parsec.adapters.broker.offline import OfflineLog, open_alone, open_offline
-from parsec.adapters.broker.opened import Opened, open_embedded
+from parsec.adapters.log.files import OsFiles
+from parsec.adapters.log.offline import OfflineLog, open_alone, open_offline
+from parsec.adapters.log.retention import FULL_BYTES
 from parsec.core.clock import SystemClock
 from parsec.core.errors import Fatal, ParsecError
-from parsec.core.life import Life
+from parsec.core.lifecycle import Life
 from parsec.loading import Loaded, is_loopback
 from parsec.ports.store import Limits
-from parsec.query.audit import Audit, today
-from parsec.query.log_audit import audit_with_log
+from parsec.query.audit import Audit, audit_with_log, today
 from parsec.service import EXIT_NOT_STARTED, Part, Resource, Service
 from parsec.settings import Settings
-from parsec.web.bodies import give_large_buffers_back
-from parsec.wiring.asking import add_questions
+from parsec.web.request_body import give_large_buffers_back
 from parsec.wiring.assembly import Assembly
-from parsec.wiring.serving import serving
-from parsec.wiring.storing import add_storing
-from parsec.wiring.taking_in import add_taking_in
+from parsec.wiring.ingest import add_taking_in
+from parsec.wiring.log import Opened, open_embedded, open_kafka
+from parsec.wiring.processor import add_storing
+from parsec.wiring.query import add_questions
+from parsec.wiring.web import serving
 
 _log = structlog.get_logger(__name__)
 
@@ -64,8 +62,8 @@ def offline_audit(settings: Settings) -> Audit:
     """
     if settings.kafka_brokers or settings.storage_backend != "embedded":
         raise Fatal("only the embedded log and store can be recounted offline; ask a process that runs")
+    from parsec.adapters.store.chdb.engine import Embedded
     from parsec.adapters.store.clickhouse import ClickHouseStore
-    from parsec.adapters.store.embedded import Embedded
 
     directory = Path(settings.data_dir)
     with ExitStack() as opened:

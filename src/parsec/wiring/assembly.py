@@ -1,6 +1,6 @@
 """What all sides of a process share while it is put together, and where they add what runs.
 
-In: loaded settings. Out: parts in order of start, checks of health, routes. Next: parsec.wiring.storing.
+In: loaded settings. Out: parts in order of start, checks of health, routes. Next: parsec.wiring.processor.
 """
 
 import asyncio
@@ -8,17 +8,17 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from parsec.adapters.broker.opened import Loop
-from parsec.adapters.redis_link import Server
+from parsec.adapters.redis.link import Server
 from parsec.core.clock import SystemClock, SystemRandom
-from parsec.core.life import Life
-from parsec.keys.ring import Keyring
+from parsec.core.lifecycle import Life
+from parsec.keys.keyring import Keyring
 from parsec.loading import Loaded, host_and_port
 from parsec.service import LoopTurn, Part, ThreadPart, Ticker
 from parsec.settings import Settings
 from parsec.telemetry import Telemetry
-from parsec.web.health_routes import Check, Health
-from parsec.web.tls import Tls
+from parsec.web.http1.tls import Tls
+from parsec.web.routes.health import Check, Health
+from parsec.wiring.log import Loop
 
 
 class Assembly:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from parsec.adapters.broker.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.cli import main
 from parsec.core.clock import SystemClock
 from parsec.telemetry import Telemetry

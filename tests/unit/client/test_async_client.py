@@ -1,6 +1,6 @@
 """The client for asyncio: the same decisions as Client, on connections of its own.
 
-Numbers in brackets are those of parsec.client.async_connection.
+Numbers in brackets are those of parsec.client.async_transport.
 """
 
 import asyncio

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from parsec.client import AsyncClient, Client, Gap
-from parsec.client.async_connection import MOST_WAITING, AsyncConnection, request_bytes
-from parsec.client.connection import read_address
+from parsec.client.async_transport import MOST_WAITING, AsyncConnection, request_bytes
+from parsec.client.transport import read_address
 from tests.support.waiting import Waiting
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"

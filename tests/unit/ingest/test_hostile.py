@@ -7,7 +7,7 @@ import pytest
 
 from parsec.core.envelope import decode_one, encode_lines
 from parsec.core.errors import Rejected
-from parsec.ingest.characters import LOOKED_AT_BYTES
+from parsec.ingest.body.fast_path import LOOKED_AT_BYTES
 from tests.support.hostile_events import BROKEN, HUGE, KEPT, REFUSED
 from tests.support.ingesting import Taken, compact, event, lines, take, with_text
 

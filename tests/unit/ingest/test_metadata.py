@@ -6,7 +6,7 @@ import pytest
 from msgspec import Raw
 
 from parsec.core.errors import Rejected
-from parsec.ingest.event import Fields
+from parsec.ingest.body.fast_path import Fields
 from parsec.ingest.metadata import check, check_column, join
 
 LIMIT = 1 << 18

@@ -1,22 +1,22 @@
 """Repeats on their way through the processor: what is dropped, what waits, and what is stored after all.
 
-Numbers cite parsec.process.ranges and parsec.process.refusals.
+Numbers cite parsec.process.range_commit and parsec.process.bisect.
 """
 
 import pytest
 from msgspec.structs import replace
 
-from parsec.adapters.dedup.local import LocalDedup
+from parsec.adapters.local.dedup import LocalDedup
 from parsec.core.errors import Poison
 from parsec.ports.dedup import Position
-from parsec.process.backlog import Limits
+from parsec.process.batching import Limits
+from parsec.process.bisect import PATIENCE, halves
 from parsec.process.claims import Claims, Held, batch_of
 from parsec.process.loop import HOLDER_WAIT_S
-from parsec.process.ranges import SUSPICIOUS
-from parsec.process.refusals import PATIENCE, halves
+from parsec.process.range_commit import SUSPICIOUS
 from parsec.process.steps import Block
 from tests.support.processing import WINDOW, Rig, make_rows
-from tests.unit.process.test_ranges import piece
+from tests.unit.process.test_range_commit import piece
 
 NOWHERE = Position("", 0, 0)
 

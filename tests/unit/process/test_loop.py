@@ -9,7 +9,7 @@ import pytest
 
 from parsec.core.errors import Fatal, Poison, Retryable
 from parsec.ports.broker import Progress
-from parsec.process.backlog import Limits
+from parsec.process.batching import Limits
 from tests.support.processing import LIMITS, Crash, Rig
 
 DOWN = Retryable("down", after_s=1.0)

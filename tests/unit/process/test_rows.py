@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parsec.core.envelope import encode_one
-from parsec.core.moment import DAY, SECOND, text_of
+from parsec.core.timestamp import DAY, SECOND, text_of
 from parsec.ports.broker import Slice
 from parsec.ports.store import AHEAD_S, DeadLetter, Row
 from parsec.process.rows import MAX_RECORD_BYTES, Rules, row, rows

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Rejected
-from parsec.core.moment import LATEST, SECOND, text_of
+from parsec.core.timestamp import LATEST, SECOND, text_of
 from parsec.query.timerange import TimeRange, timerange
 
 NOW = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00Z

@@ -4,7 +4,7 @@ Numbers: parsec.web.app.
 """
 
 from parsec.web.app import needed
-from parsec.web.contract.document import OPERATIONS
+from parsec.web.openapi.document import OPERATIONS
 from tests.support.addresses import all_addresses
 
 

@@ -5,18 +5,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from parsec.core.clock import ManualClock, SystemRandom
-from parsec.ingest.bucket import Rate
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import Channel
-from parsec.ingest.limits import TenantLimits
-from parsec.ingest.outcome import Outcome
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.policy import Allowance, Policy
+from parsec.ingest.rate_limits import TenantLimits
+from parsec.ingest.response import Outcome
+from parsec.ingest.token_bucket import Rate
 from parsec.keys import issue
-from parsec.keys.ring import Keyring
+from parsec.keys.keyring import Keyring
 from parsec.telemetry import Telemetry
-from parsec.web.callers import Callers
-from parsec.web.ingest_routes import Door, Heads, IngestRoute
+from parsec.web.auth import Callers
+from parsec.web.routes.ingest import Door, Heads, IngestRoute
 from tests.support.ingesting import CountingRandom, compact, event
 
 

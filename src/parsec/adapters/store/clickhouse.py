@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from parsec.adapters.store import errors, native, repeats
-from parsec.adapters.store.days import ClickHouseDays
+from parsec.adapters.store import duplicate_lookup, errors, native
+from parsec.adapters.store.day_partitions import ClickHouseDays
 from parsec.adapters.store.migrations import migrate, migrations
 from parsec.adapters.store.reader import ClickHouseReader
 from parsec.core.errors import Fatal, ParsecError
@@ -189,13 +189,13 @@ class ClickHouseStore:
 
     def standing(self, positions: Collection[Position], tenants: Collection[str]) -> Mapping[Position, Standing | None]:
         self._engine.settle(self._client)  # a duplicate is dropped for what is found now
-        return repeats.standing(self._columns, positions, tenants)
+        return duplicate_lookup.standing(self._columns, positions, tenants)
 
     def find(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
-        return repeats.find(self._columns, tenants, ids)
+        return duplicate_lookup.find(self._columns, tenants, ids)
 
     def recent(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
-        return repeats.recent(self._columns, partition, seconds, ids)
+        return duplicate_lookup.recent(self._columns, partition, seconds, ids)
 
     def close(self) -> None:
         if not self._closed:

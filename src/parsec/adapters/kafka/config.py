@@ -1,0 +1,194 @@
+"""What librdkafka is told: ours where a promise rests on it, the operator's everywhere else.
+
+In: KafkaOptions. Out: one configuration each for a producer, a consumer and the admin client. Errors: Fatal for an
+option of PARSEC_KAFKA_OPTIONS that would break a promise. Next: parsec.adapters.kafka.topic.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from parsec.core.errors import Fatal
+from parsec.loading import parse_pairs
+from parsec.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+Config = dict[str, Any]
+
+MAX_POLL_INTERVAL_S = 300.0
+SESSION_TIMEOUT_MS = 10_000
+"""How long the partitions of a killed member wait for another, be it its next life; librdkafka would take 45 s."""
+_REPEAT_S = 10.0
+
+OURS = {
+    "bootstrap.servers": "KAFKA_BROKERS sets it",
+    "group.id": "KAFKA_CONSUMER_GROUP sets it",
+    "compression.type": "KAFKA_COMPRESSION sets it",
+    "compression.codec": "KAFKA_COMPRESSION sets it",
+    "acks": "an event is acknowledged when all replicas in sync have it",
+    "request.required.acks": "an event is acknowledged when all replicas in sync have it",
+    "enable.idempotence": "no event may be written twice by a retry of the driver",
+    "partitioner": "a tenant's events stay in one partition, the same as with other clients",
+    "transactional.id": "Parsec does not use transactions",
+    "delivery.report.only.error": "the writer counts on it",
+    "enable.auto.commit": "offsets are committed when their events are stored",
+    "enable.auto.offset.store": "offsets are committed when their events are stored",
+    "auto.offset.reset": "offsets that are gone are counted as lost, never skipped in silence",
+    "enable.partition.eof": "offsets without a record at the end of a partition are counted",
+    "partition.assignment.strategy": "the reader keeps to the cooperative protocol",
+    "log.queue": "the driver's log lines go into ours",
+}
+"""Options that PARSEC_KAFKA_OPTIONS may not change, and why."""
+
+Mechanism = Literal["none", "plain", "scram-sha-256", "scram-sha-512"]
+
+
+class Security(msgspec.Struct, frozen=True, kw_only=True):
+    """How this process proves itself to the brokers, and they to it. Files are PEM; empty: not used."""
+
+    tls: bool = False
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    mechanism: Mechanism = "none"
+    user: str = ""
+    password: str = ""
+
+
+class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is set about Kafka. `attempts` and `deadline_s` bound one publish, whichever is first."""
+
+    brokers: str
+    topic: str = "log-events"
+    group: str = "parsec-processor"
+    compression: str = "snappy"
+    partitions: int = 12
+    replication: int = -1
+    attempts: int = 3
+    deadline_s: float = 2.0
+    security: Security = Security()
+    extra: Mapping[str, str] = {}
+
+
+def options_of(settings: Settings) -> KafkaOptions:
+    """What the operator set."""
+    return KafkaOptions(
+        brokers=settings.kafka_brokers,
+        topic=settings.kafka_topic,
+        group=settings.kafka_group,
+        compression=settings.kafka_compression,
+        partitions=settings.topic_partitions,
+        replication=settings.topic_replication,
+        attempts=settings.publish_retries,
+        deadline_s=settings.publish_deadline,
+        security=Security(
+            tls=settings.kafka_tls,
+            ca_file=settings.kafka_ca,
+            certificate_file=settings.kafka_certificate,
+            key_file=settings.kafka_key,
+            mechanism=settings.kafka_sasl,
+            user=settings.kafka_user,
+            password=settings.kafka_password,
+        ),
+        extra=parse_pairs(settings.kafka_options),
+    )
+
+
+def producer(options: KafkaOptions) -> Config:
+    """For one worker. It is polled only while it publishes, so it must not collect log lines in between."""
+    return _client(options) | {
+        "enable.idempotence": True,
+        "acks": "all",
+        "compression.type": options.compression,
+        "partitioner": "murmur2",
+        "delivery.report.only.error": True,
+        "message.max.bytes": 1_000_000_000,  # the broker's bound holds, not the driver's guess of it
+        "log_level": 0,
+    }
+
+
+def consumer(options: KafkaOptions) -> Config:
+    """For the processor. Holds few records that nobody asked for yet: a commit's answer stands in line behind them."""
+    config = _client(options) | {
+        "group.id": options.group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "logger": DriverLog(),
+    }
+    config.setdefault("queued.max.messages.kbytes", 1 << 10)
+    config.setdefault("fetch.queue.backoff.ms", 5)  # else a full queue is looked at again a whole second later
+    config.setdefault("fetch.message.max.bytes", 1 << 20)
+    if config.get("group.protocol") != "consumer":  # that protocol leaves both to the broker
+        config["partition.assignment.strategy"] = "cooperative-sticky"
+        config.setdefault("session.timeout.ms", SESSION_TIMEOUT_MS)
+    return config
+
+
+def admin(options: KafkaOptions) -> Config:
+    """For questions about the topic; one per process."""
+    return _client(options) | {"logger": DriverLog()}
+
+
+def max_poll_interval_s(options: KafkaOptions) -> float:
+    """How long the group waits for a reader that does not poll."""
+    return float(options.extra.get("max.poll.interval.ms", MAX_POLL_INTERVAL_S * 1000)) / 1000
+
+
+def _client(options: KafkaOptions) -> Config:
+    for name in options.extra:
+        if name in OURS:
+            raise Fatal(f"PARSEC_KAFKA_OPTIONS: {name} cannot be set: {OURS[name]}")
+    return {
+        "client.id": "parsec",
+        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.max.ms": 1000,
+        "topic.metadata.refresh.interval.ms": 60_000,
+        **_security(options.security),
+        **options.extra,
+        "bootstrap.servers": options.brokers,
+    }
+
+
+def _security(security: Security) -> Config:
+    sasl = security.mechanism != "none"
+    config: Config = {}
+    if security.tls or sasl:
+        config["security.protocol"] = ("sasl_" if sasl else "") + ("ssl" if security.tls else "plaintext")
+    files = {
+        "ssl.ca.location": security.ca_file,
+        "ssl.certificate.location": security.certificate_file,
+        "ssl.key.location": security.key_file,
+    }
+    config |= {name: path for name, path in files.items() if path}
+    if sasl:
+        config |= {
+            "sasl.mechanism": security.mechanism.upper(),
+            "sasl.username": security.user,
+            "sasl.password": security.password,
+        }
+    return config
+
+
+class DriverLog:
+    """Where librdkafka writes: each kind of line at most once in 10 s, for it repeats itself twenty times a second."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic, log: Any = _log) -> None:
+        self._now = now
+        self._log = log
+        self._said_at: dict[str, float] = {}
+
+    def log(self, level: int, text: str, *parts: object) -> None:
+        """As logging.Logger.log: `parts` are the kind of line, the client's name and the line itself."""
+        kind = str(parts[0]) if parts else text
+        now = self._now()
+        if kind == "CONFWARN" or now - self._said_at.get(kind, float("-inf")) < _REPEAT_S:
+            return  # CONFWARN: an option for consumers was given to a producer, or the other way round
+        self._said_at[kind] = now
+        say = self._log.warning if level >= 30 else self._log.info
+        say("The Kafka client says.", kind=kind, line=str(parts[-1]) if parts else text)

@@ -1,0 +1,1 @@
+"""State that one process keeps in its own memory."""

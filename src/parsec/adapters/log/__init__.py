@@ -1,0 +1,1 @@
+"""The embedded log: segment files with a small database beside them."""

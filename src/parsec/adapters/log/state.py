@@ -1,0 +1,203 @@
+"""The log's small state in SQLite: its id, bounds of the offsets given out, and what each reader has done.
+
+In: a handful of commits per second. Out: the same values after a power cut (WAL with synchronous=FULL: a commit is on
+disk before the call returns, and so before the trimming that depends on it). Errors: Retryable while the disk refuses,
+Fatal when the file breaks under a running process. A damaged file at start is set aside as `*.corrupt` and begun anew.
+Next: parsec.adapters.log.recovery.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+import structlog
+
+from parsec.core.errors import Fatal, Retryable
+from parsec.ports.broker import Counts, Progress, Range
+from parsec.telemetry import Telemetry
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS log (
+    one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, log_id TEXT NOT NULL,
+    high_water INTEGER NOT NULL, segment INTEGER NOT NULL, durable INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS reader (
+    name TEXT PRIMARY KEY, start INTEGER NOT NULL, committed INTEGER NOT NULL,
+    stored INTEGER NOT NULL, duplicate INTEGER NOT NULL, dead INTEGER NOT NULL, lost INTEGER NOT NULL,
+    reserved_first INTEGER, reserved_last INTEGER, attempt INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS cut (segment INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;
+"""
+_VERSION = 1
+_FILES = ("", "-wal", "-shm")
+
+_log = structlog.get_logger(__name__)
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What the state says of the log: no offset at or above `high_water` was ever given out, the newest segment
+    begins at `segment`, and everything below `durable` was durable once."""
+
+    log_id: str
+    high_water: int
+    segment: int
+    durable: int
+
+
+class State:
+    """Safe from any thread: calls take turns."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._turn = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, telemetry: Telemetry) -> "State":
+        """Opens or creates; a damaged file is set aside and counted. Raises Retryable or Fatal."""
+        try:
+            connection = _connect(path)
+        except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.ConstraintError) as error:
+            kept = _set_aside(path)
+            telemetry.log_damaged.labels(what="state").inc()
+            _log.error(
+                "The log's state was damaged and set aside; positions start again at the oldest segment.",
+                file=str(path),
+                why=str(error),
+                kept=kept,
+            )
+            with _translated():
+                connection = _connect(path)
+        except apsw.Error as error:
+            raise Fatal(f"the log's state {path} cannot be opened: {error}") from error
+        return cls(connection)
+
+    @staticmethod
+    def peek(path: Path) -> dict[str, Progress]:
+        """Every reader by name, of a log that nobody has open. Changes nothing. Raises Fatal."""
+        try:
+            connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+            try:
+                row = connection.execute("SELECT log_id FROM log").fetchone()
+                readers = connection.execute("SELECT * FROM reader").fetchall()
+            finally:
+                connection.close()
+        except apsw.Error as error:
+            raise Fatal(f"the log's state {path} cannot be read: {error}") from error
+        return dict(_reader(row[0], each) for each in readers) if row else {}
+
+    def known(self) -> Known | None:
+        """None for a new or rebuilt state."""
+        with self._turn, _translated():
+            row = self._connection.execute("SELECT log_id, high_water, segment, durable FROM log").fetchone()
+        return Known(*row) if row else None
+
+    def remember(self, known: Known) -> None:
+        """A segment that begins anew has nothing in doubt."""
+        with self._turn, _translated(), self._connection:
+            self._connection.execute("DELETE FROM cut WHERE segment >= ?", (known.segment,))
+            self._connection.execute(
+                "INSERT INTO log VALUES (1, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET"
+                " high_water = excluded.high_water, segment = excluded.segment, durable = excluded.durable",
+                (_VERSION, known.log_id, known.high_water, known.segment, known.durable),
+            )
+
+    def note_last(self, end: int) -> None:
+        """Everything below `end` is durable, and nothing from there on was given out."""
+        with self._turn, _translated():
+            self._connection.execute("UPDATE log SET durable = ?, high_water = ?", (end, end))
+
+    def cut(self, segment: int, size: int) -> None:
+        """What is in this segment's file from byte `size` on is nobody's, whatever it looks like."""
+        with self._turn, _translated():
+            self._connection.execute("INSERT OR REPLACE INTO cut VALUES (?, ?)", (segment, size))
+
+    def cuts(self) -> dict[int, int]:
+        """Sizes by first offset of the segment."""
+        with self._turn, _translated():
+            rows: list[tuple[Any, ...]] = self._connection.execute("SELECT segment, size FROM cut").fetchall()
+        return dict(rows)
+
+    def forget_cuts(self, before: int) -> None:
+        """The segments that begin below offset `before` are gone."""
+        with self._turn, _translated():
+            self._connection.execute("DELETE FROM cut WHERE segment < ?", (before,))
+
+    def readers(self, log_id: str) -> dict[str, Progress]:
+        """Every reader by name."""
+        with self._turn, _translated():
+            rows = self._connection.execute("SELECT * FROM reader").fetchall()
+        return dict(_reader(log_id, row) for row in rows)
+
+    def add_reader(self, name: str, start: int) -> None:
+        with self._turn, _translated():
+            self._connection.execute(
+                "INSERT INTO reader VALUES (?, ?, ?, 0, 0, 0, 0, NULL, NULL, 0)", (name, start, start)
+            )
+
+    def reserve(self, name: str, taken: Range, attempt: int) -> None:
+        with self._turn, _translated():
+            self._connection.execute(
+                "UPDATE reader SET reserved_first = ?, reserved_last = ?, attempt = ? WHERE name = ?",
+                (taken.first, taken.last, attempt, name),
+            )
+
+    def commit(self, name: str, committed: int, counts: Counts, durable: int) -> None:
+        """Moves a reader and notes how far the log was durable, in one transaction."""
+        with self._turn, _translated(), self._connection:
+            self._connection.execute(
+                "UPDATE reader SET committed = ?, stored = ?, duplicate = ?, dead = ?, lost = ?,"
+                " reserved_first = NULL, reserved_last = NULL, attempt = 0 WHERE name = ?",
+                (committed, counts.stored, counts.duplicate, counts.dead, counts.lost, name),
+            )
+            self._connection.execute("UPDATE log SET durable = max(durable, ?)", (durable,))
+
+    def close(self) -> None:
+        with self._turn:
+            self._connection.close()
+
+
+def _connect(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    try:
+        connection.set_busy_timeout(5_000)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        if connection.pragma("quick_check") != "ok":
+            raise apsw.CorruptError("quick_check found damage")
+        connection.execute(_SCHEMA)
+        connection.execute("SELECT one, version, log_id, high_water, segment, durable FROM log").fetchall()
+        connection.execute("SELECT name, start, attempt FROM reader").fetchall()
+        connection.execute("SELECT segment, size FROM cut").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_aside(path: Path) -> str:
+    target, n = path.with_name(path.name + ".corrupt"), 1
+    while target.exists():
+        target, n = path.with_name(f"{path.name}.{n}.corrupt"), n + 1
+    for suffix in _FILES:
+        source = path.with_name(path.name + suffix)
+        if source.exists():
+            source.rename(target.with_name(target.name + suffix))
+    return target.name
+
+
+def _reader(log_id: str, row: tuple[Any, ...]) -> tuple[str, Progress]:
+    name, start, committed, stored, duplicate, dead, lost, first, last, attempt = row
+    reserved = None if first is None else Range(log_id, 0, first, last)
+    return name, Progress(log_id, 0, start, committed, Counts(stored, duplicate, dead, lost), reserved, attempt)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.NoMemError) as error:
+        raise Retryable(f"the log's state cannot be written: {error}") from error
+    except apsw.Error as error:
+        raise Fatal(f"the log's state is broken: {error}") from error

@@ -1,0 +1,1 @@
+"""The spool: a log on this machine for events that Kafka did not acknowledge."""

@@ -1,0 +1,1 @@
+"""chDB, which is ClickHouse as a library, and what its files need to survive a crash."""

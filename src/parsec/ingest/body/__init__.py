@@ -1,0 +1,1 @@
+"""The bytes of a request to events, in chunks."""

@@ -1,0 +1,83 @@
+"""A JSON array of events in slices: each quickly where it is sound, event by event where it is not.
+
+In: a body and where the array begins in it. Out: pieces. Errors: Rejected(invalid_json, too_many_events), at any piece.
+Next: parsec.ingest.normalize.
+"""
+
+import re
+from collections.abc import Iterator
+
+from parsec.core.errors import Rejected
+from parsec.ingest.body.chunk import CAREFUL_BYTES, SLICE_BYTES, Piece, Tally
+from parsec.ingest.body.fast_path import Fault, Item, quick_array, read_value
+from parsec.ingest.body.scan import skip_blank, value_end
+
+_SEAM = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
+
+
+class ArrayReader:
+    """One array on its way. `at` is the first byte that is in no piece yet; at last, the one after the array."""
+
+    def __init__(self, body: bytes, at: int, end: int, tally: Tally) -> None:
+        self.at = at
+        self._body = body
+        self._end = end
+        self._tally = tally
+
+    def read(self) -> Iterator[Piece]:
+        """From its opening bracket to its closing one, in slices that end between two events."""
+        first = self.at + 1
+        closed = self._body.endswith(b"]", first, self._end)
+        self.at = first
+        done = False
+        while not done:
+            start = self.at
+            stop = self._end - 1
+            seam = None
+            if stop - start > SLICE_BYTES:
+                seam = _SEAM.search(self._body, start + SLICE_BYTES, min(stop, start + 2 * SLICE_BYTES))
+            if seam is not None:
+                stop = seam.start() + 1  # a guess: the slice proves it by being valid JSON
+            items = self._quick_slice(start, stop) if closed else None
+            if items is None:
+                items, done = self._elements(may_be_empty=start == first)
+            else:
+                done = seam is None
+                self.at = self._end if seam is None else seam.end()
+            yield from self._tally.piece(items, self.at - start)
+
+    def _quick_slice(self, start: int, stop: int) -> list[Item] | None:
+        if stop - start > 2 * SLICE_BYTES:
+            return None
+        return quick_array(b"[%b]" % self._body[start:stop])
+
+    def _elements(self, may_be_empty: bool) -> tuple[list[Item], bool]:
+        """About a slice of elements, one by one, and whether the closing bracket was passed."""
+        body, end = self._body, self._end
+        items: list[Item] = []
+        until = self.at + CAREFUL_BYTES
+        at = skip_blank(body, self.at, end)
+        if may_be_empty and body.startswith(b"]", at, end):
+            self.at = at + 1
+            return items, True
+        while True:
+            index = self._tally.taken + len(items)
+            stop = value_end(body, at, end)
+            if stop is None:
+                raise broken_body(f"event {index} does not begin or does not end", at)
+            item = read_value(body[at:stop])
+            if isinstance(item, Fault) and item.code == "invalid_json":
+                raise Rejected(item.code, f"{item.message} It is event {index} of the array.")
+            items.append(item)
+            self._tally.check(items)
+            at = skip_blank(body, stop, end)
+            mark = body[at : at + 1] if at < end else b""
+            if mark not in (b",", b"]"):
+                raise broken_body(f"after event {index} comes neither a comma nor the closing bracket", at)
+            self.at = at = at + 1 if mark == b"]" else skip_blank(body, at + 1, end)
+            if mark == b"]" or at >= until:
+                return items, mark == b"]"
+
+
+def broken_body(why: str, at: int) -> Rejected:
+    return Rejected("invalid_json", f"The body is not valid JSON: {why} (at byte {at}).")

@@ -1,0 +1,182 @@
+"""Compressed bytes to plain bytes, counted while they inflate.
+
+In: the chunks of a body with its `Content-Encoding`. Out: the plain bytes of each chunk in small parts, made when they
+are asked for, at most `max_bytes` in all. Errors: Rejected(unsupported_encoding, payload_too_large, invalid_encoding).
+Memory: one part, one window of the codec (8 MiB at most, for zstd) and 4 KiB of input. Next: parsec.ingest.body.decode.
+"""
+
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from parsec.core.errors import Rejected
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+INPUT_WINDOW = 4 << 10
+"""Input is given to the codec in pieces of this size, so that the rest copied at the end of a member stays small."""
+
+PART_BYTES = 64 << 10
+"""Most plain bytes at once, so that whoever asks for them can do something else in between."""
+
+SWELLS_FROM_BYTES, SWELLS_TIMES = 128 << 10, 32
+"""Logs shrink to a tenth or so; what grows by more than this, and to so much, may be a bomb."""
+
+MAX_MEMBERS = 10_000
+"""More gzip members or zstd frames than this in one body serve no purpose but to cost time."""
+
+ZSTD_WINDOW_LOG_MAX = 23
+"""8 MiB, the window that RFC 8878 asks every decoder to support. A frame may ask for gigabytes."""
+
+
+class _Codec(Protocol):
+    """One member or frame. `inflate` returns at most `limit` bytes, less when it needs input or has ended."""
+
+    def inflate(self, data: bytes, limit: int) -> bytes: ...
+
+    def rest(self) -> bytes:
+        """Input that was given but not used."""
+
+    def ended(self) -> bool: ...
+
+
+class Inflater:
+    """Feed each chunk as it arrives, then `finish` once."""
+
+    def __init__(self, max_bytes: int, codec: Callable[[bytes], _Codec] | None) -> None:
+        self._max_bytes = max_bytes
+        self._start = codec
+        self._codec: _Codec | None = None
+        self._members = 0
+        self._bytes = 0
+        self._bytes_in = 0
+        self._held = b""
+
+    def swells(self) -> bool:
+        """Whether so much has come out of so little that others should not share their time with it."""
+        return self._bytes > SWELLS_FROM_BYTES and self._bytes > SWELLS_TIMES * self._bytes_in
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The plain bytes that this chunk completes, to be taken before the next chunk is fed."""
+        if self._start is None:
+            self._count(len(chunk))
+            yield chunk
+            return
+        view = memoryview(chunk)
+        for at in range(0, len(chunk), INPUT_WINDOW):
+            yield from self._window(bytes(view[at : at + INPUT_WINDOW]))
+
+    def finish(self) -> None:
+        """Raises Rejected(invalid_encoding) unless the last member is complete."""
+        if self._held or (self._codec is not None and not self._codec.ended()):
+            raise _damaged("it ends before it is complete")
+
+    def _window(self, data: bytes) -> Iterator[bytes]:
+        self._bytes_in += len(data)  # what inflates to nothing is work, too
+        self._check(self._bytes_in)
+        data = self._held + data
+        self._held = b""
+        full = False  # the codec may hold more than it could return
+        while data or full:
+            codec = self._codec
+            if codec is None or codec.ended():
+                data = data.lstrip(b"\0") if self._members else data  # writers may pad between members
+                if 0 < len(data) < 2:
+                    self._held = data  # the first two bytes tell zlib from raw deflate
+                    return
+                if not data:
+                    return
+                codec = self._begin(data)
+            limit = min(PART_BYTES, self._max_bytes - self._bytes + 1)
+            try:
+                part = codec.inflate(data, limit)
+            except (zlib.error, zstd.ZstdError) as error:
+                raise _damaged(str(error)) from error
+            self._count(len(part))
+            full = len(part) == limit and not codec.ended()
+            data = codec.rest()
+            if part:
+                yield part
+
+    def _begin(self, data: bytes) -> _Codec:
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            raise _damaged(f"it has more than {MAX_MEMBERS} members")
+        assert self._start is not None
+        self._codec = self._start(data)
+        return self._codec
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        self._check(self._bytes)
+
+    def _check(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise Rejected(
+                "payload_too_large",
+                f"The body is larger than {self._max_bytes} bytes, before or after decompression. Send less at once.",
+                status=413,
+            )
+
+
+class _Zlib:
+    def __init__(self, wbits: int) -> None:
+        self._inner = zlib.decompressobj(wbits)
+
+    def inflate(self, data: bytes, limit: int) -> bytes:
+        return self._inner.decompress(data, limit)
+
+    def rest(self) -> bytes:
+        return self._inner.unused_data or self._inner.unconsumed_tail
+
+    def ended(self) -> bool:
+        return self._inner.eof
+
+
+class _Zstd:
+    def __init__(self) -> None:
+        options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
+        self._inner = zstd.ZstdDecompressor(options=options)
+
+    def inflate(self, data: bytes, limit: int) -> bytes:
+        return self._inner.decompress(data, limit)
+
+    def rest(self) -> bytes:
+        return self._inner.unused_data if self._inner.eof else b""
+
+    def ended(self) -> bool:
+        return self._inner.eof
+
+
+def _deflate(start: bytes) -> _Codec:
+    """HTTP's deflate is zlib's format, but some clients send it bare; zlib's two-byte header checks itself."""
+    wrapped = start[0] & 0x0F == 8 and int.from_bytes(start[:2], "big") % 31 == 0
+    return _Zlib(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+
+
+def inflater(encoding: str | None, max_bytes: int) -> Inflater:
+    """For a `Content-Encoding`. Raises Rejected(unsupported_encoding)."""
+    name = (encoding or "").strip().lower()
+    if name in ("", "identity"):
+        return Inflater(max_bytes, None)
+    if name in ("gzip", "x-gzip"):
+        return Inflater(max_bytes, lambda start: _Zlib(zlib.MAX_WBITS | 16))  # noqa: ARG005 (one signature for all)
+    if name == "deflate":
+        return Inflater(max_bytes, _deflate)
+    if name == "zstd":
+        return Inflater(max_bytes, lambda start: _Zstd())  # noqa: ARG005
+    raise Rejected(
+        "unsupported_encoding",
+        f"Content-Encoding {name[:64]!r} is not supported. Send gzip, zstd, deflate, or no encoding.",
+        field="Content-Encoding",
+        status=415,
+    )
+
+
+def _damaged(why: str) -> Rejected:
+    message = f"The body cannot be decompressed: {why}. Compress it again, or send it without Content-Encoding."
+    return Rejected("invalid_encoding", message, field="Content-Encoding")

@@ -1,0 +1,204 @@
+"""Names: which field of an event holds what, as the address of the request says.
+
+In: a query string such as `message_field=log,msg&tenant_id=acme`. Out: a FieldMap. Errors: Rejected(unknown_parameter,
+invalid_parameter) and those of parsec.ingest.canonical for constants. Next: parsec.ingest.normalize.
+
+`<field>_field` lists names to try in order; the standard name is tried last unless listed. A name with dots also means
+a path into nested objects where no field has the literal name. `tenant_id`, `source` and `severity` are used where an
+event has none.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from parsec.core.errors import Rejected
+from parsec.ingest.body.fast_path import UNREADABLE, Fields
+from parsec.ingest.canonical import SEVERITY_NAMES, SOURCES, TENANTS, missing
+
+STANDARD = ("id", "tenant_id", "timestamp", "severity", "source", "message", "metadata")
+PARAMETERS = {
+    "id_field": "id",
+    "tenant_field": "tenant_id",
+    "timestamp_field": "timestamp",
+    "severity_field": "severity",
+    "source_field": "source",
+    "message_field": "message",
+}
+CONSTANTS = {"tenant_id": TENANTS, "source": SOURCES, "severity": SEVERITY_NAMES}
+READ_ELSEWHERE = frozenset({"ack"})
+"""Parameters of the same address that the web layer reads."""
+
+MAX_NAMES = 16
+MAX_NAME_CHARS = 256
+_LONGEST_REMEMBERED = 2048
+
+
+class FieldMap(msgspec.Struct, frozen=True):
+    """Names to try in order for each field, and what to put where an event has none ('' for nothing).
+
+    `standard_only`: no listed name is another standard field or a path into one, so an event that has
+    standard fields only can be read without looking at the lists. `renames`: there are lists. `told`: all that the
+    address says but whose events these are, in one order; it takes part in derived ids.
+    """
+
+    id: tuple[str, ...] = ("id",)
+    tenant_id: tuple[str, ...] = ("tenant_id",)
+    timestamp: tuple[str, ...] = ("timestamp",)
+    severity: tuple[str, ...] = ("severity",)
+    source: tuple[str, ...] = ("source",)
+    message: tuple[str, ...] = ("message",)
+    default_tenant_id: str = ""
+    default_source: str = ""
+    default_severity: str = ""
+    standard_only: bool = True
+    renames: bool = False
+    told: str = ""
+
+    @staticmethod
+    def parse(query_string: bytes) -> "FieldMap":
+        """Parsed once per distinct query string. Raises Rejected."""
+        return _remembered(query_string) if len(query_string) <= _LONGEST_REMEMBERED else _parse(query_string)
+
+
+PLAIN = FieldMap()
+
+
+def named_tenant(header: str | None, fields: FieldMap) -> str:
+    """Whose a request is by what stands around its body; empty if nothing says so, or something wrong."""
+    try:
+        return fields.default_tenant_id or (TENANTS[header] if header else "")
+    except Rejected:
+        return ""
+
+
+def _parse(query_string: bytes) -> FieldMap:
+    if not query_string:
+        return PLAIN
+    try:
+        pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64)
+    except ValueError:
+        raise Rejected("invalid_parameter", "The query string is not percent-encoded UTF-8.") from None
+    lists: dict[str, tuple[str, ...]] = {}
+    constants: dict[str, str] = {}
+    for name, text in pairs:
+        if name in READ_ELSEWHERE:
+            continue
+        if name in lists or name in constants:
+            raise Rejected("invalid_parameter", f"{name} is given twice; list names with commas.", field=name)
+        if name in PARAMETERS:
+            lists[name] = _names(name, text)
+        elif name in CONSTANTS:
+            constants[name] = _constant(name, text)
+        else:
+            known = ", ".join(sorted({*PARAMETERS, *CONSTANTS, *READ_ELSEWHERE}))
+            message = f"There is no parameter {name[:64]!r}. The parameters are {known}."
+            raise Rejected("unknown_parameter", message, field=name[:64])
+    tried = {PARAMETERS[name]: names for name, names in lists.items()}
+    values: dict[str, Any] = {f: names if f in names else (*names, f) for f, names in tried.items()}
+    values |= {f"default_{name}": value for name, value in constants.items()}
+    touched = any(_touches_standard(field, name) for field, names in tried.items() for name in names)
+    return FieldMap(**values, standard_only=not touched, renames=bool(lists), told=_told(lists, constants))
+
+
+_remembered = lru_cache(maxsize=256)(_parse)
+
+
+def _told(lists: dict[str, tuple[str, ...]], constants: dict[str, str]) -> str:
+    said = {name: ",".join(names) for name, names in lists.items()} | constants
+    return "".join(f"\0{name}={said[name]}" for name in sorted(said) if name != "tenant_id")
+
+
+def _names(parameter: str, text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    if len(names) > MAX_NAMES or not all(0 < len(name) <= MAX_NAME_CHARS for name in names):
+        raise Rejected(
+            "invalid_parameter",
+            f"{parameter} must list 1 to {MAX_NAMES} names of 1 to {MAX_NAME_CHARS} characters, with commas between.",
+            field=parameter,
+        )
+    return names
+
+
+def _constant(name: str, text: str) -> str:
+    if not text.strip():
+        raise Rejected("invalid_parameter", f"{name} is blank; leave it out or give it a value.", field=name)
+    return CONSTANTS[name][text]
+
+
+def _touches_standard(field: str, name: str) -> bool:
+    return name != field and name.partition(".")[0] in STANDARD
+
+
+_TEXT = msgspec.json.Decoder(str)
+_FIELDS = msgspec.json.Decoder(Fields)
+_NOTHING = frozenset((b"null", b'""'))
+_STANDARD = frozenset(STANDARD)
+
+
+def pick(fields: Fields, names: Sequence[str], used: set[str]) -> bytes:
+    """The JSON of the first of `names` that holds something; empty if none does.
+
+    Its name is added to `used`, unless it is a path: what it leads to stays in place as well.
+    """
+    for name in names:
+        raw = fields.get(name)
+        if raw is not None:
+            text = bytes(raw)
+            if text not in _NOTHING:
+                used.add(name)
+                return text
+        elif "." in name and (raw := _nested(fields, name)) is not None:
+            text = bytes(raw)
+            if text not in _NOTHING:
+                return text
+    return b""
+
+
+def pick_text(fields: Fields, names: Sequence[str], field: str, used: set[str]) -> str:
+    """The string in the first of `names` that holds something; '' if none does."""
+    text = pick(fields, names, used)
+    return read_string(text, field) if text else ""
+
+
+def read_string(text: bytes, field: str) -> str:
+    """The string that this JSON is."""
+    try:
+        return _TEXT.decode(text)
+    except msgspec.ValidationError:
+        shown = text[:40].decode("utf-8", "replace")
+        raise Rejected(f"invalid_{field}", f"{field} must be a string, not {shown}.", field=field) from None
+
+
+def required_text(fields: Fields, names: Sequence[str], field: str, used: set[str]) -> str:
+    """The same, trimmed; nothing left of it is an error."""
+    text = pick_text(fields, names, field, used).strip()
+    if not text:
+        raise missing(field)
+    return text
+
+
+def unknown_fields(fields: Fields, used: set[str]) -> Fields:
+    """All fields but those used, to go into metadata; standard ones only if they hold something."""
+    return {
+        name: raw
+        for name, raw in fields.items()
+        if name not in used and (name not in _STANDARD or (name != "metadata" and bytes(raw) not in _NOTHING))
+    }
+
+
+def _nested(fields: Fields, path: str) -> msgspec.Raw | None:
+    """By a path of names; each step must be an object."""
+    *steps, last = path.split(".")
+    for step in steps:
+        raw = fields.get(step)
+        if raw is None or not bytes(raw).startswith(b"{"):
+            return None
+        try:
+            fields = _FIELDS.decode(raw)
+        except UNREADABLE:
+            return None
+    return fields.get(last)

@@ -1,0 +1,65 @@
+"""Brings this process its part of rates that are shared: asks ahead of the use, beside the way of the events.
+
+In: what parsec.ingest.rate_limits is short of, a few times each tenth of a second while it is. Out: leases put into its
+buckets, or the word that there are none. Errors: none of its own. Next: parsec.ingest.rate_limits.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from parsec.ingest.rate_limits import TenantLimits
+from parsec.ports.rate_leases import Leases
+
+PAUSE_S = 0.02
+REST = 4
+"""Times as long as an answer took nothing is asked, so that a crowd of tenants cannot keep the server busy."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Leasing:
+    """A part of the service. The event loop owns the limits, so it asks here; a thread waits for the answer."""
+
+    name = "leases"
+
+    def __init__(self, limits: TenantLimits, leases: Leases, fail: Callable[[], None]) -> None:
+        self._limits = limits
+        self._leases = leases
+        self._fail = fail
+        self._thread = ThreadPoolExecutor(1, "parsec-leases")
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self, _: float) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._leases.close()
+
+    async def step(self) -> None:
+        """Leases what is wanted now."""
+        wants = self._limits.wants()
+        if not wants:
+            return
+        leased = await asyncio.get_running_loop().run_in_executor(self._thread, self._leases.lease, wants)
+        if leased is None:
+            self._limits.on_our_own()
+        else:
+            self._limits.leased(leased)
+
+    async def _run(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            while True:
+                began = loop.time()
+                await self.step()
+                await asyncio.sleep(max(PAUSE_S, REST * (loop.time() - began)))
+        except Exception:  # noqa: BLE001 (the top of a part: log, stop the service)
+            _log.exception("A part died; the service stops.", part=self.name)
+            self._fail()

@@ -1,0 +1,237 @@
+"""What each tenant may still send: a bucket of events and one of bytes for each, in bounded memory.
+
+In: tenants, and what their requests weigh. Out: yes, or `Spent` with the time to wait. Errors: none.
+Next: parsec.ingest.channel.
+
+Invariants, cited by tests
+1. A request is taken while all budgets that it draws on have something left, and is then charged in full, so a tenant
+   overdraws by one request at most. Who is refused is charged nothing.
+2. At most MOST_BUDGETS are held, and those of tenants that the settings name. A budget that is full is forgotten first;
+   while none is, tenants without one share one of the default size, so that no made-up name gets a burst of its own.
+3. With leases nothing comes by itself, and what was given on credit is asked for with the next lease.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from parsec.core.clock import Clock
+from parsec.core.envelope import Envelope, by_tenant
+from parsec.ingest.policy import UNLIMITED, Allowance, Policy, What
+from parsec.ingest.token_bucket import WHOLE, Bucket, Rate
+from parsec.ports.rate_leases import Leased, Want
+
+MOST_BUDGETS = 10_000
+PRESSED_S = 1.0
+"""For how long after a refusal bodies are looked into for whose they are, before they are read."""
+
+LOOKED_AT = 4
+"""Budgets that are tried when one has to be forgotten; the ones used longest ago are the fullest."""
+
+HELD_SHARE, HELD_S = 0.25, 0.1
+"""What a process wants to have leased of a rate: a quarter of the burst, at least a tenth of a second's worth."""
+
+STRANGERS = "-"
+"""In the place of a tenant's name; no tenant can have this one."""
+
+
+class Cost(NamedTuple):
+    """What a request takes of one tenant's budget."""
+
+    tenant: str
+    events: int
+    bytes: int
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """Why a request is refused: this budget of this tenant is used up for `wait_s` seconds."""
+
+    tenant: str
+    what: What
+    rate: Rate
+    wait_s: float
+
+    @property
+    def retry_after_s(self) -> int:
+        return max(1, math.ceil(self.wait_s))
+
+
+class Budget:
+    """The buckets of one tenant; `name` is that of the leases, too."""
+
+    __slots__ = ("buckets", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.buckets: dict[What, Bucket] = {}
+
+
+class TenantLimits:
+    """Used by the event loop's thread only."""
+
+    def __init__(self, policy: Policy, clock: Clock, *, shared: bool = False) -> None:
+        """`shared`: the rates are those of all processes together; parsec.ingest.rate_lease brings what this one
+        gets."""
+        self._clock = clock
+        self._shared = shared
+        self._share = 0.0 if shared else 1.0
+        self._refused_at = float("-inf")
+        self._processes = 1
+        self._budgets: OrderedDict[str, Budget] = OrderedDict()
+        self._strangers = Budget(STRANGERS)
+        self._short: set[Budget] = set()
+        self._asked: list[tuple[Budget, What, float]] = []
+        self.change(policy)
+
+    def change(self, policy: Policy) -> None:
+        """Other allowances from now on; what is left of a budget stays."""
+        self._policy = policy
+        self._off = policy.limits_nobody
+        for tenant in list(self._budgets):
+            if policy.of(tenant) == UNLIMITED:
+                del self._budgets[tenant]
+            else:
+                self._fit(self._budgets[tenant], policy.of(tenant))
+        self._fit(self._strangers, policy.default)
+
+    def spent(self, tenant: str) -> Spent | None:
+        """Why a request of this tenant is refused before anybody has looked into it. None: go on."""
+        return None if self._off or not tenant else self._spent(tenant)
+
+    def is_pressed(self) -> bool:
+        """Whether somebody was refused a moment ago, so that others may be about to be."""
+        return not self._off and self._clock.monotonic() - self._refused_at < PRESSED_S
+
+    def weigh(self, events: Sequence[Envelope], size_bytes: int) -> Sequence[Cost]:
+        """What a request takes of each tenant in it; its bytes are divided as its events are."""
+        if self._off:
+            return ()
+        counts = by_tenant(events).items()
+        return [Cost(tenant, count, size_bytes * count // len(events)) for tenant, count in counts]
+
+    def refusal(self, costs: Sequence[Cost]) -> Spent | None:
+        """Why a request is refused: the longest wait, if several of its tenants have nothing left. None: go on."""
+        found = [spent for cost in costs if (spent := self._spent(cost.tenant)) is not None]
+        return max(found, key=lambda spent: spent.wait_s) if found else None
+
+    def take(self, costs: Sequence[Cost]) -> None:
+        """Charges what was admitted, or was read for nothing; `refusal` or `spent` was asked just before."""
+        for cost in costs:
+            budget = None if self._off else self._budgets.get(cost.tenant) or self._new(cost.tenant)
+            if budget is not None:
+                for what, bucket in budget.buckets.items():
+                    bucket.take(cost.events if what == "events" else cost.bytes)
+                self._ask_for(budget)
+
+    # What is leased. Between `wants` and its answer, `leased` or `on_our_own`, events go on being taken.
+
+    def wants(self) -> list[Want]:
+        """What to lease now; empty as long as nobody is short of anything."""
+        now = self._clock.monotonic()
+        self._asked.clear()
+        asked: list[Want] = []
+        for budget in self._short:
+            for what, bucket in budget.buckets.items():
+                bucket.fill(now, self._share)
+                wanted = max(0.0, _held(bucket.rate) - bucket.level)
+                asked.append(Want(f"{what}:{budget.name}", bucket.rate.per_s, bucket.rate.burst, bucket.owed, wanted))
+                self._asked.append((budget, what, bucket.owed))
+        self._short.clear()
+        return asked
+
+    def leased(self, leased: Leased) -> None:
+        """What came of `wants`."""
+        self._processes = max(1, leased.processes)
+        self._share = 0.0
+        for (budget, what, owed), amount in zip(self._asked, leased.amounts, strict=True):
+            bucket = budget.buckets.get(what)
+            if bucket is not None:
+                bucket.level += amount
+                bucket.owed -= owed
+                if not bucket.may_take():
+                    self._short.add(budget)
+
+    def on_our_own(self) -> None:
+        """No leases now: until there are, this process gives itself its part of each rate."""
+        self._share = 1 / self._processes
+        self._short.update(budget for budget, _, _ in self._asked)
+
+    def _spent(self, tenant: str) -> Spent | None:
+        budget = self._budget(tenant)
+        if budget is None:
+            return None
+        found = None
+        for what, bucket in budget.buckets.items():
+            if not bucket.may_take():
+                wait_s = bucket.wait_s(1 / self._processes)
+                if found is None or found.wait_s < wait_s:
+                    found = Spent(tenant, what, bucket.rate, wait_s)
+        if found is not None:
+            self._refused_at = self._clock.monotonic()
+            self._ask_for(budget)
+        return found
+
+    def _budget(self, tenant: str) -> Budget | None:
+        """With what is left of it now; None: no limit."""
+        budget = self._budgets.get(tenant)
+        if budget is None:
+            budget = self._new(tenant)
+            if budget is None:
+                return None
+        else:
+            self._budgets.move_to_end(tenant)
+        now = self._clock.monotonic()
+        for bucket in budget.buckets.values():
+            bucket.fill(now, self._share)
+        return budget
+
+    def _new(self, tenant: str) -> Budget | None:
+        allowance = self._policy.of(tenant)
+        if allowance == UNLIMITED:
+            return None
+        if not self._has_place(tenant):
+            return self._strangers
+        budget = self._budgets[tenant] = Budget(tenant)
+        self._fit(budget, allowance)
+        return budget
+
+    def _has_place(self, tenant: str) -> bool:
+        if len(self._budgets) < MOST_BUDGETS or tenant in self._policy.tenants:
+            return True
+        now = self._clock.monotonic()
+        for _ in range(LOOKED_AT):
+            name, budget = self._budgets.popitem(last=False)
+            for bucket in budget.buckets.values():
+                bucket.fill(now, self._share)
+            if all(bucket.may_be_forgotten(self._share) for bucket in budget.buckets.values()):
+                return True
+            self._budgets[name] = budget
+        return False
+
+    def _fit(self, budget: Budget, allowance: Allowance) -> None:
+        """Its buckets are those of this allowance from now on; a new one begins full."""
+        now = self._clock.monotonic()
+        for what, rate in allowance.rates():
+            bucket = budget.buckets.get(what)
+            if rate is None:
+                budget.buckets.pop(what, None)
+            elif bucket is not None:
+                bucket.change(rate)
+            else:
+                level = max(WHOLE, _held(rate) / self._processes) if self._shared else rate.burst
+                owed = level if self._shared else 0.0
+                budget.buckets[what] = Bucket(rate, level, now, owed)
+                if self._shared:
+                    self._short.add(budget)
+
+    def _ask_for(self, budget: Budget) -> None:
+        """Remembers who is short, once half of what a process wants to hold is used."""
+        if self._shared and any(bucket.level < _held(bucket.rate) / 2 for bucket in budget.buckets.values()):
+            self._short.add(budget)
+
+
+def _held(rate: Rate) -> float:
+    return max(WHOLE, rate.burst * HELD_SHARE, rate.per_s * HELD_S)

@@ -1,0 +1,214 @@
+"""Load on a Parsec, and an exact account of what it answered.
+
+In: a plan (connections, batch, rate, how long). Out: a Result. Errors: Rejected when requests are refused for good
+before any was accepted, or something else than a Parsec answers; OSError when nobody listens or connections break
+again and again; ValueError when the address is none. Used by `parsec bench` and bench/.
+
+Each request has the same body for a second and an Idempotency-Key of its own, so that ids differ and the client is not
+busy with making JSON: it must be faster than what it measures.
+"""
+
+import asyncio
+import math
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import perf_counter
+
+import msgspec
+
+from parsec.client.responses import read_answer, refusal
+from parsec.client.transport import read_address, tls_context
+from parsec.core.errors import Rejected
+from parsec.loadgen.connection import LoadConnection
+
+_RENEW_S = 1.0
+_STEPS_PER_OCTAVE = 32
+_SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835
+"""Odd, so that multiples of it modulo 2**128 look like the trace ids that services send."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to send. `rate`: events/s in all, 0 for as fast as answers come. `events` 0: until `duration_s` is over."""
+
+    url: str
+    connections: int = 8
+    batch: int = 100
+    rate: float = 0.0
+    duration_s: float = 10.0
+    events: int = 0
+    tenant: str = "bench"
+    message_bytes: int = 60
+    ack: str = "durable"
+    timeout_s: float = 30.0
+    api_key: str | None = None
+    ca_file: str | None = None
+
+
+class Latencies:
+    """A histogram of seconds with steps of 2.2 %, in bounded memory however long it runs."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self.count = 0
+
+    def add(self, seconds: float) -> None:
+        step = int(math.log2(max(seconds, 1e-6) * 1e6) * _STEPS_PER_OCTAVE)
+        self._counts[step] = self._counts.get(step, 0) + 1
+        self.count += 1
+
+    def quantile(self, q: float) -> float:
+        """Upper edge of the step that holds the q-quantile, in seconds; 0 without any."""
+        left = q * self.count
+        for step in sorted(self._counts):
+            left -= self._counts[step]
+            if left <= 0:
+                return float(2 ** ((step + 1) / _STEPS_PER_OCTAVE) / 1e6)
+        return 0.0
+
+
+class Result(msgspec.Struct):
+    """What was sent and what came back; events, not requests, unless the name says so.
+
+    `refused`: surely not taken, though all was well with them. `unanswered`: nobody knows. `unsent`: due by the rate,
+    but no connection was free before the end. `latencies`: of requests answered with 200.
+    """
+
+    seconds: float = 0.0
+    requests: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    refused: int = 0
+    unanswered: int = 0
+    unsent: int = 0
+    reconnected: int = 0
+    statuses: dict[int, int] = {}
+    latencies: Latencies = msgspec.field(default_factory=Latencies)
+
+
+class Load:
+    """One run of a plan; `result` grows while it runs."""
+
+    def __init__(self, plan: Plan, clock: Callable[[], float] = perf_counter) -> None:
+        """Raises ValueError when the plan's url is no address. The schedule begins here, and anew with `run`.
+
+        `ends_at` is by the clock, and infinite for a plan of a number of events.
+        """
+        self.plan = plan
+        self.clock = clock
+        self.address = read_address(plan.url)
+        self.tls = tls_context(self.address, plan.ca_file)
+        self.result = Result(statuses={})
+        self._key = os.urandom(6).hex().encode()
+        self.sent_requests = 0
+        self._connections: list[LoadConnection] = []
+        self._request = b""
+        self._renew_at = 0.0
+        self._begin()
+
+    async def run(self) -> Result:
+        """Sends until the plan is fulfilled. Raises OSError, Rejected; `result` then has what was booked before."""
+        self._begin()
+        self._connections = connections = [LoadConnection(self) for _ in range(self.plan.connections)]
+        running: list[asyncio.Task[None]] = []
+        try:
+            for connection in connections:
+                await connection.open()
+                running.append(asyncio.create_task(connection.run()))
+            await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for connection in connections:
+                connection.close()
+            self.result.seconds = self.clock() - self._started
+        if not self.plan.events:
+            due = int(self.plan.rate * self.plan.duration_s)
+            self.result.unsent = max(0, due - self.sent_requests * self.plan.batch)
+        return self.result
+
+    def end_silence(self) -> None:
+        """To be called now and then: a connection whose answer is overdue is replaced, its request unanswered."""
+        for connection in self._connections:
+            connection.end_silence(self.plan.timeout_s)
+
+    def next_request(self) -> tuple[bytes, float | None] | None:
+        """The next request and when it is due by the clock (None: at once); None alone: the plan is fulfilled."""
+        plan = self.plan
+        now = self.clock()
+        sent_events = self.sent_requests * plan.batch
+        due = self._started + sent_events / plan.rate if plan.rate else None
+        if plan.events and sent_events >= plan.events:
+            return None
+        if now >= self.ends_at or (due is not None and due >= self.ends_at):
+            return None
+        if now >= self._renew_at:
+            self._renew(now)
+        self.sent_requests += 1
+        return self._request.replace(b"RUN-KEY", b"%s-%d" % (self._key, self.sent_requests), 1), due
+
+    def count(self, status: int, body: bytes, seconds: float) -> bool:
+        """Books one answer; True: it asks for a pause. Raises Rejected when going on makes no sense."""
+        result, batch = self.result, self.plan.batch
+        result.requests += 1
+        result.statuses[status] = result.statuses.get(status, 0) + 1
+        if status == 200:
+            answer = read_answer(body)
+            if answer is None or answer.accepted + answer.rejected != batch:
+                raise Rejected("not_parsec", f"a status of 200 without a verdict for each of {batch} events")
+            result.accepted += answer.accepted
+            result.rejected += answer.rejected
+            result.latencies.add(seconds)
+            return False
+        if status == 429 or status >= 500:
+            if status == 429 or refusal(status, body).code == "unavailable":
+                result.refused += batch
+            else:  # not durable in time, or a bug or a proxy on the way: they may arrive all the same
+                result.unanswered += batch
+            return True
+        answer = read_answer(body) if status == 400 else None
+        about_events = answer is not None and answer.rejected > 0
+        if not about_events and not result.accepted:
+            raise refusal(status, body)
+        result.rejected += batch
+        return False
+
+    def count_unanswered(self) -> None:
+        """Books a request whose connection broke: nobody knows whether it was taken."""
+        self.result.unanswered += self.plan.batch
+
+    def _begin(self) -> None:
+        self._started = self.clock()
+        self.ends_at = math.inf if self.plan.events else self._started + self.plan.duration_s
+        self._renew(self._started)
+
+    def _renew(self, now: float) -> None:
+        plan = self.plan
+        self._renew_at = now + _RENEW_S
+        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        body = msgspec.json.encode([_event(plan, timestamp, n) for n in range(plan.batch)])
+        key = f"Authorization: Bearer {plan.api_key}\r\n" if plan.api_key else ""
+        head = (
+            f"POST {self.address.prefix}/ingest?ack={plan.ack} HTTP/1.1\r\nHost: {self.address.authority}\r\n{key}"
+            f"Content-Type: application/json\r\nIdempotency-Key: RUN-KEY\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._request = head.encode() + body
+
+
+def _event(plan: Plan, timestamp: str, number: int) -> dict[str, object]:
+    words = f"GET /api/v1/users/{number} completed with status 200 in {number % 500} ms "
+    message = (words * (plan.message_bytes // len(words) + 1))[: max(plan.message_bytes, 1)]
+    return {
+        "tenant_id": plan.tenant,
+        "timestamp": timestamp,
+        "severity": ("info", "info", "info", "warn", "error")[number % 5],
+        "source": f"service-{number % 20}",
+        "message": message,
+        "metadata": {
+            "user_id": number,
+            "latency_ms": number % 500 + 0.5,
+            "trace_id": f"{(number + 1) * _SPREAD % (1 << 128):032x}",
+            "region": "eu",
+        },
+    }

@@ -1,0 +1,1 @@
+"""The syntax tree and a time range to SQL, and rows to answers."""

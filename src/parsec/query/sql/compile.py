@@ -1,0 +1,150 @@
+"""A tree to a condition of SQL.
+
+In: a Node. Out: an expression over table `events` that is 0 or 1, never NULL, so that NOT means what it says; values
+go into Parameters. Errors: none. docs/query-language.md tells what each construct costs. Next:
+parsec.query.sql.columns.
+"""
+
+import re
+from collections.abc import Callable
+
+from parsec.query.language import tokenizer
+from parsec.query.language.ast import (
+    TIMES,
+    AllOf,
+    Between,
+    Equal,
+    Everything,
+    Exists,
+    Field,
+    Like,
+    Limit,
+    Match,
+    Matches,
+    Node,
+    Not,
+    OneOf,
+    Phrase,
+    Test,
+)
+from parsec.query.language.number_literal import SPELLING, number
+from parsec.query.sql.columns import BOOL, NUMBERS, STRING, Parameters, anything, below, typed
+
+_NUMBER_SPELLING = SPELLING.replace("\\", "\\\\")
+_WILDCARDS = re.compile(r"([%_\\])")
+
+
+def condition(node: Node, parameters: Parameters) -> str:
+    """One expression in parentheses or a call, so that it may stand anywhere."""
+    if isinstance(node, Everything):
+        return "1"
+    if isinstance(node, Match):
+        return _match(node.field, node.test, parameters)
+    if isinstance(node, Not):
+        return f"(NOT {condition(node.node, parameters)})"
+    word = " AND " if isinstance(node, AllOf) else " OR "
+    return f"({word.join(condition(one, parameters) for one in node.nodes)})"
+
+
+def _match(field: Field, test: Test, parameters: Parameters) -> str:
+    if field.name == "metadata":
+        return _in_metadata(field.path, test, parameters)
+    if isinstance(test, Phrase):
+        return _phrase(test, parameters)
+    if isinstance(test, Exists):
+        return f"({field.name} != '')" if field.name in ("region", "node") else "1"
+    if isinstance(test, OneOf):
+        return f"({field.name} IN {parameters.bind(list(test.values), 'Array(String)')})" if test.values else "0"
+    if isinstance(test, Between) and field.name in TIMES:
+        return _within(field.name, test, lambda limit: parameters.moment(int(limit)))
+    return _text(field.name, test, parameters)
+
+
+def _text(column: str, test: Test, parameters: Parameters) -> str:
+    """A test of a text column, or of the texts of a value."""
+    if isinstance(test, Equal):
+        return f"({column} = {parameters.text(test.text)})"
+    if isinstance(test, Like):
+        first, *rest = test.parts
+        if rest == [""]:
+            return f"startsWith({column}, {parameters.text(first)})"
+        return f"({column} LIKE {parameters.text(_like(test.parts))})"
+    if isinstance(test, Matches):
+        return f"match({column}, {parameters.text(test.pattern)})"
+    assert isinstance(test, Between), "parsec.query.language.fields gives a text column no other test"
+    return _within(column, test, lambda limit: parameters.text(str(limit)))
+
+
+def _phrase(test: Phrase, parameters: Parameters) -> str:
+    """By the word index where it can tell, else by a regular expression behind what the index can narrow."""
+    if not tokenizer.is_ascii(test.words):
+        return f"match(message, {parameters.text('(?i)' + tokenizer.pattern(test.words))})"
+    if tokenizer.whole(test.words):
+        found = [word[0] for word in test.words]
+        if len(found) == 1:
+            return f"hasAllTokens(lower(message), {parameters.bind(found, 'Array(String)')})"
+        return f"hasPhrase(lower(message), {parameters.text(' '.join(found))})"
+    longest = max((part for word in test.words for part in word), key=len)
+    narrowed = f"lower(message) LIKE {parameters.text(f'%{longest}%')}"
+    if len(test.words) == 1 and not test.words[0][0] and not test.words[0][-1] and len(test.words[0]) == 3:
+        return f"({narrowed})"
+    return f"({narrowed} AND match(lower(message), {parameters.text(tokenizer.pattern(test.words))}))"
+
+
+def _in_metadata(path: str, test: Test, parameters: Parameters) -> str:
+    if isinstance(test, Exists):
+        found = f"isNotNull({anything(path, parameters)})"
+        return f"({found} OR notEmpty({below(path, parameters)}))"
+    if isinstance(test, Between):
+        return _metadata_within(path, test, parameters)
+    text = typed(path, STRING, parameters)
+    texts = typed(path, _list_of(STRING), parameters)
+    if isinstance(test, Equal):
+        choices = [_text(text, test, parameters), f"has({texts}, {parameters.text(test.text)})"]
+        value = number(test.text)
+        if value is not None:
+            wanted = parameters.number(value)
+            choices += [f"{typed(path, kind, parameters)} = {wanted}" for kind in NUMBERS]
+            choices += [
+                f"arrayExists(x -> ifNull(x = {wanted}, 0), {typed(path, _list_of(kind), parameters)})"
+                for kind in NUMBERS
+            ]
+        elif test.text in ("true", "false"):
+            choices += [f"{typed(path, BOOL, parameters)} = {test.text}",
+                        f"has({typed(path, _list_of(BOOL), parameters)}, {test.text})"]  # fmt: skip
+    else:
+        choices = [_text(text, test, parameters)]
+        choices += [_text(f"toString({typed(path, kind, parameters)})", test, parameters) for kind in NUMBERS[:2]]
+        choices.append(f"arrayExists(x -> ifNull({_text('x', test, parameters)}, 0), {texts})")
+    return f"ifNull({' OR '.join(choices)}, 0)"
+
+
+def _metadata_within(path: str, test: Between, parameters: Parameters) -> str:
+    text = typed(path, STRING, parameters)
+    low_or_high = test.high if test.low is None else test.low
+    if isinstance(low_or_high, str):
+        return f"ifNull({_text(text, test, parameters)}, 0)"
+    spelled = f"if(match({text}, '{_NUMBER_SPELLING}'), toFloat64OrNull({text}), NULL)"
+    columns = [*(typed(path, kind, parameters) for kind in NUMBERS), spelled]
+    choices = [
+        _within(column, test, lambda limit: parameters.number(limit if isinstance(limit, int) else float(limit)))
+        for column in columns
+    ]
+    return f"ifNull({' OR '.join(choices)}, 0)"
+
+
+def _within(column: str, test: Between, bound: Callable[[Limit], str]) -> str:
+    limits = []
+    if test.low is not None:
+        limits.append(f"{column} {'>=' if test.with_low else '>'} {bound(test.low)}")
+    if test.high is not None:
+        limits.append(f"{column} {'<=' if test.with_high else '<'} {bound(test.high)}")
+    return f"({' AND '.join(limits)})"
+
+
+def _like(parts: tuple[str, ...]) -> str:
+    return "%".join(_WILDCARDS.sub(r"\\\1", part) for part in parts)
+
+
+def _list_of(kind: str) -> str:
+    return f"Array(Nullable({kind}))"

@@ -1,0 +1,97 @@
+"""How many events there were in each stretch of time.
+
+In: a scope, an interval or none, a field or none. Out: every bucket of the range, also the empty ones. Errors:
+Rejected(invalid_parameter, query_too_expensive), Retryable. Next: parsec.ports.store.
+"""
+
+import msgspec
+
+from parsec.core.errors import Rejected
+from parsec.core.timestamp import SECOND, text_of
+from parsec.ports.store import Limits, StoreReader
+from parsec.query.language.ast import Field
+from parsec.query.sql import columns
+from parsec.query.sql.columns import Parameters
+from parsec.query.sql.filter import Scope, where
+from parsec.query.timerange import TimeRange
+
+MOST_BUCKETS = 2_000
+MOST_VALUES = 10
+"""Values of `by` that are counted by name; the rest is in `count` only."""
+_AIM = 60
+_NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800)
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """From `start` (RFC 3339) for one interval. `by`: how many of them have which value, the most frequent first."""
+
+    start: str
+    count: int
+    by: dict[str, int]
+
+
+class Histogram(msgspec.Struct, frozen=True):
+    """Buckets in order of time, each `interval_s` long and beginning at a multiple of it since 1970."""
+
+    interval_s: int
+    buckets: list[Bucket]
+
+
+def histogram(
+    store: StoreReader, scope: Scope, limits: Limits, *, interval_s: int | None = None, by: Field | None = None
+) -> Histogram:
+    """Counts of the whole scope."""
+    step_s = interval(scope.between) if interval_s is None else interval_s
+    first, last = _numbers(scope.between, step_s)
+    if last - first >= MOST_BUCKETS:
+        message = f"The range has more than {MOST_BUCKETS} such intervals; {interval(scope.between)} s would do."
+        raise Rejected("invalid_parameter", message, field="interval")
+    parameters = Parameters()
+    sql = _statement(scope, step_s, by, parameters)
+    counts: dict[int, int] = dict.fromkeys(range(first, last + 1), 0)
+    named: dict[int, dict[str, int]] = {number: {} for number in counts}
+    for number, value, count in store.select(sql, parameters.values, limits, tuple[int, str | None, int]):
+        counts[number] += count
+        if value is not None:
+            named[number][value] = count
+    return Histogram(
+        step_s, [Bucket(text_of(n * step_s * SECOND), count, ranked(named[n])) for n, count in counts.items()]
+    )
+
+
+def ranked(counts: dict[str, int]) -> dict[str, int]:
+    """The greatest count first, equal ones by name: the store gives them in whatever order its threads end."""
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
+
+
+def interval(between: TimeRange) -> int:
+    """Seconds, such that the range has about sixty of them."""
+    wanted = (between.end_ns - between.start_ns) / SECOND / _AIM
+    nice = next((seconds for seconds in _NICE_S if seconds >= wanted), None)
+    weeks = int(wanted // _NICE_S[-1]) + 1
+    return weeks * _NICE_S[-1] if nice is None else nice
+
+
+def _numbers(between: TimeRange, step_s: int) -> tuple[int, int]:
+    """The first and the last bucket; an empty range has none."""
+    step = step_s * SECOND
+    return between.start_ns // step, (between.end_ns - 1) // step
+
+
+def _statement(scope: Scope, step_s: int, by: Field | None, parameters: Parameters) -> str:
+    condition = where(scope, parameters)
+    number = f"intDiv(toUnixTimestamp64Nano(timestamp), {parameters.bind(step_s * SECOND, 'Int64')})"
+    value = "CAST(NULL, 'Nullable(String)')"
+    if by is not None and by.name == "severity":
+        value = "toNullable(severity)"  # few enough to be counted in one pass
+    elif by is not None:
+        text = columns.text_of(by, parameters)
+        most = (
+            f"SELECT {text} AS value FROM events WHERE {condition} AND isNotNull(value)"  # noqa: S608
+            f" GROUP BY value ORDER BY count() DESC, value LIMIT {MOST_VALUES}"
+        )
+        value = f"if({text} IN ({most}), toNullable({text}), NULL)"
+    return (
+        f"SELECT {number} AS number, {value} AS value, count() FROM events WHERE {condition}"  # noqa: S608
+        " GROUP BY number, value ORDER BY number"
+    )

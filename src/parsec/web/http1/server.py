@@ -1,0 +1,162 @@
+"""uvicorn as a part of the service: it serves on a socket that we bound, and leaves signals to the service."""
+
+import asyncio
+import contextlib
+import resource
+import socket
+from collections.abc import Callable, Generator
+from functools import partial
+
+import structlog
+import uvicorn
+
+from parsec.core.errors import Fatal
+from parsec.web.app import App
+from parsec.web.http1.connection_limiter import Gate
+from parsec.web.http1.fast_path import Connection
+from parsec.web.http1.tls import Tls
+
+BODY_GRACE_S = 2.0
+"""How long a request may still arrive after the listener is closed."""
+
+FILES_FOR_OTHERS = 512
+"""File descriptors that the log, the store (150 at rest) and connections being refused may need; of few, half."""
+
+_log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, handshake_timeout_s: float) -> None:
+        super().__init__(config)
+        self._handshake_timeout_s = handshake_timeout_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, but that a TLS handshake has a deadline of ours, as the head of a request has."""
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def connection() -> asyncio.Protocol:
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return made
+
+        timeout_s = None if config.ssl is None else self._handshake_timeout_s
+        self.servers = [
+            await loop.create_server(
+                connection, sock=each, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=timeout_s
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+class HttpServer:
+    """The listener. `stop` closes it, then answers what is open."""
+
+    name = "http"
+
+    def __init__(
+        self,
+        app: App,
+        gate: Gate,
+        host: str,
+        port: int,
+        shutdown_timeout_s: float,
+        fail: Callable[[], None],
+        tls: Tls | None = None,
+    ) -> None:
+        self._fail = fail
+        self._scheme = "http" if tls is None else "https"
+        self._host = host
+        self._port = port
+        config = uvicorn.Config(
+            app,
+            http=partial(Connection, app.ingest, gate),  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, int(shutdown_timeout_s) - 2),
+            backlog=2048,
+        )
+        config.load()
+        config.ssl = None if tls is None else tls.listening
+        self._server = _Server(config, gate.limits.head_timeout_s)
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        listener = _bind(self._host, self._port)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        while not self._server.started:
+            await asyncio.sleep(0.001)
+            if self._serving.done():
+                await self._serving
+                raise Fatal("The HTTP server ended while it was starting.")
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        self._serving.add_done_callback(self._ended)
+        _log.info("Serving.", url=f"{self._scheme}://{shown}:{port}")
+
+    def sweep(self) -> None:
+        """Once a second: ends what has taken too long, see parsec.web.http1.limits."""
+        now = asyncio.get_running_loop().time()
+        for connection in list(self._server.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.sweep(now)
+
+    async def stop(self, deadline: float) -> None:
+        del deadline  # uvicorn has its own, set at construction
+        self._server.should_exit = True
+        if self._serving is not None:
+            await asyncio.wait([self._serving], timeout=BODY_GRACE_S)
+            self._cut_unfinished_bodies()
+            await self._serving
+
+    def _cut_unfinished_bodies(self) -> None:
+        """A request that is not complete by now has no answer to lose, and its client could hold up the stop; so could
+        a reader of an endless answer who has not taken its end by now."""
+        for connection in list(self._server.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is None or cycle.response_complete:
+                continue
+            if (cycle.more_body and not cycle.response_started) or getattr(cycle, "scope", {}).get("endless"):
+                connection.transport.abort()
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        if not self._server.should_exit:
+            _log.error("The HTTP server ended by itself; the service stops.")
+            self._fail()
+
+
+def connections_that_fit(wanted: int) -> int:
+    """Raises the limit on open files as far as this user may, and says how many connections fit below it."""
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # a container may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        files = most
+    if files == resource.RLIM_INFINITY:
+        return wanted
+    fit = max(1, files - min(FILES_FOR_OTHERS, files // 2))
+    if fit < wanted:
+        _log.warning("The limit on open files allows fewer connections than PARSEC_MAX_CONNECTIONS.", connections=fit)
+    return min(wanted, fit)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise Fatal(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --host and --port."
+        ) from error
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,88 @@
+"""Errors of every endpoint but ingest: application/problem+json (RFC 9457) with a stable `code`."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from parsec.core.errors import Rejected, Retryable
+from parsec.web.auth import CHALLENGE
+
+_log = structlog.get_logger(__name__)
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of an error answer."""
+
+    status: int
+    title: str
+    detail: str
+    code: str
+    field: str | None = None
+
+
+def problem(
+    status: int, code: str, detail: str, field: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An error answer."""
+    body = Problem(status, HTTPStatus(status).phrase, detail, code, field)
+    return JsonAnswer(body, status, headers, media_type="application/problem+json")
+
+
+async def on_rejected(_: Request, error: Exception) -> Response:
+    """The question is wrong; the sender must change it."""
+    assert isinstance(error, Rejected)
+    return rejection(error)
+
+
+def rejection(error: Rejected) -> Response:
+    """The answer to a question that is wrong."""
+    later = {"Retry-After": "1"}
+    headers = {401: {"WWW-Authenticate": CHALLENGE[1].decode()}, 429: later, 503: later}.get(error.status)
+    return problem(error.status, error.code, error.message, error.field, headers)
+
+
+async def on_retryable(_: Request, error: Exception) -> Response:
+    """The store does not answer now."""
+    assert isinstance(error, Retryable)
+    # Not to the client: the reason may name files of this machine.
+    _log.warning("A question could not be answered.", why=str(error))
+    return problem(
+        503,
+        "unavailable",
+        "The store cannot answer now; ask again. The log of Parsec says why.",
+        headers={"Retry-After": str(max(1, round(error.after_s)))},
+    )
+
+
+async def on_left(_: Request, __: Exception) -> Response:
+    """The client has gone; nobody reads this."""
+    return Response(status_code=499)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """No such address, or not with this method."""
+    status: int = getattr(error, "status_code", 500)
+    if status == 404:
+        return problem(404, "not_found", f"There is nothing at {request.url.path}; docs/api.md lists the addresses.")
+    if status == 405:
+        return problem(405, "method_not_allowed", "Not with this method.", headers=getattr(error, "headers", None))
+    return problem(status, "http_error", str(getattr(error, "detail", "The request failed.")))
+
+
+async def on_bug(_: Request, __: Exception) -> Response:
+    """Nothing should get here; the log has the stack."""
+    return problem(500, "internal", "Something went wrong inside Parsec; its log says what.")
+
+
+class JsonAnswer(Response):
+    """Of every route but ingest, which is raw ASGI."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return msgspec.json.encode(content)

@@ -1,0 +1,215 @@
+"""GET /health, /livez, /readyz: judged by progress, not by existence.
+
+In: named checks. Out: /health tells all of them; /readyz says whether to send traffic here; /livez whether to restart.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from parsec.core.clock import Clock
+from parsec.core.lifecycle import Life
+from parsec.ingest.channel import Channel
+from parsec.keys.caller import Caller
+from parsec.web.responses import JsonAnswer
+
+Status = Literal["healthy", "degraded", "unhealthy"]
+
+
+class Check(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The state of one part. `alive` False: only a restart can help."""
+
+    status: Status
+    why: str = ""
+    alive: bool = True
+    details: Mapping[str, Any] = {}
+
+
+class HealthAnswer(msgspec.Struct, frozen=True):
+    """`checks`: each part with its `status`, `why` unless it is healthy, and more. Neither they nor `phase` without
+    the key of an admin, where there are keys."""
+
+    status: Status
+    timestamp: str
+    phase: str | msgspec.UnsetType = msgspec.UNSET
+    checks: dict[str, dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Alive(msgspec.Struct, frozen=True):
+    """`why`: the parts beyond help."""
+
+    alive: bool
+    why: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """`why`: the parts that are not ready; `life`: the process itself starts or stops."""
+
+    ready: bool
+    why: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Health:
+    """The checks of this process, asked anew at each call; none of them blocks."""
+
+    def __init__(self, life: Life, checks: Mapping[str, Callable[[], Check]], clock: Clock) -> None:
+        self._life = life
+        self._checks = checks
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        return [Route("/health", self.health), Route("/livez", self.livez), Route("/readyz", self.readyz)]
+
+    async def health(self, request: Request) -> Response:
+        """503 when unhealthy; whoever may see figures is told why."""
+        checks = {name: check() for name, check in self._checks.items()}
+        status = _worst(checks)
+        trusted = _trusted(request)
+        body = HealthAnswer(
+            status,
+            datetime.fromtimestamp(self._clock.time_ns() / 1e9, UTC).isoformat().replace("+00:00", "Z"),
+            self._life.phase if trusted else msgspec.UNSET,
+            {name: {"status": c.status, **({"why": c.why} if c.why else {}), **c.details} for name, c in checks.items()}
+            if trusted
+            else msgspec.UNSET,
+        )
+        return JsonAnswer(body, 503 if status == "unhealthy" else 200)
+
+    async def livez(self, request: Request) -> Response:
+        """503 when a part is beyond help, so that a supervisor restarts the process."""
+        dead = {name: check.why for name, check in self._asked() if not check.alive}
+        return JsonAnswer(Alive(not dead, dead if _trusted(request) else msgspec.UNSET), 503 if dead else 200)
+
+    async def readyz(self, request: Request) -> Response:
+        """503 while starting, stopping, or when a part is unhealthy."""
+        why = self.not_ready()
+        return JsonAnswer(Ready(not why, why if _trusted(request) else msgspec.UNSET), 503 if why else 200)
+
+    def not_ready(self) -> dict[str, str]:
+        """Why requests should not be sent here; empty: they should."""
+        why = {name: check.why for name, check in self._asked() if check.status == "unhealthy"}
+        if self._life.phase != "ready":
+            why["life"] = f"The process is {self._life.phase}."
+        return why
+
+    def _asked(self) -> list[tuple[str, Check]]:
+        return [(name, check()) for name, check in self._checks.items()]
+
+
+def _trusted(request: Request) -> bool:
+    """Reasons may name files and addresses: for operators only."""
+    caller: Caller = request.scope["caller"]
+    return caller.may("admin")
+
+
+def _worst(checks: Mapping[str, Check]) -> Status:
+    found = {check.status for check in checks.values()}
+    return "unhealthy" if "unhealthy" in found else "degraded" if "degraded" in found else "healthy"
+
+
+BEYOND_HELP = 10
+"""A stage that hangs this many times longer than the limit will not come back by itself."""
+
+
+class Stage(Protocol):
+    """A thread that works on something. Progress decides whether to send traffic, silence whether to restart."""
+
+    def stalled_for(self) -> float:
+        """Seconds for which it has had work and made no progress; 0 when idle or moving."""
+
+    def silent_for(self) -> float:
+        """Seconds for which it has been inside one call; a thread that tries again and again is not silent."""
+
+
+def channel_check(channel: Channel) -> Callable[[], Check]:
+    """Degraded while full: requests are answered 429."""
+
+    def check() -> Check:
+        details = {"buffered": channel.buffered_events, "capacity": channel.max_events}
+        if channel.has_room():
+            return Check("healthy", details=details)
+        return Check("degraded", "The channel is full; requests are answered 429.", details=details)
+
+    return check
+
+
+def log_check(refuses: Callable[[], str | None]) -> Callable[[], Check]:
+    """Unhealthy while nothing can be made durable."""
+
+    def check() -> Check:
+        why = refuses()
+        return Check("healthy") if why is None else Check("unhealthy", why)
+
+    return check
+
+
+def bound_check(why: Callable[[], str | None]) -> Callable[[], Check]:
+    """Degraded while the store is larger than it may be and nothing can be done about it here."""
+
+    def check() -> Check:
+        reason = why()
+        return Check("healthy") if reason is None else Check("degraded", reason)
+
+    return check
+
+
+class Contact(Protocol):
+    """Whether Kafka answers, why not, and how many seconds ago it acknowledged something; None: nothing yet.
+
+    `needs_help`: only a person can change what `why` says.
+    """
+
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def why(self) -> str | None: ...
+    @property
+    def last_ack_age_s(self) -> float | None: ...
+    @property
+    def needs_help(self) -> bool: ...
+
+
+def kafka_check(
+    contact: Callable[[], Contact], refuses: Callable[[], str | None], spooled: Callable[[], int]
+) -> Callable[[], Check]:
+    """Degraded while events go to the spool or wait in it; unhealthy while nothing can be made durable, or while
+    somebody has to do something before Kafka takes events again, for a spool only bridges what passes."""
+
+    def check() -> Check:
+        now, waiting = contact(), spooled()
+        age_s = now.last_ack_age_s
+        details = {
+            "connected": now.connected,
+            "last_ack_age_s": None if age_s is None else round(age_s, 3),
+            "spooled": waiting,
+        }
+        refusal = refuses()
+        if refusal is not None:
+            return Check("unhealthy", refusal, details=details)
+        if now.needs_help:
+            return Check("unhealthy", f"{now.why}. Until then events are kept on this machine.", details=details)
+        if now.why is not None:
+            return Check("degraded", f"Events are kept on this machine: {now.why}.", details=details)
+        if waiting:
+            return Check("degraded", "Events kept on this machine are on their way to Kafka.", details=details)
+        return Check("healthy", details=details)
+
+    return check
+
+
+def stage_check(name: str, stage: Stage, stall_after_s: float) -> Callable[[], Check]:
+    """Unhealthy when the stage has work and makes no progress."""
+
+    def check() -> Check:
+        stalled_s = stage.stalled_for()
+        if stalled_s <= stall_after_s:
+            return Check("healthy")
+        why = f"The {name} has work and has made no progress for {stalled_s:.0f} s."
+        return Check("unhealthy", why, alive=stage.silent_for() <= BEYOND_HELP * stall_after_s)
+
+    return check

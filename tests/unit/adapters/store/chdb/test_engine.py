@@ -1,0 +1,137 @@
+"""What the embedded engine does to its process, and what is left when that is killed."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.core.errors import Fatal
+from tests.support.stores import TestEngine, embedded_store
+
+
+def test_a_directory_that_cannot_be_opened_is_fatal() -> None:
+    with embedded_store(), pytest.raises(Fatal, match="cannot be opened"):
+        ClickHouseStore(_engine_at(Path("/proc/no-such-place/store")), 86_400.0)
+
+
+def _engine_at(path: Path) -> TestEngine:
+    engine = TestEngine()
+    engine._directory = path
+    return engine
+
+
+OPEN = """
+import os, signal, sys, time
+from pathlib import Path
+from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.adapters.store.chdb.engine import Embedded
+store = ClickHouseStore(Embedded(Path(sys.argv[1])), 86400.0)
+"""
+
+
+def _run(tmp_path: Path, code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", OPEN + code, str(tmp_path / "store")], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM, signal.SIGBUS])
+def test_the_engine_leaves_signals_alone(tmp_path: Path, number: signal.Signals) -> None:
+    done = _run(tmp_path, f"os.kill(os.getpid(), {int(number)}); time.sleep(30)")
+    assert done.returncode == -number, done.stderr
+
+
+def test_control_c_is_still_pythons_and_no_heavy_module_is_loaded(tmp_path: Path) -> None:
+    code = """
+assert not {"pyarrow", "pandas", "numpy"} & sys.modules.keys()
+assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    store.close()
+    print("interrupted")
+"""
+    done = _run(tmp_path, code)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+def test_what_was_inserted_survives_kill_9(tmp_path: Path) -> None:
+    code = """
+from parsec.ports.store import Row
+store.insert([Row("acme", 1, "info", "api", "m", "{}", f"e{n}", 1795435200 * 10**9, "r", "n", "log-1", 0, n, 65535)
+              for n in range(100)], "t")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert _run(tmp_path, code).returncode == -signal.SIGKILL
+    look = "from parsec.ports.broker import Range; print(len(store.landed(Range('log-1', 0, 0, 1000)))); store.close()"
+    done = _run(tmp_path, look)
+    assert (done.returncode, done.stdout) == (0, "100\n"), done.stderr
+
+
+DEFINITIONS = (
+    "metadata/parsec.sql",
+    "store/*/*/dropped_days.sql",
+    "store/*/*/events.sql",
+    "store/*/*/format_version.txt",
+)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_damaged_definitions_of_tables_are_put_back(tmp_path: Path, damage: str) -> None:
+    insert = "store._client.command('INSERT INTO dropped_days (day, events) VALUES (1, 7)'); store.close()"
+    assert _run(tmp_path, insert).returncode == 0
+    store = tmp_path / "store"
+    files = [path for pattern in DEFINITIONS for path in store.glob(pattern)]
+    assert len(files) > len(DEFINITIONS)
+    before = [path.read_bytes() for path in files]
+    for path, content in zip(files, before, strict=True):
+        if damage == "cut":
+            path.write_bytes(content[: len(content) // 2])
+        elif damage == "changed":
+            path.write_bytes(b"!" + content[1:])
+        else:
+            path.unlink()
+    found = _run(tmp_path, "print(store._client.query('SELECT day, events FROM dropped_days').result_rows)")
+    assert "[(1, 7)]" in found.stdout, found.stderr
+    assert "its copy was put in its place" in found.stdout
+    assert [path.read_bytes() for path in files] == before
+    assert len(list(store.glob("*.corrupt"))) == (0 if damage == "gone" else len(files))
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"a":"\xff"}'])
+def test_a_damaged_copy_of_the_definitions_stops_nothing_and_is_made_anew(tmp_path: Path, content: bytes) -> None:
+    assert _run(tmp_path, "store.close()").returncode == 0
+    copy = tmp_path / "store" / "tables.json"
+    before = copy.read_bytes()
+    copy.write_bytes(content)
+    done = _run(tmp_path, "store.close()")
+    assert (done.returncode, copy.read_bytes()) == (0, before), done.stderr
+    assert ("is made anew" in done.stdout) == (content != b"")
+
+
+def test_damaged_notes_of_migrations_are_set_aside_and_all_is_applied_again(tmp_path: Path) -> None:
+    insert = "store._client.command('INSERT INTO dropped_days (day, events) VALUES (1, 7)'); store.close()"
+    assert _run(tmp_path, insert).returncode == 0
+    for link in (tmp_path / "store" / "data" / "parsec").glob("_migrations"):
+        for data in link.resolve().glob("*/data.bin"):
+            data.write_bytes(bytes(byte ^ 1 for byte in data.read_bytes()))
+    look = "print(store._client.query('SELECT count() FROM _migrations').result_rows, "
+    look += "store._client.query('SELECT day, events FROM dropped_days').result_rows); store.close()"
+    found = _run(tmp_path, look)
+    assert found.returncode == 0, found.stderr
+    assert "[(5,)] [(1, 7)]" in found.stdout
+    assert "set aside" in found.stdout
+    assert "_migrations" in found.stdout
+    assert "set aside" not in _run(tmp_path, look).stdout
+
+
+def test_a_damaged_definition_without_a_copy_is_told_with_what_to_do(tmp_path: Path) -> None:
+    assert _run(tmp_path, "store.close()").returncode == 0
+    (tmp_path / "store" / "tables.json").write_bytes(b"{")
+    next((tmp_path / "store").glob("store/*/*/events.sql")).write_bytes(b"")
+    found = _run(tmp_path, "")
+    assert "put a backup in its place" in found.stderr
+    assert "events.sql" in found.stderr

@@ -1,0 +1,442 @@
+"""ParsecHandler against servers that answer, refuse, hang and come back; invariants as in parsec.client.send_queue."""
+
+import json
+import logging
+import logging.config
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from parsec.client import Client, ParsecHandler, Patience
+from parsec.client.send_queue import Outbox
+from tests.support.answering import Answering, Reply
+from tests.support.process import free_port
+
+BUSY = Reply(503, b'{"code":"unavailable","detail":"The disk is full."}')
+
+
+def took(count: int = 1, rejected: int = 0) -> Reply:
+    errors = [{"index": 0, "code": "invalid_source", "message": "Not so."}] * rejected
+    answer = {"success": not rejected, "accepted": count - rejected, "rejected": rejected, "errors": errors}
+    return Reply(200, json.dumps(answer).encode())
+
+
+Make = Callable[..., tuple[logging.Logger, ParsecHandler]]
+
+
+@pytest.fixture
+def logger_to() -> Iterator[Make]:
+    """A logger of its own with a ParsecHandler, which is taken away again."""
+    made: list[tuple[logging.Logger, ParsecHandler]] = []
+
+    def make(url: str, **more: Any) -> tuple[logging.Logger, ParsecHandler]:
+        logger = logging.Logger("app", 1)  # of nobody else's, so that nothing of pytest's listens
+        handler = ParsecHandler(url, **{"tenant": "acme", "timeout_s": 20.0, **more})
+        logger.addHandler(handler)
+        made.append((logger, handler))
+        return logger, handler
+
+    yield make
+    for logger, handler in made:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def sent(server: Answering) -> list[Any]:
+    """All events of all requests, repeated ones once."""
+    found = {event["id"]: event for asked in server.asked for event in map(json.loads, asked.body.split(b"\n"))}
+    return list(found.values())
+
+
+def until(reached: Callable[[], bool]) -> None:
+    """Waits for another thread."""
+    end = time.monotonic() + 20
+    while not reached():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.002)
+
+
+def test_records_arrive_together_after_a_flush(
+    server: Answering, logger_to: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parsec.client.send_queue.LINGER_S", 1000.0)
+    server.will(took(3))
+    logger, handler = logger_to(server.url, source="billing", api_key="k-1")
+    logger.info("paid %s", 42, extra={"order": 4711})
+    logger.debug("one")
+    logger.error("two")
+    assert handler.flush()
+    assert len(server.asked) == 1
+    assert (server.asked[0].path, server.asked[0].headers["authorization"]) == ("/ingest", "Bearer k-1")
+    first, second, third = sent(server)
+    assert (first["message"], first["metadata"]["order"], first["severity"]) == ("paid 42", 4711, "info")
+    assert (first["tenant_id"], first["source"]) == ("acme", "billing")
+    assert (second["severity"], third["severity"]) == ("debug", "error")
+    counts = handler.counts
+    assert (counts.put, counts.sent, counts.dropped, counts.rejected) == (3, 3, 0, 0)
+
+
+def test_without_a_flush_an_event_is_on_its_way_soon_and_a_full_batch_at_once(
+    server: Answering, logger_to: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.will(took(1), took(500))
+    logger, handler = logger_to(server.url)
+    logger.info("alone")
+    until(lambda: handler.counts.sent == 1)
+    monkeypatch.setattr("parsec.client.send_queue.LINGER_S", 1000.0)
+    for n in range(501):
+        logger.info("many %d", n)
+    until(lambda: handler.counts.sent == 501)
+    assert [asked.body.count(b"\n") + 1 for asked in server.asked] == [1, 500]
+
+
+def test_a_formatter_decides_on_the_message(server: Answering, logger_to: Make) -> None:
+    server.will(took())
+    logger, handler = logger_to(server.url)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger.warning("x")
+    assert handler.flush()
+    assert sent(server)[0]["message"] == "WARNING: x"
+
+
+def test_a_busy_server_gets_the_very_same_bytes_when_it_said(server: Answering, logger_to: Make) -> None:
+    server.will(Reply(429, b"{}", {"Retry-After": "1"}), BUSY, Reply(0), took(2))
+    logger, handler = logger_to(server.url)
+    started = time.monotonic()
+    logger.info("a")
+    logger.info("b")
+    assert handler.flush()
+    assert time.monotonic() - started >= 1.0
+    assert len({asked.body for asked in server.asked}) == 1
+    assert len(server.asked) == 4
+    assert handler.counts.sent == 2
+
+
+def test_what_is_refused_or_rejected_is_counted_and_told_once(
+    server: Answering, logger_to: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.will(Reply(401, b'{"code":"unauthorized","title":"No key."}'))
+    logger, handler = logger_to(server.url)
+    for _ in range(3):
+        logger.info("x")
+        assert handler.flush()
+    assert (handler.counts.put, handler.counts.dropped) == (3, 3)
+    assert capsys.readouterr().err == "parsec: log events are refused: No key. (unauthorized)\n"
+    server.replies.clear()
+    server.will(took(2, rejected=1))
+    logger.info("y")
+    logger.info("z")
+    assert handler.flush()
+    assert (handler.counts.sent, handler.counts.rejected) == (1, 1)
+    assert capsys.readouterr().err == "parsec: log events are rejected: Not so. (invalid_source)\n"
+
+
+def test_a_batch_that_is_too_large_is_halved(server: Answering, logger_to: Make) -> None:
+    large = Reply(413, b'{"success":false,"errors":[{"code":"too_many_events","message":"Less."}]}')
+    server.will(large, took(1), large, took(1), took(1))
+    logger, handler = logger_to(server.url)
+    for n in range(3):
+        logger.info("%d", n)
+    assert handler.flush()
+    assert [asked.body.count(b"\n") + 1 for asked in server.asked] == [3, 1, 2, 1, 1]
+    assert handler.counts.sent == 3
+    assert handler._outbox._bytes == 0
+
+
+def test_memory_is_bounded_and_what_is_dropped_is_told_when_there_is_room(  # [1] [2]
+    server: Answering, logger_to: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.will(BUSY)
+    logger, handler = logger_to(server.url, max_bytes=100_000, source="billing")
+    for n in range(2_000):
+        logger.info("number %d %s", n, "x" * 200)
+        assert handler._outbox._bytes <= 100_000
+    dropped = handler.counts.dropped
+    assert 1_000 < dropped < 2_000
+    assert capsys.readouterr().err == "parsec: log events are dropped, since 100,000 bytes of them wait already\n"
+    server.replies.clear()
+    server.will(took(500))
+    assert handler.flush()
+    assert handler.counts.put == 2_001  # told even when nothing is logged any more
+    logger.info("after")
+    assert handler.flush()
+    events = sent(server)
+    assert [event["message"].split()[1] for event in events[:-2]] == [str(n) for n in range(2_000 - dropped)]
+    assert events[-2]["message"].startswith(f"{dropped:,} log events were dropped before this one")
+    assert (events[-2]["metadata"]["dropped"], events[-2]["severity"]) == (dropped, "warn")
+    assert events[-1]["message"] == "after"
+    counts = handler.counts
+    assert (counts.put, counts.sent) == (2_002, 2_002 - dropped)
+    assert handler._outbox._bytes == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_what_would_fit_into_a_hole_is_dropped_with_it(server: Answering) -> None:  # [1]
+    server.will(BUSY)
+    outbox = Outbox(lambda: Client(server.url), 10_000, lambda dropped: b"%d dropped" % dropped, Patience())
+    outbox.put(b"x" * 9_000)
+    outbox.put(b"y" * 2_000)
+    outbox.put(b"small")
+    assert (outbox.counts.put, outbox.counts.dropped) == (3, 2)
+    server.replies.clear()
+    server.will(took())
+    assert outbox.flush(20.0)
+    outbox.close(20.0)
+    assert [asked.body for asked in server.asked[-2:]] == [b"x" * 9_000, b"2 dropped"]
+
+
+def test_a_server_that_hangs_stops_nobody_and_close_keeps_its_deadline(  # [3]
+    logger_to: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        logger, handler = logger_to(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=60.0)
+        logger.info("x")
+        started = time.monotonic()
+        assert not handler.flush(0.2)
+        logger.info("y")
+        handler.close()
+        handler.close()
+        assert time.monotonic() - started < 30  # it does not wait again for what did not move
+    assert handler.counts.dropped == 2
+    assert "2 log events were dropped at the end" in capsys.readouterr().err
+    logger.info("too late")
+    assert handler.counts.dropped == 3
+    assert "their handler is closed" in capsys.readouterr().err
+
+
+def test_a_server_that_comes_back_gets_everything(logger_to: Make) -> None:
+    """Nobody listens at first; then somebody does, on the same port."""
+    port = free_port()
+    logger, handler = logger_to(f"http://127.0.0.1:{port}")
+    logger.info("early")
+    assert not handler.flush(0.2)
+    got: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while b"early" not in b"".join(got):
+                got.append(connection.recv(65536))
+            body = took().body
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        assert handler.flush()
+        thread.join()
+    assert handler.counts.sent == 1
+
+
+class Talkative:
+    """Logs while it is being logged."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def __str__(self) -> str:
+        self._logger.info("from within")
+        return "talk"
+
+
+def test_logging_from_within_the_handler_neither_loops_nor_locks(  # [4]
+    server: Answering, logger_to: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.will(took(2))
+    logger, handler = logger_to(server.url)
+    connect = socket.create_connection
+
+    def telling(*given: Any, **more: Any) -> socket.socket:
+        logger.warning("connecting")
+        return connect(*given, **more)
+
+    monkeypatch.setattr(socket, "create_connection", telling)
+    logger.info("%s", Talkative(logger))
+    assert handler.flush()
+    assert [event["message"] for event in sent(server)] == ["from within", "talk"]
+    assert handler.counts.put == 2
+
+
+def test_nothing_is_raised_into_the_program(
+    server: Answering, logger_to: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.will(took())
+    logger, handler = logger_to(server.url)
+    logger.info("%d", "no number")
+    assert "--- Logging error ---" in capsys.readouterr().err
+    server.replies.clear()
+    server.will(Reply(200, b"<html>"))
+    logger.info("x")
+    assert handler.flush()
+    assert handler.counts.dropped == 1
+
+
+def test_many_threads_lose_nothing(server: Answering, logger_to: Make) -> None:
+    server.will(*[took(500)] * 9)
+    logger, handler = logger_to(server.url)
+
+    def log(thread: int) -> None:
+        for n in range(500):
+            logger.info("%d-%d", thread, n)
+
+    threads = [threading.Thread(target=log, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert handler.flush()
+    assert {event["message"] for event in sent(server)} == {f"{thread}-{n}" for thread in range(8) for n in range(500)}
+    assert handler.counts.put == handler.counts.settled == 4_000
+
+
+def test_a_dictionary_configures_it(server: Answering) -> None:
+    server.will(took())
+    configured = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {
+            "parsec": {"class": "parsec.client.ParsecHandler", "url": server.url, "tenant": "acme", "level": "WARNING"}
+        },
+        "loggers": {"configured": {"handlers": ["parsec"], "level": "DEBUG", "propagate": False}},
+    }
+    logging.config.dictConfig(configured)
+    logger = logging.getLogger("configured")
+    logger.info("below")
+    logger.warning("above")
+    (handler,) = logger.handlers
+    handler.close()
+    logger.removeHandler(handler)
+    assert [event["message"] for event in sent(server)] == ["above"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"url": "ftp://x"}, {"api_key": "a\nb"}, {"url": "https://x", "ca_file": "/none"}, {"max_bytes": 1}]
+)
+def test_wrong_arguments_are_told_at_once(wrong: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, OSError)):
+        ParsecHandler(**{"url": "http://127.0.0.1:1", **wrong})
+
+
+def program(server_url: str, code: str) -> subprocess.CompletedProcess[str]:
+    """A Python program that logs to this server through the root logger."""
+    head = f"""
+        import logging, os, sys, atexit, signal, warnings
+        from parsec.client import ParsecHandler
+        warnings.simplefilter("ignore", DeprecationWarning)
+        handler = ParsecHandler({server_url!r}, tenant="acme", timeout_s=10)
+        logging.getLogger().addHandler(handler)
+        logging.getLogger().setLevel("INFO")
+    """
+    text = textwrap.dedent(head) + textwrap.dedent(code)
+    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False)
+
+
+def messages(server: Answering) -> list[str]:
+    return sorted(event["message"] for event in sent(server))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "logging.info('last')",
+        "atexit.register(logging.info, 'last')",
+        "logging.info('last'); sys.exit(3)",
+        "logging.info('last'); raise ValueError",
+        "handler.emit(logging.makeLogRecord({'msg': 'last', 'levelno': 20})); handler.flush()",
+    ],
+)
+def test_the_end_of_a_program_flushes(server: Answering, code: str) -> None:
+    server.will(took())
+    ended = program(server.url, code)
+    assert messages(server) == ["last"], ended.stderr
+    assert "parsec:" not in ended.stderr
+
+
+def test_the_end_of_a_program_is_not_held_up_for_long_by_a_server_that_hangs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        started = time.monotonic()
+        ended = program(url, "handler._timeout_s = 0.5; logging.info('last')")
+    assert ended.stderr == "parsec: 1 log events were dropped at the end, since they could not be sent in time\n"
+    assert ended.returncode == 0
+    assert time.monotonic() - started < 20
+
+
+def test_a_fork_sends_nothing_twice_and_loses_nothing(server: Answering) -> None:  # [5]
+    server.will(*[took()] * 20)
+    code = """
+        logging.info("parent before")
+        assert handler.flush()
+        for n in range(20):
+            logging.info("parent %d", n)
+        child = os.fork()
+        if not child:
+            (parents,) = handler._outbox._inherited
+            assert parents._connection._http.sock.fileno() == -1
+            logging.info("child")
+            ok = handler.flush() and handler.counts.put == 1
+            os._exit(0 if ok else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        logging.info("parent again")
+    """
+    ended = program(server.url, code)
+    assert ended.returncode == 0, ended.stderr
+    raw = [event["message"] for asked in server.asked for event in map(json.loads, asked.body.split(b"\n"))]
+    assert sorted(raw) == sorted(["child", "parent before", "parent again", *(f"parent {n}" for n in range(20))])
+    assert len(sent(server)) == len(raw)
+
+
+def test_a_fork_while_the_thread_waits_for_a_server_leaves_the_child_free(server: Answering) -> None:  # [5]
+    server.will(Reply(429, b"{}", {"Retry-After": "2"}), took())
+    code = """
+        import time
+        logging.info("parent")
+        while handler._outbox._client is None:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        child = os.fork()
+        if not child:
+            logging.info("child")
+            os._exit(0 if handler.flush() else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    """
+    ended = program(server.url, code)
+    assert ended.returncode == 0, ended.stderr
+    assert messages(server) == ["child", "parent"]
+
+
+def test_workers_of_multiprocessing_flush_at_their_end(server: Answering) -> None:
+    server.will(took())
+    code = """
+        import multiprocessing
+        context = multiprocessing.get_context("fork")
+        worker = context.Process(target=logging.info, args=("worker",))
+        worker.start()
+        worker.join()
+        assert worker.exitcode == 0
+    """
+    ended = program(server.url, code)
+    assert ended.returncode == 0, ended.stderr
+    assert messages(server) == ["worker"]
+
+
+def test_a_signal_handler_may_log_while_its_thread_does(server: Answering) -> None:  # [3]
+    server.will(*[took(500)] * 100)
+    code = """
+        signal.signal(signal.SIGALRM, lambda *_: logging.info("signal"))
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        for n in range(5000):
+            logging.info("main")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    """
+    ended = program(server.url, code)
+    assert ended.returncode == 0, ended.stderr
+    assert messages(server).count("main") == 5_000
+    assert "signal" in messages(server)
