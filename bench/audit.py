@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 
 from _running import arguments, medians, publish
-from parsec.adapters.store.chdb.engine import Embedded
+from parsec.adapters.store.chdb.engine import ChdbEngine
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.ports.broker import Counts, Progress
-from parsec.ports.store import Limits, Mark
+from parsec.ports.store import LedgerCheckpoint, QueryLimits
 from parsec.query.audit import audit
 
 EVENTS, AT_ONCE = 10_000_000, 1_000_000
 TODAY, NEVER = 20_000, 60_000
-LIMITS = Limits(1 << 30, 60.0)
+LIMITS = QueryLimits(1 << 30, 60.0)
 _EVENTS = """
 INSERT INTO events
     (tenant_id, timestamp, severity, source, message, metadata, id, received_at, region, node, log_id, partition,
@@ -30,12 +30,12 @@ FROM numbers({first}, {count})
 def main() -> None:
     given = arguments(__doc__ or "")
     with tempfile.TemporaryDirectory(prefix="parsec-bench-") as directory:
-        engine = Embedded(Path(directory) / "store")
+        engine = ChdbEngine(Path(directory) / "store")
         store = ClickHouseStore(engine, 30 * 86_400.0)
         client = engine.connect({})
         for first in range(0, EVENTS, AT_ONCE):
             client.command(_EVENTS.format(first=first, count=AT_ONCE))
-        store.mark(Mark("log", 0, 0, 0, 0, 0, 0, 0, NEVER))
+        store.mark(LedgerCheckpoint("log", 0, 0, 0, 0, 0, 0, 0, NEVER))
         reader, progress = store.reader(), Progress("log", 0, 0, EVENTS, Counts(stored=EVENTS))
         runs = []
         for _ in range(given.runs):

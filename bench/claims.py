@@ -31,7 +31,7 @@ from tests.support.redis_server import redis_server
 
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.redis.dedup import RedisDedup
-from parsec.adapters.redis.link import Server
+from parsec.adapters.redis.link import RedisAddress
 from parsec.core.clock import SystemClock
 from parsec.loading import host_and_port
 from parsec.ports.dedup import Batch, Dedup, Window
@@ -64,7 +64,7 @@ class Set:
             host, port = host_and_port(address)
             self._behind = Redis(host=host, port=port)
             self._behind.flushall(asynchronous=False)
-            self.dedup = RedisDedup(Server(host, port), "bench:", window, self.telemetry, clock)
+            self.dedup = RedisDedup(RedisAddress(host, port), "bench:", window, self.telemetry, clock)
         else:
             self.dedup = LocalDedup(window, self.telemetry, clock)
 

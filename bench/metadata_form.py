@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 
 from parsec.adapters.store import native
-from parsec.adapters.store.chdb.engine import Embedded
+from parsec.adapters.store.chdb.engine import ChdbEngine
 from parsec.adapters.store.clickhouse import _EVENT_TYPES as TYPES
 from parsec.adapters.store.clickhouse import _PINNED as PINNED
 from parsec.adapters.store.migrations import migrations
@@ -223,7 +223,7 @@ def run(name: str, blocks: int, block_rows: int, directory: str) -> dict[str, fl
     for old, new in variant.change:
         assert old in ddl, old
         ddl = ddl.replace(old, new)
-    client = Embedded(Path(directory) / "store").connect({})
+    client = ChdbEngine(Path(directory) / "store").connect({})
     client.command(ddl.strip().rstrip(";"))
     if variant.words:
         client.command(f"ALTER TABLE events ADD INDEX {variant.words.removeprefix('INDEX ')}")

@@ -19,10 +19,10 @@ from urllib.parse import urlencode
 
 from _events import TENANT, blocks
 from _running import Parsec, load_beside, memory_mib, publish
-from parsec.adapters.store.chdb.engine import Embedded
+from parsec.adapters.store.chdb.engine import ChdbEngine
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.timestamp import DAY, SECOND
-from parsec.ports.store import Limits
+from parsec.ports.store import QueryLimits
 
 RATE = 20_000
 LOG = "bench-log"
@@ -45,10 +45,10 @@ TARGETS_MS = {
 
 def filled(directory: Path, events: int) -> tuple[int, int]:
     """Fills an empty store as the processor does; from when to when its events are, and not a nanosecond more."""
-    store = ClickHouseStore(Embedded(directory / "store"), 30 * 86_400.0)
+    store = ClickHouseStore(ChdbEngine(directory / "store"), 30 * 86_400.0)
     try:
         reader = store.reader()
-        whose, limits = {"log": LOG}, Limits(1 << 30, 60.0)
+        whose, limits = {"log": LOG}, QueryLimits(1 << 30, 60.0)
         ((found, first, last),) = reader.select(SPAN, whose, limits, tuple[int, int, int])
         if not found:
             end = time.time_ns()

@@ -21,10 +21,10 @@ from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.keys.keyring import Keyring
 from parsec.loadgen.plan import Load, Plan
 from parsec.telemetry import Telemetry
-from parsec.web.auth import Callers
-from parsec.web.http1.connection_limiter import ClientLimits, Gate
-from parsec.web.http1.fast_path import Connection
-from parsec.web.routes.ingest import Door, IngestRoute
+from parsec.web.auth import Authenticator
+from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter
+from parsec.web.http1.fast_path import FastPathConnection
+from parsec.web.routes.ingest import IngestGuard, IngestRoute
 
 REQUESTS = 500
 
@@ -61,15 +61,15 @@ def request_us(batch: int, runs: int) -> dict[str, float]:
         channel = Channel(REQUESTS * batch + 1, 1 << 40)
         options = PipelineOptions(Identity("local", "node-1"), 10_000, 1 << 18, False, "body", 30.0)
         pipeline = Pipeline(channel, options, telemetry, clock, SystemRandom())
-        door = Door(1 << 24, ByteBudget(1 << 40), lambda: None, Callers(Keyring(None, clock)))
+        door = IngestGuard(1 << 24, ByteBudget(1 << 40), lambda: None, Authenticator(Keyring(None, clock)))
         limits = ClientLimits(
             connections=10, head_timeout_s=10, body_timeout_s=30, min_rate=1000, send_timeout_s=30,
             max_head_bytes=1 << 15, max_url_bytes=1 << 13,
         )  # fmt: skip
         config = Config(nobody, http="httptools", ws="none", log_config=None)
         config.load()
-        connection = Connection(
-            IngestRoute(pipeline, door, telemetry), Gate(limits, telemetry),
+        connection = FastPathConnection(
+            IngestRoute(pipeline, door, telemetry), ConnectionLimiter(limits, telemetry),
             config=config, server_state=ServerState(), app_state={},
         )  # fmt: skip
         transport = Transport()

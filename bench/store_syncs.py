@@ -16,7 +16,7 @@ from typing import ParamSpec
 
 from _running import publish
 from parsec.adapters.store.chdb import sync
-from parsec.adapters.store.chdb.engine import Embedded
+from parsec.adapters.store.chdb.engine import ChdbEngine
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.ports.store import Row
 
@@ -53,7 +53,7 @@ def main() -> None:
     sync.file_system = timed(sync.file_system, start)
     sync.directory = timed(sync.directory, names)
     with tempfile.TemporaryDirectory(prefix="parsec-bench-") as directory:
-        engine = Embedded(Path(directory) / "store")
+        engine = ChdbEngine(Path(directory) / "store")
         store = ClickHouseStore(engine, 86_400.0)
         names.clear()
         tables = [path for path in (Path(directory) / "store" / "store").glob("*/*") if (path / "detached").exists()]

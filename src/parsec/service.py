@@ -18,7 +18,7 @@ import structlog
 
 from parsec.core.clock import Clock
 from parsec.core.errors import ParsecError
-from parsec.core.lifecycle import Life
+from parsec.core.lifecycle import Lifecycle
 
 _log = structlog.get_logger(__name__)
 
@@ -165,7 +165,7 @@ class LoopTurn:
 class Service:
     """Runs the parts on the current event loop."""
 
-    def __init__(self, life: Life, drain_s: float, shutdown_timeout_s: float, clock: Clock) -> None:
+    def __init__(self, life: Lifecycle, drain_s: float, shutdown_timeout_s: float, clock: Clock) -> None:
         self._life = life
         self._drain_s = drain_s
         self._shutdown_timeout_s = shutdown_timeout_s

@@ -6,7 +6,7 @@ import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.ports.broker import Counts, Progress
-from parsec.ports.store import DeadLetter, Mark, Row
+from parsec.ports.store import DeadLetter, LedgerCheckpoint, Row
 from parsec.query import audit as audits
 from parsec.query.audit import Missing, Recount, audit, missing
 from tests.support.stores import LIMITS, TestEngine, embedded_store
@@ -25,8 +25,10 @@ def dead(offset: int) -> DeadLetter:
     return DeadLetter("log", 0, offset, "acme", "invalid_json", "", b"{")
 
 
-def mark(committed: int, counts: Counts, expires_from: int = LATER, start: int = 0) -> Mark:
-    return Mark("log", 0, start, committed, counts.stored, counts.duplicate, counts.dead, counts.lost, expires_from)
+def mark(committed: int, counts: Counts, expires_from: int = LATER, start: int = 0) -> LedgerCheckpoint:
+    return LedgerCheckpoint(
+        "log", 0, start, committed, counts.stored, counts.duplicate, counts.dead, counts.lost, expires_from
+    )
 
 
 Opened = tuple[ClickHouseStore, TestEngine]

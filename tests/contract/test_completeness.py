@@ -8,8 +8,8 @@ from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.clock import ManualClock
 from parsec.core.timestamp import SECOND, text_of
 from parsec.ports.store import DeadLetter
-from parsec.process.watermark import Completeness, Ends
-from parsec.web.completeness import LATE_S, REMEMBERED_S, Missing
+from parsec.process.watermark import Ends, Watermark
+from parsec.web.completeness import LATE_S, REMEMBERED_S, CompletenessCheck
 from tests.support.stores import LIMITS, embedded_store
 
 
@@ -25,10 +25,10 @@ class Standing:
     def __init__(self, store: ClickHouseStore) -> None:
         self.clock = ManualClock()
         self.end = self.committed = self.lost = self.spooled = 0
-        self.completeness = Completeness(
+        self.completeness = Watermark(
             lambda: Ends(self.clock.time_ns(), {0: self.end}), lambda: {0: self.committed}, lambda: self.lost
         )
-        self.missing = Missing(store.reader(), self.completeness, lambda: self.spooled, self.clock)
+        self.missing = CompletenessCheck(store.reader(), self.completeness, lambda: self.spooled, self.clock)
         self.completeness.sample()
 
     def told(self, tenant: str = "acme", start_ns: int = 0) -> list[str]:

@@ -11,8 +11,8 @@ from parsec.adapters.store.day_partitions import ClickHouseDays
 from parsec.core.clock import ManualClock
 from parsec.core.timestamp import DAY, LATEST
 from parsec.ports.broker import Counts, Progress, Range
-from parsec.ports.store import Day, Mark, Row
-from parsec.process.size_retention import Bound
+from parsec.ports.store import Day, LedgerCheckpoint, Row
+from parsec.process.size_retention import SizeRetention
 from parsec.query import audit as audits
 from parsec.query.audit import Recount, audit
 from parsec.query.sql.page import Question, ask
@@ -46,9 +46,9 @@ def row(offset: int, day: int) -> Row:
     return Row("acme", at + offset, "info", "api", "m", "{}", f"e{offset}", at, "r", "n", "log", 0, offset, 65_000)
 
 
-def mark(committed: int, day: int = 0) -> Mark:
+def mark(committed: int, day: int = 0) -> LedgerCheckpoint:
     dead = 1 if committed > DEAD else 0
-    return Mark("log", 0, 0, committed, committed - dead, 0, dead, 0, TODAY + 900, day)
+    return LedgerCheckpoint("log", 0, 0, committed, committed - dead, 0, dead, 0, TODAY + 900, day)
 
 
 def token(number: int) -> str:
@@ -62,8 +62,8 @@ def fill(store: ClickHouseStore, number: int) -> None:
     store.insert([row(n, day) for n in range(first, first + 10) if n != DEAD], token(number))
 
 
-def keeper(days: ClickHouseDays, max_bytes: int, today: int = TODAY) -> Bound:
-    return Bound(days, max_bytes, Telemetry(), ManualClock(today * DAY))
+def keeper(days: ClickHouseDays, max_bytes: int, today: int = TODAY) -> SizeRetention:
+    return SizeRetention(days, max_bytes, Telemetry(), ManualClock(today * DAY))
 
 
 def drop_oldest(days: ClickHouseDays, count: int = 1) -> None:

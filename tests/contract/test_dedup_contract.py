@@ -10,7 +10,7 @@ import pytest
 
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.redis.dedup import RedisDedup
-from parsec.adapters.redis.link import Server
+from parsec.adapters.redis.link import RedisAddress
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal
 from parsec.ports.dedup import Batch, Dedup, Position, Window
@@ -33,7 +33,7 @@ class Subject:
         window = Window(WINDOW_S, IDS)
         if self._port is None:
             return LocalDedup(window, self.telemetry, self.clock)
-        return RedisDedup(Server("127.0.0.1", self._port), "test:", window, self.telemetry, self.clock)
+        return RedisDedup(RedisAddress("127.0.0.1", self._port), "test:", window, self.telemetry, self.clock)
 
     def batch(
         self, ids: Sequence[str], first: int, tenant: str = "acme", log_id: str = "log", partition: int = 0

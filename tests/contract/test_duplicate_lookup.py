@@ -10,13 +10,13 @@ import pytest
 
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.redis.dedup import RedisDedup
-from parsec.adapters.redis.link import Server
+from parsec.adapters.redis.link import RedisAddress
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.clock import ManualClock
 from parsec.core.envelope import encode_one
 from parsec.core.timestamp import text_of
 from parsec.ports.dedup import Dedup, Window
-from parsec.process.batching import Limits
+from parsec.process.batching import InsertLimits
 from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
 from parsec.process.rows import Rules, rows
@@ -39,7 +39,7 @@ class Way:
     """The way of a request into the store. `forget`: the process was killed and started again; claims in its memory are
     gone, those in Redis are still there."""
 
-    def __init__(self, store: ClickHouseStore, engine: TestEngine, redis: Server | None) -> None:
+    def __init__(self, store: ClickHouseStore, engine: TestEngine, redis: RedisAddress | None) -> None:
         self.clock = ManualClock()
         self.telemetry = Telemetry()
         self._log = MemoryLog()
@@ -54,7 +54,9 @@ class Way:
         if self._redis is not None:
             dedup = RedisDedup(self._redis, self._prefix, WINDOW, self.telemetry, self.clock)
         claims = Claims(dedup, self._store, WINDOW, self.telemetry)
-        options = Options(lambda piece: rows(piece, Rules(1e9, self.clock.time_ns())), Limits(1000, 1 << 20, 0.01))
+        options = Options(
+            lambda piece: rows(piece, Rules(1e9, self.clock.time_ns())), InsertLimits(1000, 1 << 20, 0.01)
+        )
         self._processor = Processor(
             self._log.reader(0), self._store, claims, options, self.telemetry, self.clock, FixedRandom()
         )
@@ -88,9 +90,9 @@ class Way:
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisAddress]:
     with redis_server(tmp_path_factory.mktemp("redis"), "--appendonly", "no") as running:
-        yield Server("127.0.0.1", running.port)
+        yield RedisAddress("127.0.0.1", running.port)
 
 
 @pytest.fixture(params=["local", pytest.param("redis", marks=pytest.mark.integration)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.redis.link import Server
+from parsec.adapters.redis.link import RedisAddress
 from parsec.adapters.redis.rates import RedisLeases
 from parsec.core.clock import ManualClock, SystemClock
 from parsec.ports.rate_leases import Leases, Want
@@ -48,7 +48,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
         made.close()
         return
     with redis_server(tmp_path, "--appendonly", "no") as server:
-        address = Server("127.0.0.1", server.port)
+        address = RedisAddress("127.0.0.1", server.port)
         made = Subject(lambda node: RedisLeases(address, "test:", node, SystemClock()), time.sleep)
         yield made
         made.close()

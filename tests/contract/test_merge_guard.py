@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from clickhouse_connect.driver.exceptions import Error
 
-from parsec.adapters.store.chdb.merge_guard import PAUSE_S, Merging
+from parsec.adapters.store.chdb.merge_guard import PAUSE_S, MergeGuard
 from tests.support.stored import row
 from tests.support.stores import TestEngine, embedded_store
 
@@ -36,7 +36,7 @@ def test_merges_end_and_begin_again(tmp_path: Path) -> None:
     with embedded_store() as (store, engine):
         for offset in range(3):
             store.insert([row(offset)], f"log-1/0/{offset}-{offset}")
-        watched, merging = Watched(engine, 1), Merging(tmp_path, MORE_THAN_ANY_DISK_HAS)
+        watched, merging = Watched(engine, 1), MergeGuard(tmp_path, MORE_THAN_ANY_DISK_HAS)
         try:
             merging.look(cast("Client", watched), 5.0)
             with pytest.raises(Error):
@@ -52,5 +52,5 @@ def test_merges_end_and_begin_again(tmp_path: Path) -> None:
 def test_without_a_merge_or_with_room_nothing_is_ordered(tmp_path: Path, running: int, keep_free: int) -> None:
     with embedded_store() as (_, engine):
         watched = Watched(engine, running)
-        Merging(tmp_path, keep_free).look(cast("Client", watched), 5.0)
+        MergeGuard(tmp_path, keep_free).look(cast("Client", watched), 5.0)
         assert watched.orders == []

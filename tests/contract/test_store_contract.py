@@ -7,7 +7,7 @@ from parsec.core.errors import Fatal
 from parsec.core.timestamp import DAY
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Position
-from parsec.ports.store import Mark, Promise, Standing, content_digest
+from parsec.ports.store import ExpiryBound, LedgerCheckpoint, StoredDuplicate, content_digest
 from tests.support.stored import NOON, events, letter, row
 from tests.support.stores import LIMITS, TestEngine
 
@@ -88,8 +88,8 @@ def test_standing_tells_rows_and_dead_letters_at_positions(store: ClickHouseStor
     store.insert_dead([letter(8)])
     at = [Position("log-1", 0, offset) for offset in (3, 4, 8, 9)] + [Position("log-2", 0, 3), Position("log-1", 1, 3)]
     assert store.standing(at, {"acme", "globex"}) == {
-        at[0]: Standing("acme", first.id, content_digest(first)),
-        at[1]: Standing("globex", second.id, content_digest(second)),
+        at[0]: StoredDuplicate("acme", first.id, content_digest(first)),
+        at[1]: StoredDuplicate("globex", second.id, content_digest(second)),
         at[2]: None,
     }
     assert store.standing(at[:2], {"acme"}).keys() == {at[0]}
@@ -195,12 +195,12 @@ def test_migrations_are_applied_once(store: ClickHouseStore, engine: TestEngine)
 
 def test_what_was_promised_of_an_offset_and_of_all_after_it(store: ClickHouseStore) -> None:
     for committed, leaves, received in ((0, 50, 7), (10, 40, 9), (20, 60, 8)):
-        store.mark(Mark("log", 0, 0, committed, committed, 0, 0, 0, leaves, received))
-    store.mark(Mark("log", 1, 0, 0, 0, 0, 0, 0, 1))
+        store.mark(LedgerCheckpoint("log", 0, 0, committed, committed, 0, 0, 0, leaves, received))
+    store.mark(LedgerCheckpoint("log", 1, 0, 0, 0, 0, 0, 0, 1))
     promised = [store.promised("log", 0, offset) for offset in (0, 9, 10, 19, 20, 99)]
-    assert promised == [Promise(40, 7), Promise(40, 7), *[Promise(40, 8)] * 2, *[Promise(60, 8)] * 2]
-    store.mark(Mark("log", 0, 0, 20, 20, 0, 0, 0, 55, 6))
-    assert store.promised("log", 0, 30) == Promise(55, 6), "the same position again replaces"
+    assert promised == [ExpiryBound(40, 7), ExpiryBound(40, 7), *[ExpiryBound(40, 8)] * 2, *[ExpiryBound(60, 8)] * 2]
+    store.mark(LedgerCheckpoint("log", 0, 0, 20, 20, 0, 0, 0, 55, 6))
+    assert store.promised("log", 0, 30) == ExpiryBound(55, 6), "the same position again replaces"
     assert store.promised("other", 0, 0) is None
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Fatal, Rejected, Retryable
-from parsec.ports.store import Cancellation, Limits
+from parsec.ports.store import Cancellation, QueryLimits
 from parsec.query.sql.page import Question, ask
 from parsec.query.timerange import TimeRange
 from tests.support.stored import ALL_TIMES, NOON, events, row
@@ -80,15 +80,15 @@ def test_values_are_bound_not_spliced(store: ClickHouseStore) -> None:
 @pytest.mark.parametrize(
     ("sql", "limits"),
     [
-        ("SELECT sleep(3)", Limits(1 << 30, 0.2)),
-        ("SELECT number FROM numbers(1000000)", Limits(1 << 30, 30, max_result_rows=10)),
-        ("SELECT repeat('x', 1000) FROM numbers(100000)", Limits(1 << 30, 30, max_result_bytes=1000)),
-        ("SELECT groupArray(number) FROM numbers(100000000)", Limits(10_000_000, 30)),
-        ("SELECT sum(number) FROM numbers(100000000)", Limits(1 << 30, 30, max_rows_read=1000)),
+        ("SELECT sleep(3)", QueryLimits(1 << 30, 0.2)),
+        ("SELECT number FROM numbers(1000000)", QueryLimits(1 << 30, 30, max_result_rows=10)),
+        ("SELECT repeat('x', 1000) FROM numbers(100000)", QueryLimits(1 << 30, 30, max_result_bytes=1000)),
+        ("SELECT groupArray(number) FROM numbers(100000000)", QueryLimits(10_000_000, 30)),
+        ("SELECT sum(number) FROM numbers(100000000)", QueryLimits(1 << 30, 30, max_rows_read=1000)),
     ],
     ids=["time", "rows", "bytes", "memory", "rows read"],
 )
-def test_a_question_that_costs_too_much_is_refused(store: ClickHouseStore, sql: str, limits: Limits) -> None:
+def test_a_question_that_costs_too_much_is_refused(store: ClickHouseStore, sql: str, limits: QueryLimits) -> None:
     with pytest.raises(Rejected) as caught:
         store.reader().select(sql, {}, limits, tuple)
     assert caught.value.code == "query_too_expensive"
@@ -111,9 +111,11 @@ def wait_until(holds: Callable[[], bool]) -> None:
         assert time.monotonic() < end
 
 
-@pytest.mark.parametrize("limits", [Limits(1 << 30, 0.3), Limits(1 << 30, 30, max_rows_read=1 << 30, max_bytes_read=1)])
+@pytest.mark.parametrize(
+    "limits", [QueryLimits(1 << 30, 0.3), QueryLimits(1 << 30, 30, max_rows_read=1 << 30, max_bytes_read=1)]
+)
 def test_the_store_stops_working_on_what_costs_too_much(
-    store: ClickHouseStore, engine: TestEngine, limits: Limits
+    store: ClickHouseStore, engine: TestEngine, limits: QueryLimits
 ) -> None:
     with pytest.raises(Rejected, match="shorten its time range"):
         store.reader().select(ENDLESS, {"n": 1}, limits, tuple)
@@ -125,7 +127,7 @@ def test_a_question_that_is_given_up_is_stopped_in_the_store(store: ClickHouseSt
 
     def look() -> None:
         try:
-            reader.select(ENDLESS, {"n": 1}, Limits(1 << 30, 120, cancellation=cancellation), tuple)
+            reader.select(ENDLESS, {"n": 1}, QueryLimits(1 << 30, 120, cancellation=cancellation), tuple)
         except Exception as error:  # noqa: BLE001 (looked at below)
             ended.append(error)
 
@@ -137,7 +139,7 @@ def test_a_question_that_is_given_up_is_stopped_in_the_store(store: ClickHouseSt
     assert [type(error) for error in ended] == [Retryable]
     wait_until(lambda: not at_work(engine))
     with pytest.raises(Retryable, match="given up"):
-        reader.select("SELECT 1", {}, Limits(1 << 30, 30, cancellation=cancellation), tuple)
+        reader.select("SELECT 1", {}, QueryLimits(1 << 30, 30, cancellation=cancellation), tuple)
 
 
 @pytest.mark.parametrize("sql", ["DROP TABLE events", "INSERT INTO events (id) VALUES ('x')", "SET readonly = 0"])

@@ -10,10 +10,10 @@ import pytest
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Retryable
 from parsec.ports.broker import Progress
-from parsec.ports.store import Limits, StoreReader, T
+from parsec.ports.store import QueryLimits, StoreReader, T
 from parsec.query.tail import poller
-from parsec.query.tail.poller import Polled
-from parsec.query.tail.subscriptions import Bounds, Tail, Tails
+from parsec.query.tail.poller import TailPoller
+from parsec.query.tail.subscriptions import Subscription, Subscriptions, TailLimits
 from tests.support.stored import row
 from tests.support.stores import LIMITS, embedded_store
 
@@ -26,7 +26,7 @@ class Away:
         self.away = False
         self.asked = 0
 
-    def select(self, sql: str, parameters: Mapping[str, Any], limits: Limits, into: type[T]) -> list[T]:
+    def select(self, sql: str, parameters: Mapping[str, Any], limits: QueryLimits, into: type[T]) -> list[T]:
         if self.away:
             raise Retryable("away")
         self.asked += 1
@@ -45,8 +45,8 @@ class Standing:
         self.known = True
         self.unheard: set[int] = set()
         self.reader = Away(store.reader())
-        self.tails = Tails(Bounds(100, 100, 1 << 20))
-        self.polled = Polled(self.tails, self.reader, self.progress, LIMITS)
+        self.tails = Subscriptions(TailLimits(100, 100, 1 << 20))
+        self.polled = TailPoller(self.tails, self.reader, self.progress, LIMITS)
 
     def progress(self) -> list[Progress]:
         places = self.committed.items() if self.known else ()
@@ -54,7 +54,7 @@ class Standing:
             Progress(self._log, partition, 0, offset) for partition, offset in places if partition not in self.unheard
         ]
 
-    def open(self, tenant: str, q: str = "") -> Tail:
+    def open(self, tenant: str, q: str = "") -> Subscription:
         return self.tails.open(tenant, q, lambda: None)
 
     def store(self, *tenants: str, partition: int = 0, commit: bool = True) -> None:
@@ -68,7 +68,7 @@ class Standing:
             self.committed[partition] += len(rows)
 
 
-def ids(tail: Tail) -> list[str]:
+def ids(tail: Subscription) -> list[str]:
     return [json.loads(message)["id"] for message in tail.take(1 << 20).messages]
 
 

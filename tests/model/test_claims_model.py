@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.redis.dedup import RedisDedup
-from parsec.adapters.redis.link import Server
+from parsec.adapters.redis.link import RedisAddress
 from parsec.core.clock import ManualClock
 from parsec.ports.dedup import Batch, Dedup, Position, Window
 from parsec.telemetry import Telemetry
@@ -215,7 +215,7 @@ class RedisClaims(SharedClaims):
     def new_set(self) -> Dedup:
         """A stem of its own is as good as a flush."""
         stem = f"{uuid4()}:"
-        return RedisDedup(Server("127.0.0.1", self.port), stem, Window(WINDOW_S, 8), self.telemetry, self.clock)
+        return RedisDedup(RedisAddress("127.0.0.1", self.port), stem, Window(WINDOW_S, 8), self.telemetry, self.clock)
 
 
 MANY = settings(max_examples=100, stateful_step_count=40)

@@ -197,9 +197,9 @@ def clickhouse_front(directory: Path) -> Iterator[Front]:
 
 def main() -> None:
     """Serves until it is killed."""
-    from parsec.adapters.store.chdb.engine import Embedded
+    from parsec.adapters.store.chdb.engine import ChdbEngine
 
-    Embedded(Path(sys.argv[2]))  # imports the engine without pyarrow
+    ChdbEngine(Path(sys.argv[2]))  # imports the engine without pyarrow
     import chdb
 
     Handler.connection_string = sys.argv[2]

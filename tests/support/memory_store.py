@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from parsec.core.errors import Poison
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
-from parsec.ports.store import DeadLetter, Mark, Promise, Row, Standing, content_digest
+from parsec.ports.store import DeadLetter, ExpiryBound, LedgerCheckpoint, Row, StoredDuplicate, content_digest
 from tests.support.memory_log import Hook, no_hook
 
 
@@ -23,7 +23,7 @@ class MemoryStore:
         self.hook: Hook = no_hook
         self.calls: list[str] = []
         self.give_up: BaseException | None = None
-        self.marks: list[Mark] = []
+        self.marks: list[LedgerCheckpoint] = []
         self._late: list[tuple[Sequence[Row], str]] = []
         self.closed = False
         self._refuses = refuses
@@ -55,19 +55,19 @@ class MemoryStore:
             self.dead[letter.log_id, letter.partition, letter.offset] = letter
         self.hook("dead.after")
 
-    def mark(self, mark: Mark) -> None:
+    def mark(self, mark: LedgerCheckpoint) -> None:
         self.hook("mark.before")
         self.marks.append(mark)
         self.hook("mark.after")
 
-    def promised(self, log_id: str, partition: int, from_offset: int) -> Promise | None:
+    def promised(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
         self.hook("promised.before")
         marks = {mark.committed: mark for mark in self.marks if (mark.log_id, mark.partition) == (log_id, partition)}
         since = max((at for at in marks if at <= from_offset), default=0)
         about = [mark for at, mark in marks.items() if at >= since]
         if not about:
             return None
-        return Promise(min(each.expires_from for each in about), min(each.received_from for each in about))
+        return ExpiryBound(min(each.expires_from for each in about), min(each.received_from for each in about))
 
     def landed(self, taken: Range) -> set[int]:
         self.calls.append(f"landed {taken.first}-{taken.last}")
@@ -84,13 +84,17 @@ class MemoryStore:
         rows = (row.offset for row in self.rows if _within(everything, row))
         return max((*rows, *self._dead_in(everything)), default=None)
 
-    def standing(self, positions: Collection[Position], tenants: Collection[str]) -> Mapping[Position, Standing | None]:
+    def standing(
+        self, positions: Collection[Position], tenants: Collection[str]
+    ) -> Mapping[Position, StoredDuplicate | None]:
         self.calls.append(f"standing {len(positions)}")
         self.hook("standing.before")
         rows = {Position(row.log_id, row.partition, row.offset): row for row in self.rows if row.tenant_id in tenants}
-        found: dict[Position, Standing | None] = {at: None for at in positions if at in self.dead}
+        found: dict[Position, StoredDuplicate | None] = {at: None for at in positions if at in self.dead}
         return found | {
-            at: Standing(rows[at].tenant_id, rows[at].id, content_digest(rows[at])) for at in positions if at in rows
+            at: StoredDuplicate(rows[at].tenant_id, rows[at].id, content_digest(rows[at]))
+            for at in positions
+            if at in rows
         }
 
     def find(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:

@@ -13,14 +13,14 @@ from parsec.core.timestamp import DAY
 from parsec.ports.broker import Progress, Slice
 from parsec.ports.dedup import Window
 from parsec.ports.store import DeadLetter, Row
-from parsec.process.batching import Limits
+from parsec.process.batching import InsertLimits
 from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
 from parsec.telemetry import Telemetry
 from tests.support.memory_log import MemoryLog, MemoryReader
 from tests.support.memory_store import MemoryStore
 
-LIMITS = Limits(max_events=8, max_bytes=1000, linger_s=0.5)
+LIMITS = InsertLimits(max_events=8, max_bytes=1000, linger_s=0.5)
 WINDOW = Window(600.0, 10_000)
 
 
@@ -51,7 +51,7 @@ def make_rows(taken: Slice) -> tuple[list[Row], list[DeadLetter]]:
 class Rig:
     """Log, store and clock outlive the processor of the moment."""
 
-    def __init__(self, partitions: int = 1, limits: Limits = LIMITS) -> None:
+    def __init__(self, partitions: int = 1, limits: InsertLimits = LIMITS) -> None:
         self.log = MemoryLog(partitions)
         self.store = MemoryStore(refuses=lambda row: row.message.startswith("poison"))
         self.clock = ManualClock()

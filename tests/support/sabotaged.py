@@ -19,7 +19,7 @@ from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.cli import main
 from parsec.core.errors import Poison, Rejected
 from parsec.ports.broker import Assigned, Progress
-from parsec.ports.store import Limits, Row, StoreReader
+from parsec.ports.store import QueryLimits, Row, StoreReader
 from parsec.process.batching import Partition
 from parsec.process.loop import Processor
 from parsec.query.sql.page import Page, Question, page
@@ -56,13 +56,13 @@ def _refuse(self: ClickHouseStore, rows: Sequence[Row], token: str) -> None:
     _insert(self, rows, token)
 
 
-def _first_only(store: StoreReader, question: Question, limits: Limits) -> Page:
+def _first_only(store: StoreReader, question: Question, limits: QueryLimits) -> Page:
     if question.cursor:
         raise Rejected("query_too_expensive", "torn")
     return page(store, question, limits)
 
 
-def _endless(store: StoreReader, _: Question, limits: Limits) -> Any:
+def _endless(store: StoreReader, _: Question, limits: QueryLimits) -> Any:
     return store.select("SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) = 1", {}, limits, tuple)
 
 

@@ -13,16 +13,16 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from parsec.adapters.store.chdb.engine import Embedded
+from parsec.adapters.store.chdb.engine import ChdbEngine
 from parsec.adapters.store.clickhouse import ClickHouseStore, Engine
-from parsec.adapters.store.server import Server
-from parsec.ports.store import Limits
+from parsec.adapters.store.server import ClickHouseServer
+from parsec.ports.store import QueryLimits
 from tests.support.memory_disk import quick_directory
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-LIMITS = Limits(1 << 30, 30.0)
+LIMITS = QueryLimits(1 << 30, 30.0)
 LETTERS_S = 30 * 86_400.0
 
 E = TypeVar("E", bound=Engine)
@@ -30,7 +30,7 @@ E = TypeVar("E", bound=Engine)
 _numbers = count()
 
 
-class TestEngine(Embedded):
+class TestEngine(ChdbEngine):
     """A database in the shared directory."""
 
     __test__ = False
@@ -48,7 +48,7 @@ class ServerEngine:
     """A database of its own on a server."""
 
     def __init__(self, url: str) -> None:
-        self._server = Server(url=url, user="default", password="", database=f"test_{next(_numbers)}")
+        self._server = ClickHouseServer(url=url, user="default", password="", database=f"test_{next(_numbers)}")
         self.connect = self._server.connect
         self.write = self._server.write
         self.settle = self._server.settle
@@ -89,7 +89,7 @@ def _ask(engine: Engine, sql: str) -> Any:
 @cache
 def _shared() -> "tuple[Path, Client]":
     directory = quick_directory("store")
-    keeper = Embedded(directory).connect({})
+    keeper = ChdbEngine(directory).connect({})
 
     def remove() -> None:
         keeper.close()

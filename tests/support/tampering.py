@@ -17,9 +17,9 @@ def tamper(data_dir: Path, *statements: str) -> None:
 
 
 if __name__ == "__main__":
-    from parsec.adapters.store.chdb.engine import Embedded
+    from parsec.adapters.store.chdb.engine import ChdbEngine
 
-    client = Embedded(Path(sys.argv[1])).connect({})
+    client = ChdbEngine(Path(sys.argv[1])).connect({})
     for statement in sys.argv[2:]:
         client.command(statement)
     client.close()

@@ -1,6 +1,6 @@
 """A patience that never sleeps: the clock moves instead."""
 
-from parsec.client import Patience
+from parsec.client import RetryPolicy
 from parsec.core.clock import ManualClock
 
 
@@ -11,7 +11,7 @@ class Waiting:
         self.clock = ManualClock()
         self.waits: list[float] = []
         self.reasons: list[str] = []
-        self.patience = Patience(self.clock, self.sleep, lambda: 1.0, lambda _s, reason: self.reasons.append(reason))
+        self.patience = RetryPolicy(self.clock, self.sleep, lambda: 1.0, lambda _s, reason: self.reasons.append(reason))
 
     def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)

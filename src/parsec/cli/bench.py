@@ -10,7 +10,7 @@ import click
 
 from parsec.cli.server import GAVE_UP, NOT_ALL, api_key, ca_file, fail, open_client, server_flags
 from parsec.cli.terminal import is_terminal, visible
-from parsec.client import Client, Patience
+from parsec.client import Client, RetryPolicy
 from parsec.core.errors import Rejected, Retryable
 
 _STATS_TIMEOUT_S = 10.0
@@ -92,12 +92,12 @@ def _counts(client: Client, within_s: float) -> tuple[dict[str, Any], int]:
         return {}, 0
 
 
-def settled(client: Client, within_s: float, patience: Patience | None = None) -> tuple[dict[str, Any], int]:
+def settled(client: Client, within_s: float, patience: RetryPolicy | None = None) -> tuple[dict[str, Any], int]:
     """The server's counts once it has processed all it took, and how many events it has not after `within_s`.
 
     Raises as Client.stats.
     """
-    patience = patience or Patience()
+    patience = patience or RetryPolicy()
     end = patience.clock.monotonic() + within_s
     while True:
         stats = client.stats()

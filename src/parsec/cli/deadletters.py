@@ -9,7 +9,7 @@ import msgspec
 
 from parsec.cli.server import asking, server_flags, tenant_flag
 from parsec.cli.terminal import is_terminal, print_table, visible
-from parsec.client import Letter
+from parsec.client import DeadLetterSummary
 
 _WHOSE = "Whose dead letters; - for those that do not tell."
 
@@ -31,7 +31,7 @@ def list_(url: str, tenant: str | None, start: str | None, end: str | None, reas
 
     A table on a terminal, JSON lines in a pipe. Exit code: 0 answered (also with none), 1 refused, 3 no answer.
     """
-    found: list[Letter] = []
+    found: list[DeadLetterSummary] = []
     cursor: str | None = None
     with asking(url) as client:
         for page in client.dead_letter_pages(tenant, start=start, end=end, reason=reason, limit=limit):
@@ -65,13 +65,13 @@ def show(position: str, url: str, tenant: str | None) -> None:
         sys.stdout.buffer.write(raw)
 
 
-def _listed(letter: Letter) -> dict[str, object]:
+def _listed(letter: DeadLetterSummary) -> dict[str, object]:
     """Without the bytes, which a list does not hold."""
     told: dict[str, object] = msgspec.structs.asdict(letter)
     return {name: value for name, value in told.items() if name not in ("raw", "raw_base64")}
 
 
-def _print_table(letters: Sequence[Letter]) -> None:
+def _print_table(letters: Sequence[DeadLetterSummary]) -> None:
     if letters:
         print_table(
             {

@@ -13,8 +13,8 @@ import msgspec
 from parsec.cli.exit_handling import INTERRUPTED
 from parsec.cli.server import GAVE_UP, NOT_ALL, api_key, open_client, server_flags, tenant_flag
 from parsec.cli.terminal import visible
-from parsec.client import Answer, Client, Patience
-from parsec.client.body_splitter import Kind, Source, bodies, events_of
+from parsec.client import Answer, Client, RetryPolicy
+from parsec.client.body_splitter import BodySource, Kind, bodies, events_of
 from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable
 
@@ -25,7 +25,7 @@ SHOWN_ERRORS = 10
 @click.argument("file", type=click.File("rb"), default="-")
 @server_flags
 @tenant_flag("Tenant of plain text lines, and of events that name none.")
-@click.option("--source", help="Source of plain text lines (default: the file's name) and of events without one.")
+@click.option("--source", help="BodySource of plain text lines (default: the file's name) and of events without one.")
 @click.option("--severity", help="Severity of plain text lines (default: info) and of events without one.")
 @click.option("--batch", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Events per request.")
 @click.option("--text", "kind", flag_value="text", help="The input is plain text, one event a line.")
@@ -47,8 +47,8 @@ def send(file: BinaryIO, url: str, timeout: float, batch: int, kind: Kind | None
     """
     defaults = {"tenant_id": words["tenant"], "source": words["source"], "severity": words["severity"]}
     given = {name: word for name, word in defaults.items() if word}
-    sending = Sending(Source(file), given, str(getattr(file, "name", "-")), keyless=api_key(url) is None)
-    patience = Patience(told=sending.waits)
+    sending = Sending(BodySource(file), given, str(getattr(file, "name", "-")), keyless=api_key(url) is None)
+    patience = RetryPolicy(told=sending.waits)
     with open_client(url, max(timeout, 1.0), patience) as client:
         code = sending.run(client, kind, batch, timeout)
     sys.exit(code)
@@ -58,7 +58,7 @@ class Sending:
     """One run of the command: what was sent so far, and what came of it."""
 
     def __init__(
-        self, source: Source, defaults: dict[str, str], name: str, *, keyless: bool, clock: Clock | None = None
+        self, source: BodySource, defaults: dict[str, str], name: str, *, keyless: bool, clock: Clock | None = None
     ) -> None:
         """`keyless`: no key tells the tenant."""
         self._source = source
@@ -137,7 +137,7 @@ class Sending:
 
 
 @contextmanager
-def progress_bar(source: Source) -> Iterator[Callable[[int], None]]:
+def progress_bar(source: BodySource) -> Iterator[Callable[[int], None]]:
     """A bar on standard error while it is a terminal; the function given takes the number of events so far."""
     if not sys.stderr.isatty():
         yield lambda _events: None

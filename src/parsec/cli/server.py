@@ -13,8 +13,8 @@ import click
 import msgspec
 
 from parsec.cli.terminal import cells, visible
-from parsec.client import Client, Patience
-from parsec.client.responses import Found
+from parsec.client import Client, RetryPolicy
+from parsec.client.responses import EventFound
 from parsec.client.transport import DEFAULT_URL
 from parsec.core.errors import Rejected, Retryable
 
@@ -64,7 +64,7 @@ def scope_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def asking(
-    url: str, timeout_s: float = 60.0, expression: str | None = None, patience: Patience | None = None
+    url: str, timeout_s: float = 60.0, expression: str | None = None, patience: RetryPolicy | None = None
 ) -> Iterator[Client]:
     """A client; what the server refuses or does not answer ends the command with one line.
 
@@ -92,7 +92,7 @@ def _pointed(expression: str, error: Rejected) -> str:
     return f"\n  {before}{after}\n  {' ' * cells(before)}^"
 
 
-def open_client(url: str, timeout_s: float, patience: Patience | None = None) -> Client:
+def open_client(url: str, timeout_s: float, patience: RetryPolicy | None = None) -> Client:
     """A client, or wrong use when `url` is no address or the file of certificates is none."""
     try:
         return Client(url, api_key=api_key(url), timeout_s=timeout_s, patience=patience, ca_file=ca_file())
@@ -100,7 +100,7 @@ def open_client(url: str, timeout_s: float, patience: Patience | None = None) ->
         raise click.UsageError(str(error)) from error
 
 
-def warn_of_gaps(found: Found, told: set[str] | None = None) -> None:
+def warn_of_gaps(found: EventFound, told: set[str] | None = None) -> None:
     """A partial answer may not look whole. With `told`, which remembers them, each reason is said once."""
     for each in found.missing:
         reason = each if isinstance(each, str) else msgspec.json.encode(each).decode()

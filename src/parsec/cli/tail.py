@@ -6,7 +6,7 @@ import msgspec
 from parsec.cli.event_output import Output, chosen_fields, output_flags, printer
 from parsec.cli.server import asking, server_flags, tenant_flag
 from parsec.cli.terminal import visible
-from parsec.client import Gap, Patience
+from parsec.client import Gap, RetryPolicy
 
 SILENCE_S = 30.0
 """The server sends something every ten seconds; a connection that is silent for longer is replaced."""
@@ -25,7 +25,7 @@ def tail(expression: str | None, url: str, tenant: str | None, output: Output | 
     Exit code: 0 never, 1 the question was refused, 3 no answer at the start, 130 interrupted.
     """
     to = printer(output, chosen_fields(fields))
-    with asking(url, SILENCE_S, expression, Patience(told=_waits)) as client:
+    with asking(url, SILENCE_S, expression, RetryPolicy(told=_waits)) as client:
         for found in client.tail(tenant, q=expression):
             if isinstance(found, msgspec.Raw):
                 to.show([found])

@@ -10,10 +10,10 @@ from parsec.client.client import Client
 from parsec.client.responses import (
     Answer,
     Audit,
+    DeadLetterSummary,
     Fields,
     Groups,
     Histogram,
-    Letter,
     LetterPage,
     Page,
     Single,
@@ -21,7 +21,7 @@ from parsec.client.responses import (
     Values,
     Verdict,
 )
-from parsec.client.retries import Patience
+from parsec.client.retries import RetryPolicy
 from parsec.client.tail import Gap
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ __all__ = (
     "AsyncClient",
     "Audit",
     "Client",
+    "DeadLetterSummary",
     "Fields",
     "Gap",
     "Groups",
     "Histogram",
-    "Letter",
     "LetterPage",
     "Page",
     "ParsecHandler",
-    "Patience",
+    "RetryPolicy",
     "Single",
     "Surroundings",
     "Values",

@@ -17,7 +17,7 @@ from parsec.client.client import JSON
 from parsec.client.paging import Paging
 from parsec.client.requests import Order, Question
 from parsec.client.responses import Answer, LetterPage, Page
-from parsec.client.retries import Attempts, Patience, answered, refuse, settled
+from parsec.client.retries import Attempts, RetryPolicy, answered, refuse, settled
 from parsec.client.tail import ENDED, Gap, Tailing
 from parsec.client.transport import Response, read_address, tls_context, url_and_headers
 from parsec.core.errors import Retryable
@@ -48,7 +48,7 @@ class AsyncClient:
         api_key: str | None = None,
         ca_file: str | None = None,
         timeout_s: float = 30.0,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """As Client; `sleep` stands in for the one of `patience`."""
@@ -56,7 +56,7 @@ class AsyncClient:
         self._address = read_address(url)
         self._tls = tls_context(self._address, ca_file)
         self._timeout_s = timeout_s
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._sleep = sleep
         self._idle: list[AsyncConnection] = []
 

@@ -39,14 +39,14 @@ _BLANK = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 
 
-class Body(msgspec.Struct, frozen=True):
+class SplitBody(msgspec.Struct, frozen=True):
     """One request: `events` pieces, joined by newlines."""
 
     content: bytes
     events: int
 
 
-class Source:
+class BodySource:
     """A binary stream by chunks. `bytes_read` tells a progress bar how far it is."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -82,7 +82,7 @@ class Source:
         return read1(_CHUNK_BYTES) if read1 else self._stream.read(_CHUNK_BYTES)
 
 
-def events_of(source: Source, kind: Kind | None, wrap: Callable[[bytes], bytes]) -> Pieces:
+def events_of(source: BodySource, kind: Kind | None, wrap: Callable[[bytes], bytes]) -> Pieces:
     """The events of a stream. `kind` None: seen from its first line. `wrap` makes an event of a line of text."""
     chunks = source.chunks()
     head = _first_line(chunks)
@@ -110,23 +110,23 @@ def _one_a_line(head: bytes) -> bool:
     return not (first.startswith(b"[") or _EVENTS_OBJECT.match(first) or first.endswith((b"{", b"[", b",")))
 
 
-def bodies(pieces: Iterable[bytes | None], max_events: int, max_bytes: int = MAX_BODY_BYTES) -> Iterator[Body]:
+def bodies(pieces: Iterable[bytes | None], max_events: int, max_bytes: int = MAX_BODY_BYTES) -> Iterator[SplitBody]:
     """Closes a body at `max_events`, before `max_bytes` (a larger event travels alone), or when the stream pauses."""
     held: list[bytes] = []
     size = 0
     for piece in pieces:
         if held and (piece is None or size + len(piece) > max_bytes):
-            yield Body(b"\n".join(held), len(held))
+            yield SplitBody(b"\n".join(held), len(held))
             held, size = [], 0
         if piece is None:
             continue
         held.append(piece)
         size += len(piece) + 1
         if len(held) >= max_events:
-            yield Body(b"\n".join(held), len(held))
+            yield SplitBody(b"\n".join(held), len(held))
             held, size = [], 0
     if held:
-        yield Body(b"\n".join(held), len(held))
+        yield SplitBody(b"\n".join(held), len(held))
 
 
 def _first_line(chunks: Pieces) -> bytes:

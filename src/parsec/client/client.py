@@ -14,7 +14,7 @@ from parsec.client import requests
 from parsec.client.paging import Paging
 from parsec.client.requests import Order, Question
 from parsec.client.responses import Answer, LetterPage, Page
-from parsec.client.retries import Attempts, Patience, answered, refuse, settled
+from parsec.client.retries import Attempts, RetryPolicy, answered, refuse, settled
 from parsec.client.tail import ENDED, Gap, Tailing
 from parsec.client.transport import Connection, Response, url_and_headers
 from parsec.core.errors import Retryable
@@ -48,7 +48,7 @@ class Client:
         api_key: str | None = None,
         ca_file: str | None = None,
         timeout_s: float = 30.0,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         """`url` and `api_key` default to PARSEC_URL and PARSEC_API_KEY. `timeout_s` bounds one wait for the socket;
         `ca_file` holds certificates to trust instead of the system's.
@@ -58,7 +58,7 @@ class Client:
         self._url, self._headers = url_and_headers(url, api_key)
         self._ca_file = ca_file
         self._timeout_s = timeout_s
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._connection = self._connect()
 
     def __enter__(self) -> "Client":

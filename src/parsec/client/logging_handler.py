@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 
 from parsec.client.client import Client
-from parsec.client.retries import Patience
-from parsec.client.send_queue import Counts, Outbox
+from parsec.client.retries import RetryPolicy
+from parsec.client.send_queue import Counts, SendQueue
 
 MAX_BYTES = 8 << 20
 _LEAST_BYTES = 64 << 10
@@ -55,7 +55,7 @@ class ParsecHandler(logging.Handler):
             return Client(url, api_key=api_key, ca_file=ca_file, timeout_s=socket_s)
 
         connect().close()  # what is wrong with the arguments is told here, not in the background
-        self._outbox = Outbox(connect, max_bytes, self._summary, Patience())
+        self._outbox = SendQueue(connect, max_bytes, self._summary, RetryPolicy())
         self._begun = False
         _living.add(self)
 

@@ -14,10 +14,10 @@ import msgspec
 
 from parsec.client.responses import (
     Audit,
+    DeadLetterSummary,
     Fields,
     Groups,
     Histogram,
-    Letter,
     LetterPage,
     Page,
     Single,
@@ -139,9 +139,11 @@ def dead_letters(
     return Question(address("/deadletters", asked), partial(read, into=LetterPage))
 
 
-def dead_letter(position: str, tenant: str | None = None) -> Question[Letter]:
+def dead_letter(position: str, tenant: str | None = None) -> Question[DeadLetterSummary]:
     """The letter at this `log_id/partition/offset`, with its bytes. Rejected(not_found)."""
-    return Question(address(f"/deadletters/{quote(position)}", {"tenant": tenant}), partial(read, into=Letter))
+    return Question(
+        address(f"/deadletters/{quote(position)}", {"tenant": tenant}), partial(read, into=DeadLetterSummary)
+    )
 
 
 def audit() -> Question[Audit]:

@@ -31,27 +31,27 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     errors_truncated: bool | int = False
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class EventFound(msgspec.Struct, frozen=True, kw_only=True):
     """What every answer about events says of itself: up to when it is complete, and which parts did not answer."""
 
     complete_until: str | None = None
     missing: list[Any] = []
 
 
-class Page(Found, frozen=True, kw_only=True):
+class Page(EventFound, frozen=True, kw_only=True):
     """One page of `GET /query/events`: each event as the JSON bytes that came. `cursor` is None at the end."""
 
     events: list[msgspec.Raw]
     cursor: str | None = None
 
 
-class Single(Found, frozen=True, kw_only=True):
+class Single(EventFound, frozen=True, kw_only=True):
     """Of `GET /query/events/{id}`."""
 
     event: msgspec.Raw
 
 
-class Surroundings(Found, frozen=True, kw_only=True):
+class Surroundings(EventFound, frozen=True, kw_only=True):
     """Of `GET /query/events/{id}/context`, all oldest first."""
 
     before: list[msgspec.Raw]
@@ -159,7 +159,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     partitions: list[Recount]
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What could not become a row. `position` is `log_id/partition/offset`; the bytes come with `Client.dead_letter`.
 
     `raw` holds them where they are UTF-8, else `raw_base64` does.
@@ -179,7 +179,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 class LetterPage(msgspec.Struct, frozen=True, kw_only=True):
     """One page of `GET /deadletters`; `cursor` is None at the end."""
 
-    dead_letters: list[Letter]
+    dead_letters: list[DeadLetterSummary]
     cursor: str | None = None
 
 
@@ -191,7 +191,7 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     by: dict[str, int] = {}
 
 
-class Histogram(Found, frozen=True, kw_only=True):
+class Histogram(EventFound, frozen=True, kw_only=True):
     """Of `GET /query/histogram`: every bucket of the range, `interval_s` long, in order of time."""
 
     interval_s: int
@@ -205,7 +205,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, int | float | str | None]
 
 
-class Groups(Found, frozen=True, kw_only=True):
+class Groups(EventFound, frozen=True, kw_only=True):
     """Of `GET /query/aggregate`, the greatest first."""
 
     groups: list[Group]
@@ -218,7 +218,7 @@ class Named(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-class Fields(Found, frozen=True, kw_only=True):
+class Fields(EventFound, frozen=True, kw_only=True):
     """Of `GET /query/fields`."""
 
     fields: list[Named]
@@ -231,7 +231,7 @@ class Valued(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-class Values(Found, frozen=True, kw_only=True):
+class Values(EventFound, frozen=True, kw_only=True):
     """Of `GET /query/fields/{name}/values`."""
 
     values: list[Valued]

@@ -22,7 +22,7 @@ _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 10.0
 
 
-class Patience(msgspec.Struct, frozen=True):
+class RetryPolicy(msgspec.Struct, frozen=True):
     """How waiting is done; the defaults are the world's, tests bring their own.
 
     `jitter` gives 0..1. `told` hears of every wait before it begins: seconds and the reason.
@@ -37,7 +37,7 @@ class Patience(msgspec.Struct, frozen=True):
 class Attempts:
     """Those at one request. `give_up_after_s` None: the first is the last."""
 
-    def __init__(self, patience: Patience, give_up_after_s: float | None) -> None:
+    def __init__(self, patience: RetryPolicy, give_up_after_s: float | None) -> None:
         self._patience = patience
         self._give_up_after_s = give_up_after_s
         self.begin()

@@ -21,7 +21,7 @@ from contextlib import suppress
 import msgspec
 
 from parsec.client.client import Client
-from parsec.client.retries import Attempts, Patience
+from parsec.client.retries import Attempts, RetryPolicy
 from parsec.core.errors import Rejected, Retryable
 
 BATCH_EVENTS = 500
@@ -48,11 +48,11 @@ class Counts(msgspec.Struct):
         return self.sent + self.dropped + self.rejected
 
 
-class Outbox:
+class SendQueue:
     """`summary` makes an event that says how many were dropped."""
 
     def __init__(
-        self, connect: Callable[[], Client], max_bytes: int, summary: Callable[[int], bytes], patience: Patience
+        self, connect: Callable[[], Client], max_bytes: int, summary: Callable[[int], bytes], patience: RetryPolicy
     ) -> None:
         self._connect = connect
         self._max_bytes = max_bytes

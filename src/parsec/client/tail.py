@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from parsec.client.retries import Attempts, Patience
+from parsec.client.retries import Attempts, RetryPolicy
 from parsec.core.errors import Rejected, Retryable
 
 MOST_MESSAGE_BYTES = 16 << 20
@@ -32,7 +32,7 @@ class Tailing:
     `give_up_after_s` have passed without a connection.
     """
 
-    def __init__(self, patience: Patience, give_up_after_s: float) -> None:
+    def __init__(self, patience: RetryPolicy, give_up_after_s: float) -> None:
         self._attempts = Attempts(patience, give_up_after_s)
         self._opened = False
         self._messages = Messages()

@@ -5,7 +5,7 @@ from typing import Literal
 Phase = Literal["starting", "ready", "stopping"]
 
 
-class Life:
+class Lifecycle:
     """One per process. `phase` is written by the main thread only."""
 
     def __init__(self) -> None:

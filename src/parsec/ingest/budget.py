@@ -3,7 +3,7 @@
 In: reservations by the web layer before bytes are kept. Out: yes or no, at once.
 """
 
-from parsec.ingest.in_flight import Held
+from parsec.ingest.in_flight import InFlight
 
 LITTLE, BEYOND = 16, 4
 """A tenant that holds less than a 16th of the budget may go beyond it, by up to a quarter."""
@@ -18,7 +18,7 @@ class ByteBudget:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.used_bytes = 0
-        self._held = Held(1, max(1, max_bytes // LITTLE))
+        self._held = InFlight(1, max(1, max_bytes // LITTLE))
 
     def reserve(self, body_bytes: int, tenant: str = "", held_bytes: int = 0) -> bool:
         """Takes body_bytes from the budget; False (and nothing taken) when that would exceed it.

@@ -8,7 +8,7 @@ is simpler than equal parts, which would have to be taken back from whoever was 
 """
 
 
-class Held:
+class InFlight:
     """Used by the event loop's thread only. Knows nothing of a tenant that has nothing on its way."""
 
     def __init__(self, little_events: int, little_bytes: int) -> None:

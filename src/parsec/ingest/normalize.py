@@ -1,6 +1,6 @@
 """Events to envelopes: trim, lowercase, read timestamps, derive ids. Pure, but for what it remembers.
 
-In: a Piece of a body and what the request says (Context). Out: envelopes of the valid events, and a verdict on each
+In: a Chunk of a body and what the request says (Context). Out: envelopes of the valid events, and a verdict on each
 other one in Verdicts. Errors: Rejected only when the request's own tenant is no tenant's name. Next:
 parsec.ingest.channel.
 
@@ -15,7 +15,7 @@ import msgspec
 from parsec.core.envelope import MAX_ID_CHARS, SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
 from parsec.ingest import metadata
-from parsec.ingest.body.chunk import Piece
+from parsec.ingest.body.chunk import Chunk
 from parsec.ingest.body.fast_path import NO_METADATA, Event, Fault, Fields, Item, LooseEvent, WideEvent
 from parsec.ingest.canonical import SEVERITY_NAMES, SOURCES, TENANTS, missing
 from parsec.ingest.context import Context, derived_prefix, own_tenant, random_prefix
@@ -58,7 +58,7 @@ class Verdicts:
             self.errors.append(error)
 
 
-def normalize(piece: Piece, context: Context, verdicts: Verdicts) -> list[Envelope]:
+def normalize(piece: Chunk, context: Context, verdicts: Verdicts) -> list[Envelope]:
     """The envelopes of the valid events, in order; each other item adds one verdict."""
     default_tenant = context.fields.default_tenant_id or own_tenant(context)
     columns = _columns(piece.items, context)
@@ -101,7 +101,7 @@ def _stamp(one: WideEvent) -> str | int:
 
 
 def _standard(
-    piece: Piece, columns: _Columns, default_tenant: str, context: Context, verdicts: Verdicts
+    piece: Chunk, columns: _Columns, default_tenant: str, context: Context, verdicts: Verdicts
 ) -> list[Envelope]:
     fields = context.fields
     default_source = fields.default_source or ("unknown" if context.lenient else "")

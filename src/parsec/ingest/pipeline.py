@@ -22,7 +22,7 @@ from parsec.ingest.body.decode import pieces
 from parsec.ingest.channel import Channel, Fate, Submission
 from parsec.ingest.context import digest_in_slices
 from parsec.ingest.field_mapping import PLAIN, FieldMap, named_tenant
-from parsec.ingest.in_flight import Held
+from parsec.ingest.in_flight import InFlight
 from parsec.ingest.normalize import Context, Verdicts, normalize
 from parsec.ingest.policy import Policy
 from parsec.ingest.rate_limits import Cost, TenantLimits
@@ -99,7 +99,7 @@ class Pipeline:
     ) -> None:
         """`takes`: the largest event that the log takes, at most the one that is wanted. `limits` None: of nobody."""
         self._channel = channel
-        self._held = Held(max(1, channel.max_events // LITTLE), max(1, channel.max_bytes // LITTLE))
+        self._held = InFlight(max(1, channel.max_events // LITTLE), max(1, channel.max_bytes // LITTLE))
         self._limits = limits or TenantLimits(Policy(), clock)
         self._options = options
         self._telemetry = telemetry

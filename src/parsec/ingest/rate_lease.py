@@ -20,7 +20,7 @@ REST = 4
 _log = structlog.get_logger(__name__)
 
 
-class Leasing:
+class RateLease:
     """A part of the service. The event loop owns the limits, so it asks here; a thread waits for the answer."""
 
     name = "leases"

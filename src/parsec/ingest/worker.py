@@ -2,7 +2,7 @@
 
 In: submissions (parsec.ingest.channel). Out: durable groups, and one call of `resolve` per publish.
 Errors: a Retryable publish is tried again, then request by request, then given up with an answer; Fatal stops the
-service. A writer that answers Elsewhere has done all that itself. Next: parsec.ports.broker.
+service. A writer that answers PartialPublish has done all that itself. Next: parsec.ports.broker.
 
 A large request is published slice by slice, with whatever small ones have come meanwhile, so that they wait for a slice
 of it and not for all. Its acknowledgement is that of its last slice. When a slice fails the request fails: what is in
@@ -21,7 +21,7 @@ from parsec.core.clock import Clock
 from parsec.core.envelope import Envelope, encode_lines
 from parsec.core.errors import Fatal, ParsecError, Retryable
 from parsec.ingest.channel import BatchLimits, Channel, Fate, Submission
-from parsec.ports.broker import Elsewhere, Group, LogWriter
+from parsec.ports.broker import Group, LogWriter, PartialPublish
 from parsec.telemetry import Telemetry
 
 GROUP_BYTES = 64 << 10
@@ -128,7 +128,7 @@ class Worker:
         """Seconds inside the batch in hand, whose attempts are bounded."""
         return self.stalled_for()
 
-    def _publish(self, batch: list[Submission]) -> Retryable | Elsewhere | None:
+    def _publish(self, batch: list[Submission]) -> Retryable | PartialPublish | None:
         """What became of the last one, of which there may be more."""
         fate = self._attempt(batch, self._options.attempts)
         if isinstance(fate, Retryable) and len(batch) > 1:
@@ -140,7 +140,7 @@ class Worker:
             self._settle(batch, fate)
         return fate
 
-    def _attempt(self, batch: list[Submission], attempts: int) -> Retryable | Elsewhere | None:
+    def _attempt(self, batch: list[Submission], attempts: int) -> Retryable | PartialPublish | None:
         """Publishes, waiting between attempts. Returns the last error, or what the writer says."""
         groups = [_group(together) for together in _together(batch, self._options.group_bytes)]
         backoff_s = self._options.first_backoff_s
@@ -161,7 +161,7 @@ class Worker:
                 return elsewhere
         raise AssertionError("attempts is at least 1")
 
-    def _count(self, groups: Sequence[Group], elsewhere: Elsewhere | None, seconds: float) -> None:
+    def _count(self, groups: Sequence[Group], elsewhere: PartialPublish | None, seconds: float) -> None:
         events = sum(len(group.events) for group in groups)
         size = sum(len(group.lines) for group in groups)
         if elsewhere is not None:
@@ -173,7 +173,7 @@ class Worker:
             self._telemetry.publish_latency.observe(seconds)
             self._telemetry.publish_batch.observe(events)
 
-    def _settle(self, batch: Sequence[Submission], fate: Retryable | Elsewhere | None) -> None:
+    def _settle(self, batch: Sequence[Submission], fate: Retryable | PartialPublish | None) -> None:
         if fate is None:
             self._finish(batch, "durable")
         elif isinstance(fate, Retryable):
@@ -181,7 +181,7 @@ class Worker:
         else:
             self._finish_elsewhere(batch, fate)
 
-    def _finish_elsewhere(self, batch: Sequence[Submission], elsewhere: Elsewhere) -> None:
+    def _finish_elsewhere(self, batch: Sequence[Submission], elsewhere: PartialPublish) -> None:
         failed: list[Submission] = []
         spooled: list[Submission] = []
         durable: list[Submission] = []

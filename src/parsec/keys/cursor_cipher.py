@@ -15,7 +15,7 @@ _TAG_BYTES = 16
 _LONGEST = 4096
 
 
-class Seal:
+class CursorCipher:
     """`secret`: from the file of keys, so that every process with this file opens what another sealed."""
 
     def __init__(self, secret: bytes) -> None:

@@ -19,7 +19,7 @@ from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
 from parsec.core.file_watch import WatchedFile
 from parsec.keys.caller import Caller, rights
-from parsec.keys.cursor_cipher import Seal
+from parsec.keys.cursor_cipher import CursorCipher
 from parsec.keys.file import Content, Entry, KeysUnreadable, read_all
 from parsec.keys.key import hash_of, name_of
 
@@ -45,7 +45,7 @@ class Keyring:
         self.keys: Mapping[str, Known] = {}
         self.open = True
         """Whether no key is asked for."""
-        self.seal: Seal | None = None
+        self.seal: CursorCipher | None = None
         """For what callers hold; None: they are all the same one."""
         if path is not None:
             self._watched = WatchedFile(path)
@@ -86,7 +86,7 @@ class Keyring:
     def _take(self, content: Content | None) -> None:
         content = content or Content()
         self.keys = {entry.hash: _known(entry) for entry in content.key}
-        self.seal = Seal(bytes.fromhex(content.secret)) if content.secret else None
+        self.seal = CursorCipher(bytes.fromhex(content.secret)) if content.secret else None
         self.open = self.open and not self.keys
 
 

@@ -23,7 +23,7 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     lines: bytes
 
 
-class Elsewhere(msgspec.Struct, frozen=True):
+class PartialPublish(msgspec.Struct, frozen=True):
     """What of a publish is not in the log, by the indexes of its groups; all other groups are.
 
     `spooled`: what is missing of these is durable on this machine, and gets into the log from there. `failed`: what is
@@ -42,7 +42,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
 class LogWriter(Protocol):
     """Called from one worker thread."""
 
-    def publish(self, groups: Sequence[Group]) -> Elsewhere | None:
+    def publish(self, groups: Sequence[Group]) -> PartialPublish | None:
         """Returns when the fate of every event of every group is known; None: all survive a power cut in the log.
 
         Raises Retryable: the fate of these groups is unknown, assume not written; the same groups may be given again

@@ -66,7 +66,7 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
     stage: str = "rows"
 
 
-class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True):
+class LedgerCheckpoint(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The counts of a partition's ledger when it stood at `committed`; `start` as in parsec.ports.broker.Progress.
 
     `expires_from`: nothing that is stored from here to the next mark leaves the store by age before this day (since
@@ -85,7 +85,7 @@ class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True):
     received_from: int = 0
 
 
-class Promise(msgspec.Struct, frozen=True, gc=False):
+class ExpiryBound(msgspec.Struct, frozen=True, gc=False):
     """What several marks promise together: the earliest of their days."""
 
     expires_from: int
@@ -139,7 +139,7 @@ class Cancellation:
                 self._stop = None
 
 
-class Limits(msgspec.Struct, frozen=True):
+class QueryLimits(msgspec.Struct, frozen=True):
     """What one query may cost; fixed by us, never by a client. 0 rows or bytes: no bound."""
 
     max_memory_bytes: int
@@ -151,7 +151,7 @@ class Limits(msgspec.Struct, frozen=True):
     cancellation: Cancellation | None = None
 
 
-class Standing(msgspec.Struct, frozen=True, gc=False):
+class StoredDuplicate(msgspec.Struct, frozen=True, gc=False):
     """Whose event a stored row is. `digest`: content_digest of the row, in hexadecimal."""
 
     tenant_id: str
@@ -172,10 +172,10 @@ class StoreWriter(Protocol):
     def insert_dead(self, letters: Sequence[DeadLetter]) -> None:
         """Keeps dead letters by position: the same position again replaces, never doubles. Raises as insert."""
 
-    def mark(self, mark: Mark) -> None:
+    def mark(self, mark: LedgerCheckpoint) -> None:
         """Keeps where the ledger stands, for parsec.query.audit; the same position again replaces. Raises as insert."""
 
-    def promised(self, log_id: str, partition: int, from_offset: int) -> Promise | None:
+    def promised(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
         """Of all marks about offsets from from_offset on; None when there are none. Raises as landed."""
 
     def landed(self, taken: Range) -> set[int]:
@@ -187,7 +187,9 @@ class StoreWriter(Protocol):
     def landed_dead(self, taken: Range) -> set[int]:
         """Those of `landed` that are dead letters, so that recovery counts them as such. Raises as landed."""
 
-    def standing(self, positions: Collection[Position], tenants: Collection[str]) -> Mapping[Position, Standing | None]:
+    def standing(
+        self, positions: Collection[Position], tenants: Collection[str]
+    ) -> Mapping[Position, StoredDuplicate | None]:
         """What stands at these positions: the row, if it is one of these tenants', or None for a dead letter.
 
         A position at which nothing has landed is not in the answer. Raises as landed.
@@ -234,7 +236,7 @@ def content_digest(row: Row) -> str:
 class StoreReader(Protocol):
     """Called from any thread; each thread gets a connection of its own."""
 
-    def select(self, sql: str, parameters: Mapping[str, Any], limits: Limits, into: type[T]) -> list[T]:
+    def select(self, sql: str, parameters: Mapping[str, Any], limits: QueryLimits, into: type[T]) -> list[T]:
         """The rows of a question, each decoded into `into`: a tuple or an array_like struct of its columns in order.
 
         Values are bound as `{name:Type}`, never spliced in. Read-only. Raises Rejected(code=query_too_expensive) when

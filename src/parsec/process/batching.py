@@ -16,7 +16,7 @@ from parsec.ports.broker import Assigned, Counts, Range, Slice
 FIRST_ATTEMPT = 1
 
 
-class Limits(msgspec.Struct, frozen=True):
+class InsertLimits(msgspec.Struct, frozen=True):
     """How much one insert may hold and how long it may wait to fill."""
 
     max_events: int
@@ -94,13 +94,13 @@ class Partition:
         self.bytes += sum(map(len, rest.values))
         self.next_offset = rest.next_offset
 
-    def room(self, limits: Limits) -> tuple[int, int]:
+    def room(self, limits: InsertLimits) -> tuple[int, int]:
         """How many events and bytes are wanted to fill the next batch; at least 1 of each."""
         if self._reserved:
             return max(self._reserved.last + 1 - self.next_offset, 1), limits.max_bytes
         return max(limits.max_events - self.events, 1), max(limits.max_bytes - self.bytes, 1)
 
-    def full(self, limits: Limits) -> bool:
+    def full(self, limits: InsertLimits) -> bool:
         """The next batch should not wait: it is as large as it may be, or just what was reserved (invariant 4)."""
         if self._reserved:
             return self.next_offset > self._reserved.last

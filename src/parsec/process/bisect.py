@@ -25,7 +25,7 @@ KEPT_TENANTS = 1000
 _BITS = 32
 
 
-class Refusals:
+class Bisect:
     """How many rows of each tenant were refused of late. Bounded; used by the processor's thread."""
 
     def __init__(self, clock: Clock) -> None:

@@ -14,25 +14,25 @@ import msgspec
 import structlog
 
 from parsec.ports.dedup import Batch, Dedup, Position, Window
-from parsec.ports.store import Row, Standing, StoreWriter, content_digest
+from parsec.ports.store import Row, StoredDuplicate, StoreWriter, content_digest
 from parsec.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
 
 
-class Held(msgspec.Struct, frozen=True):
+class Conflict(msgspec.Struct, frozen=True):
     """A row whose id another position holds."""
 
     row: Row
     holder: Position
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Resolution(msgspec.Struct, frozen=True):
     """By offset: what is a duplicate, what has to be stored after all, and what still waits for its holder."""
 
     duplicates: Set[int]
     rescued: Set[int]
-    waiting: Mapping[int, Held]
+    waiting: Mapping[int, Conflict]
 
 
 class Claims:
@@ -51,18 +51,18 @@ class Claims:
                 self._dedup.claim(batch)
                 yield len(batch.ids)
 
-    def claim(self, rows: Sequence[Row], resent: Set[int]) -> dict[int, Held]:
+    def claim(self, rows: Sequence[Row], resent: Set[int]) -> dict[int, Conflict]:
         """Rows that another position holds, by offset. `resent`: offsets that may be in the log twice, from however
         long ago, so that the store is asked for their ids where no claim is left."""
         held = self._dedup.claim(batch_of(rows))
-        found = {row.offset: Held(row, held[row.offset]) for row in rows if row.offset in held} if held else {}
+        found = {row.offset: Conflict(row, held[row.offset]) for row in rows if row.offset in held} if held else {}
         doubtful = [row for row in rows if row.offset in resent and row.offset not in held] if resent else []
         if doubtful:
             first = self._first_ones(doubtful)
-            found |= {row.offset: Held(row, first[row.offset]) for row in doubtful if row.offset in first}
+            found |= {row.offset: Conflict(row, first[row.offset]) for row in doubtful if row.offset in first}
             # Their claims are for rows that will not be: whoever came after them waits for the first one instead.
             stands_for = {position_of(row): first[row.offset] for row in doubtful if row.offset in first}
-            found = {at: Held(one.row, stands_for.get(one.holder, one.holder)) for at, one in found.items()}
+            found = {at: Conflict(one.row, stands_for.get(one.holder, one.holder)) for at, one in found.items()}
         return found
 
     def _first_ones(self, rows: Sequence[Row]) -> dict[int, Position]:
@@ -82,8 +82,8 @@ class Claims:
         return first
 
     def settle(
-        self, held: Mapping[int, Held], own: Mapping[int, Row], committed: Position, *, give_up: bool
-    ) -> Settled:
+        self, held: Mapping[int, Conflict], own: Mapping[int, Row], committed: Position, *, give_up: bool
+    ) -> Resolution:
         """Decides what the store allows to decide. `own`: rows of the same range that have landed.
 
         Whoever stands before `committed` has landed, and has left the store since if it is not there. `give_up`: a
@@ -92,8 +92,8 @@ class Claims:
         standing = self._standing(held, own)
         duplicates: set[int] = set()
         rescued: set[int] = set()
-        gone: dict[int, Held] = {}
-        waiting: dict[int, Held] = {}
+        gone: dict[int, Conflict] = {}
+        waiting: dict[int, Conflict] = {}
         conflicts = []
         for offset, one in held.items():
             if one.holder not in standing:
@@ -108,26 +108,28 @@ class Claims:
                     conflicts.append(one.row)
         self._report(conflicts)
         waiting_now, free = self._try_again(gone, waiting)
-        return Settled(duplicates, rescued | free, waiting_now)
+        return Resolution(duplicates, rescued | free, waiting_now)
 
     def release(self, rows: Sequence[Row]) -> None:
         """These rows became dead letters."""
         self._dedup.release(batch_of(rows))
 
-    def _standing(self, held: Mapping[int, Held], own: Mapping[int, Row]) -> dict[Position, Standing | None]:
-        standing: dict[Position, Standing | None] = {}
+    def _standing(self, held: Mapping[int, Conflict], own: Mapping[int, Row]) -> dict[Position, StoredDuplicate | None]:
+        standing: dict[Position, StoredDuplicate | None] = {}
         elsewhere = set()
         for one in held.values():
             row = own.get(one.holder.offset)
             if row is not None and one.holder == position_of(row):
-                standing[one.holder] = Standing(row.tenant_id, row.id, content_digest(row))
+                standing[one.holder] = StoredDuplicate(row.tenant_id, row.id, content_digest(row))
             else:
                 elsewhere.add(one.holder)
         if elsewhere:
             standing |= self._store.standing(elsewhere, {one.row.tenant_id for one in held.values()})
         return standing
 
-    def _try_again(self, gone: Mapping[int, Held], waiting: Mapping[int, Held]) -> tuple[dict[int, Held], set[int]]:
+    def _try_again(
+        self, gone: Mapping[int, Conflict], waiting: Mapping[int, Conflict]
+    ) -> tuple[dict[int, Conflict], set[int]]:
         """Takes over what nobody can hold any more, and looks whether other holders have given up theirs."""
         holders: dict[int, Position] = {}
         if gone:
@@ -137,7 +139,7 @@ class Claims:
         if waiting:
             holders |= self._dedup.claim(batch_of([one.row for one in waiting.values()]))
         tried = {**gone, **waiting}
-        still = {offset: Held(tried[offset].row, holder) for offset, holder in holders.items()}
+        still = {offset: Conflict(tried[offset].row, holder) for offset, holder in holders.items()}
         return still, tried.keys() - still.keys()
 
     def _report(self, conflicts: Sequence[Row]) -> None:

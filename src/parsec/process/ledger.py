@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from parsec.core.timestamp import DAY, SECOND
 from parsec.ports.broker import Progress
-from parsec.ports.store import Mark, Promise, Row
+from parsec.ports.store import ExpiryBound, LedgerCheckpoint, Row
 
 _EXPIRES_ON = attrgetter("expires_on")
 _RECEIVED_AT = attrgetter("received_at")
@@ -22,17 +22,17 @@ _CLOCKS_NS = 600 * SECOND
 """How far the clock of a store, which dates dead letters, may be behind ours."""
 
 
-class Marks:
+class LedgerCheckpoints:
     """Of one partition under one epoch. `letters_days`: how long dead letters stay."""
 
     def __init__(self, letters_days: int) -> None:
         self._letters_days = letters_days
-        self._promised: Promise | None = None
+        self._promised: ExpiryBound | None = None
         self._made_on = 0
 
     def before(
-        self, progress: Progress, rows: Sequence[Row], now_ns: int, landed: Promise | None = None
-    ) -> Mark | None:
+        self, progress: Progress, rows: Sequence[Row], now_ns: int, landed: ExpiryBound | None = None
+    ) -> LedgerCheckpoint | None:
         """What to keep before these rows, or dead letters instead of them, are stored at `progress.committed`.
 
         `landed`: what was promised of what may be stored there already.
@@ -43,18 +43,18 @@ class Marks:
         received = min(now_ns - _CLOCKS_NS, min(map(_RECEIVED_AT, rows), default=now_ns)) // DAY
         if landed is not None:
             leaves, received = min(leaves, landed.expires_from), min(received, landed.received_from)
-        now = Promise(max(leaves, 0), max(received, 0))
+        now = ExpiryBound(max(leaves, 0), max(received, 0))
         kept = self._kept_by(now)
         if kept is not None and (now.received_from == kept.received_from or today <= self._made_on):
             return None
         self._promised, self._made_on = now, today
         counts = progress.counts
-        return Mark(
+        return LedgerCheckpoint(
             progress.log_id, progress.partition, progress.start, progress.committed,
             counts.stored, counts.duplicate, counts.dead, counts.lost, now.expires_from, now.received_from,
         )  # fmt: skip
 
-    def _kept_by(self, now: Promise) -> Promise | None:
+    def _kept_by(self, now: ExpiryBound) -> ExpiryBound | None:
         """The promise in force, unless this breaks it."""
         then = self._promised
         if then is None or now.expires_from < then.expires_from or now.received_from < then.received_from:

@@ -21,13 +21,24 @@ from parsec.core.errors import Fatal, Poison, Retryable
 from parsec.ports.broker import LogReader, Progress
 from parsec.ports.dedup import Position
 from parsec.ports.store import Row, StoreWriter
-from parsec.process.batching import Limits
-from parsec.process.bisect import Refusals
+from parsec.process.batching import InsertLimits
+from parsec.process.bisect import Bisect
 from parsec.process.claims import Claims
-from parsec.process.partitions import Intake, Owned
-from parsec.process.range_commit import Passage
+from parsec.process.partitions import Assignments, PartitionState
+from parsec.process.range_commit import RangeCommit
 from parsec.process.slicing import MakeRows, let_go, rows_of
-from parsec.process.steps import Ask, Claim, Commit, Insert, InsertDead, Note, Release, Reserve, Settle, Step
+from parsec.process.steps import (
+    Claim,
+    Commit,
+    FindLanded,
+    Insert,
+    InsertDead,
+    Release,
+    Reserve,
+    SaveCheckpoint,
+    Settle,
+    Step,
+)
 from parsec.telemetry import FATES, Telemetry
 
 _log = structlog.get_logger(__name__)
@@ -47,7 +58,7 @@ class Options(msgspec.Struct, frozen=True):
     """
 
     make_rows: MakeRows
-    limits: Limits
+    limits: InsertLimits
     max_backoff_s: float = 5.0
     letters_days: int = 30
     breathe: Callable[[], None] = lambda: None
@@ -74,8 +85,8 @@ class Processor:
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
-        self._refusals = Refusals(clock)
-        self._intake = Intake(reader, options.limits, options.letters_days, options.max_backoff_s, clock, random)
+        self._refusals = Bisect(clock)
+        self._intake = Assignments(reader, options.limits, options.letters_days, options.max_backoff_s, clock, random)
         self._turned_at = clock.monotonic()
         self._lag_at = float("-inf")
         self._moved_at = clock.monotonic()
@@ -127,7 +138,7 @@ class Processor:
             self._lag_at = now
             self._telemetry.lag.set(self._intake.lag())
 
-    def _begin(self, owned: Owned, now: float) -> None:
+    def _begin(self, owned: PartitionState, now: float) -> None:
         if owned.seen_below is None:
             try:
                 self._restore(owned)
@@ -143,7 +154,7 @@ class Processor:
         rows, letters = rows_of(batch.slices, self._options.make_rows, self._options.breathe)
         landed = owned.promised if batch.doubtful else None
         mark = owned.marks.before(owned.partition.progress, rows, self._clock.time_ns(), landed)
-        owned.passage = Passage(batch, rows, letters, self._refusals, mark)
+        owned.passage = RangeCommit(batch, rows, letters, self._refusals, mark)
 
     def _seen_below(self, progress: Progress) -> int:
         """Ranges that begin below this offset may have landed before; the committed offset when none has."""
@@ -155,7 +166,7 @@ class Processor:
                          committed=progress.committed, highest=highest)  # fmt: skip
         return highest + 1
 
-    def _restore(self, owned: Owned) -> None:
+    def _restore(self, owned: PartitionState) -> None:
         """Claims what the store has, so that repeats of events from before this start are known."""
         began, ids = self._clock.monotonic(), 0
         for claimed in self._claims.restore(owned.partition.number):
@@ -168,7 +179,7 @@ class Processor:
             _log.info("Claims were made again from the store.", partition=owned.partition.number, ids=ids,
                       seconds=round(self._clock.monotonic() - began, 1))  # fmt: skip
 
-    def _advance(self, owned: Owned, passage: Passage) -> None:
+    def _advance(self, owned: PartitionState, passage: RangeCommit) -> None:
         """All steps of a batch in one go; once something went wrong, one step a turn with a poll in between."""
         while owned.passage is not None:
             step = passage.step()
@@ -179,19 +190,19 @@ class Processor:
             except Poison as error:
                 return self._split(owned, passage, step, error)
             # What follows from an answer follows at once: an answer that waits a turn may be wrong by then.
-            if owned.paused and not isinstance(step, Ask | Claim):
+            if owned.paused and not isinstance(step, FindLanded | Claim):
                 return None
         return None
 
-    def _perform(self, owned: Owned, passage: Passage, step: Step) -> None:
+    def _perform(self, owned: PartitionState, passage: RangeCommit, step: Step) -> None:
         match step:
-            case Note():
+            case SaveCheckpoint():
                 self._store.mark(step.mark)
                 passage.done()
             case Reserve():
                 self._reader.reserve(step.range, owned.partition.epoch, step.attempt)
                 passage.done()
-            case Ask():
+            case FindLanded():
                 found = self._store.landed(step.block.range)
                 passage.landed(found, self._store.landed_dead(step.block.range) if found else set())
             case Claim():
@@ -213,7 +224,7 @@ class Processor:
                 self._commit(owned, passage, step)
                 owned.moved(self._clock.monotonic())
 
-    def _settle(self, owned: Owned, passage: Passage, step: Settle) -> None:
+    def _settle(self, owned: PartitionState, passage: RangeCommit, step: Settle) -> None:
         now = self._clock.monotonic()
         since = owned.waits_since if owned.waits_since is not None else now
         progress = owned.partition.progress
@@ -233,7 +244,7 @@ class Processor:
         self._telemetry.insert_latency.observe(self._clock.monotonic() - started)
         self._telemetry.insert_rows.observe(len(step.block.rows))
 
-    def _commit(self, owned: Owned, passage: Passage, step: Commit) -> None:
+    def _commit(self, owned: PartitionState, passage: RangeCommit, step: Commit) -> None:
         partition, counts = owned.partition, step.counts
         started = self._clock.monotonic()
         next_offset = step.range.last + 1
@@ -250,7 +261,7 @@ class Processor:
             self._count(passage, step)
         let_go(passage.take_rows(), self._options.breathe)
 
-    def _count(self, passage: Passage, step: Commit) -> None:
+    def _count(self, passage: RangeCommit, step: Commit) -> None:
         for fate in FATES:
             if count := getattr(step.counts, fate):
                 self._telemetry.processed.labels(fate).inc(count)
@@ -260,7 +271,7 @@ class Processor:
             _log.error("Events were lost in the log before they could be stored.", range=step.range.token,
                        events=step.counts.lost)  # fmt: skip
 
-    def _split(self, owned: Owned, passage: Passage, step: Step, error: Poison) -> None:
+    def _split(self, owned: PartitionState, passage: RangeCommit, step: Step, error: Poison) -> None:
         if not isinstance(step, Insert):
             what = f"{type(step).__name__} of {passage.range.token}"
             raise Fatal(f"the store refuses what is no row ({what}): {error}") from error
@@ -274,7 +285,7 @@ class Processor:
         _log.warning("The store refuses a block; it is split to find the records at fault.",
                      range=step.block.range.token, why=str(error))  # fmt: skip
 
-    def _retry_later(self, owned: Owned, passage: Passage, step: Step, error: Retryable) -> None:
+    def _retry_later(self, owned: PartitionState, passage: RangeCommit, step: Step, error: Retryable) -> None:
         if isinstance(step, Insert):
             passage.in_doubt()
         if isinstance(step, Insert | InsertDead):
@@ -284,10 +295,10 @@ class Processor:
         _log.warning("A step of the processor failed and is tried again.", step=type(step).__name__,
                      range=passage.range.token, why=str(error))  # fmt: skip
 
-    def _hold_back(self, owned: Owned, error: Retryable) -> None:
+    def _hold_back(self, owned: PartitionState, error: Retryable) -> None:
         owned.hold_back(error, self._options.max_backoff_s, self._random, self._clock.monotonic())
 
-    def _pause(self, owned: Owned) -> None:
+    def _pause(self, owned: PartitionState) -> None:
         if not owned.paused:
             owned.paused = True
             self._reader.pause(owned.partition.number)

@@ -11,28 +11,28 @@ import structlog
 from parsec.core.clock import Clock, Random
 from parsec.core.errors import Retryable
 from parsec.ports.broker import Assigned, LogReader, Progress, Revoked, Slice
-from parsec.ports.store import Promise
-from parsec.process.batching import Limits, Partition
-from parsec.process.ledger import Marks
-from parsec.process.range_commit import Passage
+from parsec.ports.store import ExpiryBound
+from parsec.process.batching import InsertLimits, Partition
+from parsec.process.ledger import LedgerCheckpoints
+from parsec.process.range_commit import RangeCommit
 
 GATHER_S = 0.05
 """How long a little waits for more: a busy log has a record each millisecond, and each would cost a turn."""
 
 
-class Owned:
+class PartitionState:
     """Times are monotonic seconds. Used by the processor's thread."""
 
-    def __init__(self, partition: Partition, marks: Marks, now: float) -> None:
+    def __init__(self, partition: Partition, marks: LedgerCheckpoints, now: float) -> None:
         self.partition = partition
         self.marks = marks
-        self.passage: Passage | None = None
+        self.passage: RangeCommit | None = None
         self.paused = False
         self.failures = 0
         self.not_before = now
         self.cut_at = float("-inf")
         self.seen_below: int | None = None
-        self.promised: Promise | None = None
+        self.promised: ExpiryBound | None = None
         self.waits_since: float | None = None
         self.moved_at = now
 
@@ -50,7 +50,7 @@ class Owned:
         self.not_before = now + backoff(self.failures, error, longest_s, random)
         self.failures += 1
 
-    def due_in(self, limits: Limits, sharing: int, *, end: int, stopping: bool, now: float) -> float:
+    def due_in(self, limits: InsertLimits, sharing: int, *, end: int, stopping: bool, now: float) -> float:
         """Seconds until what is waiting should become a batch: 0 or less for now, infinite when nothing is waiting.
 
         `sharing`: partitions that have work and so share the linger, since a busy node makes about 1 / linger_s inserts
@@ -80,13 +80,13 @@ MANY_RECORDS = 500
 _log = structlog.get_logger(__name__)
 
 
-class Intake:
+class Assignments:
     """Used by the processor's thread; `progress` may be read from any."""
 
     def __init__(
         self,
         reader: LogReader,
-        limits: Limits,
+        limits: InsertLimits,
         letters_days: int,
         max_backoff_s: float,
         clock: Clock,
@@ -98,13 +98,13 @@ class Intake:
         self._max_backoff_s = max_backoff_s
         self._clock = clock
         self._random = random
-        self._owned: dict[int, Owned] = {}
+        self._owned: dict[int, PartitionState] = {}
         self._failures = 0
         self._got_many = False
         self._not_before = float("-inf")
         self.progress: dict[int, Progress] = {}
 
-    def partitions(self) -> list[Owned]:
+    def partitions(self) -> list[PartitionState]:
         return list(self._owned.values())
 
     def poll(self, max_wait_s: float, *, stopping: bool) -> None:
@@ -134,7 +134,7 @@ class Intake:
         if happened is not None:
             self._take(happened)
 
-    def ready_in(self, owned: Owned, now: float, *, stopping: bool) -> float:
+    def ready_in(self, owned: PartitionState, now: float, *, stopping: bool) -> float:
         """Seconds until this partition has its next step, or a batch that should not wait longer."""
         held_s = owned.not_before - now
         if owned.passage is not None:
@@ -157,7 +157,7 @@ class Intake:
         now = self._clock.monotonic()
         if isinstance(happened, Assigned):
             partition = Partition(happened)
-            self._owned[partition.number] = Owned(partition, Marks(self._letters_days), now)
+            self._owned[partition.number] = PartitionState(partition, LedgerCheckpoints(self._letters_days), now)
             self.publish_progress()
             _log.info("Reading a partition.", partition=partition.number, offset=partition.progress.committed,
                       recovering=partition.recovering)  # fmt: skip

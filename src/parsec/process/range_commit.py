@@ -33,21 +33,21 @@ import msgspec
 
 from parsec.core.errors import Fatal
 from parsec.ports.broker import Counts, Range
-from parsec.ports.store import DeadLetter, Mark, Row
+from parsec.ports.store import DeadLetter, LedgerCheckpoint, Row
 from parsec.process.batching import FIRST_ATTEMPT, Batch
-from parsec.process.bisect import Refusals, halves
-from parsec.process.claims import Held, Settled
+from parsec.process.bisect import Bisect, halves
+from parsec.process.claims import Conflict, Resolution
 from parsec.process.steps import (
-    Ask,
     Block,
     Claim,
     Commit,
+    FindLanded,
     Insert,
     InsertDead,
-    Note,
     Open,
     Release,
     Reserve,
+    SaveCheckpoint,
     Settle,
     Step,
 )
@@ -57,7 +57,7 @@ SUSPICIOUS = 10
 """So many rows of several tenants refused, and none taken: the store is at fault, not the rows."""
 
 
-class Passage:
+class RangeCommit:
     """One batch on its way into the store: `step` says what to do, then exactly one call tells how that ended.
 
     A step that failed without a call here (broker down, store down while asked) is simply given again.
@@ -68,8 +68,8 @@ class Passage:
         batch: Batch,
         rows: list[Row],
         letters: Sequence[DeadLetter],
-        refusals: Refusals,
-        mark: Mark | None = None,
+        refusals: Bisect,
+        mark: LedgerCheckpoint | None = None,
     ) -> None:
         self._batch = batch
         self._rows = rows
@@ -78,7 +78,7 @@ class Passage:
         self._attempt = batch.attempt or FIRST_ATTEMPT
         self._known = set(batch.offsets())
         self._resent = frozenset[int]().union(*[piece.resent for piece in batch.slices])
-        self._held: dict[int, Held] = {}
+        self._held: dict[int, Conflict] = {}
         self._duplicates: set[int] = set()
         self._found_rows: set[int] = set()
         self._found_dead: set[int] = set()
@@ -97,11 +97,11 @@ class Passage:
             self._steps.append(InsertDead(letters))
         # Asked even without rows: what the log has lost since may have landed before.
         if block.doubtful:
-            self._steps.append(Ask(block, inserted=False))
+            self._steps.append(FindLanded(block, inserted=False))
         if batch.attempt == 0:
             self._steps.append(Reserve(batch.range, self._attempt))
         if mark is not None:
-            self._steps.append(Note(mark))
+            self._steps.append(SaveCheckpoint(mark))
 
     @property
     def range(self) -> Range:
@@ -122,26 +122,26 @@ class Passage:
         return Commit(self.range, self.counts())
 
     def done(self) -> None:
-        """The step (not Ask, Claim, Settle, Commit) succeeded."""
+        """The step (not FindLanded, Claim, Settle, Commit) succeeded."""
         step = self._steps.pop()
         if isinstance(step, Insert):
             if self._splitting and not self._accepted:  # what was refused before may have been the store's fault
                 self._again = self._take_back()
             self._accepted = True
             if step.block.doubtful:
-                self._steps.append(Ask(step.block, inserted=True))
+                self._steps.append(FindLanded(step.block, inserted=True))
 
     def in_doubt(self) -> None:
         """The insert failed, or its answer was lost: it may have landed or land yet (invariant 5)."""
         step = self._steps.pop()
         assert isinstance(step, Insert)
         block = msgspec.structs.replace(step.block, doubtful=True)
-        self._steps.append(Ask(block, inserted=False))
+        self._steps.append(FindLanded(block, inserted=False))
 
     def landed(self, found: set[int], dead: set[int]) -> None:
-        """The answer to Ask: offsets of the range in the store, and those of them that are dead letters."""
+        """The answer to FindLanded: offsets of the range in the store, and those of them that are dead letters."""
         step = self._steps.pop()
-        assert isinstance(step, Ask)
+        assert isinstance(step, FindLanded)
         self._found_rows |= found - dead
         self._found_dead |= dead
         self._held = {offset: one for offset, one in self._held.items() if offset not in found}
@@ -157,7 +157,7 @@ class Passage:
         else:
             self._steps.append(Claim(msgspec.structs.replace(block, rows=missing), self._resent))
 
-    def claimed(self, held: Mapping[int, Held]) -> None:
+    def claimed(self, held: Mapping[int, Conflict]) -> None:
         """The answer to Claim: rows that another position holds (invariant 10)."""
         step = self._steps.pop()
         assert isinstance(step, Claim)
@@ -168,7 +168,7 @@ class Passage:
         if block.rows:
             self._steps.append(Insert(block))
 
-    def settled(self, settled: Settled) -> bool:
+    def settled(self, settled: Resolution) -> bool:
         """The answer to Settle. False: nothing could be decided yet."""
         self._duplicates |= settled.duplicates
         rescued = [self._held[offset].row for offset in sorted(settled.rescued)]

@@ -26,7 +26,7 @@ LOOK_EVERY_S = 60.0
 REASON = "max_bytes"
 
 
-class Bound:
+class SizeRetention:
     """Used by one thread; `why` by any."""
 
     def __init__(self, days: StoreDays, max_bytes: int, telemetry: Telemetry, clock: Clock) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence, Set
 import msgspec
 
 from parsec.ports.broker import Counts, Range
-from parsec.ports.store import DeadLetter, Mark, Row
+from parsec.ports.store import DeadLetter, LedgerCheckpoint, Row
 from parsec.process.batching import FIRST_ATTEMPT
-from parsec.process.claims import Held
+from parsec.process.claims import Conflict
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -39,13 +39,13 @@ class Reserve(msgspec.Struct, frozen=True):
     attempt: int
 
 
-class Note(msgspec.Struct, frozen=True):
+class SaveCheckpoint(msgspec.Struct, frozen=True):
     """Keep where the ledger stands before the range."""
 
-    mark: Mark
+    mark: LedgerCheckpoint
 
 
-class Ask(msgspec.Struct, frozen=True):
+class FindLanded(msgspec.Struct, frozen=True):
     """Ask the store what it has of the block's range. `inserted`: the block was given to the store without an error."""
 
     block: Block
@@ -80,7 +80,7 @@ class Release(msgspec.Struct, frozen=True):
 class Settle(msgspec.Struct, frozen=True):
     """Decide about rows that others hold. `own`: rows of this range that may be the holders, and have landed."""
 
-    held: Mapping[int, Held]
+    held: Mapping[int, Conflict]
     own: Mapping[int, Row]
 
 
@@ -91,5 +91,5 @@ class Commit(msgspec.Struct, frozen=True):
     counts: Counts
 
 
-Open = Note | Reserve | Ask | Claim | Insert | InsertDead | Release
+Open = SaveCheckpoint | Reserve | FindLanded | Claim | Insert | InsertDead | Release
 Step = Open | Settle | Commit

@@ -20,7 +20,7 @@ class Ends(msgspec.Struct, frozen=True):
     ends: Mapping[int, int]
 
 
-class Completeness:
+class Watermark:
     """`sample` once a second from one thread, the rest from any. `ends` answers None while they are not known; `lost`
     counts what was lost in the log, also before this start."""
 

@@ -20,7 +20,7 @@ import msgspec
 from parsec.core.clock import Clock
 from parsec.core.timestamp import DAY
 from parsec.ports.broker import Counts, Progress
-from parsec.ports.store import Limits, Mark, StoreReader
+from parsec.ports.store import LedgerCheckpoint, QueryLimits, StoreReader
 
 CHUNK = 2_000_000
 """Offsets that one question counts: some 64 MB of the store's memory."""
@@ -34,7 +34,7 @@ _LEDGER = (
 )
 # A ledger that was begun anew from the same start has a newer first mark; the counts before that are not its own.
 _MARKS = f"""
-SELECT {", ".join(Mark.__struct_fields__)} {_LEDGER}
+SELECT {", ".join(LedgerCheckpoint.__struct_fields__)} {_LEDGER}
 AND time >= (SELECT max(time) {_LEDGER} AND committed = start) ORDER BY committed
 """
 # Noted before it goes. All days before it count as gone, whether there was anything of them or not.
@@ -108,7 +108,7 @@ def today(clock: Clock) -> int:
     return clock.time_ns() // DAY
 
 
-def audit(store: StoreReader, progress: Iterable[Progress], day: int, limits: Limits) -> Audit:
+def audit(store: StoreReader, progress: Iterable[Progress], day: int, limits: QueryLimits) -> Audit:
     """Recounts each partition up to where it stands. `day`: as `today` gives it."""
     known = sorted(progress, key=lambda each: each.partition)
     since = None
@@ -130,11 +130,11 @@ class _Gone(msgspec.Struct, frozen=True):
     dropped: int
 
 
-def _dropped(store: StoreReader, limits: Limits) -> int:
+def _dropped(store: StoreReader, limits: QueryLimits) -> int:
     return next((day for (day,) in store.select(_DROPPED, {}, limits, tuple[int])), -1)
 
 
-def _recount(store: StoreReader, progress: Progress, gone: _Gone, limits: Limits) -> Recount:
+def _recount(store: StoreReader, progress: Progress, gone: _Gone, limits: QueryLimits) -> Recount:
     standings = [*_standings(store, progress, gone, limits), _Standing(progress.committed, progress.counts)]
     stored = dead = 0
     where = []
@@ -170,10 +170,10 @@ class _Standing(msgspec.Struct, frozen=True):
     counts: Counts
 
 
-def _standings(store: StoreReader, progress: Progress, gone: _Gone, limits: Limits) -> list[_Standing]:
+def _standings(store: StoreReader, progress: Progress, gone: _Gone, limits: QueryLimits) -> list[_Standing]:
     """The marks from which all should be there, oldest first; where the partition stands when there is none."""
     place = {"log_id": progress.log_id, "partition": progress.partition, "start": progress.start}
-    marks = store.select(_MARKS, place, limits, Mark)
+    marks = store.select(_MARKS, place, limits, LedgerCheckpoint)
     # A ledger's first mark is kept for ever. Without it this store is not the one that the ledger is about, or is new.
     whole = any(mark.committed == progress.start for mark in marks)
     kept = [] if whole else [_Standing(progress.start, Counts())]
@@ -186,7 +186,7 @@ def _standings(store: StoreReader, progress: Progress, gone: _Gone, limits: Limi
     return kept or [_Standing(progress.committed, progress.counts)]
 
 
-def _found(store: StoreReader, progress: Progress, first: int, end: int, limits: Limits) -> Stretch:
+def _found(store: StoreReader, progress: Progress, first: int, end: int, limits: QueryLimits) -> Stretch:
     """What the store holds of first..end-1."""
     rows = distinct = letters = both = 0
     doubled_at: list[int] = []
@@ -236,7 +236,7 @@ def audit_with_log(
     progress: Progress,
     records: Callable[[int, int], Iterable[tuple[int, Sequence[bytes]]]],
     day: int,
-    limits: Limits,
+    limits: QueryLimits,
 ) -> Audit:
     """As parsec.query.audit, of one partition, and with what is missing. `records`: of the log, between two offsets."""
     found = audit(store, [progress], day, limits)
@@ -247,7 +247,7 @@ def audit_with_log(
 
 
 def missing(
-    store: StoreReader, log_id: str, partition: int, records: Iterable[tuple[int, Sequence[bytes]]], limits: Limits
+    store: StoreReader, log_id: str, partition: int, records: Iterable[tuple[int, Sequence[bytes]]], limits: QueryLimits
 ) -> Iterator[Missing]:
     """`records`: runs of consecutive ones, each with the offset of its first, in order."""
     waiting: list[tuple[int, Sequence[bytes]]] = []
@@ -263,7 +263,7 @@ def missing(
 
 
 def _missing(
-    store: StoreReader, log_id: str, partition: int, runs: Sequence[tuple[int, Sequence[bytes]]], limits: Limits
+    store: StoreReader, log_id: str, partition: int, runs: Sequence[tuple[int, Sequence[bytes]]], limits: QueryLimits
 ) -> Iterator[Missing]:
     place = {"log_id": log_id, "partition": partition, "first": runs[0][0], "end": runs[-1][0] + len(runs[-1][1])}
     bounds = msgspec.structs.replace(limits, max_result_rows=0, max_result_bytes=0)

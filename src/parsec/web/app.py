@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from parsec.core.errors import Rejected, Retryable
 from parsec.keys.caller import Caller, Right
-from parsec.web.auth import Callers, credentials_of
-from parsec.web.cors import Browsers
+from parsec.web.auth import Authenticator, credentials_of
+from parsec.web.cors import Cors
 from parsec.web.responses import on_bug, on_http_error, on_left, on_rejected, on_retryable, rejection
 from parsec.web.routes.ingest import IngestRoute
 
@@ -42,13 +42,13 @@ class App:
         self,
         ingest: IngestRoute,
         routes: Sequence[Route],
-        callers: Callers,
+        callers: Authenticator,
         origins: Collection[str] = (),
         count: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`origins`, `count`: see parsec.web.cors."""
         self.ingest = ingest
-        self._to_browsers = Browsers(self._to_routes, origins, count)
+        self._to_browsers = Cors(self._to_routes, origins, count)
         self._callers = callers
         # Bound once, when logging is set up: where DEBUG is off a call costs next to nothing.
         self._log = structlog.get_logger(__name__).bind()

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 from parsec.core.errors import Rejected
 from parsec.keys.caller import ANYBODY, NOBODY, Caller
-from parsec.keys.cursor_cipher import Seal
+from parsec.keys.cursor_cipher import CursorCipher
 from parsec.keys.keyring import Keyring, Known, invalid
 
 Credential = tuple[bytes, bytes]
@@ -27,7 +27,7 @@ _REMEMBERED = 1024
 _LONGEST = 1024
 
 
-class Callers:
+class Authenticator:
     """One for all routes."""
 
     def __init__(self, ring: Keyring) -> None:
@@ -60,7 +60,7 @@ class Callers:
         return known.caller
 
     @property
-    def seal(self) -> Seal | None:
+    def seal(self) -> CursorCipher | None:
         """For cursors; None where no keys are asked for."""
         return self._ring.seal
 

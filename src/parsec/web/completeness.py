@@ -12,8 +12,8 @@ from collections.abc import Callable
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal
 from parsec.core.timestamp import SECOND, text_of
-from parsec.ports.store import Limits, StoreReader
-from parsec.process.watermark import Completeness
+from parsec.ports.store import QueryLimits, StoreReader
+from parsec.process.watermark import Watermark
 
 LATE_S = 30.0
 """So far behind the store is only while something is wrong, or much waits."""
@@ -31,12 +31,10 @@ _DAMAGED = (
 )
 
 
-class Missing:
+class CompletenessCheck:
     """`spooled`: events that this process has taken in and Kafka does not have. For any number of threads."""
 
-    def __init__(
-        self, store: StoreReader, completeness: Completeness, spooled: Callable[[], int], clock: Clock
-    ) -> None:
+    def __init__(self, store: StoreReader, completeness: Watermark, spooled: Callable[[], int], clock: Clock) -> None:
         self._store = store
         self._completeness = completeness
         self._spooled = spooled
@@ -49,7 +47,7 @@ class Missing:
         """Everything durable before this moment is stored. Asked for before the question."""
         return self._completeness.until_ns()
 
-    def of(self, tenant: str, start_ns: int, until_ns: int, limits: Limits) -> list[str]:
+    def of(self, tenant: str, start_ns: int, until_ns: int, limits: QueryLimits) -> list[str]:
         """On the thread that asks the store."""
         told: list[str] = []
         if self._clock.time_ns() - until_ns > LATE_S * SECOND:
@@ -68,7 +66,7 @@ class Missing:
         ]
         return told
 
-    def _dead_letters(self, tenant: str, start_ns: int, limits: Limits) -> int:
+    def _dead_letters(self, tenant: str, start_ns: int, limits: QueryLimits) -> int:
         """Most tenants have none, which is remembered for a moment."""
         now = self._clock.monotonic()
         if now < self._none_until.get(tenant, now):
@@ -82,7 +80,7 @@ class Missing:
             self._none_until[tenant] = now + REMEMBERED_S
         return since
 
-    def _damaged_parts(self, limits: Limits) -> list[tuple[str, int]]:
+    def _damaged_parts(self, limits: QueryLimits) -> list[tuple[str, int]]:
         now = self._clock.monotonic()
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now

@@ -33,7 +33,7 @@ _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 CROSS_ORIGIN = "cross_origin"
 
 
-class Browsers:
+class Cors:
     """An ASGI application around another one. `origins`: whose pages may use it; `*`: all."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str], count: Callable[[str], None]) -> None:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
 from parsec.keys.caller import Caller
-from parsec.keys.cursor_cipher import Seal
+from parsec.keys.cursor_cipher import CursorCipher
 from parsec.query.timerange import TimeRange, timerange
 
 DEFAULT_LIMIT = 100
@@ -20,7 +20,7 @@ class Parameters:
 
     def __init__(self, request: Request, known: Collection[str], repeatable: Collection[str] = ()) -> None:
         self._caller: Caller = request.scope["caller"]
-        self._seal: Seal | None = request.scope["seal"]
+        self._seal: CursorCipher | None = request.scope["seal"]
         self._given: dict[str, str] = {}
         self._lists: dict[str, list[str]] = {name: [] for name in repeatable}
         for name, value in request.query_params.multi_items():

@@ -20,7 +20,7 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 
 from parsec.core.errors import ParsecError, Rejected
-from parsec.ports.store import Cancellation, Limits
+from parsec.ports.store import Cancellation, QueryLimits
 from parsec.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
@@ -30,11 +30,11 @@ T = TypeVar("T")
 CANCEL_THREADS = 2
 
 
-class Asker:
+class QueryExecutor:
     """Shared by all routes that ask the store: few questions at once per tenant, so that others find a thread."""
 
     def __init__(
-        self, executor: Executor, limits: Limits, telemetry: Telemetry, per_tenant: int = 2, in_all: int = 64
+        self, executor: Executor, limits: QueryLimits, telemetry: Telemetry, per_tenant: int = 2, in_all: int = 64
     ) -> None:
         self._executor = executor
         self._cancellers = ThreadPoolExecutor(CANCEL_THREADS, "parsec-cancel")
@@ -44,7 +44,7 @@ class Asker:
         self._in_all = in_all
         self._asking: Counter[str] = Counter()
 
-    async def ask(self, request: Request, tenant: str, question: Callable[[Limits], T]) -> T:
+    async def ask(self, request: Request, tenant: str, question: Callable[[QueryLimits], T]) -> T:
         """The answer. Raises Rejected(too_many_questions) at once when there is no turn."""
         loop = asyncio.get_running_loop()
         cancellation = Cancellation()

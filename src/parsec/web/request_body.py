@@ -94,7 +94,7 @@ class _Body:
         return self._plain.getvalue()
 
 
-class Bodies:
+class RequestBodyReader:
     """Those of one process; on the event loop."""
 
     def __init__(self, max_body_bytes: int) -> None:

@@ -30,7 +30,7 @@ def problem(
 ) -> Response:
     """An error answer."""
     body = Problem(status, HTTPStatus(status).phrase, detail, code, field)
-    return JsonAnswer(body, status, headers, media_type="application/problem+json")
+    return JsonResponse(body, status, headers, media_type="application/problem+json")
 
 
 async def on_rejected(_: Request, error: Exception) -> Response:
@@ -79,7 +79,7 @@ async def on_bug(_: Request, __: Exception) -> Response:
     return problem(500, "internal", "Something went wrong inside Parsec; its log says what.")
 
 
-class JsonAnswer(Response):
+class JsonResponse(Response):
     """Of every route but ingest, which is raw ASGI."""
 
     media_type = "application/json"

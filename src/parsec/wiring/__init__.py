@@ -20,16 +20,16 @@ from parsec.adapters.log.offline import OfflineLog, open_alone, open_offline
 from parsec.adapters.log.retention import FULL_BYTES
 from parsec.core.clock import SystemClock
 from parsec.core.errors import Fatal, ParsecError
-from parsec.core.lifecycle import Life
+from parsec.core.lifecycle import Lifecycle
 from parsec.loading import Loaded, is_loopback
-from parsec.ports.store import Limits
+from parsec.ports.store import QueryLimits
 from parsec.query.audit import Audit, audit_with_log, today
 from parsec.service import EXIT_NOT_STARTED, Part, Resource, Service
 from parsec.settings import Settings
 from parsec.web.request_body import give_large_buffers_back
 from parsec.wiring.assembly import Assembly
 from parsec.wiring.ingest import add_taking_in
-from parsec.wiring.log import Opened, open_embedded, open_kafka
+from parsec.wiring.log import LogHandle, open_embedded, open_kafka
 from parsec.wiring.processor import add_storing
 from parsec.wiring.query import add_questions
 from parsec.wiring.web import serving
@@ -62,16 +62,16 @@ def offline_audit(settings: Settings) -> Audit:
     """
     if settings.kafka_brokers or settings.storage_backend != "embedded":
         raise Fatal("only the embedded log and store can be recounted offline; ask a process that runs")
-    from parsec.adapters.store.chdb.engine import Embedded
+    from parsec.adapters.store.chdb.engine import ChdbEngine
     from parsec.adapters.store.clickhouse import ClickHouseStore
 
     directory = Path(settings.data_dir)
     with ExitStack() as opened:
         log, progress = open_alone(directory)
         opened.callback(log.close)
-        store = ClickHouseStore(Embedded(directory / "store"), settings.retention)
+        store = ClickHouseStore(ChdbEngine(directory / "store"), settings.retention)
         opened.callback(store.close)
-        limits = Limits(settings.query_memory, OFFLINE_QUESTION_S)
+        limits = QueryLimits(settings.query_memory, OFFLINE_QUESTION_S)
         return audit_with_log(store.reader(), progress, log.records, today(SystemClock()), limits)
 
 
@@ -80,7 +80,7 @@ async def _run(loaded: Loaded) -> int:
     _log.info("Starting.", version=__version__, data_dir=settings.data_dir, pid=os.getpid())
     if settings.auth == "off" and not is_loopback(settings.host):
         _log.warning("Keys are off: whoever reaches this address may do anything.", host=settings.host)
-    life = Life()
+    life = Lifecycle()
     service = Service(life, settings.drain, settings.shutdown_timeout, SystemClock())
     try:
         parts = _parts(Assembly(loaded, life, service.fail))
@@ -118,7 +118,7 @@ def _parts(of: Assembly) -> list[Part]:
     return [*of.parts, *taking_in.parts, *serving(of, log, storing, taking_in)]
 
 
-def _open_log(of: Assembly) -> Opened:
+def _open_log(of: Assembly) -> LogHandle:
     """Kafka where it is named, else the embedded log. Raises Fatal."""
     settings, telemetry = of.settings, of.telemetry
     if settings.kafka_brokers:

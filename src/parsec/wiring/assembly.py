@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from parsec.adapters.redis.link import Server
+from parsec.adapters.redis.link import RedisAddress
 from parsec.core.clock import SystemClock, SystemRandom
-from parsec.core.lifecycle import Life
+from parsec.core.lifecycle import Lifecycle
 from parsec.keys.keyring import Keyring
 from parsec.loading import Loaded, host_and_port
 from parsec.service import LoopTurn, Part, ThreadPart, Ticker
@@ -27,7 +27,7 @@ class Assembly:
     Raises ParsecError when keys or certificates cannot be read: before anything is opened.
     """
 
-    def __init__(self, loaded: Loaded, life: Life, fail: Callable[[], None]) -> None:
+    def __init__(self, loaded: Loaded, life: Lifecycle, fail: Callable[[], None]) -> None:
         self.loaded = loaded
         self.settings = loaded.settings
         self.fail = fail
@@ -51,10 +51,10 @@ class Assembly:
         """Something quick on the event loop, again and again."""
         return Ticker(name, interval_s, tick, self.fail)
 
-    def redis(self) -> Server:
+    def redis(self) -> RedisAddress:
         """Where Redis is, if it is anywhere."""
         settings = self.settings
-        return Server(
+        return RedisAddress(
             *host_and_port(settings.redis_addr),
             settings.redis_username,
             settings.redis_password,

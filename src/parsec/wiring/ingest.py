@@ -12,14 +12,14 @@ from parsec.adapters.redis.rates import RedisLeases
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.policy import PolicyFile, policy_of
-from parsec.ingest.rate_lease import Leasing
+from parsec.ingest.rate_lease import RateLease
 from parsec.ingest.rate_limits import TenantLimits
 from parsec.ingest.worker import CROWD_WAIT_S, SLICE_BYTES, Worker, WorkerOptions
 from parsec.service import Part, ThreadPart
 from parsec.settings import Settings
 from parsec.web.routes.health import channel_check, stage_check
 from parsec.wiring.assembly import Assembly
-from parsec.wiring.log import Opened
+from parsec.wiring.log import LogHandle
 
 GROUP_COMMIT_BYTES = 8 << 20
 ACK_TIMEOUT_S = 30.0
@@ -38,7 +38,7 @@ class TakingIn(msgspec.Struct, frozen=True):
         return self.channel.offered_events - sum(worker.finished_events for worker in self.workers)
 
 
-def add_taking_in(of: Assembly, log: Opened) -> TakingIn:
+def add_taking_in(of: Assembly, log: LogHandle) -> TakingIn:
     """Its own parts start last, so that nothing comes in before it can go on."""
     settings, telemetry, clock = of.settings, of.telemetry, of.clock
     large_bytes = sys.maxsize if settings.kafka_brokers else SLICE_BYTES
@@ -68,14 +68,14 @@ def add_taking_in(of: Assembly, log: Opened) -> TakingIn:
     return TakingIn(pipeline, channel, workers, parts)
 
 
-def _tenant_limits(of: Assembly, log: Opened) -> TenantLimits:
+def _tenant_limits(of: Assembly, log: LogHandle) -> TenantLimits:
     """Shared where there is Redis; what keeps them up to date is added to the parts. Raises Fatal."""
     settings = of.settings
     shared = bool(settings.redis_addr and log.writers)
     limits = TenantLimits(policy_of(of.loaded), of.clock, shared=shared)
     if shared:
         leases = RedisLeases(of.redis(), settings.redis_prefix, of.random.bytes(8).hex(), of.clock)
-        of.parts.append(Leasing(limits, leases, of.fail))
+        of.parts.append(RateLease(limits, leases, of.fail))
     of.parts.append(of.ticker("limits", 1.0, PolicyFile(of.loaded, limits.change).tick))
     return limits
 

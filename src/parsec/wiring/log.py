@@ -13,7 +13,7 @@ import msgspec
 
 from parsec.adapters.kafka.cluster import Kafka
 from parsec.adapters.kafka.config import options_of
-from parsec.adapters.kafka.monitor import PulseState
+from parsec.adapters.kafka.monitor import KafkaHealth
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.lock import DirectoryLock
 from parsec.adapters.spool.spool import DiskSpool, NoSpool, Spool
@@ -30,7 +30,7 @@ class Loop(msgspec.Struct, frozen=True):
     run: Callable[[threading.Event], None]
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
+class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
     """One per process. Every callable but `close` is quick and may be called from any thread.
 
     `ends`: the time at which they were asked for, and the next offset of each partition; None: not known. `committed`:
@@ -47,7 +47,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     max_event_bytes: Callable[[int], int] = lambda wanted: wanted
     size_bytes: Callable[[], int] = lambda: 0
     waiting: Callable[[], int] = lambda: 0
-    contact: Callable[[], PulseState] | None = None
+    contact: Callable[[], KafkaHealth] | None = None
     hurry: Callable[[], None] = lambda: None
     loops: Sequence[Loop] = ()
     close: Callable[[], None]
@@ -57,7 +57,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         return self.writers[0].refuses() if self.writers else "this process takes no events (PARSEC_ROLE)"
 
 
-def open_embedded(settings: Settings, clock: Clock, telemetry: Telemetry) -> Opened:
+def open_embedded(settings: Settings, clock: Clock, telemetry: Telemetry) -> LogHandle:
     """The log of this process alone. Raises Fatal."""
     options = LogOptions(
         segment_bytes=settings.segment_bytes,
@@ -71,7 +71,7 @@ def open_embedded(settings: Settings, clock: Clock, telemetry: Telemetry) -> Ope
         now_ns = clock.time_ns()  # before the end is read, so that none of that time is missing in it
         return now_ns, {0: log.end}
 
-    return Opened(
+    return LogHandle(
         writers=[log], reader=log.reader(READER), ends=ends, size_bytes=lambda: log.size_bytes, close=log.close
     )
 
@@ -81,12 +81,12 @@ SMALLEST_SEGMENT, LARGEST_SEGMENT = 1 << 16, 32 << 20
 
 def open_kafka(
     settings: Settings, clock: Clock, random: Random, telemetry: Telemetry, *, ingest: bool = True, process: bool = True
-) -> Opened:
+) -> LogHandle:
     """`ingest`, `process`: whether this process writes, and whether it reads. Raises Fatal."""
     kafka = Kafka(options_of(settings), clock, random)
     kafka.check()
     # Only with the driver installed; `Kafka` has said so if it is not.
-    from parsec.adapters.kafka.monitor import Watch
+    from parsec.adapters.kafka.monitor import KafkaMonitor
     from parsec.adapters.spool.drain import Drain
     from parsec.adapters.spool.writer import SpoolingWriter
 
@@ -94,7 +94,7 @@ def open_kafka(
         opened.callback(kafka.close)
         if process and settings.storage_backend == "embedded":
             opened.callback(DirectoryLock.acquire(Path(settings.data_dir)).release)
-        watch = Watch(kafka, clock)
+        watch = KafkaMonitor(kafka, clock)
         loops = [Loop("kafka", watch.run)]
         writers: list[SpoolingWriter] = []
         spool: Spool = NoSpool()
@@ -111,7 +111,7 @@ def open_kafka(
             opened.callback(reader.close)
         close = opened.pop_all().close
 
-    return Opened(
+    return LogHandle(
         writers=writers,
         reader=reader,
         ends=lambda: (watch.seen.at_ns, watch.seen.ends) if watch.seen else None,

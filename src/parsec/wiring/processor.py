@@ -16,18 +16,18 @@ from parsec.adapters.redis.dedup import RedisDedup
 from parsec.ports.broker import LogReader, Progress, Slice
 from parsec.ports.dedup import Dedup, Window
 from parsec.ports.store import DeadLetter, Row
-from parsec.process.batching import Limits as InsertLimits
+from parsec.process.batching import InsertLimits as InsertLimits
 from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
 from parsec.process.rows import Rules, rows
-from parsec.process.size_retention import Bound
+from parsec.process.size_retention import SizeRetention
 from parsec.query.tail.fanout import Live
-from parsec.query.tail.subscriptions import Bounds as TailBounds
-from parsec.query.tail.subscriptions import Tails
+from parsec.query.tail.subscriptions import Subscriptions
+from parsec.query.tail.subscriptions import TailLimits as TailBounds
 from parsec.service import Resource, ThreadPart
 from parsec.web.routes.health import bound_check, stage_check
 from parsec.wiring.assembly import Assembly
-from parsec.wiring.log import Loop, Opened
+from parsec.wiring.log import LogHandle, Loop
 
 if TYPE_CHECKING:
     from parsec.adapters.store.clickhouse import ClickHouseStore
@@ -43,14 +43,14 @@ class Storing(msgspec.Struct, frozen=True):
 
     store: "ClickHouseStore | None"
     processor: Processor | None
-    tails: Tails
+    tails: Subscriptions
     shared: Callable[[], Mapping[int, Progress]] | None
 
 
-def add_storing(of: Assembly, log: Opened) -> Storing:
+def add_storing(of: Assembly, log: LogHandle) -> Storing:
     """Opens the store, unless this process only takes events in."""
     settings = of.settings
-    tails = Tails(TailBounds(settings.tails_per_tenant, settings.tails, settings.tail_bytes))
+    tails = Subscriptions(TailBounds(settings.tails_per_tenant, settings.tails, settings.tail_bytes))
     shared = log.progress if settings.storage_backend != "embedded" else None
     store = _open_store(of) if settings.roles != {"ingest"} else None
     processor: Processor | None = None
@@ -71,11 +71,11 @@ def add_storing(of: Assembly, log: Opened) -> Storing:
 
 
 def _open_store(of: Assembly) -> "ClickHouseStore":
-    """Embedded or on a server; what it needs to run is added to the parts. Raises ParsecError."""
+    """ChdbEngine or on a server; what it needs to run is added to the parts. Raises ParsecError."""
     # Not at the top: what only ingests needs none of it, and 6 MB less.
-    from parsec.adapters.store.chdb.engine import Embedded
+    from parsec.adapters.store.chdb.engine import ChdbEngine
     from parsec.adapters.store.clickhouse import ClickHouseStore
-    from parsec.adapters.store.server import Server as StoreServer
+    from parsec.adapters.store.server import ClickHouseServer as StoreServer
 
     settings = of.settings
     if settings.storage_backend == "clickhouse":
@@ -88,7 +88,9 @@ def _open_store(of: Assembly) -> "ClickHouseStore":
         store = ClickHouseStore(server, settings.retention, breathe=of.turn)
         of.parts.append(Resource("store", store.close))
         return store
-    engine = Embedded(Path(settings.data_dir) / "store", keep_free=max(settings.disk_reserve // 2, LEAST_FREE_TO_MERGE))
+    engine = ChdbEngine(
+        Path(settings.data_dir) / "store", keep_free=max(settings.disk_reserve // 2, LEAST_FREE_TO_MERGE)
+    )
     store = ClickHouseStore(engine, settings.retention, breathe=of.turn)
     of.parts += [Resource("store", store.close), of.thread(Loop("settler", engine.keep_settled))]
     return store
@@ -98,7 +100,7 @@ def _bound(of: Assembly, store: "ClickHouseStore") -> list[ThreadPart]:
     """What keeps the store within its bound, if it has one."""
     if not of.settings.store_max_bytes:
         return []
-    bound = Bound(store.days(), of.settings.store_max_bytes, of.telemetry, of.clock)
+    bound = SizeRetention(store.days(), of.settings.store_max_bytes, of.telemetry, of.clock)
     of.checks["store_bound"] = bound_check(bound.why)
     return [of.thread(Loop("store-bound", bound.keep))]
 

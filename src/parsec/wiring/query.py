@@ -7,51 +7,51 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from parsec.ports.broker import Progress
-from parsec.ports.store import Limits
-from parsec.process.watermark import Completeness, Ends
-from parsec.query.tail.poller import Polled
+from parsec.ports.store import QueryLimits
+from parsec.process.watermark import Ends, Watermark
+from parsec.query.tail.poller import TailPoller
 from parsec.service import Resource
 from parsec.settings import Settings
-from parsec.web.completeness import Missing
-from parsec.web.query_executor import Asker
+from parsec.web.completeness import CompletenessCheck
+from parsec.web.query_executor import QueryExecutor
 from parsec.web.routes.admin import AdminRoutes
 from parsec.web.routes.dead_letters import DeadLetterRoutes
 from parsec.web.routes.query import QueryRoutes
 from parsec.web.routes.stats import read_age
 from parsec.web.routes.tail import TailRoutes
 from parsec.wiring.assembly import Assembly
-from parsec.wiring.log import Loop, Opened
+from parsec.wiring.log import LogHandle, Loop
 from parsec.wiring.processor import Storing
 
 QUERY_THREADS = 4
 
 
-def add_questions(of: Assembly, log: Opened, storing: Storing) -> None:
+def add_questions(of: Assembly, log: LogHandle, storing: Storing) -> None:
     """Only where there is a store."""
     assert storing.store is not None
     settings, telemetry, clock, processor = of.settings, of.telemetry, of.clock, storing.processor
     positions = processor.positions if processor is not None else dict[int, int]
     progress = storing.shared or (processor.progress if processor is not None else dict[int, Progress])
-    completeness = Completeness(lambda: _ends(log), log.committed or positions, lambda: _lost(progress()))
+    completeness = Watermark(lambda: _ends(log), log.committed or positions, lambda: _lost(progress()))
     completeness.sample()
     read_age(telemetry, completeness.until_ns, clock.time_ns)
     limits = _limits(settings)
     askers = ThreadPoolExecutor(QUERY_THREADS, "parsec-query")
-    reader, asker = storing.store.reader(), Asker(askers, limits, telemetry)
-    missing = Missing(reader, completeness, log.waiting, clock)
+    reader, asker = storing.store.reader(), QueryExecutor(askers, limits, telemetry)
+    missing = CompletenessCheck(reader, completeness, log.waiting, clock)
     of.routes += QueryRoutes(reader, missing, asker, clock).routes()
     of.routes += DeadLetterRoutes(reader, asker, clock).routes()
     of.routes += TailRoutes(storing.tails, telemetry).routes()
     of.routes += AdminRoutes(reader, lambda: progress().values(), asker, telemetry, clock).routes()
     of.parts.append(Resource("queries", asker.close))
     if storing.shared is not None:  # whoever stores an event may be another process than who tails it
-        polled = Polled(storing.tails, reader, lambda: progress().values(), limits)
+        polled = TailPoller(storing.tails, reader, lambda: progress().values(), limits)
         of.parts.append(of.thread(Loop("live", polled.run)))
     of.parts.append(of.ticker("completeness", 1.0, completeness.sample))
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
+def _limits(settings: Settings) -> QueryLimits:
+    return QueryLimits(
         settings.query_memory,
         settings.query_timeout,
         max_rows_read=settings.query_rows,
@@ -59,7 +59,7 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _ends(log: Opened) -> Ends | None:
+def _ends(log: LogHandle) -> Ends | None:
     """Not known while accepted events are not even in the log."""
     found = None if log.waiting() else log.ends()
     return None if found is None else Ends(*found)

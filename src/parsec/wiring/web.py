@@ -13,16 +13,16 @@ from parsec.process.loop import Processor
 from parsec.service import Part, Resource
 from parsec.settings import Settings
 from parsec.web.app import App
-from parsec.web.auth import Callers
-from parsec.web.http1.connection_limiter import ClientLimits, Gate
+from parsec.web.auth import Authenticator
+from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter
 from parsec.web.http1.server import HttpServer, connections_that_fit
 from parsec.web.routes.health import Check, kafka_check, log_check
-from parsec.web.routes.ingest import Door, IngestRoute
+from parsec.web.routes.ingest import IngestGuard, IngestRoute
 from parsec.web.routes.openapi import contract_route
 from parsec.web.routes.stats import Ledger, PartitionLedger, Stats, read_when_asked
 from parsec.wiring.assembly import Assembly
 from parsec.wiring.ingest import TakingIn
-from parsec.wiring.log import Opened
+from parsec.wiring.log import LogHandle
 from parsec.wiring.processor import Storing
 
 _log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ LOOK_S = 0.5
 """How often files of keys and certificates are looked at."""
 
 
-def serving(of: Assembly, log: Opened, storing: Storing, taking_in: TakingIn) -> list[Part]:
+def serving(of: Assembly, log: LogHandle, storing: Storing, taking_in: TakingIn) -> list[Part]:
     """In order of start."""
     settings, telemetry = of.settings, of.telemetry
     of.checks.update(_log_checks(log))
@@ -41,11 +41,11 @@ def serving(of: Assembly, log: Opened, storing: Storing, taking_in: TakingIn) ->
         return _ledger(log, storing.processor, taking_in.in_flight() + log.waiting())
 
     stats = Stats(telemetry, taking_in.channel, ledger, log.size_bytes)
-    callers = Callers(of.ring)
-    door = Door(settings.max_body_bytes, ByteBudget(settings.ingest_memory), log.refuses, callers)
+    callers = Authenticator(of.ring)
+    door = IngestGuard(settings.max_body_bytes, ByteBudget(settings.ingest_memory), log.refuses, callers)
     ingest = IngestRoute(taking_in.pipeline, door, telemetry)
     of.routes += [*stats.routes(), contract_route()]
-    gate = Gate(_client_limits(settings), telemetry)
+    gate = ConnectionLimiter(_client_limits(settings), telemetry)
     app = App(ingest, of.routes, callers, settings.origins, gate.count)
     server = HttpServer(app, gate, settings.host, settings.port, settings.shutdown_timeout, of.fail, of.tls)
 
@@ -62,13 +62,13 @@ def serving(of: Assembly, log: Opened, storing: Storing, taking_in: TakingIn) ->
     ]
 
 
-def _log_checks(log: Opened) -> dict[str, Callable[[], Check]]:
+def _log_checks(log: LogHandle) -> dict[str, Callable[[], Check]]:
     if log.contact is None:
         return {"log": log_check(log.refuses)}
     return {"kafka": kafka_check(log.contact, log.refuses if log.writers else lambda: None, log.waiting)}
 
 
-def _ledger(log: Opened, processor: Processor | None, not_in_log: int) -> Ledger:
+def _ledger(log: LogHandle, processor: Processor | None, not_in_log: int) -> Ledger:
     _, ends = log.ends() or (0, {})
     return Ledger(
         [

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from parsec.cli import main
 from parsec.cli.bench import settled
-from parsec.client import Client, Patience
+from parsec.client import Client, RetryPolicy
 from parsec.core.clock import ManualClock
 from tests.support.answering import Answering, Reply
 from tests.support.process import free_port
@@ -89,7 +89,7 @@ def test_it_waits_until_all_is_processed(server: Answering) -> None:
     server.will(stats(9, {"in_flight": 4}), stats(9, buffered=1), stats(9), stats(9, {"in_flight": 2}))
     clock = ManualClock()
     with Client(server.url) as client:
-        patience = Patience(clock, clock.advance)
+        patience = RetryPolicy(clock, clock.advance)
         assert settled(client, 1.0, patience)[1] == 0
         assert clock.monotonic() == pytest.approx(0.2)
         assert settled(client, 1.0, patience)[1] == 2
@@ -100,7 +100,7 @@ def test_what_waits_for_kafka_has_not_settled(server: Answering) -> None:
     server.will(Reply(200, b'{"producer":{},"ledger":{},"spool":{"waiting":7}}'), stats(7))
     clock = ManualClock()
     with Client(server.url) as client:
-        counts, left = settled(client, 1.0, Patience(clock, clock.advance))
+        counts, left = settled(client, 1.0, RetryPolicy(clock, clock.advance))
     assert (counts["producer"]["messages_sent"], left) == (7, 0)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parsec.client.body_splitter import MAX_EVENT_BYTES, Body, Kind, Source, bodies, events_of, kind_of
+from parsec.client.body_splitter import MAX_EVENT_BYTES, BodySource, Kind, SplitBody, bodies, events_of, kind_of
 from parsec.core.errors import Rejected
 
 
@@ -28,7 +28,7 @@ class Dribble(io.RawIOBase):
 
 
 def cut(content: bytes, kind: Kind | None = None, step: int = 1 << 20) -> list[bytes]:
-    source = Source(cast("BinaryIO", Dribble(content, step)))
+    source = BodySource(cast("BinaryIO", Dribble(content, step)))
     return [piece for piece in events_of(source, kind, lambda line: b"T:" + line) if piece is not None]
 
 
@@ -117,13 +117,13 @@ def test_a_byte_order_mark_belongs_to_no_event() -> None:
 
 
 def test_bodies_close_by_events_by_bytes_and_at_a_pause() -> None:
-    assert list(bodies([b"a", b"b", b"c"], 2)) == [Body(b"a\nb", 2), Body(b"c", 1)]
+    assert list(bodies([b"a", b"b", b"c"], 2)) == [SplitBody(b"a\nb", 2), SplitBody(b"c", 1)]
     assert list(bodies([b"aaaa", b"bbbb", b"c" * 50, b"d"], 100, 10)) == [
-        Body(b"aaaa\nbbbb", 2),
-        Body(b"c" * 50, 1),
-        Body(b"d", 1),
+        SplitBody(b"aaaa\nbbbb", 2),
+        SplitBody(b"c" * 50, 1),
+        SplitBody(b"d", 1),
     ]
-    assert list(bodies([b"a", None, None, b"b"], 100)) == [Body(b"a", 1), Body(b"b", 1)]
+    assert list(bodies([b"a", None, None, b"b"], 100)) == [SplitBody(b"a", 1), SplitBody(b"b", 1)]
     assert list(bodies([], 100)) == []
 
 
@@ -142,7 +142,7 @@ def test_a_pipe_that_pauses_gives_up_what_it_has() -> None:
     with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as pipe:
 
         def read() -> None:
-            for piece in events_of(Source(stream), None, bytes):
+            for piece in events_of(BodySource(stream), None, bytes):
                 got.append(piece)
                 if piece is None:
                     paused.set()
@@ -162,5 +162,5 @@ def test_size_is_known_for_a_file_only(tmp_path: Any) -> None:
     path = tmp_path / "events"
     path.write_bytes(b"12345")
     with path.open("rb") as file:
-        assert Source(file).size == 5
-    assert Source(io.BytesIO(b"12345")).size is None
+        assert BodySource(file).size == 5
+    assert BodySource(io.BytesIO(b"12345")).size is None

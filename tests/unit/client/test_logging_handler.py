@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from parsec.client import Client, ParsecHandler, Patience
-from parsec.client.send_queue import Outbox
+from parsec.client import Client, ParsecHandler, RetryPolicy
+from parsec.client.send_queue import SendQueue
 from tests.support.answering import Answering, Reply
 from tests.support.process import free_port
 
@@ -180,7 +180,7 @@ def test_memory_is_bounded_and_what_is_dropped_is_told_when_there_is_room(  # [1
 
 def test_what_would_fit_into_a_hole_is_dropped_with_it(server: Answering) -> None:  # [1]
     server.will(BUSY)
-    outbox = Outbox(lambda: Client(server.url), 10_000, lambda dropped: b"%d dropped" % dropped, Patience())
+    outbox = SendQueue(lambda: Client(server.url), 10_000, lambda dropped: b"%d dropped" % dropped, RetryPolicy())
     outbox.put(b"x" * 9_000)
     outbox.put(b"y" * 2_000)
     outbox.put(b"small")

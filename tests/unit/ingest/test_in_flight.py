@@ -10,7 +10,7 @@ from parsec.core.clock import ManualClock
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.field_mapping import PLAIN
-from parsec.ingest.in_flight import Held
+from parsec.ingest.in_flight import InFlight
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions, Request
 from parsec.ingest.response import Outcome
 from parsec.telemetry import Telemetry
@@ -119,7 +119,7 @@ def test_small_bodies_that_name_nobody_are_not_kept_out_by_large_ones() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.integers(0, 99))))
 def test_what_is_added_and_removed_is_little_again_and_nothing_is_kept(steps: list[tuple[str, int, int]]) -> None:
-    held = Held(10, 100)
+    held = InFlight(10, 100)
     sums = {name: [0, 0] for name in "abc"}
     for tenant, events, size in steps:
         held.add(tenant, events, size)

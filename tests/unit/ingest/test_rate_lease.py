@@ -8,7 +8,7 @@ import pytest
 
 from parsec.core.clock import ManualClock
 from parsec.ingest.policy import Allowance, Policy
-from parsec.ingest.rate_lease import Leasing
+from parsec.ingest.rate_lease import RateLease
 from parsec.ingest.rate_limits import Cost, TenantLimits
 from parsec.ingest.token_bucket import Rate
 from parsec.ports.rate_leases import Leased, Leases, Want
@@ -24,7 +24,7 @@ class Process:
         policy = Policy(Allowance(events=rate))
         self.limits = TenantLimits(policy, bank.clock, shared=True)
         self.leases = MemoryLeases(bank, name)
-        self.leasing = Leasing(self.limits, self.leases, lambda: None)
+        self.leasing = RateLease(self.limits, self.leases, lambda: None)
         self.taken = 0
 
     def send(self, tenant: str, events: int) -> bool:
@@ -165,7 +165,7 @@ def run_for(seconds: float, leases: Leases) -> int:
     async def run() -> None:
         limits = TenantLimits(Policy(Allowance(events=RATE)), ManualClock(), shared=True)
         limits.take((Cost("acme", 10_000, 1),))
-        part = Leasing(limits, leases, lambda: failures.append(None))
+        part = RateLease(limits, leases, lambda: failures.append(None))
         await part.start()
         await asyncio.sleep(seconds)
         await part.stop(0.0)

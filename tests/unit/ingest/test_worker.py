@@ -8,7 +8,7 @@ from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ingest.channel import BatchLimits, Channel, Fate, Submission
 from parsec.ingest.worker import CROWD_REQUESTS, GROUP_BYTES, SLICE_BYTES, Worker, WorkerOptions
-from parsec.ports.broker import Elsewhere, Group
+from parsec.ports.broker import Group, PartialPublish
 from parsec.telemetry import Telemetry
 from tests.support.events import envelopes
 
@@ -154,9 +154,9 @@ def test_ends_when_the_channel_is_closed_and_empty() -> None:
 class ElsewhereWriter(ListWriter):
     """Keeps what it is told in a spool, and loses what it is told."""
 
-    def publish(self, groups: Sequence[Group]) -> Elsewhere:  # type: ignore[override]
+    def publish(self, groups: Sequence[Group]) -> PartialPublish:  # type: ignore[override]
         self.calls.append(len(groups))
-        return Elsewhere(frozenset({1}), frozenset({2}), "Kafka is away", 5, 100, 3)
+        return PartialPublish(frozenset({1}), frozenset({2}), "Kafka is away", 5, 100, 3)
 
 
 def test_each_request_is_told_where_its_own_events_are() -> None:

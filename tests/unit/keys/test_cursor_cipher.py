@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsec.keys.cursor_cipher import Seal
+from parsec.keys.cursor_cipher import CursorCipher
 
-SEAL = Seal(b"secret")
+SEAL = CursorCipher(b"secret")
 
 
 @given(st.text(max_size=300))
 def test_what_was_sealed_is_opened_by_the_same_secret_only(text: str) -> None:
     text = text.encode(errors="ignore").decode()
-    assert SEAL.opened(SEAL.shut(text)) == Seal(b"secret").opened(SEAL.shut(text)) == text
-    assert Seal(b"another").opened(SEAL.shut(text)) is None
+    assert SEAL.opened(SEAL.shut(text)) == CursorCipher(b"secret").opened(SEAL.shut(text)) == text
+    assert CursorCipher(b"another").opened(SEAL.shut(text)) is None
 
 
 @given(st.integers(0, 8 * 30), st.sampled_from(["", "a", "offset 41", "offset 4711"]))

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.core.errors import Poison
 from parsec.ports.dedup import Position
-from parsec.process.batching import Limits
+from parsec.process.batching import InsertLimits
 from parsec.process.bisect import PATIENCE, halves
-from parsec.process.claims import Claims, Held, batch_of
+from parsec.process.claims import Claims, Conflict, batch_of
 from parsec.process.loop import HOLDER_WAIT_S
 from parsec.process.range_commit import SUSPICIOUS
 from parsec.process.steps import Block
@@ -131,8 +131,8 @@ def test_the_same_lines_without_ids_are_all_stored() -> None:
     assert fates(rig) == (50, 0, 0, 0)
 
 
-@pytest.mark.parametrize("held", [{}, {3: Held(make_rows(piece(3, b"id:a"))[0][0], Position("log", 0, 1))}])
-def test_nothing_to_settle_asks_nobody(held: dict[int, Held]) -> None:
+@pytest.mark.parametrize("held", [{}, {3: Conflict(make_rows(piece(3, b"id:a"))[0][0], Position("log", 0, 1))}])
+def test_nothing_to_settle_asks_nobody(held: dict[int, Conflict]) -> None:
     rig = Rig()
     own = {row.offset: row for row in make_rows(piece(1, b"id:a"))[0]}
     settled = rig.claims.settle(held, own, NOWHERE, give_up=False)
@@ -141,7 +141,7 @@ def test_nothing_to_settle_asks_nobody(held: dict[int, Held]) -> None:
 
 
 def test_one_refused_event_leaves_its_neighbours_alone() -> None:  # ranges 7
-    rig = Rig(limits=Limits(1000, 1 << 20, 0.5))
+    rig = Rig(limits=InsertLimits(1000, 1 << 20, 0.5))
     rig.log.append(*[f"e{n}@t{n % 7}".encode() for n in range(300)], b"poison@t3", *[b"e@t3"] * 300)
     rig.settle()
     rig.audit()
@@ -150,7 +150,7 @@ def test_one_refused_event_leaves_its_neighbours_alone() -> None:  # ranges 7
 
 
 def test_a_tenant_whose_rows_are_all_refused_costs_few_inserts() -> None:  # refusals 3
-    rig = Rig(limits=Limits(4000, 1 << 20, 0.5))
+    rig = Rig(limits=InsertLimits(4000, 1 << 20, 0.5))
     rig.log.append(*[b"poison@bad" if n % 2 else f"e{n}@t{n % 9}".encode() for n in range(4000)])
     rig.turn(3 * PATIENCE, 0.1)
     rig.audit()
@@ -159,7 +159,7 @@ def test_a_tenant_whose_rows_are_all_refused_costs_few_inserts() -> None:  # ref
 
 
 def test_while_rows_of_several_tenants_are_refused_and_none_is_taken_the_partition_waits() -> None:  # ranges 7
-    rig = Rig(limits=Limits(1000, 1 << 20, 0.5))
+    rig = Rig(limits=InsertLimits(1000, 1 << 20, 0.5))
     rig.on("insert.before", Poison("no such column"), times=1_000_000)
     rig.log.append(*[f"e{n}@t{n % 3}".encode() for n in range(10 * SUSPICIOUS)])
     rig.turn(200, 5.0)

@@ -9,7 +9,7 @@ import pytest
 
 from parsec.core.errors import Fatal, Poison, Retryable
 from parsec.ports.broker import Progress
-from parsec.process.batching import Limits
+from parsec.process.batching import InsertLimits
 from tests.support.processing import LIMITS, Crash, Rig
 
 DOWN = Retryable("down", after_s=1.0)
@@ -93,7 +93,7 @@ def test_a_reserved_range_is_awaited_even_if_inserts_are_smaller_now() -> None: 
     with pytest.raises(Crash):
         rig.turn(2)
     rig.store.forget_tokens()
-    rig.limits = Limits(max_events=3, max_bytes=1000, linger_s=0.5)
+    rig.limits = InsertLimits(max_events=3, max_bytes=1000, linger_s=0.5)
     rig.start()[1].largest = 2
     rig.settle()
     rig.audit()
@@ -394,7 +394,7 @@ def test_a_full_batch_does_not_linger() -> None:  # loop 3
 
 
 def test_a_batch_is_full_by_bytes_too() -> None:  # loop 3
-    rig = Rig(limits=Limits(max_events=1000, max_bytes=100, linger_s=60))
+    rig = Rig(limits=InsertLimits(max_events=1000, max_bytes=100, linger_s=60))
     rig.log.append(*[b"x" * 60] * 6)
     rig.reader.largest = 1
     rig.turn(9)

@@ -6,12 +6,12 @@ import pytest
 
 from parsec.core.clock import ManualClock
 from parsec.ports.broker import Assigned, Progress, Slice
-from parsec.process.batching import Limits
-from parsec.process.partitions import MANY_RECORDS, Intake
+from parsec.process.batching import InsertLimits
+from parsec.process.partitions import MANY_RECORDS, Assignments
 from tests.support.ingesting import CountingRandom
 from tests.support.memory_log import MemoryReader
 
-LIMITS = Limits(max_events=10 * MANY_RECORDS, max_bytes=1 << 30, linger_s=0.5)
+LIMITS = InsertLimits(max_events=10 * MANY_RECORDS, max_bytes=1 << 30, linger_s=0.5)
 
 
 class Telling(MemoryReader):
@@ -35,9 +35,9 @@ def records(number: int, count: int, first: int = 0) -> Slice:
     return Slice("log", number, 1, first, first + count, list(range(first, first + count)), [b"x"] * count, 0)
 
 
-def intake_of(*happened: Assigned | Slice) -> tuple[Intake, ManualClock]:
+def intake_of(*happened: Assigned | Slice) -> tuple[Assignments, ManualClock]:
     clock = ManualClock()
-    intake = Intake(Telling(*happened), LIMITS, 30, 5.0, clock, CountingRandom())
+    intake = Assignments(Telling(*happened), LIMITS, 30, 5.0, clock, CountingRandom())
     for _ in range(len(happened)):
         intake.poll(0.0, stopping=False)
     return intake, clock

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal
 from parsec.ports.broker import Assigned, Counts, Progress, Range, Slice
-from parsec.process.batching import Batch, Limits, Partition, split, split_all
-from parsec.process.bisect import Refusals, halves
-from parsec.process.range_commit import Passage
+from parsec.process.batching import Batch, InsertLimits, Partition, split, split_all
+from parsec.process.bisect import Bisect, halves
+from parsec.process.range_commit import RangeCommit
 from parsec.process.slicing import bites
-from parsec.process.steps import Ask, Block, Claim, Commit, Insert, InsertDead, Reserve
+from parsec.process.steps import Block, Claim, Commit, FindLanded, Insert, InsertDead, Reserve
 from tests.support.processing import make_rows
 
-LIMITS = Limits(max_events=10, max_bytes=1000, linger_s=0.5)
+LIMITS = InsertLimits(max_events=10, max_bytes=1000, linger_s=0.5)
 
 
 def piece(first: int, *values: bytes | None, epoch: int = 1) -> Slice:
@@ -33,11 +33,11 @@ def partition(reserved: Range | None = None, attempt: int = 0, committed: int = 
     return Partition(Assigned(Progress("log", 0, 0, committed, Counts(), reserved, attempt), 1))
 
 
-def passage(taken: Slice, attempt: int = 0) -> Passage:
-    return Passage(Batch(taken.range, [taken], attempt), *make_rows(taken), Refusals(ManualClock()))
+def passage(taken: Slice, attempt: int = 0) -> RangeCommit:
+    return RangeCommit(Batch(taken.range, [taken], attempt), *make_rows(taken), Bisect(ManualClock()))
 
 
-def insert(way: Passage) -> Insert:
+def insert(way: RangeCommit) -> Insert:
     """The insert that comes next, once nobody holds the ids of its rows."""
     if isinstance(way.step(), Claim):
         way.claimed({})
@@ -46,7 +46,7 @@ def insert(way: Passage) -> Insert:
     return step
 
 
-def token(way: Passage) -> str:
+def token(way: RangeCommit) -> str:
     return insert(way).block.token
 
 
@@ -85,7 +85,7 @@ def test_rows_that_do_not_add_up_are_fatal() -> None:  # 9
     taken = events(0, 4)
     rows, letters = make_rows(taken)
     with pytest.raises(Fatal, match="5 records, but 4 rows"):
-        Passage(Batch(taken.range, [taken], 0), rows[1:], letters, Refusals(ManualClock()))
+        RangeCommit(Batch(taken.range, [taken], 0), rows[1:], letters, Bisect(ManualClock()))
 
 
 def test_room_is_what_the_next_batch_may_still_hold() -> None:
@@ -146,12 +146,12 @@ def test_a_range_of_losses_is_committed_without_an_insert() -> None:  # 9
 
 def test_an_open_range_asks_and_inserts_only_what_is_missing() -> None:  # 5
     way = passage(events(0, 3), attempt=1)
-    assert isinstance(way.step(), Ask)
+    assert isinstance(way.step(), FindLanded)
     way.landed({0, 1}, set())
     assert token(way) == "log/0/0-3"
     assert [row.offset for row in insert(way).block.rows] == [2, 3]
     way.done()
-    assert isinstance(way.step(), Ask)
+    assert isinstance(way.step(), FindLanded)
     way.landed({0, 1, 2, 3}, set())
     assert way.step() == Commit(way.range, Counts(stored=4))
 

@@ -12,7 +12,7 @@ from parsec.core.errors import Retryable
 from parsec.core.timestamp import DAY
 from parsec.ports.store import Day
 from parsec.process import size_retention as bounds
-from parsec.process.size_retention import Bound
+from parsec.process.size_retention import SizeRetention
 from parsec.telemetry import Telemetry
 
 TODAY = 20_000
@@ -53,9 +53,9 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return capture.entries
 
 
-def bound(days: Days, max_bytes: int) -> tuple[Bound, Telemetry]:
+def bound(days: Days, max_bytes: int) -> tuple[SizeRetention, Telemetry]:
     telemetry = Telemetry()
-    return Bound(days, max_bytes, telemetry, ManualClock(TODAY * DAY + DAY - 1)), telemetry
+    return SizeRetention(days, max_bytes, telemetry, ManualClock(TODAY * DAY + DAY - 1)), telemetry
 
 
 def counted(telemetry: Telemetry) -> tuple[float, float, float]:

@@ -14,7 +14,7 @@ from parsec.keys.caller import ANYBODY, NOBODY
 from parsec.keys.issue import Wanted, create, revoke
 from parsec.keys.key import new_key
 from parsec.keys.keyring import Keyring
-from parsec.web.auth import Callers, Credential, credentials_of
+from parsec.web.auth import Authenticator, Credential, credentials_of
 
 NOW = datetime(2027, 1, 15, tzinfo=UTC)
 
@@ -27,7 +27,7 @@ class Rig:
         self.clock = ManualClock()
         self.key, self.other = (self.make(tenant) for tenant in ("acme", "beta"))
         self.ring = Keyring(self.path, self.clock)
-        self.callers = Callers(self.ring)
+        self.callers = Authenticator(self.ring)
 
     def make(self, tenant: str, expires: datetime | None = None) -> str:
         return create(self.path, Wanted(("ingest",), tenant, "", expires), SystemRandom(), NOW)
@@ -124,7 +124,7 @@ def test_memory_is_bounded_whatever_is_sent(rig: Rig) -> None:
 
 def test_without_keys_nobody_is_asked(tmp_path: Path) -> None:
     for path in (None, tmp_path / "none.toml"):
-        callers = Callers(Keyring(path, ManualClock()))
+        callers = Authenticator(Keyring(path, ManualClock()))
         assert callers.of(()) is callers.of((plain("x"),)) is callers.if_any(()) is ANYBODY
 
 

@@ -15,8 +15,8 @@ from parsec.ingest.token_bucket import Rate
 from parsec.keys import issue
 from parsec.keys.keyring import Keyring
 from parsec.telemetry import Telemetry
-from parsec.web.auth import Callers
-from parsec.web.routes.ingest import Door, Heads, IngestRoute
+from parsec.web.auth import Authenticator
+from parsec.web.routes.ingest import IngestGuard, IngestHeaders, IngestRoute
 from tests.support.ingesting import CountingRandom, compact, event
 
 
@@ -32,7 +32,7 @@ class Rig:
         pipeline = Pipeline(Channel(1000, 1 << 20), options, telemetry, clock, CountingRandom(), limits=limits)
         self._ring = Keyring(keys, clock)
         self.route = IngestRoute(
-            pipeline, Door(1 << 16, ByteBudget(1 << 20), lambda: None, Callers(self._ring)), telemetry
+            pipeline, IngestGuard(1 << 16, ByteBudget(1 << 20), lambda: None, Authenticator(self._ring)), telemetry
         )
 
     def key(self, tenant: str) -> str:
@@ -46,7 +46,7 @@ class Rig:
 
         async def asked() -> None:
             for key, body, query in requests:
-                heads = Heads(credentials=((b"x-api-key", key.encode()),))
+                heads = IngestHeaders(credentials=((b"x-api-key", key.encode()),))
                 self.route.whole(query, heads, body, answers.append)
 
         asyncio.run(asked())

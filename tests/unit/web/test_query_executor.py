@@ -10,11 +10,11 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from parsec.core.errors import Rejected
-from parsec.ports.store import Limits
+from parsec.ports.store import QueryLimits
 from parsec.telemetry import Telemetry
-from parsec.web.query_executor import Asker
+from parsec.web.query_executor import QueryExecutor
 
-LIMITS = Limits(1 << 20, 30.0)
+LIMITS = QueryLimits(1 << 20, 30.0)
 
 
 def request(leaves: asyncio.Event) -> Request:
@@ -30,9 +30,9 @@ def request(leaves: asyncio.Event) -> Request:
     return Request({"type": "http", "method": "GET", "path": "/", "headers": []}, receive)
 
 
-def asking(body: Callable[[Asker, Telemetry], Awaitable[None]], threads: int = 4) -> None:
+def asking(body: Callable[[QueryExecutor, Telemetry], Awaitable[None]], threads: int = 4) -> None:
     telemetry = Telemetry()
-    asker = Asker(ThreadPoolExecutor(threads), LIMITS, telemetry)
+    asker = QueryExecutor(ThreadPoolExecutor(threads), LIMITS, telemetry)
 
     async def run() -> None:
         await asyncio.wait_for(body(asker, telemetry), 20)
@@ -41,10 +41,10 @@ def asking(body: Callable[[Asker, Telemetry], Awaitable[None]], threads: int = 4
     asker.close()
 
 
-def stuck(began: threading.Event, ended: threading.Event) -> Callable[[Limits], str]:
+def stuck(began: threading.Event, ended: threading.Event) -> Callable[[QueryLimits], str]:
     """A question that ends only when it is stopped, and a while after."""
 
-    def question(limits: Limits) -> str:
+    def question(limits: QueryLimits) -> str:
         stopped = threading.Event()
         assert limits.cancellation is not None
         with limits.cancellation.stopped_by(stopped.set):
@@ -62,7 +62,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def test_a_question_whose_client_has_left_is_stopped_and_keeps_its_turn_until_then() -> None:  # 1, 2
-    async def body(asker: Asker, telemetry: Telemetry) -> None:
+    async def body(asker: QueryExecutor, telemetry: Telemetry) -> None:
         leaves, stays, ended = asyncio.Event(), asyncio.Event(), threading.Event()
         began = [threading.Event(), threading.Event()]
         asked = [asyncio.ensure_future(asker.ask(request(leaves), "a", stuck(each, ended))) for each in began]
@@ -88,7 +88,7 @@ def test_a_question_whose_client_has_left_is_stopped_and_keeps_its_turn_until_th
 
 
 def test_a_question_that_is_cancelled_before_its_turn_never_begins() -> None:
-    async def body(asker: Asker, telemetry: Telemetry) -> None:
+    async def body(asker: QueryExecutor, telemetry: Telemetry) -> None:
         leaves, ended, began = asyncio.Event(), threading.Event(), threading.Event()
         ran: list[str] = []
         first = asyncio.ensure_future(asker.ask(request(asyncio.Event()), "a", stuck(began, ended)))

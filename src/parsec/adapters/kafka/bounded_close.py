@@ -20,7 +20,7 @@ T = TypeVar("T")
 LEAVE_S = 2.0
 
 
-def leave(close: Callable[[], object], longest_s: float = LEAVE_S) -> None:
+def bounded_close(close: Callable[[], object], longest_s: float = LEAVE_S) -> None:
     """Returns once it is closed, or after longest_s; it goes on by itself then."""
     closing = threading.Thread(target=close, name="parsec-kafka-leaving", daemon=True)
     closing.start()
@@ -57,4 +57,4 @@ class Shared(Generic[T]):
             self._users -= 1
             last = self._users == 0
         if last:
-            leave(lambda: self._close(self._thing), longest_s)
+            bounded_close(lambda: self._close(self._thing), longest_s)

@@ -101,7 +101,7 @@ class Buffer:
         return count
 
 
-class Owned:
+class AssignedPartition:
     """A partition under one epoch. `progress`: as last committed. `high`: the partition's end, as far as known."""
 
     def __init__(self, progress: Progress, epoch: int, high: int) -> None:

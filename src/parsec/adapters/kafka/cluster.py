@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from parsec.adapters.kafka.config import KafkaOptions
-from parsec.adapters.kafka.monitor import Pulse
+from parsec.adapters.kafka.monitor import CircuitBreaker
 from parsec.core.clock import Clock, Random
 from parsec.core.errors import Fatal, Retryable
 
@@ -28,7 +28,7 @@ class Kafka:
         self._options = options
         self._clock = clock
         self._random = random
-        self.pulse = Pulse(clock)
+        self.pulse = CircuitBreaker(clock)
         try:
             from parsec.adapters.kafka.topic import KafkaTopic
         except ImportError as error:

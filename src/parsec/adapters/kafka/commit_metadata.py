@@ -23,7 +23,7 @@ SOMEWHERE = -1
 """Of a log that may have gone back: it is not known how far."""
 
 
-class Bounds(msgspec.Struct, frozen=True):
+class OffsetBounds(msgspec.Struct, frozen=True):
     """Of a partition: the first offset that is held, the next to be written, the leader's epoch of the first record."""
 
     low: int
@@ -48,7 +48,7 @@ class Begin(msgspec.Struct, frozen=True):
     was: Progress | None = None
 
 
-class Note(msgspec.Struct, frozen=True, omit_defaults=True):
+class CommitMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
     """The metadata, as JSON. `counts`: stored, duplicate, dead, lost. `reserved`: the range begins at the offset."""
 
     parsec: int
@@ -59,14 +59,14 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 0
 
 
-_DECODER = msgspec.json.Decoder(Note)
+_DECODER = msgspec.json.Decoder(CommitMetadata)
 
 
 def metadata(progress: Progress) -> str:
     """What to commit at `progress.committed` (invariant 1: six numbers of 19 digits and an id of 25 characters)."""
     counts = progress.counts
     reserved = progress.reserved
-    note = Note(
+    note = CommitMetadata(
         VERSION,
         progress.log_id,
         progress.start,
@@ -100,7 +100,7 @@ def progress_from(topic_id: str, partition: int, offset: int, text: str | None, 
     )
 
 
-def begin(committed: Progress, leader_epoch: int | None, bounds: Bounds, other_from: int | None) -> Begin:
+def begin(committed: Progress, leader_epoch: int | None, bounds: OffsetBounds, other_from: int | None) -> Begin:
     """`leader_epoch`: of the last record below the commit. `other_from`: from this offset on the log is said to have
     other content than it had (SOMEWHERE: perhaps), None: it is not."""
     if bounds.replaced(committed.committed - 1, leader_epoch):
@@ -129,7 +129,7 @@ def went_back(log_id: str) -> str:
     return f"{topic}~{int(times or 0) + 1}"
 
 
-def _read(text: str | None) -> Note | None:
+def _read(text: str | None) -> CommitMetadata | None:
     try:
         note = _DECODER.decode(text or "")
     except msgspec.DecodeError:

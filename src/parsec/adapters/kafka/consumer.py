@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from parsec.adapters.kafka import config
-from parsec.adapters.kafka.bounded_close import leave
+from parsec.adapters.kafka.bounded_close import bounded_close
 from parsec.adapters.kafka.commit_metadata import metadata
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.errors import error_of, told, translated
@@ -167,12 +167,12 @@ class KafkaConsumer:
 
     def close(self) -> None:
         """Leaves the group; what was fetched and not committed is the next owner's. Gives up on one that is away."""
-        leave(self._driver.close, CLOSE_WAIT_S)
+        bounded_close(self._driver.close, CLOSE_WAIT_S)
 
     def desert(self) -> None:
         """For a driver that hangs: it leaves the group if it still can, and calls back no more."""
         self._left = True
-        leave(self._driver.close, 0)
+        bounded_close(self._driver.close, 0)
 
     def _answered(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
         """Called inside `messages`, `commit` and `close`."""

@@ -11,7 +11,7 @@ HANGS_AFTER_S = 25.0
 HANGS_AFTER_CHECKS = 4
 
 
-class Suspicion:
+class HangDetector:
     """Against one driver."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ RETRY_S = 1.0
 """After a failed publish the next attempt comes this much later, or when a probe has reached Kafka."""
 
 
-class PulseState(msgspec.Struct, frozen=True):
+class KafkaHealth(msgspec.Struct, frozen=True):
     """What health shows. `why`: what is wrong; `last_ack_age_s`: None before the first acknowledgement.
 
     `needs_help`: it will not come right by itself, somebody has to do what `why` says.
@@ -33,7 +33,7 @@ class PulseState(msgspec.Struct, frozen=True):
     needs_help: bool = False
 
 
-class Pulse:
+class CircuitBreaker:
     """One per process."""
 
     def __init__(self, clock: Clock) -> None:
@@ -77,9 +77,9 @@ class Pulse:
         """Why the last publish did not come through; None once one has."""
         return self._failure
 
-    def state(self) -> PulseState:
+    def state(self) -> KafkaHealth:
         age = None if self._acked_at is None else max(0.0, self._clock.monotonic() - self._acked_at)
-        return PulseState(self._unreachable is None, self._unreachable or self._failure, age, self._needs_help)
+        return KafkaHealth(self._unreachable is None, self._unreachable or self._failure, age, self._needs_help)
 
 
 EVERY_S = 1.0
@@ -87,7 +87,7 @@ PROBE_EVERY_S = 5.0
 TIMEOUT_S = 2.0
 
 
-class Seen(msgspec.Struct, frozen=True):
+class GroupOffsets(msgspec.Struct, frozen=True):
     """As of `at_ns`: ends of the partitions that have a leader, and what the whole group has committed of each."""
 
     at_ns: int
@@ -99,14 +99,14 @@ class Seen(msgspec.Struct, frozen=True):
         return {number: each.committed for number, each in self.progress.items()}
 
 
-class Watch:
+class KafkaMonitor:
     """One per process, in a thread of its own."""
 
     def __init__(self, kafka: "Kafka", clock: Clock) -> None:
         self._kafka = kafka
         self._clock = clock
         self._probe_at = float("-inf")
-        self.seen: Seen | None = None
+        self.seen: GroupOffsets | None = None
 
     def run(self, stop: threading.Event) -> None:
         self.look()
@@ -122,6 +122,6 @@ class Watch:
         at_ns = self._clock.time_ns()  # before the ends are asked for, so that none of that time is missing in them
         try:
             ends = self._kafka.topic.ends(TIMEOUT_S)
-            self.seen = Seen(at_ns, ends, self._kafka.topic.progress(TIMEOUT_S))
+            self.seen = GroupOffsets(at_ns, ends, self._kafka.topic.progress(TIMEOUT_S))
         except (Retryable, Fatal):
             return  # the probe says what is wrong

@@ -14,7 +14,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from parsec.adapters.kafka import config
-from parsec.adapters.kafka.bounded_close import leave
+from parsec.adapters.kafka.bounded_close import bounded_close
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.errors import error_of, translated
 from parsec.core.clock import Clock
@@ -94,7 +94,7 @@ class KafkaProducer:
         """Drops what is left and disconnects. Does not wait: unsent messages are forgotten, not flushed."""
         self._producer.purge(blocking=False)
         self._producer.flush(_PURGE_S)
-        leave(self._producer.close)
+        bounded_close(self._producer.close)
 
     def _produce(self, records: Sequence[Record]) -> list[Failure]:
         messages: list[dict[str, object]] = [{"key": record.key, "value": record.value} for record in records]

@@ -28,12 +28,12 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 from msgspec.structs import replace
 
 from parsec.adapters.kafka import config
-from parsec.adapters.kafka.buffer import Owned
-from parsec.adapters.kafka.commit_metadata import SOMEWHERE, Bounds, begin, progress_from
+from parsec.adapters.kafka.buffer import AssignedPartition
+from parsec.adapters.kafka.commit_metadata import SOMEWHERE, OffsetBounds, begin, progress_from
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.consumer import KafkaConsumer
 from parsec.adapters.kafka.errors import translated
-from parsec.adapters.kafka.hang_detector import Suspicion
+from parsec.adapters.kafka.hang_detector import HangDetector
 from parsec.adapters.kafka.producer import MAYBE_DUPLICATE
 from parsec.adapters.kafka.topic import KafkaTopic
 from parsec.core.clock import Clock
@@ -59,7 +59,7 @@ class KafkaReader:
         self._topic = topic
         self._clock = clock
         self._max_silence_s = config.max_poll_interval_s(options)
-        self._owned: dict[int, Owned] = {}
+        self._owned: dict[int, AssignedPartition] = {}
         self._starting: dict[int, int | None] = {}  # from which offset on the log is another; None: it is the same
         self._told: deque[Assigned | Revoked] = deque()
         self._epoch = 0
@@ -67,7 +67,7 @@ class KafkaReader:
         self._unchecked = False
         self._trouble: KafkaError | None = None
         self._closed = False
-        self._suspicion = Suspicion()
+        self._suspicion = HangDetector()
         self._polled_at = self._checked_at = clock.monotonic()
         self._consumer = KafkaConsumer(options, clock, self._on_assign, self._on_revoke)
 
@@ -217,7 +217,7 @@ class KafkaReader:
         if self._starting:
             raise Retryable(f"partitions {sorted(self._starting)} have no leader yet")
 
-    def _begin(self, place: TopicPartition, bounds: Bounds) -> None:
+    def _begin(self, place: TopicPartition, bounds: OffsetBounds) -> None:
         partition = place.partition
         committed = progress_from(self._topic_id, partition, place.offset, place.metadata, bounds.low)
         found = begin(committed, place.leader_epoch, bounds, self._starting[partition])
@@ -230,7 +230,7 @@ class KafkaReader:
                 return  # it was taken away meanwhile
         self._epoch += 1
         self._consumer.fetch(partition, max(progress.committed, bounds.low), found.leader_epoch)
-        owned = self._owned[partition] = Owned(progress, self._epoch, bounds.high)
+        owned = self._owned[partition] = AssignedPartition(progress, self._epoch, bounds.high)
         owned.buffer.known_leader(progress.committed - 1, found.leader_epoch)
         del self._starting[partition]
         self._told.append(Assigned(progress, self._epoch))
@@ -252,7 +252,7 @@ class KafkaReader:
         for partition, bounds in self._topic.bounds(self._owned, ASK_TIMEOUT_S).items():
             self._look_at(partition, self._owned[partition], bounds)
 
-    def _look_at(self, partition: int, owned: Owned, bounds: Bounds) -> None:
+    def _look_at(self, partition: int, owned: AssignedPartition, bounds: OffsetBounds) -> None:
         """The driver says nothing of the end of a paused partition, nor when all of a log was replaced."""
         at, leader = owned.buffer.expected, owned.buffer.last_leader
         if bounds.replaced(at - 1, leader) or bounds.high < at:
@@ -276,7 +276,7 @@ class KafkaReader:
         self._end(list(self._owned))
         self._starting.clear()
         self._consumer.desert()
-        self._suspicion = Suspicion()
+        self._suspicion = HangDetector()
         self._consumer = KafkaConsumer(self._options, self._clock, self._on_assign, self._on_revoke)
 
     def _identify(self, topic_id: str) -> None:
@@ -289,11 +289,11 @@ class KafkaReader:
             self._starting |= dict.fromkeys(again)
         self._topic_id = topic_id
 
-    def _of_epoch(self, partition: int, epoch: int) -> Owned | None:
+    def _of_epoch(self, partition: int, epoch: int) -> AssignedPartition | None:
         owned = self._owned.get(partition)
         silent_s = self._clock.monotonic() - self._polled_at
         return owned if owned is not None and owned.epoch == epoch and silent_s < self._max_silence_s else None
 
-    def _commit(self, owned: Owned, progress: Progress) -> None:
+    def _commit(self, owned: AssignedPartition, progress: Progress) -> None:
         self._consumer.commit(progress, owned.buffer.leader_epoch(progress.committed))
         owned.progress = progress

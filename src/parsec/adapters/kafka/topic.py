@@ -24,10 +24,10 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type:
 
 from parsec.adapters.kafka import config
 from parsec.adapters.kafka.bounded_close import Shared
-from parsec.adapters.kafka.commit_metadata import Bounds, progress_from
+from parsec.adapters.kafka.commit_metadata import OffsetBounds, progress_from
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.errors import error_of, told, translated
-from parsec.adapters.kafka.monitor import Pulse
+from parsec.adapters.kafka.monitor import CircuitBreaker
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Progress
@@ -67,7 +67,7 @@ class _Clients(msgspec.Struct, frozen=True):
 class KafkaTopic:
     """One per process."""
 
-    def __init__(self, options: KafkaOptions, pulse: Pulse, clock: Clock) -> None:
+    def __init__(self, options: KafkaOptions, pulse: CircuitBreaker, clock: Clock) -> None:
         """Connects in the background. Raises Fatal for options that librdkafka does not know."""
         self._options = options
         self._clock = clock
@@ -142,12 +142,12 @@ class KafkaTopic:
         except KafkaException as error:
             raise self._unanswered(error) from error
 
-    def bounds(self, partitions: Iterable[int], timeout_s: float) -> dict[int, Bounds]:
+    def bounds(self, partitions: Iterable[int], timeout_s: float) -> dict[int, OffsetBounds]:
         """Of those partitions that have a leader. Raises Retryable when none has."""
         wanted = list(partitions)
         lows, highs = self._offsets(wanted, _EARLIEST, timeout_s), self._offsets(wanted, _LATEST, timeout_s)
         return {
-            partition: Bounds(low.offset, highs[partition].offset, low.leader_epoch)
+            partition: OffsetBounds(low.offset, highs[partition].offset, low.leader_epoch)
             for partition, low in lows.items()
             if partition in highs
         }

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError
 
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.errors import told
-from parsec.adapters.kafka.monitor import Pulse
+from parsec.adapters.kafka.monitor import CircuitBreaker
 from parsec.adapters.kafka.producer import TOO_LARGE, Failure, KafkaProducer, Record, doubted
 from parsec.adapters.kafka.topic import KafkaTopic
 from parsec.core.clock import Clock, Random
@@ -44,7 +44,9 @@ class NotAcknowledged(Retryable):
 class KafkaWriter:
     """A LogWriter, used by one worker's thread and closed after it; `refuses` from any."""
 
-    def __init__(self, options: KafkaOptions, topic: KafkaTopic, pulse: Pulse, clock: Clock, random: Random) -> None:
+    def __init__(
+        self, options: KafkaOptions, topic: KafkaTopic, pulse: CircuitBreaker, clock: Clock, random: Random
+    ) -> None:
         self._options = options
         self._topic = topic
         self._pulse = pulse

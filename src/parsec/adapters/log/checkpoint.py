@@ -26,7 +26,7 @@ NO_BOOT = bytes(16)
 NAMES = ("mark", "mark.copy")
 
 
-class Mark(msgspec.Struct, frozen=True, gc=False):
+class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     """`end`: the next offset; its segment begins at offset `segment` and is sound up to byte `position`.
 
     `high_water` bounds every offset ever given out when this was written. `clean`: nothing was written after it.
@@ -45,7 +45,7 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
         return self.clean or (self.boot_id == boot_id != NO_BOOT)
 
 
-class MarkFile:
+class CheckpointFile:
     """Keeps the descriptors of both files open. Every call may raise OSError."""
 
     def __init__(self, files: Files, fds: list[int]) -> None:
@@ -53,7 +53,7 @@ class MarkFile:
         self._fds = fds
 
     @classmethod
-    def begin(cls, files: Files, directory: Path, first: Mark) -> "MarkFile":
+    def begin(cls, files: Files, directory: Path, first: Checkpoint) -> "CheckpointFile":
         """Writes `first` over what is there, durably, so that an old `clean` cannot come back."""
         file = cls(files, [])
         try:
@@ -71,7 +71,7 @@ class MarkFile:
             raise
         return file
 
-    def write(self, mark: Mark) -> None:
+    def write(self, mark: Checkpoint) -> None:
         """Survives the death of this process, not yet a power cut."""
         data = pack(mark)
         for fd in self._fds:
@@ -88,7 +88,7 @@ class MarkFile:
                 every.callback(self._files.close, fd)
 
 
-def pack(mark: Mark) -> bytes:
+def pack(mark: Checkpoint) -> bytes:
     body = _BODY.pack(
         _MAGIC,
         bytes.fromhex(mark.log_id),
@@ -102,15 +102,15 @@ def pack(mark: Mark) -> bytes:
     return body + _SUM.pack(google_crc32c.value(body))
 
 
-def unpack(data: bytes) -> Mark | None:
+def unpack(data: bytes) -> Checkpoint | None:
     """None when the bytes do not prove themselves."""
     if len(data) < _SIZE or _SUM.unpack_from(data, _BODY.size)[0] != google_crc32c.value(data[: _BODY.size]):
         return None
     magic, log_id, *rest = _BODY.unpack_from(data)
-    return Mark(log_id.hex(), *rest) if magic == _MAGIC else None
+    return Checkpoint(log_id.hex(), *rest) if magic == _MAGIC else None
 
 
-def load(files: Files, directory: Path) -> tuple[Mark | None, list[str]]:
+def load(files: Files, directory: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest sound mark, and the files that hold none (damaged, or half written). Raises OSError."""
     found, unsound = [], []
     for name in NAMES:
@@ -132,7 +132,7 @@ def _is_sound(files: Files, path: Path) -> bool:
         return False
 
 
-def _read(files: Files, path: Path) -> Mark | None:
+def _read(files: Files, path: Path) -> Checkpoint | None:
     """None: the file does not prove itself, or the disk has lost it. Raises OSError for what may pass."""
     try:
         fd = files.open(path)

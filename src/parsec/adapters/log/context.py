@@ -6,11 +6,11 @@ import msgspec
 
 from parsec.adapters.log.files import Files
 from parsec.adapters.log.index import SegmentIndex
-from parsec.adapters.log.quarantine import Aside
+from parsec.adapters.log.quarantine import Quarantine
 from parsec.adapters.log.state import State
 
 
-class Parts(msgspec.Struct, frozen=True):
+class LogContext(msgspec.Struct, frozen=True):
     """`directory` holds the segments."""
 
     log_id: str
@@ -18,4 +18,4 @@ class Parts(msgspec.Struct, frozen=True):
     directory: Path
     index: SegmentIndex
     state: State
-    aside: Aside
+    aside: Quarantine

@@ -26,16 +26,16 @@ from pathlib import Path
 import structlog
 
 from parsec.adapters.log import checkpoint as marks
-from parsec.adapters.log.context import Parts
+from parsec.adapters.log.context import LogContext
 from parsec.adapters.log.files import Files, OsFiles
 from parsec.adapters.log.index import SegmentIndex
 from parsec.adapters.log.lock import DirectoryLock
-from parsec.adapters.log.quarantine import Aside
+from parsec.adapters.log.quarantine import Quarantine
 from parsec.adapters.log.reader import EmbeddedReader
 from parsec.adapters.log.recovery import Hints, Recovery
-from parsec.adapters.log.retention import Bounds, LogOptions
+from parsec.adapters.log.retention import LogOptions, Retention
 from parsec.adapters.log.state import State
-from parsec.adapters.log.writer import Appender
+from parsec.adapters.log.writer import SegmentWriter
 from parsec.core.clock import Clock, Random, SystemRandom
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Group, Progress
@@ -51,7 +51,7 @@ _log = structlog.get_logger(__name__)
 class EmbeddedLog:
     """A LogWriter that also gives LogReaders. Made by `open`."""
 
-    def __init__(self, parts: Parts, appender: Appender, bounds: Bounds, lock: DirectoryLock) -> None:
+    def __init__(self, parts: LogContext, appender: SegmentWriter, bounds: Retention, lock: DirectoryLock) -> None:
         self._parts = parts
         self._appender = appender
         self._bounds = bounds
@@ -203,14 +203,14 @@ def _open(
     known = state.known()
     progress = state.readers(known.log_id if known else "")
     positions = max((max(p.committed, p.reserved.last + 1 if p.reserved else 0) for p in progress.values()), default=0)
-    aside = Aside(files, segments, options.max_bytes // 8, telemetry)
+    aside = Quarantine(files, segments, options.max_bytes // 8, telemetry)
     hints = Hints(mark, known, positions, state.cuts())
     found = Recovery(files, segments, aside, random, telemetry, hints).run()
     state.forget_cuts(found.segments[0].first if found.segments else found.end)
     index = SegmentIndex(found.segments, found.end, {name: p.committed for name, p in progress.items()})
-    parts = Parts(found.log_id, files, segments, index, state, aside)
+    parts = LogContext(found.log_id, files, segments, index, state, aside)
     segment_bytes = max(min(options.segment_bytes, options.max_bytes // 4), _SMALLEST_SEGMENT)
-    appender = Appender(parts, segment_bytes, known.high_water if known else 0, clock)
+    appender = SegmentWriter(parts, segment_bytes, known.high_water if known else 0, clock)
     try:
         if found.intact:
             appender.resume(found.segments[-1])
@@ -220,6 +220,6 @@ def _open(
         _log.warning("The log opens for reading; a segment to write to will be tried for again.", why=str(error))
     appender.start_mark()
     appender.announce()
-    bounds = Bounds(parts, options, clock, telemetry)
+    bounds = Retention(parts, options, clock, telemetry)
     bounds.wrote(0)
     return EmbeddedLog(parts, appender, bounds, lock)

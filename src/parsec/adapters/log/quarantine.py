@@ -18,7 +18,7 @@ _COPY_BYTES = 1 << 20
 _log = structlog.get_logger(__name__)
 
 
-class Aside:
+class Quarantine:
     """`max_bytes` bounds what is kept; the newest file stays in any case."""
 
     def __init__(self, files: Files, directory: Path, max_bytes: int, telemetry: Telemetry) -> None:

@@ -8,7 +8,7 @@ is closed. Next: parsec.process.loop.
 from collections.abc import Callable
 
 from parsec.adapters.log import frame, segment
-from parsec.adapters.log.context import Parts
+from parsec.adapters.log.context import LogContext
 from parsec.adapters.log.segment import FrameCursor, Segment, Values
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Progress, Range, Revoked, Slice
@@ -21,7 +21,7 @@ _NEVER = 1 << 63
 class EmbeddedReader:
     """A LogReader of the one partition, 0. Called from one thread."""
 
-    def __init__(self, parts: Parts, tidy: Callable[[], None], name: str, progress: Progress, epoch: int) -> None:
+    def __init__(self, parts: LogContext, tidy: Callable[[], None], name: str, progress: Progress, epoch: int) -> None:
         self._parts = parts
         self._tidy = tidy
         self._name = name
@@ -121,7 +121,7 @@ class EmbeddedReader:
 class Walk:
     """From segment to segment. Keeps the one it is in open."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: LogContext) -> None:
         self._parts = parts
         self._seed = frame.seed(parts.log_id)
         self._segment: Segment | None = None

@@ -13,9 +13,9 @@ import msgspec
 import structlog
 
 from parsec.adapters.log import frame, segment
-from parsec.adapters.log.checkpoint import Mark
+from parsec.adapters.log.checkpoint import Checkpoint
 from parsec.adapters.log.files import Entry, Files
-from parsec.adapters.log.quarantine import Aside
+from parsec.adapters.log.quarantine import Quarantine
 from parsec.adapters.log.segment import PATIENCE, UNREADABLE, Frame, FrameCursor, Segment
 from parsec.adapters.log.state import Known
 from parsec.core.clock import Random
@@ -36,7 +36,7 @@ class Hints(msgspec.Struct, frozen=True):
     `cuts`: segments with something in doubt behind this many bytes.
     """
 
-    mark: Mark | None
+    mark: Checkpoint | None
     known: Known | None
     positions: int
     cuts: Mapping[int, int]
@@ -68,7 +68,7 @@ class Recovery:
     """Runs once, before anything else touches the directory."""
 
     def __init__(
-        self, files: Files, directory: Path, aside: Aside, random: Random, telemetry: Telemetry, hints: Hints
+        self, files: Files, directory: Path, aside: Quarantine, random: Random, telemetry: Telemetry, hints: Hints
     ) -> None:
         self._files = files
         self._directory = directory
@@ -101,7 +101,7 @@ class Recovery:
         return Segment(first, self._directory / entry.name, size, entry.mtime_ns)
 
     @staticmethod
-    def _trusted(newest: Segment, mark: Mark | None) -> Tail:
+    def _trusted(newest: Segment, mark: Checkpoint | None) -> Tail:
         """From where on the newest segment must be checked: from the mark on, if there is one for it."""
         if mark and mark.segment == newest.first and mark.position <= newest.size:
             return Tail(mark.position, mark.end, mark.end)
@@ -139,7 +139,7 @@ class Recovery:
         finally:
             self._files.close(fd)
 
-    def _next_offset(self, newest: Segment | None, tail: Tail | None, mark: Mark | None) -> int:
+    def _next_offset(self, newest: Segment | None, tail: Tail | None, mark: Checkpoint | None) -> int:
         """Where to go on: at the end of the newest segment unless something says that more was there (I2)."""
         hints, known = self._hints, self._hints.known
         floor = max(tail.proven if tail else 0, mark.end if mark else 0, known.durable if known else 0, hints.positions)
@@ -167,7 +167,7 @@ class Recovery:
         )
         return end
 
-    def _settle(self, newest: Segment, trusted: Tail, tail: Tail, mark: Mark | None, *, lost: bool) -> None:
+    def _settle(self, newest: Segment, trusted: Tail, tail: Tail, mark: Checkpoint | None, *, lost: bool) -> None:
         """Cuts what is no frame, and makes the rest durable."""
         if newest.size > tail.position:
             if lost:

@@ -8,7 +8,7 @@ Next: parsec.adapters.log.embedded.
 import msgspec
 import structlog
 
-from parsec.adapters.log.context import Parts
+from parsec.adapters.log.context import LogContext
 from parsec.adapters.log.segment import HEADER_BYTES
 from parsec.core.clock import Clock
 from parsec.core.units import show_quantity
@@ -35,10 +35,10 @@ class LogOptions(msgspec.Struct, frozen=True):
     bounded_by: str = "PARSEC_LOG_MAX_BYTES"
 
 
-class Bounds:
+class Retention:
     """Safe from any thread."""
 
-    def __init__(self, parts: Parts, options: LogOptions, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(self, parts: LogContext, options: LogOptions, clock: Clock, telemetry: Telemetry) -> None:
         self._parts = parts
         self._options = options
         self._clock = clock

@@ -8,8 +8,8 @@ import contextlib
 from collections.abc import Sequence
 
 from parsec.adapters.log import frame, segment
-from parsec.adapters.log.checkpoint import Mark, MarkFile
-from parsec.adapters.log.context import Parts
+from parsec.adapters.log.checkpoint import Checkpoint, CheckpointFile
+from parsec.adapters.log.context import LogContext
 from parsec.adapters.log.recovery import BLOCK
 from parsec.adapters.log.segment import Segment
 from parsec.adapters.log.state import Known
@@ -18,10 +18,10 @@ from parsec.core.errors import Retryable
 from parsec.ports.broker import Group
 
 
-class Appender:
+class SegmentWriter:
     """Owns the descriptor of the growing segment, if there is one, and the mark."""
 
-    def __init__(self, parts: Parts, segment_bytes: int, high_water: int, clock: Clock) -> None:
+    def __init__(self, parts: LogContext, segment_bytes: int, high_water: int, clock: Clock) -> None:
         self._parts = parts
         self._segment_bytes = segment_bytes
         self._high_water = high_water
@@ -30,7 +30,7 @@ class Appender:
         self._boot_id = parts.files.boot_id()
         self._segment: Segment | None = None
         self._fd = -1
-        self._mark: MarkFile | None = None
+        self._mark: CheckpointFile | None = None
         self._doubtful: Segment | None = None
 
     def resume(self, newest: Segment) -> None:
@@ -65,11 +65,11 @@ class Appender:
         parts.index.add(self._segment, self._clock.time_ns())
         return self._segment
 
-    def start_mark(self) -> MarkFile:
+    def start_mark(self) -> CheckpointFile:
         """Before the first publish of this process. Raises OSError."""
         if self._mark is None:
             directory = self._parts.directory.parent
-            self._mark = MarkFile.begin(self._parts.files, directory, self._present_mark(clean=False))
+            self._mark = CheckpointFile.begin(self._parts.files, directory, self._present_mark(clean=False))
         return self._mark
 
     def announce(self) -> None:
@@ -107,10 +107,12 @@ class Appender:
         finally:
             if not durable:
                 self._abandon(growing)
-        self._note(mark, Mark(parts.log_id, self._boot_id, growing.first, position, end, self._high_water), growing)
+        self._note(
+            mark, Checkpoint(parts.log_id, self._boot_id, growing.first, position, end, self._high_water), growing
+        )
         return size
 
-    def _note(self, file: MarkFile, mark: Mark, growing: Segment) -> None:
+    def _note(self, file: CheckpointFile, mark: Checkpoint, growing: Segment) -> None:
         """Nothing is acknowledged beyond the mark, so that it is exact while the machine runs (I2)."""
         try:
             file.write(mark)
@@ -131,7 +133,7 @@ class Appender:
         self._drop_mark()
         self._let_go()
 
-    def _repaired_mark(self) -> MarkFile:
+    def _repaired_mark(self) -> CheckpointFile:
         try:
             return self.start_mark()
         except OSError as error:
@@ -144,10 +146,12 @@ class Appender:
                 self._mark.close()
         self._mark = None
 
-    def _present_mark(self, *, clean: bool) -> Mark:
+    def _present_mark(self, *, clean: bool) -> Checkpoint:
         newest = self._parts.index.newest
         first, size = (newest.first, newest.size) if newest else (self._parts.index.end, segment.HEADER_BYTES)
-        return Mark(self._parts.log_id, self._boot_id, first, size, self._parts.index.end, self._high_water, clean)
+        return Checkpoint(
+            self._parts.log_id, self._boot_id, first, size, self._parts.index.end, self._high_water, clean
+        )
 
     def _remember(self, first: int, high_water: int) -> None:
         end = self._parts.index.end

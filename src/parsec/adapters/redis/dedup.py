@@ -22,7 +22,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
-from parsec.adapters.redis.link import RedisLink, Script, Server
+from parsec.adapters.redis.link import RedisAddress, RedisLink, Script
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal
 from parsec.ports.dedup import Batch, Position, Window
@@ -166,7 +166,7 @@ _GONE = bytes(VALUE_BYTES)
 class RedisDedup:
     """Dedup for any number of processors. `stem` begins every key and names the store that these claims speak of."""
 
-    def __init__(self, server: Server, stem: str, window: Window, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(self, server: RedisAddress, stem: str, window: Window, telemetry: Telemetry, clock: Clock) -> None:
         self._link = RedisLink(server, clock, "events are stored without a check for repeats")
         self._claim = self._link.script(CLAIM)
         self._move = self._link.script(MOVE)

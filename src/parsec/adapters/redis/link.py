@@ -22,7 +22,7 @@ COMMAND_S = 0.4
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
-class Server(msgspec.Struct, frozen=True):
+class RedisAddress(msgspec.Struct, frozen=True):
     """Where Redis is and as whom we come."""
 
     host: str
@@ -47,7 +47,7 @@ class Script:
 class RedisLink:
     """One connection, used by one thread. `meanwhile`: what happens without Redis, for the log."""
 
-    def __init__(self, server: Server, clock: Clock, meanwhile: str) -> None:
+    def __init__(self, server: RedisAddress, clock: Clock, meanwhile: str) -> None:
         self.client = _connect(server)
         self._clock = clock
         self._meanwhile = meanwhile
@@ -82,7 +82,7 @@ class RedisLink:
         self.client.close()
 
 
-def _connect(server: Server) -> "Redis":
+def _connect(server: RedisAddress) -> "Redis":
     """Opens nothing yet: the first command does."""
     try:
         from redis import Redis

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from parsec.adapters.redis.link import RedisLink, Server
+from parsec.adapters.redis.link import RedisAddress, RedisLink
 from parsec.core.clock import Clock
 from parsec.ports.rate_leases import Leased, Want
 
@@ -51,7 +51,7 @@ return answer
 class RedisLeases:
     """Leases for any number of processes. `stem` begins every key; `node` is a name that no other process has."""
 
-    def __init__(self, server: Server, stem: str, node: str, clock: Clock) -> None:
+    def __init__(self, server: RedisAddress, stem: str, node: str, clock: Clock) -> None:
         self._link = RedisLink(server, clock, "each process limits tenants to its own part of their rates")
         self._lease = self._link.script(LEASE)
         self._stem = f"{stem}limits"

@@ -12,10 +12,10 @@ import threading
 import msgspec
 import structlog
 
-from parsec.adapters.kafka.monitor import Pulse
+from parsec.adapters.kafka.monitor import CircuitBreaker
 from parsec.adapters.kafka.producer import Record
 from parsec.adapters.kafka.writer import KafkaWriter, NotAcknowledged
-from parsec.adapters.spool.spool import Source, Spool
+from parsec.adapters.spool.spool import Spool, SpoolReader
 from parsec.core.clock import Clock
 from parsec.core.errors import Retryable
 from parsec.ports.broker import Slice
@@ -39,7 +39,7 @@ class Drain:
     """One thread, one writer of its own."""
 
     def __init__(
-        self, spool: Spool, writer: KafkaWriter, pulse: Pulse, rate: float, telemetry: Telemetry, clock: Clock
+        self, spool: Spool, writer: KafkaWriter, pulse: CircuitBreaker, rate: float, telemetry: Telemetry, clock: Clock
     ) -> None:
         """`rate`: events per second. Closes the writer at its end."""
         self._spool = spool
@@ -48,7 +48,7 @@ class Drain:
         self._rate = rate
         self._telemetry = telemetry
         self._clock = clock
-        self._in_hand: tuple[Source, Slice, list[Record], int] | None = None
+        self._in_hand: tuple[SpoolReader, Slice, list[Record], int] | None = None
         self._adopt_at = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
@@ -73,7 +73,7 @@ class Drain:
             _log.warning("The spool cannot be drained now and is tried again.", why=str(error))
             return AGAIN_S
 
-    def _take(self) -> tuple[Source, Slice, list[Record], int] | None:
+    def _take(self) -> tuple[SpoolReader, Slice, list[Record], int] | None:
         source = self._spool.oldest()
         if source is None:
             return None
@@ -85,7 +85,7 @@ class Drain:
                        spool=str(source.directory))  # fmt: skip
         return source, piece, [Record(_KEY.decode(value).tenant_id, value, True) for value in piece.values], 0
 
-    def _send(self, source: Source, piece: Slice, records: list[Record], refused: int) -> float:
+    def _send(self, source: SpoolReader, piece: Slice, records: list[Record], refused: int) -> float:
         """Gives the piece to Kafka, and lets it leave the spool once Kafka has all of it."""
         left: list[Record] = []
         not_there: list[Record] = []
@@ -106,7 +106,7 @@ class Drain:
             source.done(piece, refused)
         return acknowledged / self._rate
 
-    def _set_aside(self, source: Source, values: list[bytes], why: str) -> int:
+    def _set_aside(self, source: SpoolReader, values: list[bytes], why: str) -> int:
         if values:
             path = source.keep_refused(values)
             self._telemetry.spool_refused.inc(len(values))

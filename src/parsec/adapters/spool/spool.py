@@ -26,7 +26,7 @@ _READER = "drain"
 _REFUSED = "refused.ndjson"
 
 
-class Source:
+class SpoolReader:
     """One spool as it is drained. Used by one thread; `waiting` from any."""
 
     def __init__(self, directory: Path, log: EmbeddedLog) -> None:
@@ -85,7 +85,7 @@ class Spool(Protocol):
     def size_bytes(self) -> int:
         """Of this process's own."""
 
-    def oldest(self) -> Source | None:
+    def oldest(self) -> SpoolReader | None:
         """What to drain next; None when nothing is waiting. For the thread that drains."""
 
     def adopt(self) -> None:
@@ -107,7 +107,7 @@ class NoSpool:
     def refuses(self) -> str | None:
         return "PARSEC_SPOOL is off"
 
-    def oldest(self) -> Source | None:
+    def oldest(self) -> SpoolReader | None:
         return None
 
     def adopt(self) -> None:
@@ -126,7 +126,7 @@ class DiskSpool:
         self._options = options
         self._clock = clock
         self._telemetry = telemetry
-        self._adopted: list[Source] = []
+        self._adopted: list[SpoolReader] = []
         self._left: dict[str, int] = {}
         self._own = self._first_free()
         if self._own.waiting:
@@ -147,7 +147,7 @@ class DiskSpool:
     def waiting(self) -> int:
         return self._own.waiting + sum(source.waiting for source in list(self._adopted))
 
-    def oldest(self) -> Source | None:
+    def oldest(self) -> SpoolReader | None:
         while self._adopted and not self._adopted[0].waiting:
             self._let_go(self._adopted.pop(0))
         if self._adopted:
@@ -173,7 +173,7 @@ class DiskSpool:
         for source in (*self._adopted, self._own):
             source.close()
 
-    def _first_free(self) -> Source:
+    def _first_free(self) -> SpoolReader:
         why: Fatal | None = None
         for number in range(MOST_SPOOLS):
             try:
@@ -182,15 +182,15 @@ class DiskSpool:
                 why = error
         raise Fatal(f"no spool can be opened: {why}") from why
 
-    def _open(self, path: Path) -> Source:
+    def _open(self, path: Path) -> SpoolReader:
         log = EmbeddedLog.open(path, self._options, self._clock, self._telemetry)
         try:
-            return Source(path, log)
+            return SpoolReader(path, log)
         except BaseException:
             log.close()
             raise
 
-    def _let_go(self, source: Source) -> None:
+    def _let_go(self, source: SpoolReader) -> None:
         source.close()
         self._left[source.directory.name] = _written(source.directory)
 

@@ -1,7 +1,7 @@
 """Events to Kafka, or to the spool while Kafka does not acknowledge: one writer per worker.
 
-In: groups of events. Out: None when Kafka has them all, else Elsewhere with the groups that the spool keeps, and those
-that nobody keeps. Errors: Fatal once closed; never Retryable, for all that a retry could do was done.
+In: groups of events. Out: None when Kafka has them all, else PartialPublish with the groups that the spool keeps
+and those that it does not. Errors: Fatal once closed; never Retryable, for all that a retry could do was done.
 Next: parsec.adapters.spool.drain.
 
 Invariants, cited by tests
@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from parsec.adapters.kafka.monitor import Pulse
+from parsec.adapters.kafka.monitor import CircuitBreaker
 from parsec.adapters.kafka.writer import KafkaWriter, NotAcknowledged
 from parsec.adapters.spool.spool import Spool
 from parsec.core.errors import Retryable
-from parsec.ports.broker import Elsewhere, Group
+from parsec.ports.broker import Group, PartialPublish
 
 _log = structlog.get_logger(__name__)
 
@@ -29,12 +29,12 @@ _log = structlog.get_logger(__name__)
 class SpoolingWriter:
     """A LogWriter, used by one worker's thread; `refuses` from any."""
 
-    def __init__(self, kafka: KafkaWriter, spool: Spool, pulse: Pulse) -> None:
+    def __init__(self, kafka: KafkaWriter, spool: Spool, pulse: CircuitBreaker) -> None:
         self._kafka = kafka
         self._spool = spool
         self._pulse = pulse
 
-    def publish(self, groups: Sequence[Group]) -> Elsewhere | None:
+    def publish(self, groups: Sequence[Group]) -> PartialPublish | None:
         away = self._away()
         if away is not None:
             return self._keep(dict(enumerate(groups)), frozenset(), away)
@@ -61,7 +61,7 @@ class SpoolingWriter:
         why = self._pulse.refuses()
         return self._pulse.failure if why is None and self._spool.waiting else why
 
-    def _keep(self, left: Mapping[int, Group], refused: frozenset[int], why: str) -> Elsewhere:
+    def _keep(self, left: Mapping[int, Group], refused: frozenset[int], why: str) -> PartialPublish:
         spooled, failed = set[int](), set[int]()
         for number, group in left.items():
             if number in refused:
@@ -74,7 +74,7 @@ class SpoolingWriter:
                 why = f"{why}, and nothing can be kept until it does: {error}"
                 failed.update(left.keys() - spooled)
                 break
-        return Elsewhere(
+        return PartialPublish(
             frozenset(spooled),
             frozenset(failed),
             why,

@@ -24,7 +24,7 @@ from parsec.adapters.store.reader import ClickHouseReader
 from parsec.core.errors import Fatal, ParsecError
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
-from parsec.ports.store import DeadLetter, Mark, Promise, Row, Standing
+from parsec.ports.store import DeadLetter, ExpiryBound, LedgerCheckpoint, Row, StoredDuplicate
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -167,14 +167,14 @@ class ClickHouseStore:
             block = native.block([(name, kind, values[name]) for name, kind in _LETTER_TYPES.items()])
             self._write(self._client, "dead_letters", _LETTER_TYPES, [block])
 
-    def mark(self, mark: Mark) -> None:
+    def mark(self, mark: LedgerCheckpoint) -> None:
         block = native.block([(name, kind, [getattr(mark, name)]) for name, kind in _MARK_TYPES.items()])
         self._write(self._client, "ledger_marks", _MARK_TYPES, [block])
 
-    def promised(self, log_id: str, partition: int, from_offset: int) -> Promise | None:
+    def promised(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
         place = {"log_id": log_id, "partition": partition, "first": from_offset}
         ((leaves,), (received,)) = self._columns(_PROMISED, place)
-        return None if leaves is None else Promise(int(leaves), int(received))
+        return None if leaves is None else ExpiryBound(int(leaves), int(received))
 
     def landed(self, taken: Range) -> set[int]:
         self._engine.settle(self._client)  # what is found now may be left from an insert that was cut off
@@ -187,7 +187,9 @@ class ClickHouseStore:
         found = [self._highest(table, log_id, partition, from_offset) for table in ("events", "dead_letters")]
         return max((offset for offset in found if offset is not None), default=None)
 
-    def standing(self, positions: Collection[Position], tenants: Collection[str]) -> Mapping[Position, Standing | None]:
+    def standing(
+        self, positions: Collection[Position], tenants: Collection[str]
+    ) -> Mapping[Position, StoredDuplicate | None]:
         self._engine.settle(self._client)  # a duplicate is dropped for what is found now
         return duplicate_lookup.standing(self._columns, positions, tenants)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from parsec.core.timestamp import SECOND
 from parsec.ports.dedup import Batch, Position
-from parsec.ports.store import Standing
+from parsec.ports.store import StoredDuplicate
 
 T = TypeVar("T")
 
@@ -30,9 +30,11 @@ _DIGEST = (
 _AT = "log_id = {log_id:String} AND partition = {partition:UInt32} AND offset IN {offsets:Array(UInt64)}"
 
 
-def standing(ask: Ask, positions: Collection[Position], tenants: Collection[str]) -> Mapping[Position, Standing | None]:
+def standing(
+    ask: Ask, positions: Collection[Position], tenants: Collection[str]
+) -> Mapping[Position, StoredDuplicate | None]:
     """The rows or, as None, the dead letters at these positions."""
-    found: dict[Position, Standing | None] = {}
+    found: dict[Position, StoredDuplicate | None] = {}
     logs: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for position in positions:
         logs[position.log_id, position.partition].append(position.offset)
@@ -42,7 +44,7 @@ def standing(ask: Ask, positions: Collection[Position], tenants: Collection[str]
         for some in _at_once(sorted(offsets)):
             place = {"log_id": log_id, "partition": partition, "offsets": some}
             for offset, *who in zip(*ask(rows, place | {"tenants": list(tenants)}), strict=True):
-                found[Position(log_id, partition, offset)] = Standing(*who)
+                found[Position(log_id, partition, offset)] = StoredDuplicate(*who)
             left = [offset for offset in some if Position(log_id, partition, offset) not in found]
             if left:
                 letters = ask(dead, place | {"offsets": left})

@@ -19,7 +19,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from parsec.adapters.store import errors
 from parsec.core.errors import Fatal
-from parsec.ports.store import Cancellation, Limits, T
+from parsec.ports.store import Cancellation, QueryLimits, T
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -47,7 +47,7 @@ class ClickHouseReader:
         self._clients: list[Client] = []
         self._closed = False
 
-    def select(self, sql: str, parameters: Mapping[str, Any], limits: Limits, into: type[T]) -> list[T]:
+    def select(self, sql: str, parameters: Mapping[str, Any], limits: QueryLimits, into: type[T]) -> list[T]:
         mark = uuid4().hex
         bounds = {
             "max_memory_usage": limits.max_memory_bytes,
@@ -68,7 +68,7 @@ class ClickHouseReader:
         return msgspec.json.Decoder(into).decode_lines(lines)
 
     def ping(self) -> None:
-        self.select("SELECT 1", {}, Limits(64 << 20, 1.0), tuple[int])
+        self.select("SELECT 1", {}, QueryLimits(64 << 20, 1.0), tuple[int])
 
     def close(self) -> None:
         """Ends the connections of all threads, once their calls are done."""

@@ -21,7 +21,7 @@ CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 60
 
 
-class Server(msgspec.Struct, frozen=True, kw_only=True):
+class ClickHouseServer(msgspec.Struct, frozen=True, kw_only=True):
     """Where the server is and who asks. `url`: http or https, host and port."""
 
     url: str

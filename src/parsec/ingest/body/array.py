@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from parsec.core.errors import Rejected
-from parsec.ingest.body.chunk import CAREFUL_BYTES, SLICE_BYTES, Piece, Tally
+from parsec.ingest.body.chunk import CAREFUL_BYTES, SLICE_BYTES, Chunk, Tally
 from parsec.ingest.body.fast_path import Fault, Item, quick_array, read_value
 from parsec.ingest.body.scan import skip_blank, value_end
 
@@ -24,7 +24,7 @@ class ArrayReader:
         self._end = end
         self._tally = tally
 
-    def read(self) -> Iterator[Piece]:
+    def read(self) -> Iterator[Chunk]:
         """From its opening bracket to its closing one, in slices that end between two events."""
         first = self.at + 1
         closed = self._body.endswith(b"]", first, self._end)

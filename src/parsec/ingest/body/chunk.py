@@ -18,7 +18,7 @@ CAREFUL_BYTES = 32 << 10
 """About as much, event by event."""
 
 
-class Piece(msgspec.Struct, frozen=True):
+class Chunk(msgspec.Struct, frozen=True):
     """Consecutive items; `first_index` counts from the start of the body, `size_bytes` is what they took in it."""
 
     first_index: int
@@ -43,13 +43,13 @@ class Tally:
             message = f"The body holds more than {self.max_events} events or empty arrays; send several requests."
             raise Rejected("too_many_events", message, status=413)
 
-    def piece(self, items: list[Item], size_bytes: int) -> Iterator[Piece]:
+    def piece(self, items: list[Item], size_bytes: int) -> Iterator[Chunk]:
         """One piece, or none without items."""
         self.check(items)
         if items:
             first = self.taken
             self.taken += len(items)
-            yield Piece(first, items, size_bytes)
+            yield Chunk(first, items, size_bytes)
 
     def ahead(self, items: Sequence[Item]) -> "Tally":
         """For what stands inside of a line or value: as if the items before it were in a piece."""

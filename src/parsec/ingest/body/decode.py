@@ -13,17 +13,17 @@ What is not a usual small body is read by parsec.ingest.body.reader. Next: parse
 from collections.abc import Iterator
 
 from parsec.core.errors import Rejected
-from parsec.ingest.body.chunk import SLICE_BYTES, Piece, Tally
+from parsec.ingest.body.chunk import SLICE_BYTES, Chunk, Tally
 from parsec.ingest.body.fast_path import Item, quick_array, quick_event
 from parsec.ingest.body.reader import BOM, BodyReader
 from parsec.ingest.body.scan import WHITESPACE, skip_blank
 
 
-def pieces(body: bytes, max_events: int) -> Iterator[Piece]:
+def pieces(body: bytes, max_events: int) -> Iterator[Chunk]:
     """Raises Rejected(no_events, too_many_events, invalid_json, invalid_utf8, unknown_field)."""
     items = _quick_body(body)
     if items and len(items) <= max_events:
-        return iter((Piece(0, items, len(body)),))
+        return iter((Chunk(0, items, len(body)),))
     start = len(BOM) if body.startswith(BOM) else 0
     end = len(body)
     if body[-1:] in WHITESPACE:

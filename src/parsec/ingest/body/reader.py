@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 from parsec.core.errors import Rejected
 from parsec.ingest.body.array import ArrayReader, broken_body
-from parsec.ingest.body.chunk import CAREFUL_BYTES, SLICE_BYTES, Piece, Tally
+from parsec.ingest.body.chunk import CAREFUL_BYTES, SLICE_BYTES, Chunk, Tally
 from parsec.ingest.body.fast_path import (
     MAX_FIELDS,
     QUICK_BYTES,
@@ -50,7 +50,7 @@ class BodyReader:
         self.end = end
         self.tally = tally
 
-    def read(self) -> Iterator[Piece]:
+    def read(self) -> Iterator[Chunk]:
         first = self.body[self.at]
         if first == ord("["):
             array = ArrayReader(self.body, self.at, self.end, self.tally)
@@ -66,7 +66,7 @@ class BodyReader:
 
     # One JSON object, a batch object, or objects after one another.
 
-    def _objects(self) -> Iterator[Piece]:
+    def _objects(self) -> Iterator[Chunk]:
         start, end = self.at, self.end
         text = self.body[start:end] if self.body.startswith(BOM) else self.body
         item: Item | None = quick_event(text)
@@ -86,13 +86,13 @@ class BodyReader:
         elif array is not None:
             yield from ArrayReader(array, 0, len(array), self.tally).read()
 
-    def _whole_object(self, text: bytes) -> Generator[Piece, None, Fields | Fault]:
+    def _whole_object(self, text: bytes) -> Generator[Chunk, None, Fields | Fault]:
         """The fields of the one object that is all there is. Raises one of UNREADABLE."""
         if len(text) > QUICK_BYTES and (yield from self._in_turns(more_keys(text, MAX_FIELDS, RUNS_A_TURN))):
             return TOO_MANY_KEYS
         return fields_of(text)
 
-    def _damaged_batch(self) -> Generator[Piece, None, bytes | None]:
+    def _damaged_batch(self) -> Generator[Chunk, None, bytes | None]:
         """The array of a batch object that cannot be read whole, perhaps for one bad event in it."""
         head = _BATCH_HEAD.match(self.body, self.at, self.end)
         stop = (yield from self._value_end(head.end())) if head else None
@@ -100,20 +100,20 @@ class BodyReader:
             return None
         return self.body[head.end() : stop]
 
-    def _value_end(self, at: int) -> Generator[Piece, None, int | None]:
+    def _value_end(self, at: int) -> Generator[Chunk, None, int | None]:
         """Where a value ends that may be all there is."""
         return (yield from self._in_turns(ending(self.body, at, self.end, RUNS_A_TURN)))
 
-    def _in_turns(self, search: Generator[None, None, T]) -> Generator[Piece, None, T]:
+    def _in_turns(self, search: Generator[None, None, T]) -> Generator[Chunk, None, T]:
         """A long search, with pieces of nothing in between."""
         while True:
             try:
                 next(search)
             except StopIteration as end:
                 return cast("T", end.value)
-            yield Piece(self.tally.taken, [], 0)
+            yield Chunk(self.tally.taken, [], 0)
 
-    def _several_or_broken(self) -> Iterator[Piece]:
+    def _several_or_broken(self) -> Iterator[Chunk]:
         """Lines, objects after one another, or one object that is broken: its first line then says which."""
         body, at, end = self.body, self.at, self.end
         stop = yield from self._value_end(at)
@@ -134,7 +134,7 @@ class BodyReader:
 
     # Lines.
 
-    def _lines(self) -> Iterator[Piece]:
+    def _lines(self) -> Iterator[Chunk]:
         while self.at < self.end:
             start = self.at
             stop = self.end
@@ -173,7 +173,7 @@ class BodyReader:
 
     # Values after one another, however they are laid out.
 
-    def _tail(self) -> Iterator[Piece]:
+    def _tail(self) -> Iterator[Chunk]:
         """What is left: lines if its first value fits one, else values until one is broken."""
         start = self.at = skip_blank(self.body, self.at, self.end)
         if start == self.end:

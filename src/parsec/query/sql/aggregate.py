@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from parsec.core.errors import Rejected
-from parsec.ports.store import Limits, StoreReader
+from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language import fields
 from parsec.query.language.ast import TIMES, Field
 from parsec.query.sql import columns
@@ -60,7 +60,7 @@ def metric(text: str) -> Metric:
 
 
 def aggregate(
-    store: StoreReader, scope: Scope, metrics: Sequence[Metric], by: Sequence[Field], top: int, limits: Limits
+    store: StoreReader, scope: Scope, metrics: Sequence[Metric], by: Sequence[Field], top: int, limits: QueryLimits
 ) -> list[Group]:
     """The `top` groups by the first metric, greatest first; one group of everything without fields."""
     if not 1 <= len(metrics) <= MOST_METRICS:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from parsec.ports.store import Limits, StoreReader
+from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query import cursor
 from parsec.query.sql.columns import Parameters
 from parsec.query.sql.keyset_page import beyond, position
@@ -59,7 +59,7 @@ class DeadPage(msgspec.Struct, frozen=True):
     cursor: str | None
 
 
-def letters(store: StoreReader, question: DeadQuestion, limits: Limits) -> DeadPage:
+def letters(store: StoreReader, question: DeadQuestion, limits: QueryLimits) -> DeadPage:
     """A page of letters. One row more than asked for tells whether there is another page."""
     same = f"dead\0{question.reason}"
     between, last = question.between, None
@@ -91,7 +91,7 @@ def letters(store: StoreReader, question: DeadQuestion, limits: Limits) -> DeadP
 
 
 def letter(
-    store: StoreReader, tenant: str, log_id: str, partition: int, offset: int, limits: Limits
+    store: StoreReader, tenant: str, log_id: str, partition: int, offset: int, limits: QueryLimits
 ) -> WholeLetter | None:
     """The letter at a position, if it is this tenant's."""
     bound = Parameters()

@@ -6,7 +6,7 @@ Rejected(query_too_expensive), Retryable. Next: parsec.ports.store.
 
 import msgspec
 
-from parsec.ports.store import Limits, StoreReader
+from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.ast import FIXED, Field
 from parsec.query.language.fields import METADATA
 from parsec.query.sql import columns
@@ -24,7 +24,7 @@ class Counted(msgspec.Struct, frozen=True):
     count: int
 
 
-def names(store: StoreReader, scope: Scope, limits: Limits) -> list[Counted]:
+def names(store: StoreReader, scope: Scope, limits: QueryLimits) -> list[Counted]:
     """Every field of the scope's events: the fixed ones first, then paths of the metadata, at most MOST_NAMES."""
     parameters = Parameters()
     condition = where(scope, parameters)
@@ -41,7 +41,7 @@ def names(store: StoreReader, scope: Scope, limits: Limits) -> list[Counted]:
     return present_fixed + [Counted(METADATA + path, often) for path, often in found]
 
 
-def values(store: StoreReader, scope: Scope, field: Field, top: int, limits: Limits) -> list[Counted]:
+def values(store: StoreReader, scope: Scope, field: Field, top: int, limits: QueryLimits) -> list[Counted]:
     """The `top` values of a field, as text."""
     parameters = Parameters()
     sql = (

@@ -8,7 +8,7 @@ import msgspec
 
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import SECOND, text_of
-from parsec.ports.store import Limits, StoreReader
+from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.ast import Field
 from parsec.query.sql import columns
 from parsec.query.sql.columns import Parameters
@@ -38,7 +38,7 @@ class Histogram(msgspec.Struct, frozen=True):
 
 
 def histogram(
-    store: StoreReader, scope: Scope, limits: Limits, *, interval_s: int | None = None, by: Field | None = None
+    store: StoreReader, scope: Scope, limits: QueryLimits, *, interval_s: int | None = None, by: Field | None = None
 ) -> Histogram:
     """Counts of the whole scope."""
     step_s = interval(scope.between) if interval_s is None else interval_s

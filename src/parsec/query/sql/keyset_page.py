@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from parsec.core.timestamp import nanoseconds, text_of
-from parsec.ports.store import Limits, StoreReader
+from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.cursor import Position
 from parsec.query.sql.columns import Parameters
 from parsec.query.sql.filter import Scope, where
@@ -38,7 +38,13 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def first(
-    store: StoreReader, scope: Scope, order: Order, last: Position | None, shown: Projection, count: int, limits: Limits
+    store: StoreReader,
+    scope: Scope,
+    order: Order,
+    last: Position | None,
+    shown: Projection,
+    count: int,
+    limits: QueryLimits,
 ) -> Found:
     """At most `count` rows that come after `last`. One more than asked for tells whether others follow."""
     times = _times(store, scope, order, last, count + 1, limits)
@@ -83,7 +89,7 @@ def position(row: list[Any]) -> Position:
 
 
 def _times(
-    store: StoreReader, scope: Scope, order: Order, last: Position | None, count: int, limits: Limits
+    store: StoreReader, scope: Scope, order: Order, last: Position | None, count: int, limits: QueryLimits
 ) -> list[int]:
     parameters = Parameters()
     condition = where(scope, parameters) + _after(last, order, parameters)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from parsec.core.timestamp import DAY, LATEST
-from parsec.ports.store import Limits, StoreReader
+from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.ast import Equal, Field, Match
 from parsec.query.sql.columns import Parameters
 from parsec.query.sql.filter import Scope, where
@@ -31,14 +31,14 @@ class Surroundings(msgspec.Struct, frozen=True):
     after: list[Event]
 
 
-def event(store: StoreReader, tenant: str, event_id: str, limits: Limits) -> Event | None:
+def event(store: StoreReader, tenant: str, event_id: str, limits: QueryLimits) -> Event | None:
     """The newest event of this id; None when there is none. An id is unique only within the dedup window."""
     row = _row(store, tenant, event_id, limits)
     return None if row is None else Projection().shown(row[len(POSITION) :])
 
 
 def surroundings(
-    store: StoreReader, tenant: str, event_id: str, counts: tuple[int, int], limits: Limits
+    store: StoreReader, tenant: str, event_id: str, counts: tuple[int, int], limits: QueryLimits
 ) -> Surroundings | None:
     """At most `counts` events before and after the newest event of this id, of its source, within a day."""
     row = _row(store, tenant, event_id, limits)
@@ -63,7 +63,7 @@ def _around(row: list[Any]) -> TimeRange:
     return TimeRange(max(0, at_ns - AROUND_NS), min(LATEST, at_ns + AROUND_NS))
 
 
-def _row(store: StoreReader, tenant: str, event_id: str, limits: Limits) -> list[Any] | None:
+def _row(store: StoreReader, tenant: str, event_id: str, limits: QueryLimits) -> list[Any] | None:
     scope = Scope(tenant, EVER, Match(Field("id"), Equal(event_id)))
     parameters = Parameters()
     columns = ", ".join((*POSITION, *Projection().columns))

@@ -9,7 +9,7 @@ ended, whatever has been stored since. A cursor also holds the time range that i
 
 import msgspec
 
-from parsec.ports.store import Limits, StoreReader
+from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query import cursor
 from parsec.query.language.parse import parse
 from parsec.query.sql.filter import Scope
@@ -51,13 +51,13 @@ class Page(msgspec.Struct, frozen=True):
 _ENCODER = msgspec.json.Encoder()
 
 
-def ask(store: StoreReader, question: Question, limits: Limits) -> Answer:
+def ask(store: StoreReader, question: Question, limits: QueryLimits) -> Answer:
     """A page of events as JSON."""
     found = page(store, question, limits)
     return Answer(msgspec.Raw(_ENCODER.encode(found.events)), len(found.events), found.cursor)
 
 
-def page(store: StoreReader, question: Question, limits: Limits) -> Page:
+def page(store: StoreReader, question: Question, limits: QueryLimits) -> Page:
     """A page of events."""
     shown = Projection(question.fields)
     same = f"{question.order}\0{question.q}"

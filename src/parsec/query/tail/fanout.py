@@ -21,7 +21,7 @@ import msgspec
 from parsec.core.timestamp import text_of
 from parsec.ports.store import Row
 from parsec.query.tail.match import Predicate, Subject, predicate
-from parsec.query.tail.subscriptions import Tail, Tails, Watch, Watched
+from parsec.query.tail.subscriptions import Subscription, Subscriptions, Watch, Watched
 
 WAITING_BYTES = 32 << 20
 BITE_ROWS = 100
@@ -57,7 +57,7 @@ _ENCODER = msgspec.json.Encoder()
 class Live:
     """`offer` from the processor's thread, `run` in one of its own."""
 
-    def __init__(self, tails: Tails) -> None:
+    def __init__(self, tails: Subscriptions) -> None:
         self._tails = tails
         self._offered: queue.SimpleQueue[_Offered] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -146,5 +146,5 @@ def _by_tenant(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return grouped
 
 
-def _tails_of(watches: Sequence[Watch]) -> list[Tail]:
+def _tails_of(watches: Sequence[Watch]) -> list[Subscription]:
     return [tail for watch in watches for tail in watch.tails]

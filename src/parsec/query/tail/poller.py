@@ -21,11 +21,11 @@ import structlog
 
 from parsec.core.errors import Rejected, Retryable
 from parsec.ports.broker import Progress, Range
-from parsec.ports.store import Limits, StoreReader
+from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.sql.columns import Parameters
 from parsec.query.sql.compile import condition
 from parsec.query.sql.projection import Projection
-from parsec.query.tail.subscriptions import Tails, Watch
+from parsec.query.tail.subscriptions import Subscriptions, Watch
 
 _log = structlog.get_logger(__name__)
 
@@ -41,11 +41,11 @@ _ENCODER = msgspec.json.Encoder()
 _SHOWN = Projection()
 
 
-class Polled:
+class TailPoller:
     """`run` in a thread of its own. `progress` is that of all partitions, whoever reads them; none: not known yet."""
 
     def __init__(
-        self, tails: Tails, store: StoreReader, progress: Callable[[], Iterable[Progress]], limits: Limits
+        self, tails: Subscriptions, store: StoreReader, progress: Callable[[], Iterable[Progress]], limits: QueryLimits
     ) -> None:
         self._tails = tails
         self._store = store

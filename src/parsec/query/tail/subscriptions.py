@@ -20,7 +20,7 @@ from parsec.query.language.ast import Node
 from parsec.query.language.parse import parse
 
 
-class Bounds(msgspec.Struct, frozen=True):
+class TailLimits(msgspec.Struct, frozen=True):
     """How many readers there may be, and how many bytes may wait for each."""
 
     per_tenant: int
@@ -41,7 +41,7 @@ class Taken(msgspec.Struct, frozen=True):
     ended: bool
 
 
-class Tail:
+class Subscription:
     """What waits for one reader. `wake` is called from any thread and returns at once."""
 
     def __init__(self, tenant: str, question: str, waiting_bytes: int, wake: Callable[[], None]) -> None:
@@ -105,38 +105,38 @@ class Watch(msgspec.Struct, frozen=True):
 
     question: str
     node: Node
-    tails: tuple[Tail, ...]
+    tails: tuple[Subscription, ...]
 
 
 Watched = Mapping[str, Sequence[Watch]]
 """Questions by tenant."""
 
 
-class Tails:
+class Subscriptions:
     """All readers of a process. `watched` is replaced as a whole, so that any thread reads it without a lock."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: TailLimits) -> None:
         self._bounds = bounds
         self._lock = threading.Lock()
-        self._open: list[Tail] = []
+        self._open: list[Subscription] = []
         self._closed = False
         self.watched: Watched = {}
 
-    def open(self, tenant: str, question: str, wake: Callable[[], None]) -> Tail:
+    def open(self, tenant: str, question: str, wake: Callable[[], None]) -> Subscription:
         """A reader of what is found from now on. Raises Rejected, Retryable."""
         node = parse(question)
         with self._lock:
             if self._closed:
                 raise Retryable("Parsec is stopping.")
             self._check_room(tenant)
-            tail = Tail(tenant, question, self._bounds.waiting_bytes, wake)
+            tail = Subscription(tenant, question, self._bounds.waiting_bytes, wake)
             self._open.append(tail)
             same = next((watch for watch in self.watched.get(tenant, ()) if watch.question == question), None)
             watch = Watch(question, node, (*(same.tails if same else ()), tail))
             self._replace(tenant, question, watch)
         return tail
 
-    def leave(self, tail: Tail) -> None:
+    def leave(self, tail: Subscription) -> None:
         """The reader is gone; safe to call twice."""
         with self._lock:
             if tail not in self._open:

@@ -14,17 +14,17 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from parsec.web.http1.connection_limiter import Gate, address_of
+from parsec.web.http1.connection_limiter import ConnectionLimiter, address_of
 from parsec.web.http1.refusals import Refusal
 
 LINGER_S = 2.0
 """For a refused client to read why."""
 
 
-class EndingConnection(HttpToolsProtocol):
+class ClosingConnection(HttpToolsProtocol):
     """One client's connection, from the gate to its end."""
 
-    def __init__(self, gate: Gate, **of_uvicorn: Any) -> None:
+    def __init__(self, gate: ConnectionLimiter, **of_uvicorn: Any) -> None:
         super().__init__(**of_uvicorn)
         self._gate = gate
         self._address = ""

@@ -51,7 +51,7 @@ class Waiting(Protocol):
     def give_way(self) -> None: ...
 
 
-class Gate:
+class ConnectionLimiter:
     """One per process."""
 
     def __init__(self, limits: ClientLimits, telemetry: Telemetry) -> None:

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 
 from parsec.ingest.response import Outcome
-from parsec.web.http1.connection_limiter import Gate
-from parsec.web.http1.limits import GuardedConnection
+from parsec.web.http1.connection_limiter import ConnectionLimiter
+from parsec.web.http1.limits import LimitedConnection
 from parsec.web.http1.refusals import BODY_TOO_SLOW, Refusal
-from parsec.web.routes.ingest import Heads, IngestRoute, answer_of, heads_of
+from parsec.web.routes.ingest import IngestHeaders, IngestRoute, answer_of, heads_of
 
 SMALL_BODY_BYTES = 64 << 10
 """What uvicorn, too, holds of a body before anybody asks for it."""
@@ -32,7 +32,7 @@ class _Exchange:
                  "response_complete", "response_started", "since")  # fmt: skip
 
     def __init__(
-        self, query_string: bytes, heads: Heads, keep_alive: bool, since: float, message_event: asyncio.Event
+        self, query_string: bytes, heads: IngestHeaders, keep_alive: bool, since: float, message_event: asyncio.Event
     ) -> None:
         self.query_string = query_string
         self.heads = heads
@@ -46,10 +46,10 @@ class _Exchange:
         self.response_complete = False
 
 
-class Connection(GuardedConnection):
+class FastPathConnection(LimitedConnection):
     """Made by uvicorn for each connection; `ingest` is the same route that ASGI requests reach."""
 
-    def __init__(self, ingest: IngestRoute, gate: Gate, **of_uvicorn: Any) -> None:
+    def __init__(self, ingest: IngestRoute, gate: ConnectionLimiter, **of_uvicorn: Any) -> None:
         super().__init__(gate, **of_uvicorn)
         self._ingest = ingest
         self._exchange: _Exchange | None = None  # the last one on the short way

@@ -15,8 +15,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from parsec.web.http1 import request_head
-from parsec.web.http1.close import LINGER_S, EndingConnection
-from parsec.web.http1.connection_limiter import Gate
+from parsec.web.http1.close import LINGER_S, ClosingConnection
+from parsec.web.http1.connection_limiter import ConnectionLimiter
 from parsec.web.http1.refusals import (
     ANSWER_NOT_TAKEN,
     BODY_TOO_SLOW,
@@ -41,10 +41,10 @@ class Stop(Exception):
     """Ends the parser from within a callback; what is to be said has been."""
 
 
-class GuardedConnection(EndingConnection):
+class LimitedConnection(ClosingConnection):
     """One client's connection."""
 
-    def __init__(self, gate: Gate, **of_uvicorn: Any) -> None:
+    def __init__(self, gate: ConnectionLimiter, **of_uvicorn: Any) -> None:
         super().__init__(gate, **of_uvicorn)
         self._limits = gate.limits
         self._piece_bytes = 0

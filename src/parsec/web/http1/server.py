@@ -12,8 +12,8 @@ import uvicorn
 
 from parsec.core.errors import Fatal
 from parsec.web.app import App
-from parsec.web.http1.connection_limiter import Gate
-from parsec.web.http1.fast_path import Connection
+from parsec.web.http1.connection_limiter import ConnectionLimiter
+from parsec.web.http1.fast_path import FastPathConnection
 from parsec.web.http1.tls import Tls
 
 BODY_GRACE_S = 2.0
@@ -62,7 +62,7 @@ class HttpServer:
     def __init__(
         self,
         app: App,
-        gate: Gate,
+        gate: ConnectionLimiter,
         host: str,
         port: int,
         shutdown_timeout_s: float,
@@ -75,7 +75,7 @@ class HttpServer:
         self._port = port
         config = uvicorn.Config(
             app,
-            http=partial(Connection, app.ingest, gate),  # type: ignore[arg-type]
+            http=partial(FastPathConnection, app.ingest, gate),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,
@@ -107,7 +107,7 @@ class HttpServer:
         """Once a second: ends what has taken too long, see parsec.web.http1.limits."""
         now = asyncio.get_running_loop().time()
         for connection in list(self._server.server_state.connections):
-            if isinstance(connection, Connection):
+            if isinstance(connection, FastPathConnection):
                 connection.sweep(now)
 
     async def stop(self, deadline: float) -> None:

@@ -13,12 +13,12 @@ from starlette.routing import Route
 
 from parsec.core.clock import Clock
 from parsec.ports.broker import Progress
-from parsec.ports.store import Limits, StoreReader
+from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.audit import Audit, audit, today
 from parsec.telemetry import Telemetry
 from parsec.web.parameters import Parameters
-from parsec.web.query_executor import Asker
-from parsec.web.responses import JsonAnswer
+from parsec.web.query_executor import QueryExecutor
+from parsec.web.responses import JsonResponse
 
 _WHO = "/admin"
 """Asks in turn with other questions, under a name that no tenant can have."""
@@ -31,7 +31,7 @@ class AdminRoutes:
         self,
         store: StoreReader,
         progress: Callable[[], Iterable[Progress]],
-        asker: Asker,
+        asker: QueryExecutor,
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
@@ -49,11 +49,11 @@ class AdminRoutes:
         Parameters(request, ())
         progress, day = list(self._progress()), today(self._clock)
 
-        def recount(limits: Limits) -> Audit:
+        def recount(limits: QueryLimits) -> Audit:
             # It reads all there is, by design.
             return audit(self._store, progress, day, msgspec.structs.replace(limits, max_rows_read=0, max_bytes_read=0))
 
         found = await self._asker.ask(request, _WHO, recount)
         for each in found.partitions:
             self._telemetry.audit_difference.labels(str(each.partition)).set(each.difference)
-        return JsonAnswer(found)
+        return JsonResponse(found)

@@ -14,8 +14,8 @@ from parsec.core.errors import Rejected
 from parsec.ports.store import StoreReader
 from parsec.query.sql.dead_letters import DeadQuestion, letter, letters
 from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters, whole
-from parsec.web.query_executor import Asker
-from parsec.web.responses import JsonAnswer
+from parsec.web.query_executor import QueryExecutor
+from parsec.web.responses import JsonResponse
 
 NOBODYS = "-"
 """The tenant of letters that do not tell whose they are."""
@@ -24,7 +24,7 @@ NOBODYS = "-"
 class DeadLetterRoutes:
     """A list, and one letter."""
 
-    def __init__(self, store: StoreReader, asker: Asker, clock: Clock) -> None:
+    def __init__(self, store: StoreReader, asker: QueryExecutor, clock: Clock) -> None:
         self._store = store
         self._asker = asker
         self._clock = clock
@@ -46,7 +46,7 @@ class DeadLetterRoutes:
             given.cursor(),
         )
         page = await self._asker.ask(request, question.tenant, lambda limits: letters(self._store, question, limits))
-        return JsonAnswer(msgspec.structs.replace(page, cursor=given.sealed(page.cursor)))
+        return JsonResponse(msgspec.structs.replace(page, cursor=given.sealed(page.cursor)))
 
     async def show(self, request: Request) -> Response:
         """One letter with its bytes; 404 also for a letter of another tenant."""
@@ -60,4 +60,4 @@ class DeadLetterRoutes:
         found = await self._asker.ask(request, tenant, lambda limits: letter(self._store, tenant, *place, limits))
         if found is None:
             raise Rejected("not_found", "There is no dead letter of this tenant at this position.", status=404)
-        return JsonAnswer(found)
+        return JsonResponse(found)

@@ -13,10 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from parsec.core.clock import Clock
-from parsec.core.lifecycle import Life
+from parsec.core.lifecycle import Lifecycle
 from parsec.ingest.channel import Channel
 from parsec.keys.caller import Caller
-from parsec.web.responses import JsonAnswer
+from parsec.web.responses import JsonResponse
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 
@@ -57,7 +57,7 @@ class Ready(msgspec.Struct, frozen=True):
 class Health:
     """The checks of this process, asked anew at each call; none of them blocks."""
 
-    def __init__(self, life: Life, checks: Mapping[str, Callable[[], Check]], clock: Clock) -> None:
+    def __init__(self, life: Lifecycle, checks: Mapping[str, Callable[[], Check]], clock: Clock) -> None:
         self._life = life
         self._checks = checks
         self._clock = clock
@@ -78,17 +78,17 @@ class Health:
             if trusted
             else msgspec.UNSET,
         )
-        return JsonAnswer(body, 503 if status == "unhealthy" else 200)
+        return JsonResponse(body, 503 if status == "unhealthy" else 200)
 
     async def livez(self, request: Request) -> Response:
         """503 when a part is beyond help, so that a supervisor restarts the process."""
         dead = {name: check.why for name, check in self._asked() if not check.alive}
-        return JsonAnswer(Alive(not dead, dead if _trusted(request) else msgspec.UNSET), 503 if dead else 200)
+        return JsonResponse(Alive(not dead, dead if _trusted(request) else msgspec.UNSET), 503 if dead else 200)
 
     async def readyz(self, request: Request) -> Response:
         """503 while starting, stopping, or when a part is unhealthy."""
         why = self.not_ready()
-        return JsonAnswer(Ready(not why, why if _trusted(request) else msgspec.UNSET), 503 if why else 200)
+        return JsonResponse(Ready(not why, why if _trusted(request) else msgspec.UNSET), 503 if why else 200)
 
     def not_ready(self) -> dict[str, str]:
         """Why requests should not be sent here; empty: they should."""

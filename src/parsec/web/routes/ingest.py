@@ -22,10 +22,10 @@ from parsec.ingest.rate_limits import Spent
 from parsec.ingest.response import Answer, Outcome
 from parsec.keys.caller import Caller
 from parsec.telemetry import Telemetry
-from parsec.web.auth import CHALLENGE, Callers, Credential
+from parsec.web.auth import CHALLENGE, Authenticator, Credential
 from parsec.web.cors import DATA_ONLY
 from parsec.web.http1.refusals import BODY_TOO_SLOW
-from parsec.web.request_body import Bodies, Disconnected, Reservation, too_large
+from parsec.web.request_body import Disconnected, RequestBodyReader, Reservation, too_large
 
 _ENCODER = msgspec.json.Encoder()
 _JSON_HEADER = (b"content-type", b"application/json")
@@ -36,17 +36,17 @@ _TOO_SLOW = Rejected(
 )
 
 
-class Door(msgspec.Struct, frozen=True):
+class IngestGuard(msgspec.Struct, frozen=True):
     """What is asked before a body is read: may anything be taken in now, and how much of it."""
 
     max_body_bytes: int
     budget: ByteBudget
     closed_because: Callable[[], str | None]
     """Why nothing can be made durable now (disk full, log full, log closed), or None."""
-    callers: Callers
+    callers: Authenticator
 
 
-class Heads(msgspec.Struct, gc=False):
+class IngestHeaders(msgspec.Struct, gc=False):
     """The request headers that matter here."""
 
     encoding: str = ""
@@ -70,11 +70,11 @@ class _Query(msgspec.Struct, frozen=True):
 class IngestRoute:
     """One path: an ASGI application, and `whole` for bodies that are there already."""
 
-    def __init__(self, pipeline: Pipeline, door: Door, telemetry: Telemetry) -> None:
+    def __init__(self, pipeline: Pipeline, door: IngestGuard, telemetry: Telemetry) -> None:
         self._pipeline = pipeline
         self._door = door
         self._telemetry = telemetry
-        self._bodies = Bodies(door.max_body_bytes)
+        self._bodies = RequestBodyReader(door.max_body_bytes)
         self._log = structlog.get_logger(__name__).bind()  # once: see parsec.web.app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +91,7 @@ class IngestRoute:
         for message in _messages(outcome):
             await send(message)
 
-    def whole(self, query_string: bytes, heads: Heads, body: bytes, answer: Callable[[Outcome], None]) -> None:
+    def whole(self, query_string: bytes, heads: IngestHeaders, body: bytes, answer: Callable[[Outcome], None]) -> None:
         """For a POST whose small body, not compressed, has come: calls `answer` once, now or when all is durable."""
         held = Reservation(self._door.budget)
 
@@ -131,7 +131,9 @@ class IngestRoute:
             return self._pipeline.answers.too_many_bodies()
         return await self._pipeline.ingest(self._request(query, heads, caller, body))
 
-    def _asked(self, heads: Heads, query_string: bytes, held: Reservation) -> tuple[Caller, _Query, Outcome | None]:
+    def _asked(
+        self, heads: IngestHeaders, query_string: bytes, held: Reservation
+    ) -> tuple[Caller, _Query, Outcome | None]:
         """Before a body: who asks for what, and why nothing of theirs is taken in now. Raises Rejected."""
         caller, query = self._caller(heads), _query(query_string)
         held.tenant = caller.tenant or named_tenant(heads.tenant, query.fields)
@@ -140,7 +142,7 @@ class IngestRoute:
             return caller, query, self._pipeline.answers.unavailable("unavailable", why)
         return caller, query, self._pipeline.not_now(held.tenant)  # '': nobody knows yet whose it is
 
-    def _caller(self, heads: Heads) -> Caller:
+    def _caller(self, heads: IngestHeaders) -> Caller:
         """Who sends events, and for which tenant if the key says so. Raises Rejected."""
         caller = self._door.callers.of(heads.credentials)
         caller.must("ingest")
@@ -151,7 +153,7 @@ class IngestRoute:
                 raise Rejected("tenant_mismatch", message, field="X-Tenant-ID", status=403)
         return caller
 
-    def _request(self, query: _Query, heads: Heads, caller: Caller, body: bytes) -> Request:
+    def _request(self, query: _Query, heads: IngestHeaders, caller: Caller, body: bytes) -> Request:
         self._telemetry.body_bytes.add(len(body))
         fixed = caller.tenant is not None
         tenant = caller.tenant if fixed else heads.tenant
@@ -170,9 +172,9 @@ class IngestRoute:
         self._log.debug("Events answered.", status=status, accepted=answer.accepted, rejected=answer.rejected)
 
 
-def heads_of(headers: list[tuple[bytes, bytes]]) -> Heads:
+def heads_of(headers: list[tuple[bytes, bytes]]) -> IngestHeaders:
     """From headers with names in lower case that the HTTP parser has checked."""
-    heads = Heads()
+    heads = IngestHeaders()
     for name, value in headers:
         if name == b"content-length":
             heads.length = int(value)

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import text_of
-from parsec.ports.store import Limits, StoreReader
+from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.fields import named
 from parsec.query.language.parse import parse
 from parsec.query.sql import facets, lookup
@@ -28,12 +28,12 @@ from parsec.query.sql.keyset_page import Order
 from parsec.query.sql.lookup import Surroundings
 from parsec.query.sql.page import Page, Question, ask, page
 from parsec.query.timerange import EVER
-from parsec.web.completeness import Missing
+from parsec.web.completeness import CompletenessCheck
 from parsec.web.export import MEDIA_TYPES, PAGE_EVENTS, Format, accepted, chunks, whole
 from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters
 from parsec.web.query_answers import Completeness, EventFound, EventPage, Fields, Groups, Value, Values
-from parsec.web.query_executor import Asker
-from parsec.web.responses import JsonAnswer
+from parsec.web.query_executor import QueryExecutor
+from parsec.web.responses import JsonResponse
 
 
 class _Text(Convertor[str]):
@@ -62,7 +62,7 @@ T = TypeVar("T")
 class QueryRoutes:
     """The questions a person or a program may ask."""
 
-    def __init__(self, store: StoreReader, missing: Missing, asker: Asker, clock: Clock) -> None:
+    def __init__(self, store: StoreReader, missing: CompletenessCheck, asker: QueryExecutor, clock: Clock) -> None:
         self._store = store
         self._missing = missing
         self._asker = asker
@@ -97,7 +97,7 @@ class QueryRoutes:
         if form != "json":
             return await self._lines(request, form, question, given)
 
-        def answer(limits: Limits) -> EventPage:
+        def answer(limits: QueryLimits) -> EventPage:
             found = ask(self._store, question, limits)
             return EventPage(found.events, given.sealed(found.cursor))
 
@@ -111,12 +111,15 @@ class QueryRoutes:
         async def ask_page(of: Question) -> Page:
             return await self._asker.ask(request, of.tenant, lambda limits: page(self._store, of, limits))
 
-        def begin(limits: Limits) -> tuple[Page, list[str]]:
+        def begin(limits: QueryLimits) -> tuple[Page, list[str]]:
             missing = self._missing.of(first.tenant, first.between.start_ns, until_ns, limits)
             return page(self._store, first, limits), missing
 
         found, missing = await self._asker.ask(request, first.tenant, begin)
-        headers = {"Parsec-Complete-Until": text_of(until_ns), "Parsec-Missing": msgspec.json.encode(missing).decode()}
+        headers = {
+            "Parsec-Complete-Until": text_of(until_ns),
+            "Parsec-Completeness": msgspec.json.encode(missing).decode(),
+        }
         if not limited:
             body = chunks(form, found, first, ask_page)
             return StreamingResponse(body, headers=headers, media_type=MEDIA_TYPES[form])
@@ -131,7 +134,7 @@ class QueryRoutes:
         by, step = given.text("by"), given.whole("interval", 0, 0, 52 * WEEK_S)
         field = None if by is None else named(by, "by")
 
-        def answer(limits: Limits) -> Histogram:
+        def answer(limits: QueryLimits) -> Histogram:
             return histogram(self._store, scope, limits, interval_s=step or None, by=field)
 
         return await self._told(request, scope, answer)
@@ -163,7 +166,7 @@ class QueryRoutes:
         scope, field = self._scope(given), named(request.path_params["name"], "name")
         most = given.whole("limit", DEFAULT_LIMIT, 1, MOST_VALUES)
 
-        def answer(limits: Limits) -> Values:
+        def answer(limits: QueryLimits) -> Values:
             found = facets.values(self._store, scope, field, most, limits)
             return Values([Value(each.name, each.count) for each in found])
 
@@ -176,7 +179,7 @@ class QueryRoutes:
     async def _event(self, request: Request, event_id: str) -> Response:
         tenant = Parameters(request, ("tenant",)).tenant()
 
-        def answer(limits: Limits) -> EventFound:
+        def answer(limits: QueryLimits) -> EventFound:
             return EventFound(_there(lookup.event(self._store, tenant, event_id, limits)))
 
         return await self._told(request, Scope(tenant, EVER), answer)
@@ -191,7 +194,7 @@ class QueryRoutes:
             (given.whole("before", 10, 0, MOST_AROUND), given.whole("after", 10, 0, MOST_AROUND)),
         )
 
-        def answer(limits: Limits) -> Surroundings:
+        def answer(limits: QueryLimits) -> Surroundings:
             return _there(lookup.surroundings(self._store, tenant, request.path_params["id"], counts, limits))
 
         return await self._told(request, Scope(tenant, EVER), answer)
@@ -199,17 +202,17 @@ class QueryRoutes:
     def _scope(self, given: Parameters) -> Scope:
         return Scope(given.tenant(), given.between(self._clock), parse(given.text("q") or ""))
 
-    async def _told(self, request: Request, scope: Scope, answer: Callable[[Limits], msgspec.Struct]) -> Response:
+    async def _told(self, request: Request, scope: Scope, answer: Callable[[QueryLimits], msgspec.Struct]) -> Response:
         # Before the store is asked: what arrives meanwhile is not promised.
         until_ns = self._missing.until_ns()
 
-        def whole_answer(limits: Limits) -> dict[str, object]:
+        def whole_answer(limits: QueryLimits) -> dict[str, object]:
             missing = self._missing.of(scope.tenant, scope.between.start_ns, until_ns, limits)
             completeness = Completeness(text_of(until_ns), missing)
             return msgspec.structs.asdict(answer(limits)) | msgspec.structs.asdict(completeness)
 
         body = await self._asker.ask(request, scope.tenant, whole_answer)
-        return JsonAnswer(body)
+        return JsonResponse(body)
 
 
 def _there(found: T | None) -> T:

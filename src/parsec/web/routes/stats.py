@@ -16,7 +16,7 @@ from starlette.routing import Route
 from parsec.ingest.channel import Channel
 from parsec.ports.broker import Progress
 from parsec.telemetry import Telemetry
-from parsec.web.responses import JsonAnswer
+from parsec.web.responses import JsonResponse
 from parsec.web.routes.health import Health
 
 
@@ -195,7 +195,7 @@ class Stats:
     async def stats(self, _: Request) -> Response:
         """The snapshot as JSON, and what became of each tenant's events, which would make a long line of a log."""
         body = msgspec.structs.replace(self.snapshot(), tenants=self._telemetry.tenants())
-        return JsonAnswer(body)
+        return JsonResponse(body)
 
     async def metrics(self, request: Request) -> Response:
         """Every metric of docs/metrics.md in the Prometheus text format, or as OpenMetrics to whoever asks for it."""

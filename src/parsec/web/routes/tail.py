@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from parsec.query.tail.subscriptions import Tail, Tails, Taken
+from parsec.query.tail.subscriptions import Subscription, Subscriptions, Taken
 from parsec.telemetry import Telemetry
 from parsec.web.parameters import Parameters
 
@@ -31,7 +31,7 @@ _HEADERS = {"X-Accel-Buffering": "no"}
 class TailRoutes:
     """One address. A reader holds a connection, and no thread."""
 
-    def __init__(self, tails: Tails, telemetry: Telemetry, heartbeat_s: float = HEARTBEAT_S) -> None:
+    def __init__(self, tails: Subscriptions, telemetry: Telemetry, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._tails = tails
         self._telemetry = telemetry
         self._heartbeat_s = heartbeat_s
@@ -49,11 +49,13 @@ class TailRoutes:
         self._telemetry.tails.inc()
         return _Stream(self._messages(tail, came, request.scope["still"]), lambda: self._left(tail))
 
-    def _left(self, tail: Tail) -> None:
+    def _left(self, tail: Subscription) -> None:
         self._tails.leave(tail)
         self._telemetry.tails.dec()
 
-    async def _messages(self, tail: Tail, came: asyncio.Event, still: Callable[[], bool]) -> AsyncIterator[bytes]:
+    async def _messages(
+        self, tail: Subscription, came: asyncio.Event, still: Callable[[], bool]
+    ) -> AsyncIterator[bytes]:
         yield b"retry: 1000\n: from now on\n\n"
         while True:
             with suppress(TimeoutError):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from parsec.adapters.kafka.bounded_close import Shared, leave
+from parsec.adapters.kafka.bounded_close import Shared, bounded_close
 from parsec.core.errors import Retryable
 
 
@@ -15,7 +15,7 @@ def test_what_does_not_close_is_left_behind() -> None:
         go.wait(30)
         closed.set()
 
-    leave(close, 0.01)
+    bounded_close(close, 0.01)
     assert not closed.is_set()
     go.set()
     assert closed.wait(30)

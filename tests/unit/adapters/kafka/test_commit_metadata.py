@@ -8,7 +8,7 @@ from parsec.adapters.kafka.commit_metadata import (
     MOST_CHARACTERS,
     SOMEWHERE,
     Begin,
-    Bounds,
+    OffsetBounds,
     begin,
     metadata,
     progress_from,
@@ -74,18 +74,18 @@ RESERVED = Progress(TOPIC, 0, 0, 10, Counts(stored=10), Range(TOPIC, 0, 10, 19),
 @pytest.mark.parametrize(
     ("committed", "epoch", "bounds", "other_from"),
     [
-        (COMMITTED, 3, Bounds(0, 30, 3), None),
-        (COMMITTED, 3, Bounds(0, 10, 0), SOMEWHERE),  # nothing is missing
-        (COMMITTED, 3, Bounds(0, 30, 0), 10),  # only what was never taken is other
-        (RESERVED, 3, Bounds(0, 20, 0), SOMEWHERE),
-        (COMMITTED, 3, Bounds(12, 30, 7), None),  # what was committed has expired
-        (COMMITTED, -1, Bounds(0, 30, 7), None),  # by whom the record was written is not known
-        (COMMITTED, None, Bounds(0, 30, 7), None),
-        (COMMITTED, 3, Bounds(0, 30, None), None),
+        (COMMITTED, 3, OffsetBounds(0, 30, 3), None),
+        (COMMITTED, 3, OffsetBounds(0, 10, 0), SOMEWHERE),  # nothing is missing
+        (COMMITTED, 3, OffsetBounds(0, 30, 0), 10),  # only what was never taken is other
+        (RESERVED, 3, OffsetBounds(0, 20, 0), SOMEWHERE),
+        (COMMITTED, 3, OffsetBounds(12, 30, 7), None),  # what was committed has expired
+        (COMMITTED, -1, OffsetBounds(0, 30, 7), None),  # by whom the record was written is not known
+        (COMMITTED, None, OffsetBounds(0, 30, 7), None),
+        (COMMITTED, 3, OffsetBounds(0, 30, None), None),
     ],
 )
 def test_reading_begins_where_the_group_had_come(
-    committed: Progress, epoch: int | None, bounds: Bounds, other_from: int | None
+    committed: Progress, epoch: int | None, bounds: OffsetBounds, other_from: int | None
 ) -> None:
     assert begin(committed, epoch, bounds, other_from) == Begin(committed, epoch)
 
@@ -93,16 +93,16 @@ def test_reading_begins_where_the_group_had_come(
 @pytest.mark.parametrize(
     ("committed", "bounds", "other_from", "first"),
     [
-        (COMMITTED, Bounds(0, 9, 3), SOMEWHERE, 0),  # it ends before what was committed
-        (RESERVED, Bounds(0, 19, 3), SOMEWHERE, 0),  # or before what may be in the store
-        (COMMITTED, Bounds(0, 30, 3), 7, 7),
-        (COMMITTED, Bounds(8, 30, 3), 7, 8),
-        (RESERVED, Bounds(0, 30, 3), 15, 10),  # whether it is stored up to there nobody knows
-        (COMMITTED, Bounds(2, 30, 4), None, 2),  # all of it was written under a later leader
+        (COMMITTED, OffsetBounds(0, 9, 3), SOMEWHERE, 0),  # it ends before what was committed
+        (RESERVED, OffsetBounds(0, 19, 3), SOMEWHERE, 0),  # or before what may be in the store
+        (COMMITTED, OffsetBounds(0, 30, 3), 7, 7),
+        (COMMITTED, OffsetBounds(8, 30, 3), 7, 8),
+        (RESERVED, OffsetBounds(0, 30, 3), 15, 10),  # whether it is stored up to there nobody knows
+        (COMMITTED, OffsetBounds(2, 30, 4), None, 2),  # all of it was written under a later leader
     ],
 )
 def test_a_log_that_went_back_is_read_from_its_new_content_on_under_another_id(  # invariant 5
-    committed: Progress, bounds: Bounds, other_from: int | None, first: int
+    committed: Progress, bounds: OffsetBounds, other_from: int | None, first: int
 ) -> None:
     found = begin(committed, 3, bounds, other_from)
     assert found == Begin(Progress(went_back(TOPIC), 0, first, first), None, committed)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from parsec.adapters.kafka.monitor import PROBE_EVERY_S, Watch
+from parsec.adapters.kafka.monitor import PROBE_EVERY_S, KafkaMonitor
 from parsec.adapters.kafka.topic import RENEW_AFTER_S
 from parsec.core.errors import Retryable
 from tests.support.fake_kafka import FakeCluster
@@ -19,7 +19,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
 
 
 def test_it_tells_ends_and_what_the_group_has_committed(cluster: FakeCluster) -> None:
-    watch = Watch(cluster.opened(), cluster.clock)
+    watch = KafkaMonitor(cluster.opened(), cluster.clock)
     assert watch.seen is None
     watch.look()
     assert watch.seen is not None
@@ -29,14 +29,14 @@ def test_it_tells_ends_and_what_the_group_has_committed(cluster: FakeCluster) ->
 
 def test_of_a_partition_without_a_commit_it_is_known_that_the_group_stands_at_its_begin(cluster: FakeCluster) -> None:
     cluster.committed, cluster.begins = {}, {1: 15}
-    watch = Watch(cluster.opened(), cluster.clock)
+    watch = KafkaMonitor(cluster.opened(), cluster.clock)
     watch.look()
     assert watch.seen is not None
     assert {n: (each.start, each.committed) for n, each in watch.seen.progress.items()} == {0: (0, 0), 1: (15, 15)}
 
 
 def test_what_the_group_has_committed_is_known_of_all_partitions_or_of_none(cluster: FakeCluster) -> None:
-    watch = Watch(cluster.opened(), cluster.clock)
+    watch = KafkaMonitor(cluster.opened(), cluster.clock)
     cluster.unstable = {1}
     watch.look()
     assert watch.seen is None
@@ -50,7 +50,7 @@ def test_what_the_group_has_committed_is_known_of_all_partitions_or_of_none(clus
 
 
 def test_it_is_asked_at_once_and_not_only_after_a_second(cluster: FakeCluster) -> None:
-    watch, stop = Watch(cluster.opened(), cluster.clock), threading.Event()
+    watch, stop = KafkaMonitor(cluster.opened(), cluster.clock), threading.Event()
     stop.set()
     watch.run(stop)
     assert watch.seen is not None
@@ -58,7 +58,7 @@ def test_it_is_asked_at_once_and_not_only_after_a_second(cluster: FakeCluster) -
 
 def test_while_kafka_is_away_the_last_answer_stays_with_its_time(cluster: FakeCluster) -> None:
     kafka = cluster.opened()
-    watch = Watch(kafka, cluster.clock)
+    watch = KafkaMonitor(kafka, cluster.clock)
     watch.look()
     before = watch.seen
     cluster.away = True
@@ -74,7 +74,7 @@ def test_while_kafka_is_away_the_last_answer_stays_with_its_time(cluster: FakeCl
 
 
 def test_while_all_is_well_the_topic_is_looked_at_only_now_and_then(cluster: FakeCluster) -> None:
-    watch = Watch(cluster.opened(), cluster.clock)
+    watch = KafkaMonitor(cluster.opened(), cluster.clock)
     for _ in range(3):
         watch.look()
     assert cluster.calls.count("described the topic") == 1
@@ -101,7 +101,7 @@ def test_what_asks_is_connected_anew_when_it_gets_no_answer_for_long(cluster: Fa
 
 def test_a_topic_that_the_driver_believes_to_have_no_leader_is_looked_at_anew(cluster: FakeCluster) -> None:
     kafka = cluster.opened()
-    watch = Watch(kafka, cluster.clock)
+    watch = KafkaMonitor(kafka, cluster.clock)
     kafka.check()
     cluster.forgotten = True
     watch.look()

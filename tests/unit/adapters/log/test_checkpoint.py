@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from parsec.adapters.log import checkpoint as marks
-from parsec.adapters.log.checkpoint import NAMES, NO_BOOT, Mark, MarkFile
+from parsec.adapters.log.checkpoint import NAMES, NO_BOOT, Checkpoint, CheckpointFile
 from tests.support.fake_files import FakeFiles, Fault, PowerCut
 
 LOG = Path("log")
-FIRST = Mark("aa" * 16, b"boot" * 4, 10, 200, 30, 1000)
-SECOND = Mark("aa" * 16, b"boot" * 4, 10, 300, 40, 1000, clean=True)
+FIRST = Checkpoint("aa" * 16, b"boot" * 4, 10, 200, 30, 1000)
+SECOND = Checkpoint("aa" * 16, b"boot" * 4, 10, 300, 40, 1000, clean=True)
 
 
 def test_it_goes_there_and_back() -> None:
@@ -30,7 +30,7 @@ def test_it_is_exact_after_a_clean_stop_or_while_the_machine_runs() -> None:
     assert FIRST.exact(b"boot" * 4)
     assert not FIRST.exact(b"root" * 4)
     assert SECOND.exact(b"root" * 4)
-    unknown = Mark("aa" * 16, NO_BOOT, 10, 200, 30, 1000)
+    unknown = Checkpoint("aa" * 16, NO_BOOT, 10, 200, 30, 1000)
     assert not unknown.exact(NO_BOOT)
 
 
@@ -44,8 +44,8 @@ def test_a_missing_one_is_no_damage_and_a_short_one_is() -> None:
 def test_a_clean_mark_cannot_come_back_once_a_process_has_begun() -> None:
     for seed in range(30):
         files = FakeFiles(seed)
-        MarkFile.begin(files, LOG, SECOND).close()
-        MarkFile.begin(files, LOG, FIRST)
+        CheckpointFile.begin(files, LOG, SECOND).close()
+        CheckpointFile.begin(files, LOG, FIRST)
         files.power_cut()
         assert marks.load(files, LOG) == (FIRST, [])
 
@@ -54,7 +54,7 @@ def test_a_clean_mark_cannot_come_back_once_a_process_has_begun() -> None:
 def test_either_file_is_as_good_as_both(name: str) -> None:
     for content, unsound in ((None, list[str]()), (b"", [name]), (b"\0" * 200, [name])):
         files = FakeFiles()
-        MarkFile.begin(files, LOG, FIRST).write(SECOND)
+        CheckpointFile.begin(files, LOG, FIRST).write(SECOND)
         files.damage(LOG / name, content)
         assert marks.load(files, LOG) == (SECOND, unsound)
 
@@ -62,7 +62,7 @@ def test_either_file_is_as_good_as_both(name: str) -> None:
 def test_a_write_that_fails_leaves_the_mark_before() -> None:
     for skip in (0, 1):
         files = FakeFiles()
-        file = MarkFile.begin(files, LOG, FIRST)
+        file = CheckpointFile.begin(files, LOG, FIRST)
         files.fail(Fault("write", 0, skip, taken=50))
         with pytest.raises(OSError, match="in part"):
             file.write(SECOND)
@@ -75,18 +75,18 @@ def test_dying_while_one_file_is_repaired_leaves_the_other(name: str, content: b
     for calls in range(6):
         for seed in range(5):
             files = FakeFiles(seed)
-            MarkFile.begin(files, LOG, FIRST)
+            CheckpointFile.begin(files, LOG, FIRST)
             files.damage(LOG / name, content)
             files.cut_power_in(calls)
             with contextlib.suppress(PowerCut):
-                MarkFile.begin(files, LOG, SECOND)
+                CheckpointFile.begin(files, LOG, SECOND)
             files.restart()
             assert marks.load(files, LOG)[0] in (FIRST, SECOND)
 
 
 def test_a_file_that_cannot_be_opened_for_a_moment_is_not_taken_for_none() -> None:
     files = FakeFiles()
-    MarkFile.begin(files, LOG, FIRST)
+    CheckpointFile.begin(files, LOG, FIRST)
     files.fail(Fault("open", errno.EMFILE))
     with pytest.raises(OSError, match="injected"):
         marks.load(files, LOG)
@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_opened_for_a_moment_is_not_taken_for_none() -> No
 def test_a_power_cut_leaves_an_old_one_a_new_one_or_none() -> None:
     for calls in range(8):
         files = FakeFiles(calls)
-        file = MarkFile.begin(files, LOG, FIRST)
+        file = CheckpointFile.begin(files, LOG, FIRST)
         files.cut_power_in(calls)
         with pytest.raises(PowerCut):  # noqa: PT012
             for _ in range(10):

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from parsec.adapters.redis.dedup import RedisDedup
-from parsec.adapters.redis.link import LONGEST_PAUSE_S, Server
+from parsec.adapters.redis.link import LONGEST_PAUSE_S, RedisAddress
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal
 from parsec.ports.dedup import Batch, Position, Window
@@ -31,7 +31,7 @@ def tell(server: Redis, command: str) -> None:
 class Rig:
     """A processor's side, and a client that looks behind it."""
 
-    def __init__(self, server: Server, stem: str = "test:") -> None:
+    def __init__(self, server: RedisAddress, stem: str = "test:") -> None:
         self.clock = ManualClock()
         self.telemetry = Telemetry()
         self.dedup = RedisDedup(server, stem, Window(WINDOW_S, 100_000), self.telemetry, self.clock)
@@ -53,7 +53,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def rig(server: RedisServer) -> Iterator[Rig]:
-    made = Rig(Server("127.0.0.1", server.port))
+    made = Rig(RedisAddress("127.0.0.1", server.port))
     yield made
     made.dedup.close()
 
@@ -70,7 +70,7 @@ def held(first: int) -> Position:
 
 
 def test_nobody_there_is_counted_and_repeats_within_a_batch_are_still_found() -> None:  # 3
-    rig = Rig(Server("127.0.0.1", free_port()))
+    rig = Rig(RedisAddress("127.0.0.1", free_port()))
     assert rig.claim(1, "a", "b", "a") == {3: held(1)}
     assert rig.unchecked == 2
     rig.dedup.release(Batch("log", 0, 0, ["acme"], ["a"], [1]))
@@ -79,7 +79,7 @@ def test_nobody_there_is_counted_and_repeats_within_a_batch_are_still_found() ->
 
 
 def test_a_name_that_nobody_knows_is_no_answer_either() -> None:
-    rig = Rig(Server("nowhere.invalid", 1))
+    rig = Rig(RedisAddress("nowhere.invalid", 1))
     assert rig.claim(1, "a") == {}
     assert rig.unchecked == 1
 
@@ -87,7 +87,7 @@ def test_a_name_that_nobody_knows_is_no_answer_either() -> None:
 def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(Fatal, match=r"parsec-logs\[redis\]"):
-        Rig(Server("127.0.0.1", 1))
+        Rig(RedisAddress("127.0.0.1", 1))
 
 
 @integration
@@ -182,7 +182,7 @@ def test_a_flush_is_seen_and_claims_go_on(rig: Rig, behind: Redis) -> None:
 
 @integration
 def test_a_holder_whose_log_is_unknown_holds_nothing(server: RedisServer, rig: Rig, behind: Redis) -> None:
-    other = Rig(Server("127.0.0.1", server.port))
+    other = Rig(RedisAddress("127.0.0.1", server.port))
     other.dedup.claim(Batch("log", 7, other.clock.time_ns(), ["acme"], ["a"], [1]))
     behind.delete("test:claims:places")
     assert rig.claim(2, "a") == {}
@@ -194,7 +194,7 @@ def test_a_holder_whose_log_is_unknown_holds_nothing(server: RedisServer, rig: R
 
 @integration
 def test_processors_share_claims_of_one_stem_and_no_others(server: RedisServer, rig: Rig) -> None:  # 1
-    address = Server("127.0.0.1", server.port)
+    address = RedisAddress("127.0.0.1", server.port)
     other, apart = Rig(address), Rig(address, "elsewhere:")
     rig.claim(1, "a")
     assert other.claim(2, "a") == {2: held(1)}
@@ -215,7 +215,7 @@ def test_every_key_has_the_stem_and_goes_by_itself(rig: Rig, behind: Redis) -> N
 
 @integration
 def test_the_database_is_the_one_named(server: RedisServer, behind: Redis) -> None:
-    rig = Rig(Server("127.0.0.1", server.port, db=3))
+    rig = Rig(RedisAddress("127.0.0.1", server.port, db=3))
     rig.claim(1, "a")
     assert behind.dbsize() == 0
     assert set(behind.info("keyspace")) == {"db3"}
@@ -227,14 +227,14 @@ def test_a_user_needs_few_rights(server: RedisServer, behind: Redis) -> None:
     """What docs/operations.md names."""
     rights = "~test:* +eval +evalsha +script|load +hget +hset +hmget +hdel +hlen +unlink +pexpire +select"
     tell(behind, f"ACL SETUSER parsec on >secret {rights}")
-    rig = Rig(Server("127.0.0.1", server.port, "parsec", "secret"))
+    rig = Rig(RedisAddress("127.0.0.1", server.port, "parsec", "secret"))
     rig.claim(1, "a")
     assert rig.claim(2, "a") == {2: held(1)}
     rig.dedup.take_over(Batch("log", 0, 0, ["acme"], ["a"], [2]), [held(1)])
     rig.dedup.release(Batch("log", 0, 0, ["acme"], ["a"], [2]))
     assert rig.claim(3, "a") == {}
     assert rig.unchecked == 0
-    wrong = Rig(Server("127.0.0.1", server.port, "parsec", "wrong"))
+    wrong = Rig(RedisAddress("127.0.0.1", server.port, "parsec", "wrong"))
     assert wrong.claim(1, "a") == {}
     assert wrong.unchecked == 1
     rig.dedup.close()
@@ -247,12 +247,12 @@ def test_tls_is_spoken_and_the_certificate_is_verified(
 ) -> None:
     made, key = certificate(tmp_path)
     with tls_in_front_of(server.port, made, key) as port:
-        stranger = Rig(Server("127.0.0.1", port, tls=True))
+        stranger = Rig(RedisAddress("127.0.0.1", port, tls=True))
         assert stranger.claim(1, "a") == {}
         assert stranger.unchecked == 1
         stranger.dedup.close()
         monkeypatch.setenv("SSL_CERT_FILE", str(made))
-        rig = Rig(Server("127.0.0.1", port, tls=True))
+        rig = Rig(RedisAddress("127.0.0.1", port, tls=True))
         rig.claim(1, "a")
         assert rig.claim(2, "a") == {2: held(1)}
         assert rig.unchecked == 0

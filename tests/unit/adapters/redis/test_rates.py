@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from parsec.adapters.redis.link import Server
+from parsec.adapters.redis.link import RedisAddress
 from parsec.adapters.redis.rates import LISTED_S, RedisLeases
 from parsec.core.clock import ManualClock, SystemClock
 from parsec.core.errors import Fatal
@@ -20,7 +20,7 @@ WANT = Want("events:acme", 100, 1000, 0, 100)
 
 def test_without_an_answer_nothing_is_leased_and_it_is_tried_again_later() -> None:
     clock = ManualClock()
-    leases = RedisLeases(Server("127.0.0.1", free_port()), "test:", "a", clock)
+    leases = RedisLeases(RedisAddress("127.0.0.1", free_port()), "test:", "a", clock)
     started = time.monotonic()
     assert [leases.lease([WANT]) for _ in range(100)] == [None] * 100
     assert time.monotonic() - started < 10
@@ -30,7 +30,7 @@ def test_without_an_answer_nothing_is_leased_and_it_is_tried_again_later() -> No
 def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(Fatal, match=r"parsec-logs\[redis\]"):
-        RedisLeases(Server("127.0.0.1", 1), "test:", "a", SystemClock())
+        RedisLeases(RedisAddress("127.0.0.1", 1), "test:", "a", SystemClock())
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.mark.integration
 def test_every_key_goes_by_itself_once_its_bucket_is_full_again(server: RedisServer) -> None:
-    leases = RedisLeases(Server("127.0.0.1", server.port), "test:", "a", SystemClock())
+    leases = RedisLeases(RedisAddress("127.0.0.1", server.port), "test:", "a", SystemClock())
     assert leases.lease([WANT, Want("bytes:acme", 1, 1000, 1500, 100)]) is not None
     with Redis(port=server.port) as behind:
         lives_ms = {key.decode(): behind.pttl(key) for key in behind.keys("*")}
@@ -54,7 +54,7 @@ def test_every_key_goes_by_itself_once_its_bucket_is_full_again(server: RedisSer
 
 @pytest.mark.integration
 def test_a_server_that_hangs_or_comes_back_empty_costs_half_a_second_and_a_burst(server: RedisServer) -> None:
-    leases = RedisLeases(Server("127.0.0.1", server.port), "test:", "a", SystemClock())
+    leases = RedisLeases(RedisAddress("127.0.0.1", server.port), "test:", "a", SystemClock())
     assert leases.lease([WANT]) is not None
     server.pause()
     started = time.monotonic()

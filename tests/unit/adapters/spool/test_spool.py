@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.spool.spool import DiskSpool, NoSpool, Source
+from parsec.adapters.spool.spool import DiskSpool, NoSpool, SpoolReader
 from parsec.core.errors import Retryable
 from parsec.telemetry import Telemetry
 from tests.support.logs import group
@@ -77,7 +77,7 @@ def test_an_empty_spool_is_not_opened_again_and_again(tmp_path: Path, monkeypatc
     tried: list[Path] = []
     original = DiskSpool._open
 
-    def counted(self: DiskSpool, path: Path) -> Source:
+    def counted(self: DiskSpool, path: Path) -> SpoolReader:
         tried.append(path)
         return original(self, path)
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parsec.core.errors import Rejected
-from parsec.ports.store import Limits, T
+from parsec.ports.store import QueryLimits, T
 from parsec.query.sql.page import Question, ask
 from parsec.query.timerange import TimeRange
 
-LIMITS = Limits(1 << 20, 1.0)
+LIMITS = QueryLimits(1 << 20, 1.0)
 
 
 class EmptyStore:
@@ -23,7 +23,7 @@ class EmptyStore:
     def __init__(self) -> None:
         self.asked: list[Mapping[str, Any]] = []
 
-    def select(self, sql: str, parameters: Mapping[str, Any], limits: Limits, into: type[T]) -> list[T]:
+    def select(self, sql: str, parameters: Mapping[str, Any], limits: QueryLimits, into: type[T]) -> list[T]:
         self.asked.append({**parameters, "sql": sql, "limits": limits, "into": into})
         return []
 

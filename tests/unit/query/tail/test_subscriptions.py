@@ -14,9 +14,9 @@ from parsec.core.errors import Rejected, Retryable
 from parsec.ports.store import Row
 from parsec.query.tail import fanout
 from parsec.query.tail.fanout import Live
-from parsec.query.tail.subscriptions import Bounds, Tail, Tails
+from parsec.query.tail.subscriptions import Subscription, Subscriptions, TailLimits
 
-BOUNDS = Bounds(per_tenant=3, in_all=4, waiting_bytes=1000)
+BOUNDS = TailLimits(per_tenant=3, in_all=4, waiting_bytes=1000)
 NOON = 1_795_435_200_000_000_000
 
 
@@ -44,7 +44,7 @@ def running(fed: Live) -> Iterator[None]:
 class Waiting:
     """A reader that waits until enough has come."""
 
-    def __init__(self, tails: Tails, tenant: str, q: str = "") -> None:
+    def __init__(self, tails: Subscriptions, tenant: str, q: str = "") -> None:
         self._came = threading.Event()
         self.tail = tails.open(tenant, q, self._came.set)
         self.messages: list[bytes] = []
@@ -61,7 +61,7 @@ class Waiting:
 
 
 def test_the_oldest_goes_when_too_much_waits_and_is_counted() -> None:  # tails 1
-    tail = Tail("acme", "", 1000, nothing)
+    tail = Subscription("acme", "", 1000, nothing)
     tail.put([b"%03d" % n + b"x" * 97 for n in range(25)])
     taken = tail.take(10_000)
     assert [int(message[:3]) for message in taken.messages] == list(range(15, 25))
@@ -70,7 +70,7 @@ def test_the_oldest_goes_when_too_much_waits_and_is_counted() -> None:  # tails 
 
 
 def test_a_message_beyond_the_bound_waits_alone() -> None:  # tails 1
-    tail = Tail("acme", "", 1000, nothing)
+    tail = Subscription("acme", "", 1000, nothing)
     tail.put([b"a" * 10, b"b" * 5000])
     assert [len(message) for message in tail.take(1).messages] == [5000]
     tail.put([b"c" * 600, b"d" * 600])
@@ -79,7 +79,7 @@ def test_a_message_beyond_the_bound_waits_alone() -> None:  # tails 1
 
 def test_a_reader_is_woken_once_for_all_that_came() -> None:  # tails 3
     woken: list[int] = []
-    tail = Tail("acme", "", 1000, lambda: woken.append(1))
+    tail = Subscription("acme", "", 1000, lambda: woken.append(1))
     tail.put([b"a"])
     tail.put([b"b"])
     tail.miss(3)
@@ -93,7 +93,7 @@ def test_a_reader_is_woken_once_for_all_that_came() -> None:  # tails 3
 
 
 def test_readers_are_bounded_for_each_tenant_and_in_all() -> None:
-    tails = Tails(BOUNDS)
+    tails = Subscriptions(BOUNDS)
     of_acme = [tails.open("acme", "", nothing) for _ in range(3)]
     for tenant, whose in (("acme", "This tenant has 3"), ("c", "This process has 4")):
         with pytest.raises(Rejected, match=whose) as caught:
@@ -107,7 +107,7 @@ def test_readers_are_bounded_for_each_tenant_and_in_all() -> None:
 
 
 def test_who_asks_the_same_shares_a_question_until_all_have_left() -> None:
-    tails = Tails(BOUNDS)
+    tails = Subscriptions(BOUNDS)
     first, second = tails.open("acme", "hello", nothing), tails.open("acme", "hello", nothing)
     other = tails.open("acme", "NOT hello", nothing)
     assert [len(watch.tails) for watch in tails.watched["acme"]] == [2, 1]
@@ -117,7 +117,7 @@ def test_who_asks_the_same_shares_a_question_until_all_have_left() -> None:
 
 
 def test_the_end_comes_after_what_waits_and_nobody_enters_then() -> None:
-    tails = Tails(BOUNDS)
+    tails = Subscriptions(BOUNDS)
     tail = tails.open("acme", "", nothing)
     tail.put([b"a", b"b"])
     tails.close()
@@ -131,11 +131,11 @@ def test_the_end_comes_after_what_waits_and_nobody_enters_then() -> None:
 
 def test_a_question_that_is_none_is_refused() -> None:
     with pytest.raises(Rejected, match="Column 1"):
-        Tails(BOUNDS).open("acme", "colour:red", nothing)
+        Subscriptions(BOUNDS).open("acme", "colour:red", nothing)
 
 
 def test_each_reader_gets_what_its_tenant_stored_and_its_question_finds() -> None:
-    tails = Tails(BOUNDS)
+    tails = Subscriptions(BOUNDS)
     everything, some, strange = Waiting(tails, "acme"), Waiting(tails, "acme", "hello -id:e3"), Waiting(tails, "other")
     fed = Live(tails)
     with running(fed):
@@ -151,7 +151,7 @@ def test_each_reader_gets_what_its_tenant_stored_and_its_question_finds() -> Non
 
 
 def test_what_was_stored_before_a_reader_came_is_not_for_it() -> None:
-    tails = Tails(BOUNDS)
+    tails = Subscriptions(BOUNDS)
     early = Waiting(tails, "acme")
     fed = Live(tails)
     fed.offer([row(0)])
@@ -164,7 +164,7 @@ def test_what_was_stored_before_a_reader_came_is_not_for_it() -> None:
 
 def test_rows_beyond_the_bound_are_counted_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:  # live 2
     monkeypatch.setattr(fanout, "WAITING_BYTES", 100)
-    tails = Tails(BOUNDS)
+    tails = Subscriptions(BOUNDS)
     mine, others = Waiting(tails, "acme"), Waiting(tails, "other")
     fed = Live(tails)
     fed.offer([row(0), row(0, "other")])
@@ -177,7 +177,7 @@ def test_rows_beyond_the_bound_are_counted_and_let_go(monkeypatch: pytest.Monkey
 
 
 def test_nothing_is_kept_while_nobody_listens() -> None:  # live 1
-    tails = Tails(BOUNDS)
+    tails = Subscriptions(BOUNDS)
     fed = Live(tails)
     rows = Untouched()
     fed.offer(rows)

@@ -4,7 +4,7 @@ import pytest
 
 from parsec.telemetry import Telemetry
 from parsec.web.http1 import connection_limiter
-from parsec.web.http1.connection_limiter import ClientLimits, Gate, address_of
+from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter, address_of
 from parsec.web.http1.refusals import REQUEST_RATE, TOO_MANY_CONNECTIONS, TOO_MANY_OF_ADDRESS, Refusal
 
 
@@ -22,7 +22,7 @@ class Client:
         self.gone, self.since = True, None
 
 
-def a_gate(connections: int = 40, per_address: int = 0, requests: float = 0.0) -> Gate:
+def a_gate(connections: int = 40, per_address: int = 0, requests: float = 0.0) -> ConnectionLimiter:
     limits = ClientLimits(
         connections=connections,
         connections_per_address=per_address,
@@ -34,10 +34,10 @@ def a_gate(connections: int = 40, per_address: int = 0, requests: float = 0.0) -
         max_head_bytes=4096,
         max_url_bytes=4096,
     )
-    return Gate(limits, Telemetry())
+    return ConnectionLimiter(limits, Telemetry())
 
 
-def full(of: Gate, *since: float | None) -> list[Client]:
+def full(of: ConnectionLimiter, *since: float | None) -> list[Client]:
     clients = [Client(each) for each in since]
     for _ in clients:
         assert of.enter("a", clients, 0.0) is None

@@ -2,23 +2,23 @@
 
 import pytest
 
-from parsec.adapters.kafka.monitor import PulseState
+from parsec.adapters.kafka.monitor import KafkaHealth
 from parsec.web.routes.health import kafka_check
 
 
 @pytest.mark.parametrize(
     ("state", "refusal", "waiting", "status", "words"),
     [
-        (PulseState(True, None, 1.23456), None, 0, "healthy", ""),
-        (PulseState(True, None, None), None, 0, "healthy", ""),
-        (PulseState(True, None, 1.0), None, 7, "degraded", "on their way"),
-        (PulseState(False, "no answer", 1.0), None, 7, "degraded", "no answer"),
-        (PulseState(True, "too few replicas", 1.0), None, 0, "degraded", "too few replicas"),
-        (PulseState(False, "no answer", 1.0), "the spool is full", 7, "unhealthy", "the spool is full"),
-        (PulseState(False, "cannot be made: set this", 1.0, needs_help=True), None, 7, "unhealthy", "set this"),
+        (KafkaHealth(True, None, 1.23456), None, 0, "healthy", ""),
+        (KafkaHealth(True, None, None), None, 0, "healthy", ""),
+        (KafkaHealth(True, None, 1.0), None, 7, "degraded", "on their way"),
+        (KafkaHealth(False, "no answer", 1.0), None, 7, "degraded", "no answer"),
+        (KafkaHealth(True, "too few replicas", 1.0), None, 0, "degraded", "too few replicas"),
+        (KafkaHealth(False, "no answer", 1.0), "the spool is full", 7, "unhealthy", "the spool is full"),
+        (KafkaHealth(False, "cannot be made: set this", 1.0, needs_help=True), None, 7, "unhealthy", "set this"),
     ],
 )
-def test_kafka(state: PulseState, refusal: str | None, waiting: int, status: str, words: str) -> None:
+def test_kafka(state: KafkaHealth, refusal: str | None, waiting: int, status: str, words: str) -> None:
     told = kafka_check(lambda: state, lambda: refusal, lambda: waiting)()
     assert told.status == status
     assert words in told.why

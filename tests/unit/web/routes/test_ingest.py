@@ -12,8 +12,8 @@ from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.response import Outcome
 from parsec.keys.keyring import Keyring
 from parsec.telemetry import Telemetry
-from parsec.web.auth import Callers
-from parsec.web.routes.ingest import Door, Heads, IngestRoute
+from parsec.web.auth import Authenticator
+from parsec.web.routes.ingest import IngestGuard, IngestHeaders, IngestRoute
 from tests.support.ingesting import CountingRandom, compact, event
 
 
@@ -33,7 +33,7 @@ class Rig:
         options = PipelineOptions(Identity("local", "node-1"), 100, 1 << 16, False, "random", 30.0)
         telemetry = Telemetry()
         pipeline = Pipeline(self.channel, options, telemetry, ManualClock(), random)
-        door = Door(max_body_bytes, self.budget, lambda: None, Callers(Keyring(None, ManualClock())))
+        door = IngestGuard(max_body_bytes, self.budget, lambda: None, Authenticator(Keyring(None, ManualClock())))
         self.route = IngestRoute(pipeline, door, telemetry)
 
     def ask(self, *bodies: bytes) -> list[int]:
@@ -42,7 +42,7 @@ class Rig:
 
         async def asked() -> None:
             for body in bodies:
-                self.route.whole(b"ack=enqueued", Heads(), body, answers.append)
+                self.route.whole(b"ack=enqueued", IngestHeaders(), body, answers.append)
 
         asyncio.run(asked())
         return [outcome.status for outcome in answers]

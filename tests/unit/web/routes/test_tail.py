@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from parsec.keys.caller import ANYBODY
-from parsec.query.tail.subscriptions import Bounds, Tails
+from parsec.query.tail.subscriptions import Subscriptions, TailLimits
 from parsec.telemetry import Telemetry
 from parsec.web.routes.tail import TailRoutes
 
@@ -18,7 +18,7 @@ class Opened:
     """A reader of tenant `a` whose key holds while told so."""
 
     def __init__(self, heartbeat_s: float) -> None:
-        self.tails, self.telemetry, self.holds = Tails(Bounds(1, 1, 20)), Telemetry(), True
+        self.tails, self.telemetry, self.holds = Subscriptions(TailLimits(1, 1, 20)), Telemetry(), True
         self._routes = TailRoutes(self.tails, self.telemetry, heartbeat_s)
 
     async def read(self) -> AsyncIterator[str]:

@@ -25,9 +25,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from parsec.adapters.store.chdb import sync
-from parsec.adapters.store.chdb.merge_guard import Merging
+from parsec.adapters.store.chdb.merge_guard import MergeGuard
 from parsec.adapters.store.chdb.part_integrity import InsertedAreWhole, MergedAreWhole
-from parsec.adapters.store.chdb.schema_backup import Definitions
+from parsec.adapters.store.chdb.schema_backup import SchemaBackup
 from parsec.core.errors import Fatal
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _LOOK_EVERY_S, _LOOKS_PER_SETTLE = 0.5, 10
 _loading = threading.Lock()
 
 
-class Embedded:
+class ChdbEngine:
     """An engine on one directory. `memory_bytes` bounds the whole process as the engine sees it; `keep_free` are bytes
     of the disk that merges may not take."""
 
@@ -67,12 +67,12 @@ class Embedded:
         self._directory = directory
         self._database = database
         self._options = {**_SERVER_SETTINGS, "max_server_memory_usage": memory_bytes}
-        self._definitions = Definitions(directory)
+        self._definitions = SchemaBackup(directory)
         self._definitions.mend(missing_only=True)
         self._tables: dict[str, Path] = {}
         self._merged = sync.MergedParts([])
         self._inserted = InsertedAreWhole({})
-        self._merging = Merging(directory, keep_free)
+        self._merging = MergeGuard(directory, keep_free)
 
     def connect(self, settings: Mapping[str, str | int]) -> "Client":
         """A client for one thread, in its database, with these settings."""

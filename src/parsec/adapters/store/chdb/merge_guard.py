@@ -19,7 +19,7 @@ _RUNNING = "SELECT count() FROM system.merges WHERE NOT is_mutation AND merge_ty
 _log = structlog.get_logger(__name__)
 
 
-class Merging:
+class MergeGuard:
     """For one thread, which looks often."""
 
     def __init__(self, directory: Path, keep_free: int) -> None:

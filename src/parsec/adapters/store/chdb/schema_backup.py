@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 _FILES = ("metadata/*.sql", "store/*/*/*.sql", "store/*/*/format_version.txt")
 
 
-class Definitions:
+class SchemaBackup:
     """Of one directory. Used while nobody else opens it."""
 
     def __init__(self, store: Path) -> None:

@@ -27,8 +27,8 @@ OPEN = """
 import os, signal, sys, time
 from pathlib import Path
 from parsec.adapters.store.clickhouse import ClickHouseStore
-from parsec.adapters.store.chdb.engine import Embedded
-store = ClickHouseStore(Embedded(Path(sys.argv[1])), 86400.0)
+from parsec.adapters.store.chdb.engine import ChdbEngine
+store = ClickHouseStore(ChdbEngine(Path(sys.argv[1])), 86400.0)
 """
 
 
