@@ -45,8 +45,8 @@ REMOVAL_S = 14.0
 HASTEN = """
 import sys
 from pathlib import Path
-from parsec.adapters.store.chdb.engine import Embedded
-client = Embedded(Path(sys.argv[1])).connect({})
+from parsec.adapters.store.chdb.engine import ChdbEngine
+client = ChdbEngine(Path(sys.argv[1])).connect({})
 client.command("ALTER TABLE events MODIFY SETTING old_parts_lifetime = 10, cleanup_delay_period = 1,"
                " cleanup_delay_period_random_add = 0, max_cleanup_delay_period = 1")
 client.close()
