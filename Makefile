@@ -12,7 +12,7 @@ TESTS := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run build test test-verbose test-cover test-integration check docs bench soak lock clean up
+.PHONY: help run build test test-verbose test-cover test-integration check docs bench soak lock clean up up-all down
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,8 +63,14 @@ docs: $(VENV)/.dev ## write docs/settings.md, docs/metrics.md and openapi.yaml a
 bench: $(VENV)/.dev ## every file of bench/ but the soak, one claim each
 	@for file in $(filter-out bench/soak.py,$(wildcard bench/[a-z]*.py)); do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
 
-up: ## Parsec in a container, by docker compose
-	docker compose up --build
+up: ## start Kafka, ClickHouse and Redis on 127.0.0.1, by docker compose
+	docker compose up --detach --wait
+
+up-all: ## the same, and Parsec on them
+	docker compose --profile parsec up --build --detach --wait
+
+down: ## stop what up or up-all started; volumes keep the data
+	docker compose --profile parsec down
 
 lock: $(VENV)/.dev ## renew both lock files
 	$(PIP_INSTALL) uv

@@ -17,7 +17,7 @@ DRIVERS = {"chdb", "clickhouse_connect", "confluent_kafka", "redis", "apsw"}
 WEB = {"starlette", "uvicorn"}
 VERBS = {
     *("help", "run", "build", "test", "test-verbose", "test-cover", "test-integration"),
-    *("check", "bench", "soak", "clean", "up"),
+    *("check", "bench", "soak", "clean", "up", "up-all", "down"),
 }
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")
