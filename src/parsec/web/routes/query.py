@@ -118,7 +118,7 @@ class QueryRoutes:
         found, missing = await self._asker.ask(request, first.tenant, begin)
         headers = {
             "Parsec-Complete-Until": text_of(until_ns),
-            "Parsec-Completeness": msgspec.json.encode(missing).decode(),
+            "Parsec-Missing": msgspec.json.encode(missing).decode(),
         }
         if not limited:
             body = chunks(form, found, first, ask_page)
