@@ -25,7 +25,7 @@ SHOWN_ERRORS = 10
 @click.argument("file", type=click.File("rb"), default="-")
 @server_flags
 @tenant_flag("Tenant of plain text lines, and of events that name none.")
-@click.option("--source", help="BodySource of plain text lines (default: the file's name) and of events without one.")
+@click.option("--source", help="Source of plain text lines (default: the file's name) and of events without one.")
 @click.option("--severity", help="Severity of plain text lines (default: info) and of events without one.")
 @click.option("--batch", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Events per request.")
 @click.option("--text", "kind", flag_value="text", help="The input is plain text, one event a line.")
