@@ -12,12 +12,13 @@ from pathlib import Path
 import msgspec
 
 from parsec.adapters.kafka.cluster import Kafka
-from parsec.adapters.kafka.config import options_of
+from parsec.adapters.kafka.config import KafkaOptions, Security
 from parsec.adapters.kafka.monitor import KafkaHealth
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.lock import DirectoryLock
 from parsec.adapters.spool.spool import DiskSpool, NoSpool, Spool
 from parsec.core.clock import Clock, Random
+from parsec.loading import parse_pairs
 from parsec.ports.broker import READER, LogReader, LogWriter, Progress
 from parsec.settings import Settings
 from parsec.telemetry import Telemetry
@@ -83,7 +84,7 @@ def open_kafka(
     settings: Settings, clock: Clock, random: Random, telemetry: Telemetry, *, ingest: bool = True, process: bool = True
 ) -> LogHandle:
     """`ingest`, `process`: whether this process writes, and whether it reads. Raises Fatal."""
-    kafka = Kafka(options_of(settings), clock, random)
+    kafka = Kafka(_kafka_options(settings), clock, random)
     kafka.check()
     # Only with the driver installed; `Kafka` has said so if it is not.
     from parsec.adapters.kafka.monitor import KafkaMonitor
@@ -124,6 +125,29 @@ def open_kafka(
         hurry=reader.hurry if reader is not None else lambda: None,
         loops=loops,
         close=close,
+    )
+
+
+def _kafka_options(settings: Settings) -> KafkaOptions:
+    return KafkaOptions(
+        brokers=settings.kafka_brokers,
+        topic=settings.kafka_topic,
+        group=settings.kafka_group,
+        compression=settings.kafka_compression,
+        partitions=settings.topic_partitions,
+        replication=settings.topic_replication,
+        attempts=settings.publish_retries,
+        deadline_s=settings.publish_deadline,
+        security=Security(
+            tls=settings.kafka_tls,
+            ca_file=settings.kafka_ca,
+            certificate_file=settings.kafka_certificate,
+            key_file=settings.kafka_key,
+            mechanism=settings.kafka_sasl,
+            user=settings.kafka_user,
+            password=settings.kafka_password,
+        ),
+        extra=parse_pairs(settings.kafka_options),
     )
 
 

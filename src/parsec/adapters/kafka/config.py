@@ -12,8 +12,6 @@ import msgspec
 import structlog
 
 from parsec.core.errors import Fatal
-from parsec.loading import parse_pairs
-from parsec.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
@@ -72,30 +70,6 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float = 2.0
     security: Security = Security()
     extra: Mapping[str, str] = {}
-
-
-def options_of(settings: Settings) -> KafkaOptions:
-    """What the operator set."""
-    return KafkaOptions(
-        brokers=settings.kafka_brokers,
-        topic=settings.kafka_topic,
-        group=settings.kafka_group,
-        compression=settings.kafka_compression,
-        partitions=settings.topic_partitions,
-        replication=settings.topic_replication,
-        attempts=settings.publish_retries,
-        deadline_s=settings.publish_deadline,
-        security=Security(
-            tls=settings.kafka_tls,
-            ca_file=settings.kafka_ca,
-            certificate_file=settings.kafka_certificate,
-            key_file=settings.kafka_key,
-            mechanism=settings.kafka_sasl,
-            user=settings.kafka_user,
-            password=settings.kafka_password,
-        ),
-        extra=parse_pairs(settings.kafka_options),
-    )
 
 
 def producer(options: KafkaOptions) -> Config:
