@@ -26,7 +26,8 @@ from statistics import median
 import msgspec
 
 from _running import Parsec, cpu_s, medians, publish
-from parsec.loadgen.plan import Load, Plan, Result
+from parsec.loadgen.load import Load
+from parsec.loadgen.plan import Plan, Result
 
 EVENTS = 100_000
 """Of one run of one variant; about a second."""

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from _running import Parsec, arguments, medians, memory_mib, parsec, publish
-from parsec.loadgen.plan import Load, Plan, Result
+from parsec.loadgen.load import Load
+from parsec.loadgen.plan import Plan, Result
 
 # isort: split
 from tests.support.attackers import attackers

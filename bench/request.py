@@ -19,7 +19,7 @@ from parsec.ingest.budget import ByteBudget
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.keys.keyring import Keyring
-from parsec.loadgen.plan import Load, Plan
+from parsec.loadgen.plan import Plan, Schedule
 from parsec.telemetry import Telemetry
 from parsec.web.auth import Authenticator
 from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter
@@ -74,10 +74,10 @@ def request_us(batch: int, runs: int) -> dict[str, float]:
         )  # fmt: skip
         transport = Transport()
         connection.connection_made(transport)
-        load = Load(Plan("http://127.0.0.1:8080", batch=batch, rate=0, duration_s=1e9))
+        schedule = Schedule(Plan("http://127.0.0.1:8080", batch=batch, rate=0, duration_s=1e9))
         best = float("inf")
         for _ in range(runs):
-            requests = [one for _ in range(REQUESTS) if (one := load.next_request()) is not None]
+            requests = [one for _ in range(REQUESTS) if (one := schedule.next_request()) is not None]
             before = transport.answers
             started = time.perf_counter()
             for data, _ in requests:

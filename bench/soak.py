@@ -23,7 +23,8 @@ from typing import Any
 import msgspec
 
 from _running import Parsec, cpu_s, memory_mib, parsec
-from parsec.loadgen.plan import Latencies, Load, Plan
+from parsec.loadgen.load import Load
+from parsec.loadgen.plan import Latencies, Plan
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLE_S = 10.0

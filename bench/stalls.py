@@ -24,7 +24,8 @@ from _running import Parsec, arguments, medians, publish
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.core.clock import SystemClock
 from parsec.core.envelope import Envelope, encode_lines
-from parsec.loadgen.plan import Load, Plan, Result
+from parsec.loadgen.load import Load
+from parsec.loadgen.plan import Plan, Result
 from parsec.ports.broker import Group
 from parsec.telemetry import Telemetry
 

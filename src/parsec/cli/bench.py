@@ -54,7 +54,8 @@ def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
     """
     import uvloop
 
-    from parsec.loadgen.plan import Load, Plan
+    from parsec.loadgen.load import Load
+    from parsec.loadgen.plan import Plan
 
     plan["events"] = plan.pop("count")
     plan["duration_s"] = plan.pop("duration")
@@ -114,7 +115,7 @@ async def _watched(load: Any, plan: dict[str, Any]) -> Any:
     if not sys.stderr.isatty():
         while not running.done():
             await asyncio.wait([running], timeout=_LOOK_S)
-            load.end_silence()
+            load.abort_overdue()
         return await running
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -127,7 +128,7 @@ async def _watched(load: Any, plan: dict[str, Any]) -> Any:
         started, last = time.perf_counter(), 0
         while not running.done():
             await asyncio.wait([running], timeout=_LOOK_S)
-            load.end_silence()
+            load.abort_overdue()
             done = load.result.accepted
             elapsed = time.perf_counter() - started
             p99_ms = load.result.latencies.quantile(0.99) * 1000

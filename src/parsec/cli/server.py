@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
+from parsec.api.address import DEFAULT_URL
 from parsec.cli.terminal import cells, visible
 from parsec.client import Client, RetryPolicy
 from parsec.client.responses import EventFound
-from parsec.client.transport import DEFAULT_URL
 from parsec.core.errors import Rejected, Retryable
 
 NOT_ALL = 1

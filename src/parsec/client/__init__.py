@@ -1,4 +1,4 @@
-"""What other programs import to send events to a Parsec and to query it. Stands on parsec.core alone.
+"""What other programs import to send events to a Parsec and to query it. Stands on parsec.api and parsec.core alone.
 
 In: bytes of events in any shape that `POST /ingest` takes. Out: its answer, verdict by verdict.
 Errors: Rejected (the request was refused for what it is), Retryable (gave up waiting; the same call may succeed later).
@@ -6,9 +6,9 @@ Errors: Rejected (the request was refused for what it is), Retryable (gave up wa
 
 from typing import TYPE_CHECKING, Any
 
+from parsec.api.responses import Answer, Verdict
 from parsec.client.client import Client
 from parsec.client.responses import (
-    Answer,
     Audit,
     DeadLetterSummary,
     Fields,
@@ -19,7 +19,6 @@ from parsec.client.responses import (
     Single,
     Surroundings,
     Values,
-    Verdict,
 )
 from parsec.client.retries import RetryPolicy
 from parsec.client.tail import Gap

@@ -11,15 +11,17 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
+from parsec.api.address import parse_address
+from parsec.api.responses import Answer
 from parsec.client import requests
 from parsec.client.async_transport import AsyncConnection, request_bytes
 from parsec.client.client import JSON
 from parsec.client.paging import Paging
 from parsec.client.requests import Order, Question
-from parsec.client.responses import Answer, LetterPage, Page
+from parsec.client.responses import LetterPage, Page
 from parsec.client.retries import Attempts, RetryPolicy, answered, refuse, settled
 from parsec.client.tail import ENDED, Gap, Tailing
-from parsec.client.transport import Response, read_address, tls_context, url_and_headers
+from parsec.client.transport import Response, url_and_headers
 from parsec.core.errors import Retryable
 
 P = ParamSpec("P")
@@ -53,8 +55,8 @@ class AsyncClient:
     ) -> None:
         """As Client; `sleep` stands in for the one of `patience`."""
         url, self._headers = url_and_headers(url, api_key)
-        self._address = read_address(url)
-        self._tls = tls_context(self._address, ca_file)
+        self._address = parse_address(url)
+        self._tls = self._address.tls_context(ca_file)
         self._timeout_s = timeout_s
         self._patience = patience or RetryPolicy()
         self._sleep = sleep

@@ -15,7 +15,8 @@ from typing import cast
 import httptools
 import msgspec
 
-from parsec.client.transport import Address, Response, in_words
+from parsec.api.address import Address
+from parsec.client.transport import Response, in_words
 from parsec.core.errors import Retryable
 
 MOST_WAITING = 1 << 20

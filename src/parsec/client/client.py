@@ -10,10 +10,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
+from parsec.api.responses import Answer
 from parsec.client import requests
 from parsec.client.paging import Paging
 from parsec.client.requests import Order, Question
-from parsec.client.responses import Answer, LetterPage, Page
+from parsec.client.responses import LetterPage, Page
 from parsec.client.retries import Attempts, RetryPolicy, answered, refuse, settled
 from parsec.client.tail import ENDED, Gap, Tailing
 from parsec.client.transport import Connection, Response, url_and_headers

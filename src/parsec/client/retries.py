@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from parsec.api.responses import Answer, decode_answer, refusal, retry_after_s
 from parsec.client.requests import Question, T
-from parsec.client.responses import Answer, read_answer, refusal
-from parsec.client.transport import Response, retry_after_s
+from parsec.client.transport import Response
 from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable
 
@@ -67,7 +67,7 @@ def settled(response: Response) -> Answer:
     """The verdicts on a request of events."""
     if response.status in _TRY_AGAIN:
         raise try_again(response)
-    answer = read_answer(response.body)
+    answer = decode_answer(response.body)
     about_events = answer is not None and answer.accepted + answer.rejected > 0
     if answer is None or response.status not in (200, 400) or (response.status == 400 and not about_events):
         raise refusal(response.status, response.body)

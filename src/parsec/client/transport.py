@@ -8,13 +8,12 @@ import http.client
 import os
 import ssl
 from collections.abc import Generator, Mapping
-from urllib.parse import urlsplit
 
 import msgspec
 
+from parsec.api.address import DEFAULT_URL, parse_address
 from parsec.core.errors import Retryable
 
-DEFAULT_URL = "http://127.0.0.1:8080"
 _CHUNK_BYTES = 1 << 16
 
 
@@ -24,30 +23,6 @@ class Response(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-class Address(msgspec.Struct, frozen=True):
-    """Where a Parsec is. `prefix` stands before every path, for one behind a proxy; it does not end in a slash."""
-
-    secure: bool
-    host: str
-    port: int
-    authority: str
-    prefix: str
-
-    @property
-    def url(self) -> str:
-        return f"http{'s' * self.secure}://{self.authority}{self.prefix}"
-
-
-def read_address(url: str) -> Address:
-    """Raises ValueError when `url` is not an http or https address. A name and password in it are left out."""
-    parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8080")
-    secure = parts.scheme == "https"
-    port = parts.port if parts.port is not None else 443 if secure else 80
-    return Address(secure, parts.hostname, port, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"))
 
 
 def url_and_headers(url: str | None, api_key: str | None) -> tuple[str, dict[str, str]]:
@@ -61,16 +36,6 @@ def url_and_headers(url: str | None, api_key: str | None) -> tuple[str, dict[str
     return url, {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
-def tls_context(address: Address, ca_file: str | None) -> ssl.SSLContext | None:
-    """None for plain HTTP. `ca_file` holds the certificates to trust instead of the system's. Raises OSError."""
-    return ssl.create_default_context(cafile=ca_file) if address.secure else None
-
-
-def retry_after_s(value: str) -> float:
-    """The seconds of a Retry-After header; 0 without one, and for a date, which Parsec does not send."""
-    return float(value) if value.strip().isdecimal() else 0.0
-
-
 class _Stale(Exception):
     """The server had closed a kept connection before this request; a fresh one must be tried."""
 
@@ -82,10 +47,10 @@ class Connection:
         """Connects with the first request. Raises ValueError when `url` is not an http or https address, OSError when
         `ca_file` cannot be read.
         """
-        address = read_address(url)
+        address = parse_address(url)
         self.url = address.url
         self._prefix = address.prefix
-        tls = tls_context(address, ca_file)
+        tls = address.tls_context(ca_file)
         if tls is None:
             self._http = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
         else:

@@ -1,40 +1,38 @@
 """One kept-alive connection of a load: a request, its answer, the next request.
 
-In: requests of a Load and when they are due. Out: each answer, booked there. Errors: Rejected when what answers is no
-Parsec, OSError when the connection breaks again and again.
+In: requests of a Schedule and their due times. Out: each answer, counted there. Errors: Rejected when the answers are
+not Parsec's, OSError when the connection breaks again and again. Next: parsec.loadgen.load.
 
-1. Each request it takes from the load is booked once: answered, or unanswered because the connection broke. One that
-   was taken but not yet sent survives the connection and is sent on the next.
-2. Whatever goes wrong with an answer ends `run`: an exception that leaves a callback would only be logged.
+1. Each request taken from the schedule is counted once: answered, or unanswered because the connection broke. A request
+   that was taken but not yet sent survives the connection and is sent on the next.
+2. A fault in an answer ends `run`: asyncio would only log an exception that leaves a callback.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import httptools
 
-from parsec.client.transport import retry_after_s
+from parsec.api.responses import retry_after_s
 from parsec.core.errors import Rejected
-
-if TYPE_CHECKING:
-    from parsec.loadgen.plan import Load
+from parsec.loadgen.plan import Schedule
 
 _RECONNECT_WAITS_S = (0.0, 0.1, 0.2, 0.4, 0.8)
-"""Before each attempt in a row; then it gives up. Any answer begins the row anew."""
+"""Before each attempt in a row, then it gives up. Any answer restarts the row."""
 
 _SHORTEST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 60.0
 _EARLY_S = 0.001
-"""Timers are late by up to a millisecond; the server must not be charged with it."""
+"""Timers are up to a millisecond late, which is not the server's latency."""
 
 _LONGEST_ANSWER = 1 << 20
 
 
 class LoadConnection(asyncio.Protocol):
-    """Open it, then `run` it; the same object serves every connection that replaces a broken one."""
+    """Call `open`, then `run`; the same object serves every connection that replaces a broken one."""
 
-    def __init__(self, load: "Load") -> None:
-        self._load = load
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -42,19 +40,19 @@ class LoadConnection(asyncio.Protocol):
         self._since = self._sent_at = 0.0
         self._not_before = 0.0
         self._waiting = False
-        self._stays = True
+        self._keep_alive = True
         self._answers = 0
         self._body = b""
         self._retry_after = b""
-        self._heard = False
+        self._has_answered = False
         self._failure: Exception | None = None
         self._ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     async def open(self) -> None:
         """Connects and begins to send. Raises OSError."""
-        address = self._load.address
-        self._ended = asyncio.get_running_loop().create_future()
-        await asyncio.get_running_loop().create_connection(lambda: self, address.host, address.port, ssl=self._load.tls)
+        address, loop = self._schedule.address, asyncio.get_running_loop()
+        self._ended = loop.create_future()
+        await loop.create_connection(lambda: self, address.host, address.port, ssl=self._schedule.tls)
 
     async def run(self) -> None:
         """Until the plan is fulfilled; replaces a broken connection. Raises Rejected, OSError."""
@@ -63,27 +61,28 @@ class LoadConnection(asyncio.Protocol):
         while not await self._ended:
             if self._failure is not None:
                 raise self._failure
-            if self._heard:
+            if self._has_answered:
                 waits = iter(_RECONNECT_WAITS_S)
-                self._heard = False
+                self._has_answered = False
             wait_s = next(waits, None)
             if wait_s is None:
                 raise broken
             await asyncio.sleep(wait_s)
             try:
                 await self.open()
-                self._load.result.reconnected += 1
+                self._schedule.result.reconnected += 1
             except OSError as error:
                 broken = error
                 self._end(fulfilled=False)
 
-    def end_silence(self, timeout_s: float) -> None:
-        """Breaks the connection, for `run` to replace it, when it has waited that long for an answer."""
-        if self._waiting and self._transport is not None and self._load.clock() - self._sent_at >= timeout_s:
+    def abort_overdue(self) -> None:
+        """Breaks the connection, for `run` to replace it, when its answer is overdue."""
+        waited_s = self._schedule.clock() - self._sent_at
+        if self._waiting and self._transport is not None and waited_s >= self._schedule.plan.timeout_s:
             self._transport.abort()
 
     def close(self) -> None:
-        """Breaks off; what has no answer yet is booked as unanswered."""
+        """Breaks off; a request without an answer counts as unanswered."""
         if self._transport is not None:
             self._transport.abort()
         self._lost()
@@ -98,7 +97,7 @@ class LoadConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
             if self._answers:
-                self._answered()
+                self._take_answer()
             elif len(self._body) > _LONGEST_ANSWER:
                 raise Rejected("not_parsec", f"an answer of more than {_LONGEST_ANSWER} bytes")
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -119,19 +118,19 @@ class LoadConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._answers += 1
-        self._stays = self._parser.should_keep_alive()  # known here only
+        self._keep_alive = self._parser.should_keep_alive()  # known here only
 
-    def _answered(self) -> None:
+    def _take_answer(self) -> None:
         if self._answers > 1 or not self._waiting:
-            raise Rejected("not_parsec", "an answer that nobody had asked for")
-        now = self._load.clock()
+            raise Rejected("not_parsec", "an answer without a request")
+        now = self._schedule.clock()
         body, self._body = self._body, b""
-        self._waiting, self._answers, self._heard = False, 0, True
-        if self._load.count(self._parser.get_status_code(), body, now - self._since):
-            told_s = retry_after_s(self._retry_after.decode("latin-1"))
-            self._not_before = now + min(max(told_s, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
+        self._waiting, self._answers, self._has_answered = False, 0, True
+        if self._schedule.count(self._parser.get_status_code(), body, now - self._since):
+            pause_s = retry_after_s(self._retry_after.decode("latin-1"))
+            self._not_before = now + min(max(pause_s, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
         self._retry_after = b""
-        if self._stays:
+        if self._keep_alive:
             self._proceed()
         else:
             assert self._transport is not None
@@ -140,18 +139,18 @@ class LoadConnection(asyncio.Protocol):
     def _proceed(self) -> None:
         """Takes the next request, or ends; sends it, or waits for its time."""
         if self._not_before:
-            wait_s = min(self._not_before, self._load.ends_at) - self._load.clock()
+            wait_s = min(self._not_before, self._schedule.ends_at) - self._schedule.clock()
             if wait_s > 0:
                 self._timer = asyncio.get_running_loop().call_later(wait_s, self._proceed)
                 return
             self._not_before = 0.0
         if self._next is None:
-            self._next = self._load.next_request()
+            self._next = self._schedule.next_request()
             if self._next is None:
                 self._end(fulfilled=True)
                 return
         due = self._next[1]
-        wait_s = 0.0 if due is None else due - self._load.clock() - _EARLY_S
+        wait_s = 0.0 if due is None else due - self._schedule.clock() - _EARLY_S
         if wait_s > 0:
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._send)
         else:
@@ -163,7 +162,7 @@ class LoadConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         (request, due), self._next = self._next, None
-        self._sent_at = now = self._load.clock()
+        self._sent_at = now = self._schedule.clock()
         self._since = now if due is None else min(due, now)
         self._waiting = True
         self._transport.write(request)
@@ -173,7 +172,7 @@ class LoadConnection(asyncio.Protocol):
             self._timer.cancel()
         if self._waiting:
             self._waiting = False
-            self._load.count_unanswered()
+            self._schedule.count_unanswered()
 
     def _fail(self, error: Exception) -> None:
         self._failure = error

@@ -1,14 +1,13 @@
-"""Load on a Parsec, and an exact account of what it answered.
+"""What a load sends and when, and an exact account of the answers; no socket.
 
-In: a plan (connections, batch, rate, how long). Out: a Result. Errors: Rejected when requests are refused for good
-before any was accepted, or something else than a Parsec answers; OSError when nobody listens or connections break
-again and again; ValueError when the address is none. Used by `parsec bench` and bench/.
+In: a Plan (connections, batch, rate, duration) and the answers. Out: requests as bytes with their due times, and a
+Result. Errors: ValueError when the URL is no address; Rejected when Parsec refuses requests for good before it accepted
+any, or when the answers are not Parsec's. Next: parsec.loadgen.connection.
 
-Each request has the same body for a second and an Idempotency-Key of its own, so that ids differ and the client is not
-busy with making JSON: it must be faster than what it measures.
+For one second all requests share a body and differ in their Idempotency-Key alone: ids differ, and the client, which
+must be faster than the server under test, spends no time on JSON.
 """
 
-import asyncio
 import math
 import os
 from collections.abc import Callable
@@ -17,10 +16,9 @@ from time import perf_counter
 
 import msgspec
 
-from parsec.client.responses import read_answer, refusal
-from parsec.client.transport import read_address, tls_context
+from parsec.api.address import parse_address
+from parsec.api.responses import decode_answer, refusal
 from parsec.core.errors import Rejected
-from parsec.loadgen.connection import LoadConnection
 
 _RENEW_S = 1.0
 _STEPS_PER_OCTAVE = 32
@@ -29,7 +27,7 @@ _SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to send. `rate`: events/s in all, 0 for as fast as answers come. `events` 0: until `duration_s` is over."""
+    """What to send. `rate`: events per second in total, 0 for no limit. `events`: how many; 0: until `duration_s`."""
 
     url: str
     connections: int = 8
@@ -46,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Latencies:
-    """A histogram of seconds with steps of 2.2 %, in bounded memory however long it runs."""
+    """A histogram of seconds with steps of 2.2 %, in bounded memory for a run of any length."""
 
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
@@ -68,10 +66,10 @@ class Latencies:
 
 
 class Result(msgspec.Struct):
-    """What was sent and what came back; events, not requests, unless the name says so.
+    """What was sent and what was answered, in events unless the name says otherwise.
 
-    `refused`: surely not taken, though all was well with them. `unanswered`: nobody knows. `unsent`: due by the rate,
-    but no connection was free before the end. `latencies`: of requests answered with 200.
+    `refused`: valid events that were certainly not accepted. `unanswered`: events of unknown fate. `unsent`: events
+    that were due by the rate, but found no free connection. `latencies`: of requests answered with 200.
     """
 
     seconds: float = 0.0
@@ -86,59 +84,41 @@ class Result(msgspec.Struct):
     latencies: Latencies = msgspec.field(default_factory=Latencies)
 
 
-class Load:
-    """One run of a plan; `result` grows while it runs."""
+class Schedule:
+    """The requests of one run, shared by its connections; `result` grows with each answer."""
 
     def __init__(self, plan: Plan, clock: Callable[[], float] = perf_counter) -> None:
-        """Raises ValueError when the plan's url is no address. The schedule begins here, and anew with `run`.
-
-        `ends_at` is by the clock, and infinite for a plan of a number of events.
-        """
+        """Raises ValueError when the plan's url is no address. `ends_at` is infinite when the plan counts events."""
         self.plan = plan
         self.clock = clock
-        self.address = read_address(plan.url)
-        self.tls = tls_context(self.address, plan.ca_file)
+        self.address = parse_address(plan.url)
+        self.tls = self.address.tls_context(plan.ca_file)
         self.result = Result(statuses={})
-        self._key = os.urandom(6).hex().encode()
         self.sent_requests = 0
-        self._connections: list[LoadConnection] = []
+        self._key = os.urandom(6).hex().encode()
         self._request = b""
         self._renew_at = 0.0
-        self._begin()
+        self.begin()
 
-    async def run(self) -> Result:
-        """Sends until the plan is fulfilled. Raises OSError, Rejected; `result` then has what was booked before."""
-        self._begin()
-        self._connections = connections = [LoadConnection(self) for _ in range(self.plan.connections)]
-        running: list[asyncio.Task[None]] = []
-        try:
-            for connection in connections:
-                await connection.open()
-                running.append(asyncio.create_task(connection.run()))
-            await asyncio.gather(*running)
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            for connection in connections:
-                connection.close()
-            self.result.seconds = self.clock() - self._started
+    def begin(self) -> None:
+        """The first request is due now."""
+        self.started = self.clock()
+        self.ends_at = math.inf if self.plan.events else self.started + self.plan.duration_s
+        self._renew(self.started)
+
+    def end(self) -> None:
+        """Completes `result`."""
+        self.result.seconds = self.clock() - self.started
         if not self.plan.events:
             due = int(self.plan.rate * self.plan.duration_s)
             self.result.unsent = max(0, due - self.sent_requests * self.plan.batch)
-        return self.result
-
-    def end_silence(self) -> None:
-        """To be called now and then: a connection whose answer is overdue is replaced, its request unanswered."""
-        for connection in self._connections:
-            connection.end_silence(self.plan.timeout_s)
 
     def next_request(self) -> tuple[bytes, float | None] | None:
-        """The next request and when it is due by the clock (None: at once); None alone: the plan is fulfilled."""
+        """The next request and its due time by the clock (None: at once); None alone: the plan is fulfilled."""
         plan = self.plan
         now = self.clock()
         sent_events = self.sent_requests * plan.batch
-        due = self._started + sent_events / plan.rate if plan.rate else None
+        due = self.started + sent_events / plan.rate if plan.rate else None
         if plan.events and sent_events >= plan.events:
             return None
         if now >= self.ends_at or (due is not None and due >= self.ends_at):
@@ -149,14 +129,14 @@ class Load:
         return self._request.replace(b"RUN-KEY", b"%s-%d" % (self._key, self.sent_requests), 1), due
 
     def count(self, status: int, body: bytes, seconds: float) -> bool:
-        """Books one answer; True: it asks for a pause. Raises Rejected when going on makes no sense."""
+        """Counts one answer; True: it asks for a pause. Raises Rejected when it makes no sense to go on."""
         result, batch = self.result, self.plan.batch
         result.requests += 1
         result.statuses[status] = result.statuses.get(status, 0) + 1
         if status == 200:
-            answer = read_answer(body)
+            answer = decode_answer(body)
             if answer is None or answer.accepted + answer.rejected != batch:
-                raise Rejected("not_parsec", f"a status of 200 without a verdict for each of {batch} events")
+                raise Rejected("not_parsec", f"status 200 without a verdict for each of the {batch} events")
             result.accepted += answer.accepted
             result.rejected += answer.rejected
             result.latencies.add(seconds)
@@ -167,7 +147,7 @@ class Load:
             else:  # not durable in time, or a bug or a proxy on the way: they may arrive all the same
                 result.unanswered += batch
             return True
-        answer = read_answer(body) if status == 400 else None
+        answer = decode_answer(body) if status == 400 else None
         about_events = answer is not None and answer.rejected > 0
         if not about_events and not result.accepted:
             raise refusal(status, body)
@@ -175,13 +155,8 @@ class Load:
         return False
 
     def count_unanswered(self) -> None:
-        """Books a request whose connection broke: nobody knows whether it was taken."""
+        """Counts a request that lost its connection: its fate is unknown."""
         self.result.unanswered += self.plan.batch
-
-    def _begin(self) -> None:
-        self._started = self.clock()
-        self.ends_at = math.inf if self.plan.events else self._started + self.plan.duration_s
-        self._renew(self._started)
 
     def _renew(self, now: float) -> None:
         plan = self.plan

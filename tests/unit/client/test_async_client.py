@@ -234,4 +234,4 @@ def test_importing_the_client_loads_nothing_heavy() -> None:
     heavy = {"asyncio", "httptools", "rich", "click", "lark", "starlette", "uvicorn", "structlog", "prometheus_client"}
     assert not heavy & set(loaded)
     parts = {name.split(".")[1] for name in loaded if name.startswith("parsec.")}
-    assert parts == {"client", "core"}
+    assert parts == {"api", "client", "core"}

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
+from parsec.api.address import parse_address
 from parsec.client import AsyncClient, Client, Gap
 from parsec.client.async_transport import MOST_WAITING, AsyncConnection, request_bytes
-from parsec.client.transport import read_address
 from tests.support.waiting import Waiting
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -111,7 +111,7 @@ def test_what_is_not_taken_waits_in_bounded_memory() -> None:  # [2] of async_co
         connection.sendall(b"0\r\n\r\n")
 
     async def do(url: str) -> int:
-        address = read_address(url)
+        address = parse_address(url)
         connection = await AsyncConnection.connect(address, None, 30.0)
         stream = connection.stream(request_bytes(address, "GET", "/query/tail", b"", {}))
         await anext(stream)

@@ -17,7 +17,8 @@ import pytest
 
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Rejected
-from parsec.loadgen.plan import Latencies, Load, Plan, Result
+from parsec.loadgen.load import Load
+from parsec.loadgen.plan import Latencies, Plan, Result, Schedule
 from tests.support.answering import Answering, Reply, answering
 from tests.support.process import free_port
 
@@ -152,10 +153,10 @@ def test_a_pause_ends_with_the_plan_and_is_never_longer_than_a_minute() -> None:
 
 def test_a_rate_is_a_schedule_that_does_not_slip() -> None:
     clock = ManualClock()
-    load = Load(Plan("127.0.0.1", batch=10, rate=500, duration_s=0.1), clock.monotonic)
+    schedule = Schedule(Plan("127.0.0.1", batch=10, rate=500, duration_s=0.1), clock.monotonic)
 
     def due() -> float | None:
-        request = load.next_request()
+        request = schedule.next_request()
         return None if request is None else request[1]
 
     first = [due(), due(), due()]
@@ -200,14 +201,14 @@ def test_an_answer_that_never_comes_leaves_its_request_unanswered() -> None:
     async def run() -> Result:
         load = Load(Plan(url, connections=1, batch=5, events=5, timeout_s=30), clock.monotonic)
         running = asyncio.create_task(load.run())
-        while not load.sent_requests:  # noqa: ASYNC110 (nothing tells of it)
+        while not load.schedule.sent_requests:  # noqa: ASYNC110 (nothing tells of it)
             await asyncio.sleep(0)
         clock.advance(29)
-        load.end_silence()
+        load.abort_overdue()
         await asyncio.sleep(0)
         assert not load.result.unanswered
         clock.advance(1)
-        load.end_silence()
+        load.abort_overdue()
         return await running
 
     with saying(b"") as url:
@@ -297,7 +298,7 @@ OK = b'HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n{"success":true,"accepted":1
         (b"SSH-2.0-Server_9\r\n", "not HTTP"),
         (b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", "not HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + bytes(1_100_000), "more than"),
-        (OK + OK, "nobody had asked"),
+        (OK + OK, "without a request"),
     ],
     ids=["other protocol", "upgrade", "endless", "two answers"],
 )
