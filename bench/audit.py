@@ -35,7 +35,7 @@ def main() -> None:
         client = engine.connect({})
         for first in range(0, EVENTS, AT_ONCE):
             client.command(_EVENTS.format(first=first, count=AT_ONCE))
-        store.mark(LedgerCheckpoint("log", 0, 0, 0, 0, 0, 0, 0, NEVER))
+        store.save_checkpoint(LedgerCheckpoint("log", 0, 0, 0, 0, 0, 0, 0, NEVER))
         reader, progress = store.reader(), Progress("log", 0, 0, EVENTS, Counts(stored=EVENTS))
         runs = []
         for _ in range(given.runs):

@@ -41,10 +41,10 @@ HALF = Counts(stored=6, duplicate=2, dead=1, lost=1)
 def opened() -> Iterator[Opened]:
     """Twenty offsets, marked at 0 and 10; 20 and 21 are stored and not committed yet."""
     with embedded_store() as (store, engine):
-        store.mark(mark(0, Counts()))
-        store.insert_dead([dead(5)])
+        store.save_checkpoint(mark(0, Counts()))
+        store.insert_dead_letters([dead(5)])
         store.insert([row(n) for n in (0, 1, 2, 7, 8, 9)], "a")
-        store.mark(mark(10, HALF))
+        store.save_checkpoint(mark(10, HALF))
         store.insert([row(n) for n in range(10, 20)], "b")
         store.insert([row(20), row(21)], "c")
         yield store, engine
@@ -98,7 +98,7 @@ def test_one_gone_and_another_too_many_do_not_even_out(opened: Opened) -> None: 
 
 def test_a_dead_letter_that_is_a_row_too_is_found(opened: Opened) -> None:
     store, _ = opened
-    store.insert_dead([dead(7)])
+    store.insert_dead_letters([dead(7)])
     found = recounted(store)
     assert [(each.dead, each.both) for each in found.where] == [(0, 1)]
     assert found.difference == 1
@@ -106,7 +106,7 @@ def test_a_dead_letter_that_is_a_row_too_is_found(opened: Opened) -> None:
 
 def test_a_dead_letter_that_was_kept_twice_is_one(opened: Opened) -> None:
     store, _ = opened
-    store.insert_dead([dead(5)])
+    store.insert_dead_letters([dead(5)])
     assert recounted(store).difference == 0
 
 
@@ -117,7 +117,7 @@ def test_counts_that_do_not_add_up_are_a_difference_by_themselves(opened: Opened
 
 def test_what_may_have_left_by_age_is_neither_sound_nor_lost(opened: Opened) -> None:  # 2
     store, engine = opened
-    store.mark(mark(10, HALF, expires_from=LATER + 1))
+    store.save_checkpoint(mark(10, HALF, expires_from=LATER + 1))
     delete(engine, 8)
     assert recounted(store, day=LATER - 2).difference == 1
     found = recounted(store, day=LATER - 1)
@@ -129,8 +129,8 @@ def test_what_may_have_left_by_age_is_neither_sound_nor_lost(opened: Opened) -> 
 
 def test_what_left_early_in_between_ends_the_recount_there(opened: Opened) -> None:
     store, engine = opened
-    store.mark(mark(10, HALF, expires_from=TODAY + 1))
-    store.mark(mark(15, Counts(stored=11, duplicate=2, dead=1, lost=1)))
+    store.save_checkpoint(mark(10, HALF, expires_from=TODAY + 1))
+    store.save_checkpoint(mark(15, Counts(stored=11, duplicate=2, dead=1, lost=1)))
     delete(engine, 12)
     found = recounted(store)
     assert (found.difference, found.recounted_from, found.ledger) == (0, 15, Counts(stored=5))
@@ -155,9 +155,9 @@ def test_a_store_without_the_first_mark_is_another_store(opened: Opened) -> None
 
 def test_marks_of_a_ledger_that_was_begun_anew_do_not_count(opened: Opened) -> None:
     store, _ = opened
-    store.mark(mark(10, Counts(stored=5, duplicate=3, dead=1, lost=1)))
+    store.save_checkpoint(mark(10, Counts(stored=5, duplicate=3, dead=1, lost=1)))
     assert recounted(store).difference == 2
-    store.mark(mark(0, Counts()))
+    store.save_checkpoint(mark(0, Counts()))
     assert recounted(store).difference == 0
 
 

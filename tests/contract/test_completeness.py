@@ -83,8 +83,8 @@ def test_dead_letters_are_told_to_their_tenant_for_ranges_that_begin_before_them
     standing = Standing(store)
     assert standing.told("d") == standing.told("e") == []
     letters = [DeadLetter("log-1", 0, n, "d", "invalid_envelope", "no JSON", b"{") for n in range(3)]
-    store.insert_dead(letters)
-    store.insert_dead(letters[:2])
+    store.insert_dead_letters(letters)
+    store.insert_dead_letters(letters[:2])
     assert standing.told("d") == []  # asked a moment ago
     standing.pass_by(REMEMBERED_S)
     assert standing.told("d") == ["3 records became dead letters since 1970-01-01T00:00:00Z: GET /deadletters."]

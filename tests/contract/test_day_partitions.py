@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
-from parsec.adapters.store.day_partitions import ClickHouseDays
+from parsec.adapters.store.day_partitions import ClickHouseDayPartitions
 from parsec.core.clock import ManualClock
 from parsec.core.timestamp import DAY, LATEST
 from parsec.ports.broker import Counts, Progress, Range
-from parsec.ports.store import Day, LedgerCheckpoint, Row
+from parsec.ports.store import DaySize, LedgerCheckpoint, Row
 from parsec.process.size_retention import SizeRetention
 from parsec.query import audit as audits
 from parsec.query.audit import Recount, audit
@@ -23,14 +23,14 @@ from tests.support.stores import LIMITS, ServerEngine, TestEngine
 TODAY = 20_800
 FIRST = TODAY - 3
 DEAD = 9
-Filled = tuple[ClickHouseStore, ClickHouseDays, TestEngine | ServerEngine]
+Filled = tuple[ClickHouseStore, ClickHouseDayPartitions, TestEngine | ServerEngine]
 
 
 @pytest.fixture
 def filled(opened: tuple[ClickHouseStore, TestEngine | ServerEngine]) -> Iterator[Filled]:
     """Three days of ten offsets each, with a mark before each; one of the first day is a dead letter."""
     store, engine = opened
-    days = store.days()
+    days = store.day_partitions()
     for number in range(3):
         fill(store, number)
     engine.ask(
@@ -58,15 +58,15 @@ def token(number: int) -> str:
 def fill(store: ClickHouseStore, number: int) -> None:
     day = FIRST + number
     first = number * 10
-    store.mark(mark(first, day))
+    store.save_checkpoint(mark(first, day))
     store.insert([row(n, day) for n in range(first, first + 10) if n != DEAD], token(number))
 
 
-def keeper(days: ClickHouseDays, max_bytes: int, today: int = TODAY) -> SizeRetention:
+def keeper(days: ClickHouseDayPartitions, max_bytes: int, today: int = TODAY) -> SizeRetention:
     return SizeRetention(days, max_bytes, Telemetry(), ManualClock(today * DAY))
 
 
-def drop_oldest(days: ClickHouseDays, count: int = 1) -> None:
+def drop_oldest(days: ClickHouseDayPartitions, count: int = 1) -> None:
     """As the bound does it."""
     keeper(days, sum(each.bytes for each in days.sizes()[count:])).look()
 
@@ -77,7 +77,7 @@ def recounted(store: ClickHouseStore) -> Recount:
     return found
 
 
-def figures(days: ClickHouseDays) -> list[tuple[int, int, int]]:
+def figures(days: ClickHouseDayPartitions) -> list[tuple[int, int, int]]:
     return [(each.day - FIRST, each.events, each.dead_letters) for each in days.sizes()]
 
 
@@ -122,7 +122,7 @@ def test_a_day_that_goes_takes_events_and_dead_letters_and_nothing_else(filled: 
 def test_two_processes_that_look_at_once_drop_only_what_has_to_go(filled: Filled) -> None:
     store, days, _ = filled
     room = sum(each.bytes for each in days.sizes()[1:])
-    own = [store.days() for _ in range(3)]
+    own = [store.day_partitions() for _ in range(3)]
     threads = [threading.Thread(target=keeper(each, room).look) for each in own]
     for thread in threads:
         thread.start()
@@ -181,7 +181,7 @@ def test_a_row_that_is_gone_of_another_day_is_still_found(filled: Filled) -> Non
 def test_marks_of_an_older_version_promise_nothing_once_a_day_was_dropped(filled: Filled) -> None:
     store, days, _ = filled
     for first in (0, 10, 20):
-        store.mark(mark(first))
+        store.save_checkpoint(mark(first))
     assert recounted(store).not_recounted == 0
     drop_oldest(days)
     assert (recounted(store).difference, recounted(store).not_recounted) == (0, 30)
@@ -191,14 +191,14 @@ def test_a_range_of_a_dropped_day_is_stored_again_under_its_token(filled: Filled
     """A crash left the commit of it open: recovery finds nothing of it, and must not be told that it is there."""
     store, days, _ = filled
     drop_oldest(days)
-    assert store.landed(Range("log", 0, 0, 9)) == set()
-    assert store.highest("log", 0, 0) == 29
+    assert store.stored_offsets(Range("log", 0, 0, 9)) == set()
+    assert store.highest_offset("log", 0, 0) == 29
     store.insert([row(n, FIRST) for n in range(9)], token(0))
-    assert store.landed(Range("log", 0, 0, 9)) == set(range(9))
+    assert store.stored_offsets(Range("log", 0, 0, 9)) == set(range(9))
     store.insert([row(n, FIRST) for n in range(9)], token(0))
     assert figures(days)[0] == (0, 9, 0)
     days.drop(days.sizes()[0])
-    days.drop(Day(FIRST, 10, 0, 0))
+    days.drop(DaySize(FIRST, 10, 0, 0))
     assert figures(days) == [(1, 10, 0), (2, 10, 0)]
 
 
@@ -207,6 +207,6 @@ def test_a_block_of_two_days_is_completed_when_one_of_them_is_gone(filled: Fille
     both = [row(31, FIRST), row(32, FIRST + 1)]
     store.insert(both, "log/0/31-32")
     drop_oldest(days)
-    assert store.landed(Range("log", 0, 31, 32)) == {32}
+    assert store.stored_offsets(Range("log", 0, 31, 32)) == {32}
     store.insert(both[:1], "log/0/31-32")
-    assert store.landed(Range("log", 0, 31, 32)) == {31, 32}
+    assert store.stored_offsets(Range("log", 0, 31, 32)) == {31, 32}

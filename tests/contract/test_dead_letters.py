@@ -21,9 +21,11 @@ def dead(offset: int, tenant: str, raw: bytes = b"{}", reason: str = "invalid_js
 def store() -> Iterator[ClickHouseStore]:
     """Ten letters of acme, one of them kept twice; one of a stranger's; one of nobody's."""
     with embedded_store() as (opened, _):
-        opened.insert_dead([dead(n, "acme", reason=("invalid_json", "store_refused")[n % 2]) for n in range(10)])
-        opened.insert_dead([dead(3, "acme", b'{"n":3}', "store_refused")])
-        opened.insert_dead([dead(20, "stranger", b"secret"), dead(21, "", b"\xff\x00")])
+        opened.insert_dead_letters(
+            [dead(n, "acme", reason=("invalid_json", "store_refused")[n % 2]) for n in range(10)]
+        )
+        opened.insert_dead_letters([dead(3, "acme", b'{"n":3}', "store_refused")])
+        opened.insert_dead_letters([dead(20, "stranger", b"secret"), dead(21, "", b"\xff\x00")])
         yield opened
 
 

@@ -101,7 +101,7 @@ def test_what_an_insert_left_short_is_inserted_again(monkeypatch: pytest.MonkeyP
         with pytest.raises(Retryable):
             store.insert([row(1), row(2)], "log-1/0/1-2")
         monkeypatch.setattr(engine._inserted, "look", look)
-        assert store.landed(taken) == set()
+        assert store.stored_offsets(taken) == set()
         store.insert([row(1), row(2)], "log-1/0/1-2")
-        assert store.landed(taken) == {1, 2}
+        assert store.stored_offsets(taken) == {1, 2}
         assert engine.ask("SELECT count() FROM events") == 3

@@ -7,7 +7,7 @@ from parsec.core.errors import Fatal
 from parsec.core.timestamp import DAY
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Position
-from parsec.ports.store import ExpiryBound, LedgerCheckpoint, StoredDuplicate, content_digest
+from parsec.ports.store import ExpiryBound, LedgerCheckpoint, RowIdentity, content_digest
 from tests.support.stored import NOON, events, letter, row
 from tests.support.stores import LIMITS, TestEngine
 
@@ -45,7 +45,8 @@ def test_a_large_block_of_one_day_is_one_part(store: ClickHouseStore, engine: Te
     store.insert([row(n, received_at=NOON - n % 2 * DAY) for n in range(20_000, 40_000)], "t2")
     assert _parts(engine) == 3
     store.insert([row(n, received_at=NOON - n % 2 * DAY) for n in range(20_000, 40_000)], "t2")
-    assert len(store.landed(Range("log-1", 0, 0, 50_000))) == int(engine.ask("SELECT count() FROM events")) == 40_000
+    assert len(store.stored_offsets(Range("log-1", 0, 0, 50_000))) == 40_000
+    assert int(engine.ask("SELECT count() FROM events")) == 40_000
 
 
 def test_a_block_may_touch_more_days_than_the_engine_likes(store: ClickHouseStore) -> None:
@@ -56,7 +57,7 @@ def test_a_block_may_touch_more_days_than_the_engine_likes(store: ClickHouseStor
 
 def test_no_rows_is_no_insert(store: ClickHouseStore) -> None:
     store.insert([], "t")
-    store.insert_dead([])
+    store.insert_dead_letters([])
     assert events(store) == []
 
 
@@ -85,24 +86,24 @@ def test_standing_tells_rows_and_dead_letters_at_positions(store: ClickHouseStor
     first = row(3, message="naïve 'quote'", metadata='{"a":{"b":[1,"x"]}}')
     second = row(4, tenant_id="globex", timestamp=NOON, received_at=NOON)
     store.insert([first, second, row(5)], "a")
-    store.insert_dead([letter(8)])
+    store.insert_dead_letters([letter(8)])
     at = [Position("log-1", 0, offset) for offset in (3, 4, 8, 9)] + [Position("log-2", 0, 3), Position("log-1", 1, 3)]
-    assert store.standing(at, {"acme", "globex"}) == {
-        at[0]: StoredDuplicate("acme", first.id, content_digest(first)),
-        at[1]: StoredDuplicate("globex", second.id, content_digest(second)),
+    assert store.rows_at(at, {"acme", "globex"}) == {
+        at[0]: RowIdentity("acme", first.id, content_digest(first)),
+        at[1]: RowIdentity("globex", second.id, content_digest(second)),
         at[2]: None,
     }
-    assert store.standing(at[:2], {"acme"}).keys() == {at[0]}
+    assert store.rows_at(at[:2], {"acme"}).keys() == {at[0]}
 
 
 def test_standing_answers_for_a_whole_batch_of_repeats(store: ClickHouseStore) -> None:
     store.insert([row(offset) for offset in range(5000)], "a")
-    assert len(store.standing([Position("log-1", 0, offset) for offset in range(1, 5000, 2)], {"acme"})) == 2500
+    assert len(store.rows_at([Position("log-1", 0, offset) for offset in range(1, 5000, 2)], {"acme"})) == 2500
 
 
 def test_find_tells_where_an_id_stands(store: ClickHouseStore) -> None:
     store.insert([row(3, id="x"), row(4, id="y"), row(5, id="x", tenant_id="globex")], "a")
-    found = store.find({"acme"}, {"x", "z"})
+    found = store.positions_of({"acme"}, {"x", "z"})
     assert found == {("acme", "x"): Position("log-1", 0, 3)}
 
 
@@ -113,7 +114,7 @@ def test_recent_gives_the_newest_ids_oldest_first(store: ClickHouseStore) -> Non
     store.insert([row(7, log_id="log-2", received_at=NOON + 99 * second)], "c")
 
     def offsets(seconds: float, ids: int) -> list[tuple[str, int]]:
-        batches = list(store.recent(0, seconds, ids))
+        batches = list(store.recent_ids(0, seconds, ids))
         assert all(batch.moment_ns <= NOON + 99 * second and batch.partition == 0 for batch in batches)
         assert all(len(batch.tenants) == len(batch.ids) == len(batch.offsets) for batch in batches)
         return [(batch.log_id, offset) for batch in batches for offset in batch.offsets]
@@ -124,7 +125,7 @@ def test_recent_gives_the_newest_ids_oldest_first(store: ClickHouseStore) -> Non
     assert sorted(offset for _, offset in offsets(10, 1000)) == [7, *range(89, 100)]
     assert ("log-1", 99) in offsets(600, 5)
     assert len(offsets(600, 5)) < 15
-    assert list(store.recent(2, 600, 1000)) == []
+    assert list(store.recent_ids(2, 600, 1000)) == []
 
 
 # Positions and dead letters
@@ -133,12 +134,12 @@ def test_recent_gives_the_newest_ids_oldest_first(store: ClickHouseStore) -> Non
 def test_landed_names_rows_and_dead_letters_of_just_this_range(store: ClickHouseStore) -> None:
     store.insert([row(n) for n in (3, 4, 7, 10)], "a")
     store.insert([row(5, log_id="log-2"), row(6, partition=1)], "b")
-    store.insert_dead([letter(8), letter(11), letter(9, log_id="log-2"), letter(5, partition=1)])
-    assert store.landed(Range("log-1", 0, 4, 10)) == {4, 7, 8, 10}
-    assert store.landed_dead(Range("log-1", 0, 4, 10)) == {8}
-    assert store.landed(Range("log-2", 0, 0, 99)) == {5, 9}
-    assert store.landed(Range("log-1", 2, 0, 99)) == set()
-    assert store.landed(Range("nowhere", 0, 0, (1 << 63) - 1)) == set()
+    store.insert_dead_letters([letter(8), letter(11), letter(9, log_id="log-2"), letter(5, partition=1)])
+    assert store.stored_offsets(Range("log-1", 0, 4, 10)) == {4, 7, 8, 10}
+    assert store.dead_letter_offsets(Range("log-1", 0, 4, 10)) == {8}
+    assert store.stored_offsets(Range("log-2", 0, 0, 99)) == {5, 9}
+    assert store.stored_offsets(Range("log-1", 2, 0, 99)) == set()
+    assert store.stored_offsets(Range("nowhere", 0, 0, (1 << 63) - 1)) == set()
 
 
 def test_landed_reads_only_parts_that_may_hold_the_range(store: ClickHouseStore, engine: TestEngine) -> None:
@@ -153,14 +154,14 @@ def test_landed_reads_only_parts_that_may_hold_the_range(store: ClickHouseStore,
 
 
 def test_the_same_position_replaces_a_dead_letter(store: ClickHouseStore) -> None:
-    store.insert_dead([letter(1), letter(2)])
-    store.insert_dead([letter(1, reason="invalid_field", stage="store")])
+    store.insert_dead_letters([letter(1), letter(2)])
+    store.insert_dead_letters([letter(1, reason="invalid_field", stage="store")])
     sql = "SELECT offset, reason, stage, tenant_id, hex(raw) FROM dead_letters FINAL ORDER BY offset"
     assert store.reader().select(sql, {}, LIMITS, tuple) == [
         (1, "invalid_field", "store", "acme", "FF007B"),
         (2, "invalid_envelope", "rows", "acme", "FF007B"),
     ]
-    assert store.landed_dead(Range("log-1", 0, 0, 9)) == {1, 2}
+    assert store.dead_letter_offsets(Range("log-1", 0, 0, 9)) == {1, 2}
 
 
 # Life
@@ -173,8 +174,8 @@ def test_after_close_every_call_is_fatal(store: ClickHouseStore) -> None:
     store.close()
     for call in (
         lambda: store.insert([row(0)], "t"),
-        lambda: store.insert_dead([letter(0)]),
-        lambda: store.landed(Range("log-1", 0, 0, 1)),
+        lambda: store.insert_dead_letters([letter(0)]),
+        lambda: store.stored_offsets(Range("log-1", 0, 0, 1)),
         reader.ping,
     ):
         with pytest.raises(Fatal):
@@ -195,13 +196,13 @@ def test_migrations_are_applied_once(store: ClickHouseStore, engine: TestEngine)
 
 def test_what_was_promised_of_an_offset_and_of_all_after_it(store: ClickHouseStore) -> None:
     for committed, leaves, received in ((0, 50, 7), (10, 40, 9), (20, 60, 8)):
-        store.mark(LedgerCheckpoint("log", 0, 0, committed, committed, 0, 0, 0, leaves, received))
-    store.mark(LedgerCheckpoint("log", 1, 0, 0, 0, 0, 0, 0, 1))
-    promised = [store.promised("log", 0, offset) for offset in (0, 9, 10, 19, 20, 99)]
+        store.save_checkpoint(LedgerCheckpoint("log", 0, 0, committed, committed, 0, 0, 0, leaves, received))
+    store.save_checkpoint(LedgerCheckpoint("log", 1, 0, 0, 0, 0, 0, 0, 1))
+    promised = [store.expiry_bound("log", 0, offset) for offset in (0, 9, 10, 19, 20, 99)]
     assert promised == [ExpiryBound(40, 7), ExpiryBound(40, 7), *[ExpiryBound(40, 8)] * 2, *[ExpiryBound(60, 8)] * 2]
-    store.mark(LedgerCheckpoint("log", 0, 0, 20, 20, 0, 0, 0, 55, 6))
-    assert store.promised("log", 0, 30) == ExpiryBound(55, 6), "the same position again replaces"
-    assert store.promised("other", 0, 0) is None
+    store.save_checkpoint(LedgerCheckpoint("log", 0, 0, 20, 20, 0, 0, 0, 55, 6))
+    assert store.expiry_bound("log", 0, 30) == ExpiryBound(55, 6), "the same position again replaces"
+    assert store.expiry_bound("other", 0, 0) is None
 
 
 @pytest.mark.parametrize(

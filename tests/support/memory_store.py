@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from parsec.core.errors import Poison
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
-from parsec.ports.store import DeadLetter, ExpiryBound, LedgerCheckpoint, Row, StoredDuplicate, content_digest
+from parsec.ports.store import DeadLetter, ExpiryBound, LedgerCheckpoint, Row, RowIdentity, content_digest
 from tests.support.memory_log import Hook, no_hook
 
 
@@ -48,20 +48,20 @@ class MemoryStore:
         self.rows += rows[len(rows) // 2 :]
         self.hook("insert.after")
 
-    def insert_dead(self, letters: Sequence[DeadLetter]) -> None:
-        self.calls.append(f"insert_dead {[letter.offset for letter in letters]}")
-        self.hook("dead.before")
+    def insert_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        self.calls.append(f"insert_dead_letters {[letter.offset for letter in letters]}")
+        self.hook("insert_dead_letters.before")
         for letter in letters:
             self.dead[letter.log_id, letter.partition, letter.offset] = letter
-        self.hook("dead.after")
+        self.hook("insert_dead_letters.after")
 
-    def mark(self, mark: LedgerCheckpoint) -> None:
-        self.hook("mark.before")
-        self.marks.append(mark)
-        self.hook("mark.after")
+    def save_checkpoint(self, checkpoint: LedgerCheckpoint) -> None:
+        self.hook("save_checkpoint.before")
+        self.marks.append(checkpoint)
+        self.hook("save_checkpoint.after")
 
-    def promised(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
-        self.hook("promised.before")
+    def expiry_bound(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
+        self.hook("expiry_bound.before")
         marks = {mark.committed: mark for mark in self.marks if (mark.log_id, mark.partition) == (log_id, partition)}
         since = max((at for at in marks if at <= from_offset), default=0)
         about = [mark for at, mark in marks.items() if at >= since]
@@ -69,41 +69,39 @@ class MemoryStore:
             return None
         return ExpiryBound(min(each.expires_from for each in about), min(each.received_from for each in about))
 
-    def landed(self, taken: Range) -> set[int]:
-        self.calls.append(f"landed {taken.first}-{taken.last}")
-        self.hook("landed.before")
-        return {r.offset for r in self.rows if _within(taken, r)} | self._dead_in(taken)
+    def stored_offsets(self, within: Range) -> set[int]:
+        self.calls.append(f"stored_offsets {within.first}-{within.last}")
+        self.hook("stored_offsets.before")
+        return {r.offset for r in self.rows if _within(within, r)} | self._dead_in(within)
 
-    def landed_dead(self, taken: Range) -> set[int]:
-        self.hook("landed_dead.before")
-        return self._dead_in(taken)
+    def dead_letter_offsets(self, within: Range) -> set[int]:
+        self.hook("dead_letter_offsets.before")
+        return self._dead_in(within)
 
-    def highest(self, log_id: str, partition: int, from_offset: int) -> int | None:
-        self.hook("highest.before")
+    def highest_offset(self, log_id: str, partition: int, from_offset: int) -> int | None:
+        self.hook("highest_offset.before")
         everything = Range(log_id, partition, from_offset, 1 << 62)
         rows = (row.offset for row in self.rows if _within(everything, row))
         return max((*rows, *self._dead_in(everything)), default=None)
 
-    def standing(
+    def rows_at(
         self, positions: Collection[Position], tenants: Collection[str]
-    ) -> Mapping[Position, StoredDuplicate | None]:
-        self.calls.append(f"standing {len(positions)}")
-        self.hook("standing.before")
+    ) -> Mapping[Position, RowIdentity | None]:
+        self.calls.append(f"rows_at {len(positions)}")
+        self.hook("rows_at.before")
         rows = {Position(row.log_id, row.partition, row.offset): row for row in self.rows if row.tenant_id in tenants}
-        found: dict[Position, StoredDuplicate | None] = {at: None for at in positions if at in self.dead}
+        found: dict[Position, RowIdentity | None] = {at: None for at in positions if at in self.dead}
         return found | {
-            at: StoredDuplicate(rows[at].tenant_id, rows[at].id, content_digest(rows[at]))
-            for at in positions
-            if at in rows
+            at: RowIdentity(rows[at].tenant_id, rows[at].id, content_digest(rows[at])) for at in positions if at in rows
         }
 
-    def find(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
-        self.hook("find.before")
+    def positions_of(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
+        self.hook("positions_of.before")
         rows = (row for row in self.rows if row.tenant_id in tenants and row.id in ids)
         return {(row.tenant_id, row.id): Position(row.log_id, row.partition, row.offset) for row in rows}
 
-    def recent(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
-        self.hook("recent.before")
+    def recent_ids(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
+        self.hook("recent_ids.before")
         rows = sorted((row for row in self.rows if row.partition == partition), key=lambda row: row.received_at)
         for row in rows[-ids:]:
             if row.received_at >= rows[-1].received_at - seconds * 1e9:
@@ -124,10 +122,10 @@ class MemoryStore:
         """The deduplication window has moved on, or was lost."""
         self._tokens.clear()
 
-    def _dead_in(self, taken: Range) -> set[int]:
-        return {letter.offset for letter in self.dead.values() if _within(taken, letter)}
+    def _dead_in(self, within: Range) -> set[int]:
+        return {letter.offset for letter in self.dead.values() if _within(within, letter)}
 
 
-def _within(taken: Range, what: Row | DeadLetter) -> bool:
+def _within(within: Range, what: Row | DeadLetter) -> bool:
     place = (what.log_id, what.partition)
-    return place == (taken.log_id, taken.partition) and taken.first <= what.offset <= taken.last
+    return place == (within.log_id, within.partition) and within.first <= what.offset <= within.last

@@ -1,6 +1,6 @@
-"""The store of events: what the processor and the queries may ask of it.
+"""The store of events: contracts for the processor, which writes, and for queries, which read.
 
-Adapter: parsec.adapters.store.clickhouse, on two engines: embedded (chDB) or a server.
+Adapter: parsec.adapters.store.clickhouse, on two engines: chDB in this process or a ClickHouse server.
 Next: parsec.query.
 """
 
@@ -21,16 +21,16 @@ T = TypeVar("T")
 _EPOCH = date(1970, 1, 1)
 
 AHEAD_S = 86_400 + 600
-"""How far `timestamp` of a stored row lies ahead of `received_at` at most: ingest's 24 hours and ten minutes of slack
-for clocks. A question about timestamps from T on may leave out all that was received before T - AHEAD_S."""
+"""The most by which a stored row's `timestamp` is ahead of its `received_at`: the 24 hours that ingest allows, and ten
+minutes for clocks that differ. A query for timestamps from T may skip rows received before T - AHEAD_S."""
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One row of table `events`, in column order. Made by parsec.process.rows; no field of it can fail an insert.
+    """One row of table `events`, in column order. Made by parsec.process.rows so that no field can fail an insert.
 
-    `timestamp` and `received_at` are nanoseconds since 1970 below 2**63, `expires_on` days since 1970 below 2**16.
-    `metadata` is the text of a JSON object in which no key stands twice; `search_text` is empty, or the same with those
-    numbers as strings that the engine cannot hold.
+    `timestamp` and `received_at`: nanoseconds since 1970, below 2**63; `expires_on`: days since 1970, below 2**16.
+    `metadata`: a JSON object as text, without duplicate keys. `search_text`: empty, or the same object in which numbers
+    that the engine cannot hold are strings.
     """
 
     tenant_id: str
@@ -51,9 +51,9 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, gc=False):
-    """A record that cannot become a row: kept with its reason and its bytes under its position.
+    """A record that cannot become a row, with the reason and its bytes, stored by position.
 
-    `tenant_id` is empty when it cannot be told. `stage` is who gave up: `rows` or `store`.
+    `tenant_id` is empty when it is unknown. `stage`: where the record failed, `rows` or `store`.
     """
 
     log_id: str
@@ -67,10 +67,10 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
 
 
 class LedgerCheckpoint(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """The counts of a partition's ledger when it stood at `committed`; `start` as in parsec.ports.broker.Progress.
+    """The counts of a partition's ledger at the offset `committed`; `start` as in parsec.ports.broker.Progress.
 
-    `expires_from`: nothing that is stored from here to the next mark leaves the store by age before this day (since
-    1970), and `received_from`: nothing of it came in before this one.
+    `expires_from`: the first day, since 1970, on which a row stored from here to the next checkpoint may expire.
+    `received_from`: the first day on which such a row may have been received.
     """
 
     log_id: str
@@ -86,16 +86,16 @@ class LedgerCheckpoint(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class ExpiryBound(msgspec.Struct, frozen=True, gc=False):
-    """What several marks promise together: the earliest of their days."""
+    """The earliest days of several checkpoints."""
 
     expires_from: int
     received_from: int
 
 
-class Day(msgspec.Struct, frozen=True, gc=False):
-    """What the store has of one day of receipt, in UTC (since 1970). Dead letters are of the day they were made on.
+class DaySize(msgspec.Struct, frozen=True, gc=False):
+    """How much the store has of one day of receipt. `day`: since 1970, in UTC; `bytes`: compressed, on disk.
 
-    `bytes`: on disk, compressed.
+    Dead letters count on the day on which they were stored.
     """
 
     day: int
@@ -105,7 +105,7 @@ class Day(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def name(self) -> str:
-        """2026-11-25."""
+        """As 2026-11-25."""
         return str(_EPOCH + timedelta(self.day))
 
 
@@ -151,8 +151,8 @@ class QueryLimits(msgspec.Struct, frozen=True):
     cancellation: Cancellation | None = None
 
 
-class StoredDuplicate(msgspec.Struct, frozen=True, gc=False):
-    """Whose event a stored row is. `digest`: content_digest of the row, in hexadecimal."""
+class RowIdentity(msgspec.Struct, frozen=True, gc=False):
+    """The event of a stored row. `digest`: content_digest of the row, in hexadecimal."""
 
     tenant_id: str
     id: str
@@ -160,72 +160,75 @@ class StoredDuplicate(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoreWriter(Protocol):
-    """Called from one thread, the processor's."""
+    """Used by one thread, the processor's. Every method may block for seconds and may raise Retryable or Fatal; the
+    caller retries. After `close` every method raises Fatal."""
 
     def insert(self, rows: Sequence[Row], token: str) -> None:
-        """All rows or none, as one block named `token`; a second call with the same token and rows adds nothing.
+        """Inserts all rows or none, as one block named `token`; the same token and rows again add nothing.
 
-        Returns when the block survives kill -9. Raises Retryable (down, slow, out of memory or disk; the block may
-        have landed), Poison (the block can never be stored), Fatal.
+        Returns when the block survives `kill -9`. After Retryable (down, slow, out of memory or disk) the block may
+        have landed. Raises Poison when the block can never be stored.
         """
 
-    def insert_dead(self, letters: Sequence[DeadLetter]) -> None:
-        """Keeps dead letters by position: the same position again replaces, never doubles. Raises as insert."""
+    def insert_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Stores dead letters by position: the same position again replaces. Raises Poison as `insert` does."""
 
-    def mark(self, mark: LedgerCheckpoint) -> None:
-        """Keeps where the ledger stands, for parsec.query.audit; the same position again replaces. Raises as insert."""
+    def save_checkpoint(self, checkpoint: LedgerCheckpoint) -> None:
+        """Stores the counts of a partition's ledger, for parsec.query.audit; the same position again replaces."""
 
-    def promised(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
-        """Of all marks about offsets from from_offset on; None when there are none. Raises as landed."""
+    def expiry_bound(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
+        """The earliest days of all checkpoints that cover offsets from `from_offset` on; None: there are none."""
 
-    def landed(self, taken: Range) -> set[int]:
-        """Offsets of this range that the store holds as rows or dead letters. Raises Retryable, Fatal."""
+    def stored_offsets(self, within: Range) -> set[int]:
+        """Offsets in this range that the store has, as rows or as dead letters."""
 
-    def highest(self, log_id: str, partition: int, from_offset: int) -> int | None:
-        """The highest offset from from_offset on that the store holds; None when it holds none. Raises as landed."""
+    def dead_letter_offsets(self, within: Range) -> set[int]:
+        """Offsets in this range that the store has as dead letters."""
 
-    def landed_dead(self, taken: Range) -> set[int]:
-        """Those of `landed` that are dead letters, so that recovery counts them as such. Raises as landed."""
+    def highest_offset(self, log_id: str, partition: int, from_offset: int) -> int | None:
+        """The highest offset from `from_offset` on that the store has; None: it has none."""
 
-    def standing(
+    def rows_at(
         self, positions: Collection[Position], tenants: Collection[str]
-    ) -> Mapping[Position, StoredDuplicate | None]:
-        """What stands at these positions: the row, if it is one of these tenants', or None for a dead letter.
+    ) -> Mapping[Position, RowIdentity | None]:
+        """The row at each position, if it belongs to one of these tenants; None for a dead letter.
 
-        A position at which nothing has landed is not in the answer. Raises as landed.
+        Positions at which the store has nothing are not in the answer.
         """
 
-    def find(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
-        """For each (tenant, id) among these that a row has, the position of one such row. Raises as landed."""
+    def positions_of(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
+        """The position of one row for each (tenant, id) among these that has any."""
 
-    def recent(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
-        """The newest rows of this partition, of any log, oldest first in batches of bounded size.
+    def recent_ids(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
+        """Ids of the newest rows of this partition, of any log, oldest first, in batches of bounded size.
 
-        Those received within `seconds` of the newest, and about `ids` of them at most. Raises as landed.
+        Rows received within `seconds` of the newest one, and about `ids` of them at most.
         """
 
     def close(self) -> None:
-        """Safe to call twice."""
+        """Closes the store; safe to call twice."""
 
 
-class StoreDays(Protocol):
-    """Called from one thread, which need not be the processor's."""
+class DayPartitions(Protocol):
+    """Used by one thread, which need not be the processor's."""
 
-    def sizes(self) -> list[Day]:
-        """Every day that the store has anything of, oldest first. Raises Retryable, Fatal."""
+    def sizes(self) -> list[DaySize]:
+        """The size of every day that the store has anything of, oldest first. Raises Retryable, Fatal."""
 
-    def drop(self, day: Day) -> None:
-        """Ends this day, once it is noted, with these figures, for parsec.query.audit. Raises as sizes: then all of it
-        may be gone, or some, or nothing."""
+    def drop(self, day: DaySize) -> None:
+        """Records that this day goes, with its figures, for parsec.query.audit; then drops it.
+
+        Raises Retryable, Fatal: all of the day may be gone by then, a part of it, or nothing.
+        """
 
     def close(self) -> None:
-        """After the last call, on the thread of the others."""
+        """Called after the last call, on the same thread."""
 
 
 def content_digest(row: Row) -> str:
-    """Tells whether two events with one id say the same, whenever and wherever they arrived; SHA-256, in hexadecimal.
+    """SHA-256, in hexadecimal, of what the sender said: two events with the same id and digest are repeats.
 
-    A timestamp that equals the receipt was filled in by us and is no part of what the sender said.
+    A timestamp equal to the time of receipt was filled in by ingest and is left out.
     """
     happened = -1 if row.timestamp == row.received_at else row.timestamp
     source, message = row.source.encode(), row.message.encode()

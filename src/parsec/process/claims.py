@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from parsec.ports.dedup import Batch, Dedup, Position, Window
-from parsec.ports.store import Row, StoredDuplicate, StoreWriter, content_digest
+from parsec.ports.store import Row, RowIdentity, StoreWriter, content_digest
 from parsec.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ class Claims:
     def restore(self, partition: int) -> Iterator[int]:
         """Claims what the store has of a partition within the window; after each bite the ids in it."""
         if self._dedup.wants_restore():
-            for batch in self._store.recent(partition, self._window.seconds, self._window.ids):
+            for batch in self._store.recent_ids(partition, self._window.seconds, self._window.ids):
                 self._dedup.claim(batch)
                 yield len(batch.ids)
 
@@ -67,7 +67,7 @@ class Claims:
 
     def _first_ones(self, rows: Sequence[Row]) -> dict[int, Position]:
         """Where the store has an event with the same id, by offset; the claims of these rows go to it."""
-        stored = self._store.find({row.tenant_id for row in rows}, {row.id for row in rows})
+        stored = self._store.positions_of({row.tenant_id for row in rows}, {row.id for row in rows})
         first: dict[int, Position] = {}
         places: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         for row in rows:
@@ -114,17 +114,17 @@ class Claims:
         """These rows became dead letters."""
         self._dedup.release(batch_of(rows))
 
-    def _standing(self, held: Mapping[int, Conflict], own: Mapping[int, Row]) -> dict[Position, StoredDuplicate | None]:
-        standing: dict[Position, StoredDuplicate | None] = {}
+    def _standing(self, held: Mapping[int, Conflict], own: Mapping[int, Row]) -> dict[Position, RowIdentity | None]:
+        standing: dict[Position, RowIdentity | None] = {}
         elsewhere = set()
         for one in held.values():
             row = own.get(one.holder.offset)
             if row is not None and one.holder == position_of(row):
-                standing[one.holder] = StoredDuplicate(row.tenant_id, row.id, content_digest(row))
+                standing[one.holder] = RowIdentity(row.tenant_id, row.id, content_digest(row))
             else:
                 elsewhere.add(one.holder)
         if elsewhere:
-            standing |= self._store.standing(elsewhere, {one.row.tenant_id for one in held.values()})
+            standing |= self._store.rows_at(elsewhere, {one.row.tenant_id for one in held.values()})
         return standing
 
     def _try_again(

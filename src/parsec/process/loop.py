@@ -143,7 +143,7 @@ class Processor:
             try:
                 self._restore(owned)
                 progress = owned.partition.progress
-                owned.promised = self._store.promised(progress.log_id, progress.partition, progress.committed)
+                owned.promised = self._store.expiry_bound(progress.log_id, progress.partition, progress.committed)
                 owned.seen_below = self._seen_below(progress)
             except Retryable as error:
                 self._hold_back(owned, error)
@@ -158,7 +158,7 @@ class Processor:
 
     def _seen_below(self, progress: Progress) -> int:
         """Ranges that begin below this offset may have landed before; the committed offset when none has."""
-        highest = self._store.highest(progress.log_id, progress.partition, progress.committed)
+        highest = self._store.highest_offset(progress.log_id, progress.partition, progress.committed)
         if highest is None:
             return progress.committed
         if progress.reserved is None or highest > progress.reserved.last:
@@ -197,18 +197,18 @@ class Processor:
     def _perform(self, owned: PartitionState, passage: RangeCommit, step: Step) -> None:
         match step:
             case SaveCheckpoint():
-                self._store.mark(step.mark)
+                self._store.save_checkpoint(step.mark)
                 passage.done()
             case Reserve():
                 self._reader.reserve(step.range, owned.partition.epoch, step.attempt)
                 passage.done()
             case FindLanded():
-                found = self._store.landed(step.block.range)
-                passage.landed(found, self._store.landed_dead(step.block.range) if found else set())
+                found = self._store.stored_offsets(step.block.range)
+                passage.landed(found, self._store.dead_letter_offsets(step.block.range) if found else set())
             case Claim():
                 passage.claimed(self._claims.claim(step.block.rows, step.resent))
             case InsertDead():
-                self._store.insert_dead(step.letters)
+                self._store.insert_dead_letters(step.letters)
                 passage.done()
                 owned.moved(self._clock.monotonic())
             case Release():

@@ -17,7 +17,7 @@ import structlog
 from parsec.core.clock import Clock
 from parsec.core.errors import ParsecError
 from parsec.core.timestamp import DAY
-from parsec.ports.store import Day, StoreDays
+from parsec.ports.store import DayPartitions, DaySize
 from parsec.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
@@ -29,12 +29,12 @@ REASON = "max_bytes"
 class SizeRetention:
     """Used by one thread; `why` by any."""
 
-    def __init__(self, days: StoreDays, max_bytes: int, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(self, days: DayPartitions, max_bytes: int, telemetry: Telemetry, clock: Clock) -> None:
         self._days = days
         self._max_bytes = max_bytes
         self._telemetry = telemetry
         self._clock = clock
-        self._dropping: Day | None = None
+        self._dropping: DaySize | None = None
         self._why: str | None = None
         telemetry.store_max_bytes.set(max_bytes)
 
@@ -64,7 +64,7 @@ class SizeRetention:
             self._why = f"The store may be above PARSEC_STORE_MAX_BYTES: {error}"
             _log.warning("The store's bound cannot be looked after, and is tried again.", why=str(error))
 
-    def _above(self) -> Day | None:
+    def _above(self) -> DaySize | None:
         """The day that has to go now."""
         days = self._days.sizes()
         size = sum(each.bytes for each in days)
@@ -85,13 +85,13 @@ class SizeRetention:
             return None
         return oldest if gone else None
 
-    def _count(self, days: list[Day]) -> bool:
+    def _count(self, days: list[DaySize]) -> bool:
         """What has become of the day that was dropped last. False: nothing of it went, so another try has time."""
         was, self._dropping = self._dropping, None
         if was is None:
             return True
-        left = next((each for each in days if each.day == was.day), Day(was.day, 0, 0, 0))
-        gone = Day(
+        left = next((each for each in days if each.day == was.day), DaySize(was.day, 0, 0, 0))
+        gone = DaySize(
             was.day,
             max(was.events - left.events, 0),
             max(was.dead_letters - left.dead_letters, 0),

@@ -100,7 +100,7 @@ def _bound(of: Assembly, store: "ClickHouseStore") -> list[ThreadPart]:
     """What keeps the store within its bound, if it has one."""
     if not of.settings.store_max_bytes:
         return []
-    bound = SizeRetention(store.days(), of.settings.store_max_bytes, of.telemetry, of.clock)
+    bound = SizeRetention(store.day_partitions(), of.settings.store_max_bytes, of.telemetry, of.clock)
     of.checks["store_bound"] = bound_check(bound.why)
     return [of.thread(Loop("store-bound", bound.keep))]
 

@@ -29,13 +29,13 @@ def test_steps_come_in_the_order_of_the_design() -> None:  # ranges 3
     rig.store.calls = rig.log.calls
     rig.log.append(*numbered(3), b"dead", *numbered(1))
     rig.turn(2)
-    assert rig.log.calls == ["reserve 0-4 1", "insert_dead [3]", "insert log/0/0-4 4", "commit 5"]
+    assert rig.log.calls == ["reserve 0-4 1", "insert_dead_letters [3]", "insert log/0/0-4 4", "commit 5"]
     rig.audit()
 
 
 PLACES = [
-    *("mark.before", "mark.after"),
-    *("reserve.before", "reserve.after", "dead.before", "dead.after"),
+    *("save_checkpoint.before", "save_checkpoint.after"),
+    *("reserve.before", "reserve.after", "insert_dead_letters.before", "insert_dead_letters.after"),
     *("insert.before", "insert.token", "insert.half", "insert.after", "commit.before", "commit.after"),
 ]
 
@@ -276,7 +276,7 @@ def test_time_outs_never_split_a_block() -> None:  # ranges 7
 def test_a_store_that_refuses_a_dead_letter_is_fatal() -> None:
     rig = Rig()
     rig.log.append(b"dead")
-    rig.on("dead.before", Poison("no"))
+    rig.on("insert_dead_letters.before", Poison("no"))
     with pytest.raises(Fatal):
         rig.turn(2)
 
@@ -341,7 +341,7 @@ def test_a_store_that_breaks_off_while_claims_are_made_again_is_a_stall() -> Non
     rig.settle()
     rig.start()
     rig.log.append(*numbered(4))
-    rig.on("promised.before", DOWN, times=1000)
+    rig.on("expiry_bound.before", DOWN, times=1000)
     rig.turn(60, seconds=1)
     assert rig.processor.stalled_for() >= 55
     assert_a_store_that_answers_ends_the_stall(rig)
@@ -488,7 +488,7 @@ def test_a_store_that_does_not_answer_at_the_start_is_asked_again() -> None:
     asked: list[str] = []
 
     def fail_twice(name: str) -> None:
-        if name == "highest.before" and len(asked) < 2:
+        if name == "highest_offset.before" and len(asked) < 2:
             asked.append(name)
             raise Retryable("down")
 

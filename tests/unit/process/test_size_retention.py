@@ -10,7 +10,7 @@ from structlog.testing import LogCapture
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Retryable
 from parsec.core.timestamp import DAY
-from parsec.ports.store import Day
+from parsec.ports.store import DaySize
 from parsec.process import size_retention as bounds
 from parsec.process.size_retention import SizeRetention
 from parsec.telemetry import Telemetry
@@ -23,18 +23,18 @@ class Days:
     """A store of days: 10 events, 1 dead letter and 100 bytes each. `fails`: when, and whether it says so."""
 
     def __init__(self, *days: int) -> None:
-        self.kept = {day: Day(day, 10, 1, 100) for day in days}
+        self.kept = {day: DaySize(day, 10, 1, 100) for day in days}
         self.dropped: list[int] = []
         self.asked = 0
         self.fails: str | None = None
         self.closed = False
 
-    def sizes(self) -> list[Day]:
+    def sizes(self) -> list[DaySize]:
         self.asked += 1
         assert self.asked < 20, "it asks and drops without end"
         return sorted(self.kept.values(), key=lambda each: each.day)
 
-    def drop(self, day: Day) -> None:
+    def drop(self, day: DaySize) -> None:
         self.dropped.append(day.day)
         if self.fails not in ("before", "silently"):
             self.kept.pop(day.day, None)
@@ -123,7 +123,7 @@ def test_room_that_another_process_has_made_is_seen_before_the_next_day_goes() -
     other = bound(days, 350)[0]
     drop = days.drop
 
-    def at_once(day: Day) -> None:
+    def at_once(day: DaySize) -> None:
         days.drop = drop  # type: ignore[method-assign]
         other.look()
         drop(day)

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from parsec.adapters.store import duplicate_lookup, errors, native
-from parsec.adapters.store.day_partitions import ClickHouseDays
+from parsec.adapters.store.day_partitions import ClickHouseDayPartitions
 from parsec.adapters.store.migrations import migrate, migrations
 from parsec.adapters.store.reader import ClickHouseReader
 from parsec.core.errors import Fatal, ParsecError
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
-from parsec.ports.store import DeadLetter, ExpiryBound, LedgerCheckpoint, Row, StoredDuplicate
+from parsec.ports.store import DeadLetter, ExpiryBound, LedgerCheckpoint, Row, RowIdentity
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -151,15 +151,15 @@ class ClickHouseStore:
         self._readers.append(reader)
         return reader
 
-    def days(self) -> ClickHouseDays:
+    def day_partitions(self) -> ClickHouseDayPartitions:
         """The same store by day, for one other thread."""
-        return ClickHouseDays(lambda: self._engine.connect({}), self._write)
+        return ClickHouseDayPartitions(lambda: self._engine.connect({}), self._write)
 
     def insert(self, rows: Sequence[Row], token: str) -> None:
         if rows:
             self._write(self._client, "events", _EVENT_TYPES, self._blocks(rows), token)
 
-    def insert_dead(self, letters: Sequence[DeadLetter]) -> None:
+    def insert_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         if letters:
             expires_on = min((self._today() - _EPOCH).days + self._letters_days, (1 << 16) - 1)
             values: dict[str, list[Any]] = {n: list(map(attrgetter(n), letters)) for n in DeadLetter.__struct_fields__}
@@ -167,37 +167,37 @@ class ClickHouseStore:
             block = native.block([(name, kind, values[name]) for name, kind in _LETTER_TYPES.items()])
             self._write(self._client, "dead_letters", _LETTER_TYPES, [block])
 
-    def mark(self, mark: LedgerCheckpoint) -> None:
-        block = native.block([(name, kind, [getattr(mark, name)]) for name, kind in _MARK_TYPES.items()])
+    def save_checkpoint(self, checkpoint: LedgerCheckpoint) -> None:
+        block = native.block([(name, kind, [getattr(checkpoint, name)]) for name, kind in _MARK_TYPES.items()])
         self._write(self._client, "ledger_marks", _MARK_TYPES, [block])
 
-    def promised(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
+    def expiry_bound(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
         place = {"log_id": log_id, "partition": partition, "first": from_offset}
         ((leaves,), (received,)) = self._columns(_PROMISED, place)
         return None if leaves is None else ExpiryBound(int(leaves), int(received))
 
-    def landed(self, taken: Range) -> set[int]:
+    def stored_offsets(self, within: Range) -> set[int]:
         self._engine.settle(self._client)  # what is found now may be left from an insert that was cut off
-        return self._offsets("events", taken) | self.landed_dead(taken)
+        return self._offsets("events", within) | self.dead_letter_offsets(within)
 
-    def landed_dead(self, taken: Range) -> set[int]:
-        return self._offsets("dead_letters", taken)
+    def dead_letter_offsets(self, within: Range) -> set[int]:
+        return self._offsets("dead_letters", within)
 
-    def highest(self, log_id: str, partition: int, from_offset: int) -> int | None:
+    def highest_offset(self, log_id: str, partition: int, from_offset: int) -> int | None:
         found = [self._highest(table, log_id, partition, from_offset) for table in ("events", "dead_letters")]
         return max((offset for offset in found if offset is not None), default=None)
 
-    def standing(
+    def rows_at(
         self, positions: Collection[Position], tenants: Collection[str]
-    ) -> Mapping[Position, StoredDuplicate | None]:
+    ) -> Mapping[Position, RowIdentity | None]:
         self._engine.settle(self._client)  # a duplicate is dropped for what is found now
-        return duplicate_lookup.standing(self._columns, positions, tenants)
+        return duplicate_lookup.rows_at(self._columns, positions, tenants)
 
-    def find(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
-        return duplicate_lookup.find(self._columns, tenants, ids)
+    def positions_of(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
+        return duplicate_lookup.positions_of(self._columns, tenants, ids)
 
-    def recent(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
-        return duplicate_lookup.recent(self._columns, partition, seconds, ids)
+    def recent_ids(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
+        return duplicate_lookup.recent_ids(self._columns, partition, seconds, ids)
 
     def close(self) -> None:
         if not self._closed:
@@ -227,12 +227,12 @@ class ClickHouseStore:
         except (ClickHouseError, OSError) as error:
             raise errors.of_insert(error) from error
 
-    def _offsets(self, table: str, taken: Range) -> set[int]:
+    def _offsets(self, table: str, within: Range) -> set[int]:
         sql = (
             f"SELECT offset FROM {table} WHERE log_id = {{log_id:String}} AND partition = {{partition:UInt32}} "  # noqa: S608
             "AND offset BETWEEN {first:UInt64} AND {last:UInt64}"
         )
-        place = {"log_id": taken.log_id, "partition": taken.partition, "first": taken.first, "last": taken.last}
+        place = {"log_id": within.log_id, "partition": within.partition, "first": within.first, "last": within.last}
         return set().union(*self._columns(sql, place))
 
     def _highest(self, table: str, log_id: str, partition: int, from_offset: int) -> int | None:

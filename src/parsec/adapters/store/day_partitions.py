@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from parsec.adapters.store import errors, native
-from parsec.ports.store import Day
+from parsec.ports.store import DaySize
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -39,25 +39,25 @@ Write = Callable[["Client", str, Mapping[str, str], Iterable[bytes]], None]
 """A block into a table, under the settings of every insert."""
 
 
-class ClickHouseDays:
-    """StoreDays. Opens its client at the first call, on the thread that asks; `close` after its last."""
+class ClickHouseDayPartitions:
+    """DayPartitions. Opens its client at the first call, on the thread that asks; `close` after its last."""
 
     def __init__(self, connect: Callable[[], "Client"], write: Write) -> None:
         self._connect = connect
         self._write = write
         self._opened: Client | None = None
 
-    def sizes(self) -> list[Day]:
-        days = {day: Day(day, events, 0, size) for day, events, size in self._rows(_EVENTS)}
+    def sizes(self) -> list[DaySize]:
+        days = {day: DaySize(day, events, 0, size) for day, events, size in self._rows(_EVENTS)}
         letters = dict(self._rows(_LETTERS))
         ((letter_bytes,),) = self._rows(_LETTER_BYTES) or [(0,)]
         for day, count in letters.items():
-            events = days.get(day, Day(day, 0, 0, 0))
+            events = days.get(day, DaySize(day, 0, 0, 0))
             share = letter_bytes * count // sum(letters.values())
-            days[day] = Day(day, events.events, count, events.bytes + share)
+            days[day] = DaySize(day, events.events, count, events.bytes + share)
         return sorted(days.values(), key=lambda each: each.day)
 
-    def drop(self, day: Day) -> None:
+    def drop(self, day: DaySize) -> None:
         block = native.block([(name, kind, [getattr(day, name)]) for name, kind in _NOTE_TYPES.items()])
         self._write(self._client(), "dropped_days", _NOTE_TYPES, [block])
         if day.dead_letters:

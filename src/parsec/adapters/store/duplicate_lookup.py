@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from parsec.core.timestamp import SECOND
 from parsec.ports.dedup import Batch, Position
-from parsec.ports.store import StoredDuplicate
+from parsec.ports.store import RowIdentity
 
 T = TypeVar("T")
 
@@ -30,11 +30,11 @@ _DIGEST = (
 _AT = "log_id = {log_id:String} AND partition = {partition:UInt32} AND offset IN {offsets:Array(UInt64)}"
 
 
-def standing(
+def rows_at(
     ask: Ask, positions: Collection[Position], tenants: Collection[str]
-) -> Mapping[Position, StoredDuplicate | None]:
+) -> Mapping[Position, RowIdentity | None]:
     """The rows or, as None, the dead letters at these positions."""
-    found: dict[Position, StoredDuplicate | None] = {}
+    found: dict[Position, RowIdentity | None] = {}
     logs: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for position in positions:
         logs[position.log_id, position.partition].append(position.offset)
@@ -44,7 +44,7 @@ def standing(
         for some in _at_once(sorted(offsets)):
             place = {"log_id": log_id, "partition": partition, "offsets": some}
             for offset, *who in zip(*ask(rows, place | {"tenants": list(tenants)}), strict=True):
-                found[Position(log_id, partition, offset)] = StoredDuplicate(*who)
+                found[Position(log_id, partition, offset)] = RowIdentity(*who)
             left = [offset for offset in some if Position(log_id, partition, offset) not in found]
             if left:
                 letters = ask(dead, place | {"offsets": left})
@@ -52,7 +52,7 @@ def standing(
     return found
 
 
-def find(ask: Ask, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
+def positions_of(ask: Ask, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
     """Positions of rows with these ids, whichever of several copies."""
     sql = (
         "SELECT tenant_id, id, log_id, partition, offset FROM events "
@@ -66,7 +66,7 @@ def find(ask: Ask, tenants: Collection[str], ids: Collection[str]) -> Mapping[tu
     return found
 
 
-def recent(ask: Ask, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
+def recent_ids(ask: Ask, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
     """The ids that came last, oldest first; of one log in each batch."""
     (newest,) = ask(
         "SELECT toUnixTimestamp64Nano(maxOrNull(received_at)) FROM events WHERE partition = {partition:UInt32}",

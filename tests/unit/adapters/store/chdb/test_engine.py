@@ -66,8 +66,12 @@ store.insert([Row("acme", 1, "info", "api", "m", "{}", f"e{n}", 1795435200 * 10*
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert _run(tmp_path, code).returncode == -signal.SIGKILL
-    look = "from parsec.ports.broker import Range; print(len(store.landed(Range('log-1', 0, 0, 1000)))); store.close()"
-    done = _run(tmp_path, look)
+    code = """
+from parsec.ports.broker import Range
+print(len(store.stored_offsets(Range("log-1", 0, 0, 1000))))
+store.close()
+"""
+    done = _run(tmp_path, code)
     assert (done.returncode, done.stdout) == (0, "100\n"), done.stderr
 
 
