@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.api.audit import MissingRecord, PartitionAudit
 from parsec.ports.broker import Counts, Progress
 from parsec.ports.store import DeadLetter, LedgerCheckpoint, Row
 from parsec.query import audit as audits
-from parsec.query.audit import Missing, Recount, audit, missing
+from parsec.query.audit import audit, missing
 from tests.support.stores import LIMITS, TestEngine, embedded_store
 
 TODAY = 20_800
@@ -50,7 +51,7 @@ def opened() -> Iterator[Opened]:
         yield store, engine
 
 
-def recounted(store: ClickHouseStore, counts: Counts = COUNTS, day: int = TODAY, committed: int = 20) -> Recount:
+def recounted(store: ClickHouseStore, counts: Counts = COUNTS, day: int = TODAY, committed: int = 20) -> PartitionAudit:
     (found,) = audit(store.reader(), [Progress("log", 0, 0, committed, counts)], day, LIMITS).partitions
     return found
 
@@ -168,4 +169,4 @@ def test_records_without_a_row_are_named_unless_they_are_repeats(opened: Opened)
     values[3] = values[4] = values[0]
     values[6] = b"\xff"
     away = list(missing(store.reader(), "log", 0, [(0, values[:7]), (7, values[7:])], LIMITS))
-    assert away == [Missing(6), Missing(12, "acme", "e12")]
+    assert away == [MissingRecord(6), MissingRecord(12, "acme", "e12")]

@@ -8,16 +8,18 @@ import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.day_partitions import ClickHouseDayPartitions
+from parsec.api.audit import PartitionAudit
 from parsec.core.clock import ManualClock
 from parsec.core.timestamp import DAY, LATEST
 from parsec.ports.broker import Counts, Progress, Range
 from parsec.ports.store import DaySize, LedgerCheckpoint, Row
 from parsec.process.size_retention import SizeRetention
 from parsec.query import audit as audits
-from parsec.query.audit import Recount, audit
-from parsec.query.sql.page import Question, ask
+from parsec.query.audit import audit
+from parsec.query.sql.page import Question
 from parsec.query.timerange import TimeRange
 from parsec.telemetry import Telemetry
+from tests.support.stored import ask
 from tests.support.stores import LIMITS, ServerEngine, TestEngine
 
 TODAY = 20_800
@@ -71,7 +73,7 @@ def drop_oldest(days: ClickHouseDayPartitions, count: int = 1) -> None:
     keeper(days, sum(each.bytes for each in days.sizes()[count:])).look()
 
 
-def recounted(store: ClickHouseStore) -> Recount:
+def recounted(store: ClickHouseStore) -> PartitionAudit:
     progress = Progress("log", 0, 0, 30, Counts(stored=29, dead=1))
     (found,) = audit(store.reader(), [progress], TODAY, LIMITS).partitions
     return found

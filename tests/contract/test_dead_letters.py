@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.api.query import DeadLetterSummary
 from parsec.core.errors import Rejected
 from parsec.ports.store import DeadLetter, StoreReader
 from parsec.query.sql.dead_letters import UNTOLD, DeadQuestion, letter, letters
@@ -35,7 +36,8 @@ def reader(store: ClickHouseStore) -> StoreReader:
 
 
 def test_pages_give_each_position_once_though_one_was_kept_twice(reader: StoreReader) -> None:
-    found, cursor = [], None
+    found: list[DeadLetterSummary] = []
+    cursor = None
     while True:
         page = letters(reader, DeadQuestion("acme", ALL_TIMES, 3, cursor=cursor), LIMITS)
         found += page.dead_letters

@@ -19,9 +19,9 @@ from parsec.query.language.parse import parse
 from parsec.query.sql import aggregate, facets, histogram, lookup
 from parsec.query.sql.filter import Scope
 from parsec.query.sql.keyset_page import Order
-from parsec.query.sql.page import Question, ask, page
+from parsec.query.sql.page import Question, page
 from parsec.query.timerange import TimeRange
-from tests.support.stored import ALL_TIMES, NOON, row
+from tests.support.stored import ALL_TIMES, NOON, ask, row
 from tests.support.stores import LIMITS, embedded_store
 
 HOUR = TimeRange(NOON, NOON + 3600 * SECOND)
@@ -169,9 +169,10 @@ def test_surroundings_are_of_the_same_source_oldest_first(
 ) -> None:
     found = lookup.surroundings(reader, "acme", "evt-7", counts, LIMITS)
     assert found is not None
-    assert [event["id"] for event in found.before] == before
-    assert found.event["id"] == "evt-7"
-    names = [event["id"] for event in found.after]
+    before_it, event, after_it = found
+    assert [one["id"] for one in before_it] == before
+    assert event["id"] == "evt-7"
+    names = [one["id"] for one in after_it]
     assert names == after if isinstance(after, list) else len(names) == after
     assert lookup.surroundings(reader, "acme", "nothing", counts, LIMITS) is None
 
@@ -180,9 +181,9 @@ def test_surroundings_are_of_the_same_source_oldest_first(
 
 
 def test_a_histogram_has_every_bucket_of_the_range(reader: StoreReader) -> None:
-    found = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=600)
-    assert found.interval_s == 600
-    assert [(bucket.start, bucket.count) for bucket in found.buckets] == [
+    interval_s, buckets = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=600)
+    assert interval_s == 600
+    assert [(bucket.start, bucket.count) for bucket in buckets] == [
         ("2026-11-23T12:00:00Z", 10), ("2026-11-23T12:10:00Z", 10), ("2026-11-23T12:20:00Z", 0),
         ("2026-11-23T12:30:00Z", 0), ("2026-11-23T12:40:00Z", 0), ("2026-11-23T12:50:00Z", 0),
     ]  # fmt: skip
@@ -197,20 +198,20 @@ def test_a_histogram_has_every_bucket_of_the_range(reader: StoreReader) -> None:
     ],
 )
 def test_a_histogram_counts_values_of_any_field(reader: StoreReader, by: str, expected: list[dict[str, int]]) -> None:
-    found = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=600, by=field(by))
-    assert [bucket.by for bucket in found.buckets[:2]] == expected
-    assert [bucket.count for bucket in found.buckets[:2]] == [10, 10]
+    _, buckets = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=600, by=field(by))
+    assert [bucket.by for bucket in buckets[:2]] == expected
+    assert [bucket.count for bucket in buckets[:2]] == [10, 10]
 
 
 def test_a_histogram_names_the_most_frequent_values_and_counts_all(reader: StoreReader) -> None:
-    found = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=3600, by=field("id"))
-    assert (len(found.buckets[0].by), found.buckets[0].count) == (histogram.MOST_VALUES, 20)
+    _, buckets = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=3600, by=field("id"))
+    assert (len(buckets[0].by), buckets[0].count) == (histogram.MOST_VALUES, 20)
 
 
 def test_a_range_within_a_bucket_counts_only_itself(reader: StoreReader) -> None:
     between = TimeRange(NOON + 61 * SECOND, NOON + 181 * SECOND)
-    found = histogram.histogram(reader, scope("", between), LIMITS, interval_s=3600)
-    assert [(bucket.start, bucket.count) for bucket in found.buckets] == [("2026-11-23T12:00:00Z", 2)]
+    _, buckets = histogram.histogram(reader, scope("", between), LIMITS, interval_s=3600)
+    assert [(bucket.start, bucket.count) for bucket in buckets] == [("2026-11-23T12:00:00Z", 2)]
 
 
 def test_too_many_buckets_are_refused_with_what_would_do(reader: StoreReader) -> None:
@@ -314,7 +315,7 @@ def test_moments_in_groups_look_as_in_events() -> None:
 def test_values_come_with_how_many_events_have_them(
     reader: StoreReader, name: str, expected: list[tuple[str, int]]
 ) -> None:
-    assert [(one.name, one.count) for one in facets.values(reader, scope(), field(name), 10, LIMITS)] == expected
+    assert [(one.value, one.count) for one in facets.values(reader, scope(), field(name), 10, LIMITS)] == expected
 
 
 # Whatever is asked

@@ -11,9 +11,10 @@ from parsec.core.errors import Rejected
 from parsec.core.timestamp import LATEST, SECOND
 from parsec.ports.store import Row, StoreReader
 from parsec.query.language.parse import parse
-from parsec.query.sql.page import Question, ask
+from parsec.query.sql.page import Question
 from parsec.query.tail.match import Subject, predicate
 from parsec.query.timerange import TimeRange
+from tests.support.stored import ask
 from tests.support.stores import LIMITS, embedded_store
 
 PAGE = (Path(__file__).parents[2] / "docs" / "query-language.md").read_text()

@@ -10,9 +10,9 @@ import pytest
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Fatal, Rejected, Retryable
 from parsec.ports.store import Cancellation, QueryLimits
-from parsec.query.sql.page import Question, ask
+from parsec.query.sql.page import Question
 from parsec.query.timerange import TimeRange
-from tests.support.stored import ALL_TIMES, NOON, events, row
+from tests.support.stored import ALL_TIMES, NOON, ask, events, row
 from tests.support.stores import LIMITS, TestEngine
 
 

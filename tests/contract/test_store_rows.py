@@ -14,8 +14,8 @@ from parsec.core.envelope import Envelope, encode_one
 from parsec.core.timestamp import DAY, nanoseconds, text_of
 from parsec.ports.broker import Slice
 from parsec.process.rows import Rules, rows
-from parsec.query.sql.page import Question, ask
-from tests.support.stored import ALL_TIMES, NOON, events
+from parsec.query.sql.page import Question
+from tests.support.stored import ALL_TIMES, NOON, ask, events
 from tests.support.stores import LIMITS, TestEngine
 
 RULES = Rules(7300 * 86_400.0, NOON)  # the engine removes what has expired by its own clock

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
+from parsec.api.ingest import IngestError
 from parsec.core.envelope import SCHEMA_VERSION, decode_one, encode_lines
 from parsec.core.errors import Rejected
 from parsec.ingest.body.fast_path import WideEvent
@@ -17,7 +18,6 @@ from parsec.ingest.body.inflate import inflater
 from parsec.ingest.body.scan import nests_deeper
 from parsec.ingest.error_codes import CODES
 from parsec.ingest.metadata import MAX_DEPTH
-from parsec.ingest.normalize import EventError
 from parsec.ingest.timestamps import read_column, read_text
 from tests.support.ingesting import NOW_NS, Taken, compact, event, take
 from tests.support.results import keep
@@ -147,7 +147,7 @@ def test_anything_like_json(body: bytes, query: bytes, lenient: bool, tenant: st
 def told(taken: Taken) -> tuple[list[bytes], list[tuple[str, str | None, str | None, str]]]:
     """Envelopes, and verdicts without their index."""
 
-    def plain(error: EventError) -> tuple[str, str | None, str | None, str]:
+    def plain(error: IngestError) -> tuple[str, str | None, str | None, str]:
         return error.code, error.field, error.id, error.message
 
     return encode_lines(taken.envelopes).split(b"\n")[:-1], [plain(error) for error in taken.verdicts.errors]

@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
+from parsec.api.ingest import IngestError
 from parsec.core.envelope import Envelope
 from parsec.ingest.body.decode import pieces
 from parsec.ingest.field_mapping import FieldMap
-from parsec.ingest.normalize import Context, EventError, Verdicts, normalize
+from parsec.ingest.normalize import Context, Verdicts, normalize
 
 NOW_NS = 1_790_000_000_000_000_000
 RECEIVED_AT = "2026-09-21T14:13:20.000000Z"
@@ -44,7 +45,7 @@ class Taken(msgspec.Struct, frozen=True):
         return self.envelopes[0]
 
     @property
-    def error(self) -> EventError:
+    def error(self) -> IngestError:
         assert self.envelopes == []
         assert len(self.verdicts.errors) == 1
         return self.verdicts.errors[0]

@@ -7,8 +7,8 @@ import msgspec
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.timestamp import LATEST
-from parsec.ports.store import DeadLetter, Row
-from parsec.query.sql.page import Question, ask
+from parsec.ports.store import DeadLetter, QueryLimits, Row, StoreReader
+from parsec.query.sql.page import Question, page
 from parsec.query.timerange import TimeRange
 from tests.support.stores import LIMITS
 
@@ -27,6 +27,19 @@ def row(offset: int = 0, **other: Any) -> Row:
 def letter(offset: int, **other: Any) -> DeadLetter:
     made = DeadLetter("log-1", 0, offset, "acme", "invalid_envelope", "no JSON", b"\xff\x00{")
     return msgspec.structs.replace(made, **other)
+
+
+class Answered(msgspec.Struct):
+    """A page as it is sent: `events` is a JSON array of `count` events."""
+
+    events: bytes
+    count: int
+    cursor: str | None
+
+
+def ask(reader: StoreReader, question: Question, limits: QueryLimits) -> Answered:
+    found = page(reader, question, limits)
+    return Answered(msgspec.json.encode(found.events), len(found.events), found.cursor)
 
 
 def events(store: ClickHouseStore, tenant: str = "acme", limit: int = 10_000) -> list[dict[str, Any]]:

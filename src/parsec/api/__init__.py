@@ -1,4 +1,6 @@
-"""The structs that cross HTTP, written once.
+"""The structs and the query parameters that cross HTTP, each written once.
 
-The server encodes them, the client decodes them, and the OpenAPI document is derived from them.
+The server encodes the structs and the client decodes them; the OpenAPI document is derived from them. The names and the
+order of their fields are the wire format. A field without a default is always sent. Imports parsec.core only.
+Next: parsec.api.event.
 """

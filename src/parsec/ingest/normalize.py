@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from parsec.api.ingest import IngestError
 from parsec.core.envelope import MAX_ID_CHARS, SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
 from parsec.ingest import metadata
@@ -22,7 +23,7 @@ from parsec.ingest.context import Context, derived_prefix, own_tenant, random_pr
 from parsec.ingest.field_mapping import STANDARD, pick, pick_text, read_string, required_text, unknown_fields
 from parsec.ingest.timestamps import read_column, read_number, read_text
 
-__all__ = ("Context", "EventError", "Verdicts", "normalize")
+__all__ = ("Context", "Verdicts", "normalize")
 
 MAX_ERRORS = 100
 """Verdicts that are told one by one; the rest is counted."""
@@ -31,26 +32,15 @@ _ENVELOPE_OVERHEAD_BYTES = 4096  # all but message and metadata, with every char
 _ENCODER = msgspec.json.Encoder()
 
 
-class EventError(msgspec.Struct, frozen=True):
-    """One entry of `errors` in the answer. `code` is one of parsec.ingest.error_codes."""
-
-    index: int | None
-    id: str | None
-    code: str
-    field: str | None
-    message: str
-    retryable: bool = False
-
-
 class Verdicts:
     """What was refused in one request: the first MAX_ERRORS in full, all of them by tenant ('': not told) and code."""
 
     def __init__(self) -> None:
-        self.errors: list[EventError] = []
+        self.errors: list[IngestError] = []
         self.rejected = 0
         self.counts: dict[tuple[str, str], int] = {}
 
-    def add(self, error: EventError, tenant: str) -> None:
+    def add(self, error: IngestError, tenant: str) -> None:
         self.rejected += 1
         key = (tenant, error.code)
         self.counts[key] = self.counts.get(key, 0) + 1
@@ -166,13 +156,13 @@ def _joined(fields: Fields, context: Context) -> msgspec.Raw:
 
 def _verdict(item: Item, index: int, default_tenant: str, context: Context, verdicts: Verdicts) -> Envelope | None:
     if isinstance(item, Fault):
-        verdicts.add(EventError(index, None, item.code, item.field, item.message), default_tenant)
+        verdicts.add(IngestError(index, None, item.code, item.field, item.message), default_tenant)
         return None
     fields = _fields_of(item) if isinstance(item, Event) else item.fields if isinstance(item, WideEvent) else item
     try:
         return _careful(fields, index, default_tenant, context)
     except Rejected as why:
-        error = EventError(index, _id_if_any(fields, context), why.code, why.field, why.message)
+        error = IngestError(index, _id_if_any(fields, context), why.code, why.field, why.message)
         verdicts.add(error, _tenant_if_any(fields, default_tenant, context))
         return None
 

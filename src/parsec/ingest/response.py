@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from parsec.api.ingest import IngestAnswer, IngestError
 from parsec.core.envelope import Envelope, by_tenant
 from parsec.core.errors import ParsecError, Rejected
-from parsec.ingest.normalize import EventError, Verdicts
+from parsec.ingest.normalize import Verdicts
 from parsec.ingest.rate_limits import Spent
 from parsec.telemetry import Telemetry
 
@@ -17,22 +18,11 @@ RETRY_AFTER_S = 1
 """What a refused client is told to wait: a full channel empties in well under a second."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """The body of every answer of POST /ingest."""
-
-    success: bool
-    ack: str
-    accepted: int
-    rejected: int
-    errors: Sequence[EventError]
-    errors_truncated: bool | msgspec.UnsetType = msgspec.UNSET
-
-
 class Outcome(msgspec.Struct, frozen=True):
     """HTTP status, body, for 429 and 503 the seconds to wait, and which limit it was if it was one."""
 
     status: int
-    answer: Answer
+    answer: IngestAnswer
     retry_after_s: int | None = None
     spent: Spent | None = None
 
@@ -51,7 +41,7 @@ class Answers:
         for (tenant, code), count in verdicts.counts.items():
             self._telemetry.rejected_from(tenant, code, count)
         truncated = True if verdicts.rejected > len(verdicts.errors) else msgspec.UNSET
-        answer = Answer(verdicts.rejected == 0, ack, accepted, verdicts.rejected, verdicts.errors, truncated)
+        answer = IngestAnswer(verdicts.rejected == 0, ack, accepted, verdicts.rejected, verdicts.errors, truncated)
         return Outcome(200 if accepted else 400, answer)
 
     def refused(self, refusal: Rejected) -> Outcome:
@@ -104,5 +94,5 @@ class Answers:
         tenant: str = "",
     ) -> Outcome:
         self._telemetry.rejected_from(tenant, code)
-        error = EventError(None, None, code, field, message, retryable=retry_after_s is not None)
-        return Outcome(status, Answer(False, "durable", 0, 0, [error]), retry_after_s)
+        error = IngestError(None, None, code, field, message, retryable=retry_after_s is not None)
+        return Outcome(status, IngestAnswer(False, "durable", 0, 0, [error]), retry_after_s)

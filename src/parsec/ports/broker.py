@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from parsec.core.counts import Counts as Counts
 from parsec.core.envelope import Envelope
 
 READER = "processor"
@@ -71,27 +72,6 @@ class Range(msgspec.Struct, frozen=True):
     def token(self) -> str:
         """The name under which the store sees the block of this range."""
         return f"{self.log_id}/{self.partition}/{self.first}-{self.last}"
-
-
-class Counts(msgspec.Struct, frozen=True):
-    """Cumulative fate of a partition's offsets: committed - start = stored + duplicate + dead + lost."""
-
-    stored: int = 0
-    duplicate: int = 0
-    dead: int = 0
-    lost: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.stored + self.duplicate + self.dead + self.lost
-
-    def plus(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.stored + other.stored,
-            self.duplicate + other.duplicate,
-            self.dead + other.dead,
-            self.lost + other.lost,
-        )
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -17,9 +17,11 @@ from itertools import islice, pairwise
 
 import msgspec
 
+from parsec.api.audit import Audit, AuditSpan, MissingRecord, PartitionAudit
 from parsec.core.clock import Clock
+from parsec.core.counts import Counts
 from parsec.core.timestamp import DAY
-from parsec.ports.broker import Counts, Progress
+from parsec.ports.broker import Progress
 from parsec.ports.store import LedgerCheckpoint, QueryLimits, StoreReader
 
 CHUNK = 2_000_000
@@ -48,59 +50,6 @@ _BOTH = f"{_LETTERS} AND offset IN (SELECT offset FROM events WHERE {PLACE})"  #
 _DOUBLED = (
     f"SELECT offset FROM events WHERE {PLACE} GROUP BY offset HAVING count() > 1 ORDER BY offset LIMIT {MOST_SHOWN}"  # noqa: S608
 )
-
-
-class Stretch(msgspec.Struct, frozen=True):
-    """Offsets first..end-1. `stored` and `dead`: found less what the ledger says. `doubled`: rows too many at offsets
-    that have one; `both`: offsets with a row and a dead letter. `doubled_at`: the first of the offsets."""
-
-    first: int
-    end: int
-    stored: int
-    dead: int
-    doubled: int
-    both: int
-    doubled_at: Sequence[int] = ()
-
-    @property
-    def difference(self) -> int:
-        return abs(self.stored) + abs(self.dead) + self.doubled + self.both
-
-
-class Missing(msgspec.Struct, frozen=True):
-    """A record of the log without a row. Tenant and id are empty when its bytes do not tell."""
-
-    offset: int
-    tenant_id: str = ""
-    id: str = ""
-
-
-class Recount(msgspec.Struct, frozen=True):
-    """One partition. `ledger` and `found` are of offsets recounted_from..committed-1; what became of the
-    `not_recounted` offsets before them nobody can tell any more. `unbalanced`: what the ledger's own counts lack.
-    `missing` is looked for offline only (parsec.query.audit)."""
-
-    partition: int
-    log_id: str
-    start: int
-    committed: int
-    recounted_from: int
-    not_recounted: int
-    ledger: Counts
-    found: Counts
-    unbalanced: int
-    difference: int
-    where: Sequence[Stretch]
-    missing: Sequence[Missing] = ()
-
-
-class Audit(msgspec.Struct, frozen=True):
-    """Sums, and every partition by number."""
-
-    difference: int
-    not_recounted: int
-    recounted: int
-    partitions: Sequence[Recount]
 
 
 def today(clock: Clock) -> int:
@@ -134,23 +83,23 @@ def _dropped(store: StoreReader, limits: QueryLimits) -> int:
     return next((day for (day,) in store.select(_DROPPED, {}, limits, tuple[int])), -1)
 
 
-def _recount(store: StoreReader, progress: Progress, gone: _Gone, limits: QueryLimits) -> Recount:
+def _recount(store: StoreReader, progress: Progress, gone: _Gone, limits: QueryLimits) -> PartitionAudit:
     standings = [*_standings(store, progress, gone, limits), _Standing(progress.committed, progress.counts)]
     stored = dead = 0
     where = []
     for before, after in pairwise(standings):
-        expected = _minus(after.counts, before.counts)
+        expected = after.counts.minus(before.counts)
         found = _found(store, progress, before.committed, after.committed, limits)
         stored, dead = stored + found.stored, dead + found.dead
         stretch = msgspec.structs.replace(found, stored=found.stored - expected.stored, dead=found.dead - expected.dead)
         if stretch.difference:
             where.append(stretch)
     first = standings[0]
-    ledger = _minus(progress.counts, first.counts)
+    ledger = progress.counts.minus(first.counts)
     unbalanced = progress.committed - progress.start - progress.counts.total
     difference = sum(each.difference for each in where) + abs(unbalanced)
     absent = progress.committed - first.committed - stored - dead
-    return Recount(
+    return PartitionAudit(
         progress.partition,
         progress.log_id,
         progress.start,
@@ -186,7 +135,7 @@ def _standings(store: StoreReader, progress: Progress, gone: _Gone, limits: Quer
     return kept or [_Standing(progress.committed, progress.counts)]
 
 
-def _found(store: StoreReader, progress: Progress, first: int, end: int, limits: QueryLimits) -> Stretch:
+def _found(store: StoreReader, progress: Progress, first: int, end: int, limits: QueryLimits) -> AuditSpan:
     """What the store holds of first..end-1."""
     rows = distinct = letters = both = 0
     doubled_at: list[int] = []
@@ -198,7 +147,7 @@ def _found(store: StoreReader, progress: Progress, first: int, end: int, limits:
             both += store.select(_BOTH, place, limits, tuple[int])[0][0]
         if some > different and len(doubled_at) < MOST_SHOWN:
             doubled_at += [offset for (offset,) in store.select(_DOUBLED, place, limits, tuple[int])]
-    return Stretch(first, end, distinct, letters - both, rows - distinct, both, doubled_at[:MOST_SHOWN])
+    return AuditSpan(first, end, distinct, letters - both, rows - distinct, both, doubled_at[:MOST_SHOWN])
 
 
 def _places(progress: Progress, first: int, end: int) -> Iterator[dict[str, int | str]]:
@@ -206,12 +155,6 @@ def _places(progress: Progress, first: int, end: int) -> Iterator[dict[str, int 
         yield {
             "log_id": progress.log_id, "partition": progress.partition, "first": begin, "end": min(begin + CHUNK, end)
         }  # fmt: skip
-
-
-def _minus(one: Counts, other: Counts) -> Counts:
-    return Counts(
-        one.stored - other.stored, one.duplicate - other.duplicate, one.dead - other.dead, one.lost - other.lost
-    )
 
 
 _AT_ONCE = 20_000
@@ -248,7 +191,7 @@ def audit_with_log(
 
 def missing(
     store: StoreReader, log_id: str, partition: int, records: Iterable[tuple[int, Sequence[bytes]]], limits: QueryLimits
-) -> Iterator[Missing]:
+) -> Iterator[MissingRecord]:
     """`records`: runs of consecutive ones, each with the offset of its first, in order."""
     waiting: list[tuple[int, Sequence[bytes]]] = []
     count = 0
@@ -264,7 +207,7 @@ def missing(
 
 def _missing(
     store: StoreReader, log_id: str, partition: int, runs: Sequence[tuple[int, Sequence[bytes]]], limits: QueryLimits
-) -> Iterator[Missing]:
+) -> Iterator[MissingRecord]:
     place = {"log_id": log_id, "partition": partition, "first": runs[0][0], "end": runs[-1][0] + len(runs[-1][1])}
     bounds = msgspec.structs.replace(limits, max_result_rows=0, max_result_bytes=0)
     landed = {offset for (offset,) in store.select(_LANDED, place, bounds, tuple[int])}
@@ -278,9 +221,9 @@ def _missing(
         yield from (one for one in some if (one.tenant_id, one.id) not in known)
 
 
-def _told(offset: int, value: bytes) -> Missing:
+def _told(offset: int, value: bytes) -> MissingRecord:
     try:
         who = _DECODER.decode(value)
     except msgspec.DecodeError:
-        return Missing(offset)
-    return Missing(offset, who.tenant_id, who.id)
+        return MissingRecord(offset)
+    return MissingRecord(offset, who.tenant_id, who.id)

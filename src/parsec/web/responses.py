@@ -9,20 +9,11 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
+from parsec.api.problem import PROBLEM_TYPE, Problem
 from parsec.core.errors import Rejected, Retryable
 from parsec.web.auth import CHALLENGE
 
 _log = structlog.get_logger(__name__)
-
-
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The body of an error answer."""
-
-    status: int
-    title: str
-    detail: str
-    code: str
-    field: str | None = None
 
 
 def problem(
@@ -30,7 +21,7 @@ def problem(
 ) -> Response:
     """An error answer."""
     body = Problem(status, HTTPStatus(status).phrase, detail, code, field)
-    return JsonResponse(body, status, headers, media_type="application/problem+json")
+    return JsonResponse(body, status, headers, media_type=PROBLEM_TYPE)
 
 
 async def on_rejected(_: Request, error: Exception) -> Response:

@@ -18,12 +18,13 @@ from parsec import __version__, logs
 from parsec.adapters.log.files import OsFiles
 from parsec.adapters.log.offline import OfflineLog, open_alone, open_offline
 from parsec.adapters.log.retention import FULL_BYTES
+from parsec.api.audit import Audit
 from parsec.core.clock import SystemClock
 from parsec.core.errors import Fatal, ParsecError
 from parsec.core.lifecycle import Lifecycle
 from parsec.loading import Loaded, is_loopback
 from parsec.ports.store import QueryLimits
-from parsec.query.audit import Audit, audit_with_log, today
+from parsec.query.audit import audit_with_log, today
 from parsec.service import EXIT_NOT_STARTED, Part, Resource, Service
 from parsec.settings import Settings
 from parsec.web.request_body import give_large_buffers_back

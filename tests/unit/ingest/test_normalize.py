@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from parsec.api.ingest import IngestError
 from parsec.core.envelope import decode_one, encode_lines
 from parsec.core.errors import Rejected
 from parsec.ingest.context import DIGEST_SLICE_BYTES, digest_in_slices
-from parsec.ingest.normalize import MAX_ERRORS, EventError, Verdicts
+from parsec.ingest.normalize import MAX_ERRORS, Verdicts
 from tests.support.ingesting import RECEIVED_AT, Taken, compact, context, event, lines, take, with_text
 
 
@@ -23,7 +24,7 @@ def both(one: dict[str, Any], query: bytes = b"", **changes: Any) -> Taken:
     return alone
 
 
-def told(taken: Taken, but_last: bool = False) -> tuple[bytes, list[EventError]]:
+def told(taken: Taken, but_last: bool = False) -> tuple[bytes, list[IngestError]]:
     errors = taken.verdicts.errors
     return encode_lines(taken.envelopes), errors[:-1] if but_last else errors
 
@@ -329,7 +330,7 @@ def test_a_verdict_is_counted_for_whom_it_concerns() -> None:
 def test_verdicts_keep_their_order() -> None:
     verdicts = Verdicts()
     for index in range(3):
-        verdicts.add(EventError(index, None, "invalid_json", None, "x."), "")
+        verdicts.add(IngestError(index, None, "invalid_json", None, "x."), "")
     assert [error.index for error in verdicts.errors] == [0, 1, 2]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from parsec.api.query import AggregateGroup
 from parsec.core.errors import Rejected
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language import fields
@@ -35,13 +36,6 @@ class Metric(msgspec.Struct, frozen=True):
     level: float = 0.0
 
 
-class Group(msgspec.Struct, frozen=True):
-    """The values of the fields, null where an event has none, and the figures by the metrics' names."""
-
-    by: dict[str, str | None]
-    values: dict[str, float | str | None]
-
-
 def metric(text: str) -> Metric:
     """`count`, `distinct(source)`, `min(metadata.ms)`, `p95(metadata.ms)`: min, max, avg, sum and p0 to p99.999."""
     found = _METRIC.fullmatch(text.strip())
@@ -61,7 +55,7 @@ def metric(text: str) -> Metric:
 
 def aggregate(
     store: StoreReader, scope: Scope, metrics: Sequence[Metric], by: Sequence[Field], top: int, limits: QueryLimits
-) -> list[Group]:
+) -> list[AggregateGroup]:
     """The `top` groups by the first metric, greatest first; one group of everything without fields."""
     if not 1 <= len(metrics) <= MOST_METRICS:
         raise Rejected("invalid_parameter", f"Ask for 1 to {MOST_METRICS} metrics.", field="metric")
@@ -98,14 +92,14 @@ def _figure(one: Metric, parameters: Parameters) -> str:
     return f"{_OF_NUMBERS[one.kind]}OrNull({number})"
 
 
-def _group(row: list[Any], metrics: Sequence[Metric], by: Sequence[Field]) -> Group:
+def _group(row: list[Any], metrics: Sequence[Metric], by: Sequence[Field]) -> AggregateGroup:
     keys, figures = row[: len(by)], row[len(by) :]
-    return Group(
+    return AggregateGroup(
         {str(field): key for field, key in zip(by, keys, strict=True)},
         {one.name: _shown(one, figure) for one, figure in zip(metrics, figures, strict=True)},
     )
 
 
-def _shown(one: Metric, figure: Any) -> float | str | None:
+def _shown(one: Metric, figure: Any) -> int | float | str | None:
     timely = one.field is not None and one.field.name in TIMES and one.kind != "distinct"
     return shortest(figure) if timely and isinstance(figure, str) else figure

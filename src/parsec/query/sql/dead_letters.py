@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from parsec.api.query import DeadLetterDetail, DeadLetterPage, DeadLetterSummary
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query import cursor
 from parsec.query.sql.columns import Parameters
@@ -33,33 +34,7 @@ class DeadQuestion(msgspec.Struct, frozen=True):
     cursor: str | None = None
 
 
-class Letter(msgspec.Struct, frozen=True):
-    """One letter. `position` is `log_id/partition/offset`, `time` when it was given up, `stage` by whom."""
-
-    position: str
-    time: str
-    tenant_id: str
-    reason: str
-    stage: str
-    detail: str
-    raw_bytes: int
-
-
-class WholeLetter(Letter, frozen=True, omit_defaults=True):
-    """With its bytes: `raw` where they are UTF-8, else `raw_base64`."""
-
-    raw: str | None = None
-    raw_base64: str | None = None
-
-
-class DeadPage(msgspec.Struct, frozen=True):
-    """`cursor` asks for the next page and is None after the last."""
-
-    dead_letters: list[Letter]
-    cursor: str | None
-
-
-def letters(store: StoreReader, question: DeadQuestion, limits: QueryLimits) -> DeadPage:
+def letters(store: StoreReader, question: DeadQuestion, limits: QueryLimits) -> DeadLetterPage:
     """A page of letters. One row more than asked for tells whether there is another page."""
     same = f"dead\0{question.reason}"
     between, last = question.between, None
@@ -84,15 +59,15 @@ def letters(store: StoreReader, question: DeadQuestion, limits: QueryLimits) -> 
     )
     shown = rows[: question.limit]
     more = len(rows) > question.limit
-    return DeadPage(
-        [Letter(**_told(row)) for row in shown],
+    return DeadLetterPage(
+        [DeadLetterSummary(**_told(row)) for row in shown],
         cursor.encoded(question.tenant, between, position(shown[-1]), same) if more else None,
     )
 
 
 def letter(
     store: StoreReader, tenant: str, log_id: str, partition: int, offset: int, limits: QueryLimits
-) -> WholeLetter | None:
+) -> DeadLetterDetail | None:
     """The letter at a position, if it is this tenant's."""
     bound = Parameters()
     rows = store.select(
@@ -107,9 +82,9 @@ def letter(
         return None
     told, raw = _told(rows[0]), bytes.fromhex(rows[0][-1])
     try:
-        return WholeLetter(**told, raw=raw.decode())
+        return DeadLetterDetail(**told, raw=raw.decode())
     except UnicodeDecodeError:
-        return WholeLetter(**told, raw_base64=base64.b64encode(raw).decode())
+        return DeadLetterDetail(**told, raw_base64=base64.b64encode(raw).decode())
 
 
 def _stored(tenant: str) -> str:
@@ -119,4 +94,4 @@ def _stored(tenant: str) -> str:
 def _told(row: list[Any]) -> dict[str, Any]:
     """A row of _COLUMNS as the fields of a Letter."""
     time, log_id, partition, offset, *rest = row
-    return dict(zip(Letter.__struct_fields__, (f"{log_id}/{partition}/{offset}", time, *rest), strict=False))
+    return dict(zip(DeadLetterSummary.__struct_fields__, (f"{log_id}/{partition}/{offset}", time, *rest), strict=False))

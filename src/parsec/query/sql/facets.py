@@ -4,8 +4,7 @@ In: a scope. Out: names or values with how many events have them, the most frequ
 Rejected(query_too_expensive), Retryable. Next: parsec.ports.store.
 """
 
-import msgspec
-
+from parsec.api.query import FieldCount, ValueCount
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.ast import FIXED, Field
 from parsec.query.language.fields import METADATA
@@ -17,14 +16,7 @@ MOST_NAMES = 1_000
 MOST_VALUES = 10_000
 
 
-class Counted(msgspec.Struct, frozen=True):
-    """A dotted name, or a value as text, and how many events have it."""
-
-    name: str
-    count: int
-
-
-def names(store: StoreReader, scope: Scope, limits: QueryLimits) -> list[Counted]:
+def names(store: StoreReader, scope: Scope, limits: QueryLimits) -> list[FieldCount]:
     """Every field of the scope's events: the fixed ones first, then paths of the metadata, at most MOST_NAMES."""
     parameters = Parameters()
     condition = where(scope, parameters)
@@ -37,11 +29,11 @@ def names(store: StoreReader, scope: Scope, limits: QueryLimits) -> list[Counted
         limits,
         tuple[str, int],
     )
-    present_fixed = [Counted(name, count) for name, count in zip(FIXED, fixed, strict=True) if count]
-    return present_fixed + [Counted(METADATA + path, often) for path, often in found]
+    present_fixed = [FieldCount(name, count) for name, count in zip(FIXED, fixed, strict=True) if count]
+    return present_fixed + [FieldCount(METADATA + path, often) for path, often in found]
 
 
-def values(store: StoreReader, scope: Scope, field: Field, top: int, limits: QueryLimits) -> list[Counted]:
+def values(store: StoreReader, scope: Scope, field: Field, top: int, limits: QueryLimits) -> list[ValueCount]:
     """The `top` values of a field, as text."""
     parameters = Parameters()
     sql = (
@@ -49,4 +41,4 @@ def values(store: StoreReader, scope: Scope, field: Field, top: int, limits: Que
         f" WHERE {where(scope, parameters)} AND isNotNull(value)"
         f" GROUP BY value ORDER BY often DESC, value LIMIT {parameters.bind(min(top, MOST_VALUES), 'UInt32')}"
     )
-    return [Counted(*row) for row in store.select(sql, parameters.values, limits, tuple[str, int])]
+    return [ValueCount(*row) for row in store.select(sql, parameters.values, limits, tuple[str, int])]

@@ -4,8 +4,7 @@ In: a scope, an interval or none, a field or none. Out: every bucket of the rang
 Rejected(invalid_parameter, query_too_expensive), Retryable. Next: parsec.ports.store.
 """
 
-import msgspec
-
+from parsec.api.query import HistogramBucket
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import SECOND, text_of
 from parsec.ports.store import QueryLimits, StoreReader
@@ -22,25 +21,10 @@ _AIM = 60
 _NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800)
 
 
-class Bucket(msgspec.Struct, frozen=True):
-    """From `start` (RFC 3339) for one interval. `by`: how many of them have which value, the most frequent first."""
-
-    start: str
-    count: int
-    by: dict[str, int]
-
-
-class Histogram(msgspec.Struct, frozen=True):
-    """Buckets in order of time, each `interval_s` long and beginning at a multiple of it since 1970."""
-
-    interval_s: int
-    buckets: list[Bucket]
-
-
 def histogram(
     store: StoreReader, scope: Scope, limits: QueryLimits, *, interval_s: int | None = None, by: Field | None = None
-) -> Histogram:
-    """Counts of the whole scope."""
+) -> tuple[int, list[HistogramBucket]]:
+    """The seconds of an interval, and the counts of the whole scope."""
     step_s = interval(scope.between) if interval_s is None else interval_s
     first, last = _numbers(scope.between, step_s)
     if last - first >= MOST_BUCKETS:
@@ -54,9 +38,9 @@ def histogram(
         counts[number] += count
         if value is not None:
             named[number][value] = count
-    return Histogram(
-        step_s, [Bucket(text_of(n * step_s * SECOND), count, ranked(named[n])) for n, count in counts.items()]
-    )
+    return step_s, [
+        HistogramBucket(text_of(n * step_s * SECOND), count, ranked(named[n])) for n, count in counts.items()
+    ]
 
 
 def ranked(counts: dict[str, int]) -> dict[str, int]:

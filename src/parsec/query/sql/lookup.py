@@ -6,8 +6,6 @@ Retryable. Next: parsec.query.sql.keyset_page.
 
 from typing import Any
 
-import msgspec
-
 from parsec.core.timestamp import DAY, LATEST
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.ast import Equal, Field, Match
@@ -23,14 +21,6 @@ AROUND_NS = DAY
 Event = dict[str, object]
 
 
-class Surroundings(msgspec.Struct, frozen=True):
-    """The event, those just before it and just after it, all oldest first."""
-
-    before: list[Event]
-    event: Event
-    after: list[Event]
-
-
 def event(store: StoreReader, tenant: str, event_id: str, limits: QueryLimits) -> Event | None:
     """The newest event of this id; None when there is none. An id is unique only within the dedup window."""
     row = _row(store, tenant, event_id, limits)
@@ -39,8 +29,8 @@ def event(store: StoreReader, tenant: str, event_id: str, limits: QueryLimits) -
 
 def surroundings(
     store: StoreReader, tenant: str, event_id: str, counts: tuple[int, int], limits: QueryLimits
-) -> Surroundings | None:
-    """At most `counts` events before and after the newest event of this id, of its source, within a day."""
+) -> tuple[list[Event], Event, list[Event]] | None:
+    """The newest event of this id between at most `counts` events of its source within a day, all oldest first."""
     row = _row(store, tenant, event_id, limits)
     if row is None:
         return None
@@ -55,7 +45,7 @@ def surroundings(
         beside = first(store, scope, order, position(row), shown, count, limits)
         return [shown.shown(one[len(POSITION) :]) for one in beside.rows]
 
-    return Surroundings(beside("newest", counts[0])[::-1], found, beside("oldest", counts[1]))
+    return beside("newest", counts[0])[::-1], found, beside("oldest", counts[1])
 
 
 def _around(row: list[Any]) -> TimeRange:

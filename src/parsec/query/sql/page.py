@@ -1,6 +1,6 @@
 """The events of a tenant, a page at a time.
 
-In: a Question. Out: an Answer, its events as JSON with the names of design section 4. Errors: Rejected(invalid_query,
+In: a Question. Out: a Page. Errors: Rejected(invalid_query,
 invalid_cursor, invalid_parameter, query_too_expensive), Retryable. Next: parsec.query.sql.keyset_page.
 
 No two rows share a place in the order (parsec.query.sql.keyset_page), so a page begins exactly where the one before
@@ -33,28 +33,11 @@ class Question(msgspec.Struct, frozen=True):
     fields: tuple[str, ...] = ()
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """`events` is a JSON array of `count` events; `cursor` asks for the next page and is None after the last."""
-
-    events: msgspec.Raw
-    count: int
-    cursor: str | None
-
-
 class Page(msgspec.Struct, frozen=True):
     """Events as objects with the chosen fields in their order, and where the next page begins."""
 
     events: list[dict[str, object]]
     cursor: str | None
-
-
-_ENCODER = msgspec.json.Encoder()
-
-
-def ask(store: StoreReader, question: Question, limits: QueryLimits) -> Answer:
-    """A page of events as JSON."""
-    found = page(store, question, limits)
-    return Answer(msgspec.Raw(_ENCODER.encode(found.events)), len(found.events), found.cursor)
 
 
 def page(store: StoreReader, question: Question, limits: QueryLimits) -> Page:

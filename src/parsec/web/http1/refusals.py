@@ -8,8 +8,8 @@ from http import HTTPStatus
 
 import msgspec
 
+from parsec.api.problem import Problem
 from parsec.web.cors import DATA_ONLY
-from parsec.web.responses import Problem
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from parsec import __version__
+from parsec.api.problem import Problem
 from parsec.web.openapi import ingest, query, service
 from parsec.web.openapi.operation import JSON, Answer, Operation, Parameter, Schema
 from parsec.web.openapi.query import DEAD_LETTER_OPERATIONS
 from parsec.web.openapi.service import ADMIN_OPERATIONS, EARLY
 from parsec.web.openapi.yaml_text import yaml
-from parsec.web.responses import Problem
 
 OPERATIONS: tuple[Operation, ...] = (
     *ingest.OPERATIONS,

@@ -1,12 +1,10 @@
 """POST /ingest, for openapi.yaml."""
 
-from typing import Annotated
-
-import msgspec
-
+from parsec.api.event import NEW_EVENT_SCHEMA, NEW_EVENTS_SCHEMA, TENANT_PATTERN, NewEvent, NewEventBatch
+from parsec.api.ingest import IngestAnswer
+from parsec.api.problem import Problem
 from parsec.ingest.error_codes import CODES
 from parsec.ingest.field_mapping import PARAMETERS
-from parsec.ingest.response import Answer as IngestAnswer
 from parsec.web.openapi.operation import (
     JSON,
     NO_KEY,
@@ -17,62 +15,8 @@ from parsec.web.openapi.operation import (
     Body,
     Operation,
     Parameter,
-    Schema,
     sent,
 )
-from parsec.web.responses import Problem
-
-_TENANT_PATTERN = r"^\s*[A-Za-z0-9][A-Za-z0-9._-]{0,63}\s*$"
-_EVENT: Schema = {"$ref": "#/components/schemas/NewEvent"}
-_BATCH: Schema = {"$ref": "#/components/schemas/NewEvents"}
-_SOME: Schema = {"type": "array", "contains": _EVENT}
-
-Named = Annotated[str, msgspec.Meta(pattern=r"\S")]
-
-
-class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as it is sent. Other fields move into `metadata`.
-
-    What the address, a header or the API key fills in may be absent; `PARSEC_INGEST_LENIENT` fills in more.
-    """
-
-    id: Annotated[str, msgspec.Meta(max_length=128, description="Derived when absent.")] | None = None
-    tenant_id: Annotated[str, msgspec.Meta(pattern=_TENANT_PATTERN, description="Trimmed, then lower case.")] | None = (
-        None
-    )
-    timestamp: Annotated[
-        str | int | float,
-        msgspec.Meta(
-            description="RFC 3339 with any offset, or a number (or digits) of s, ms, us or ns since 1970, told apart "
-            "by size; at most 24 hours ahead of the server's clock.",
-            extra_json_schema={"format": "parsec-timestamp"},
-        ),
-    ]
-    severity: Annotated[
-        str | int,
-        msgspec.Meta(
-            description="trace, debug, info, warn, error, fatal, or a common alias, in any case; or syslog's 0 to 7.",
-            extra_json_schema={"format": "parsec-severity"},
-        ),
-    ]
-    source: Annotated[Named, msgspec.Meta(max_length=256, description="Trimmed, then lower case.")]
-    message: Annotated[Named, msgspec.Meta(description="Trimmed.")]
-    metadata: (
-        Annotated[
-            dict[str, object],
-            msgspec.Meta(
-                max_length=256, description="Nested up to 32 deep, this being the first; comes back exactly as sent."
-            ),
-        ]
-        | None
-    ) = None
-
-
-class NewEvents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A batch: as an array, but inside an object. Each event gets its own verdict."""
-
-    events: Annotated[list[object], msgspec.Meta(extra_json_schema=dict(_SOME))]
-
 
 _EXAMPLE = {
     "tenant_id": "acme",
@@ -86,7 +30,13 @@ _BODY = Body(
     "One event, an array of events, a batch object, JSON lines, or JSON objects one after the other; the Content-Type "
     "does not matter. Accepted is a body of which at least one event is accepted.",
     {
-        JSON: {"anyOf": [_EVENT, {"description": "Each event gets its own verdict.", **_SOME}, _BATCH]},
+        JSON: {
+            "anyOf": [
+                NEW_EVENT_SCHEMA,
+                {"description": "Each event is accepted or rejected by itself.", **NEW_EVENTS_SCHEMA},
+                {"$ref": "#/components/schemas/NewEventBatch"},
+            ]
+        },
         "application/x-ndjson": {"description": "An event on each line that is not blank.", **TEXT},
     },
     [_EXAMPLE],
@@ -141,13 +91,13 @@ OPERATIONS = (
         [
             Parameter("ack", "When to answer.", {"enum": ["durable", "enqueued"], "default": "durable"}),
             *(_list_of_names(name, field) for name, field in PARAMETERS.items()),
-            Parameter("tenant_id", "Of events that name none.", {"type": "string", "pattern": _TENANT_PATTERN}),
+            Parameter("tenant_id", "Of events that name none.", {"type": "string", "pattern": TENANT_PATTERN}),
             Parameter("source", "Of events that have none.", {"type": "string", "pattern": r"\S", "maxLength": 256}),
             Parameter("severity", "Of events that have none.", {"type": "string", "format": "parsec-severity"}),
             Parameter(
                 "X-Tenant-ID",
                 "Of events that name none, where the address names none.",
-                {"type": "string", "pattern": _TENANT_PATTERN},
+                {"type": "string", "pattern": TENANT_PATTERN},
                 "header",
             ),
             Parameter(
@@ -165,6 +115,6 @@ OPERATIONS = (
         ],
         _BODY,
         scope="ingest",
-        mentions=(NewEvent, NewEvents),
+        mentions=(NewEvent, NewEventBatch),
     ),
 )

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from parsec.web.responses import Problem
+from parsec.api.problem import PROBLEM_TYPE, Problem
 
 Schema = Mapping[str, Any]
 """JSON Schema, as OpenAPI 3.1 takes it."""
 
 JSON = "application/json"
-PROBLEM = "application/problem+json"
+PROBLEM = PROBLEM_TYPE
 TEXT: Schema = {"type": "string"}
 
 

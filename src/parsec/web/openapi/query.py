@@ -1,11 +1,20 @@
 """/query/..., for openapi.yaml."""
 
+from parsec.api.event import StoredEvent
+from parsec.api.query import (
+    AggregateAnswer,
+    DeadLetterDetail,
+    DeadLetterPage,
+    EventAnswer,
+    EventContext,
+    EventPage,
+    FieldList,
+    Histogram,
+    ValueList,
+)
 from parsec.query.language.ast import MAX_CHARS
 from parsec.query.sql.aggregate import MOST_FIELDS, MOST_GROUPS, MOST_METRICS
-from parsec.query.sql.dead_letters import DeadPage, WholeLetter
 from parsec.query.sql.facets import MOST_VALUES
-from parsec.query.sql.histogram import Histogram
-from parsec.query.sql.lookup import Surroundings
 from parsec.query.sql.projection import MAX_FIELDS
 from parsec.web.openapi.operation import (
     JSON,
@@ -22,7 +31,6 @@ from parsec.web.openapi.operation import (
     sent,
 )
 from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT
-from parsec.web.query_answers import Completeness, EventFound, EventPage, Fields, Groups, StoredEvent, Values
 from parsec.web.routes.query import DEFAULT_TOP, MOST_AROUND, WEEK_S
 
 _TIME = {"type": "string", "format": "parsec-time"}
@@ -69,7 +77,7 @@ OPERATIONS = (
             Answer(
                 200,
                 "Events.",
-                {JSON: (EventPage, Completeness), "application/x-ndjson": TEXT, "text/csv": TEXT},
+                {JSON: (EventPage,), "application/x-ndjson": TEXT, "text/csv": TEXT},
             ),
             *QUESTION_ERRORS,
         ],
@@ -113,7 +121,7 @@ OPERATIONS = (
         "histogram",
         "How many events in each stretch of time",
         "Every bucket of the range, empty ones, too; at most 2,000.",
-        [sent("Buckets in order of time.", Histogram, Completeness), *QUESTION_ERRORS],
+        [sent("Buckets in order of time.", Histogram), *QUESTION_ERRORS],
         [
             *_SCOPE,
             Parameter("interval", "Seconds; 0 or absent: about 60 buckets.", _whole(0, 52 * WEEK_S)),
@@ -127,7 +135,7 @@ OPERATIONS = (
         "aggregate",
         "Figures about events, in groups",
         "The greatest first, by the first metric.",
-        [sent("Groups.", Groups, Completeness), *QUESTION_ERRORS],
+        [sent("Groups.", AggregateAnswer), *QUESTION_ERRORS],
         [
             *_SCOPE,
             Parameter("top", "The most groups.", _whole(1, MOST_GROUPS, DEFAULT_TOP)),
@@ -148,7 +156,7 @@ OPERATIONS = (
         "fields",
         "Which fields events have",
         "And how many events have each.",
-        [sent("Fields.", Fields, Completeness), *QUESTION_ERRORS],
+        [sent("Fields.", FieldList), *QUESTION_ERRORS],
         _SCOPE,
         scope="query",
     ),
@@ -158,7 +166,7 @@ OPERATIONS = (
         "values",
         "Which values a field has",
         "The most frequent first.",
-        [sent("Values.", Values, Completeness), *QUESTION_ERRORS],
+        [sent("Values.", ValueList), *QUESTION_ERRORS],
         [
             Parameter("name", "A field, as `source` or `metadata.user.id`.", _FIELD, "path", required=True),
             *_SCOPE,
@@ -172,7 +180,7 @@ OPERATIONS = (
         "event",
         "One event",
         "The newest one with this id.",
-        [sent("The event.", EventFound, Completeness), *QUESTION_ERRORS, NOT_THERE],
+        [sent("The event.", EventAnswer), *QUESTION_ERRORS, NOT_THERE],
         [_ID, TENANT],
         scope="query",
     ),
@@ -182,7 +190,7 @@ OPERATIONS = (
         "context",
         "What happened around an event",
         "What the same source said within a day before and after, oldest first.",
-        [sent("The event and its neighbours.", Surroundings, Completeness), *QUESTION_ERRORS, NOT_THERE],
+        [sent("The event and its neighbours.", EventContext), *QUESTION_ERRORS, NOT_THERE],
         [
             _ID,
             TENANT,
@@ -203,7 +211,7 @@ DEAD_LETTER_OPERATIONS = (
         "deadLetters",
         "What could not become a row of the store, and why",
         "The newest first. The tenant `-` stands for letters that do not tell whose they are.",
-        [sent("A page.", DeadPage), *QUESTION_ERRORS],
+        [sent("A page.", DeadLetterPage), *QUESTION_ERRORS],
         [TENANT, FROM, TO, Parameter("reason", "Only those with this reason."), LIMIT, CURSOR],
         scope="query",
     ),
@@ -213,7 +221,7 @@ DEAD_LETTER_OPERATIONS = (
         "deadLetter",
         "One dead letter with its bytes",
         "`raw` where the bytes are UTF-8, else `raw_base64`.",
-        [sent("The letter.", WholeLetter), *QUESTION_ERRORS, NOT_THERE],
+        [sent("The letter.", DeadLetterDetail), *QUESTION_ERRORS, NOT_THERE],
         [
             Parameter("log_id", "Which log.", where="path", required=True),
             Parameter("partition", "Which partition.", {**_WHOLE, "maximum": 2**32 - 1}, "path", required=True),

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from parsec.query.audit import Audit
+from parsec.api.audit import Audit
+from parsec.api.status import HealthAnswer, LivenessAnswer, ReadinessAnswer, StatsAnswer
 from parsec.web.http1 import refusals
 from parsec.web.http1.refusals import Refusal
 from parsec.web.openapi.operation import (
@@ -15,8 +16,6 @@ from parsec.web.openapi.operation import (
     problem,
     sent,
 )
-from parsec.web.routes.health import Alive, HealthAnswer, Ready
-from parsec.web.routes.stats import StatsAnswer
 
 _NO_STORE = {"Cache-Control": {"const": "no-store"}}
 
@@ -39,8 +38,8 @@ OPERATIONS = (
         "Whether a restart would help",
         "For a supervisor: 503 when a part is beyond help.",
         [
-            sent("The process lives.", Alive, headers=_NO_STORE),
-            sent("Restart it.", Alive, status=503, headers=_NO_STORE),
+            sent("The process lives.", LivenessAnswer, headers=_NO_STORE),
+            sent("Restart it.", LivenessAnswer, status=503, headers=_NO_STORE),
         ],
     ),
     Operation(
@@ -50,8 +49,8 @@ OPERATIONS = (
         "Whether to send requests here",
         "For a load balancer: 503 while starting, stopping, or when a part is unhealthy.",
         [
-            sent("Send requests.", Ready, headers=_NO_STORE),
-            sent("Send none.", Ready, status=503, headers=_NO_STORE),
+            sent("Send requests.", ReadinessAnswer, headers=_NO_STORE),
+            sent("Send none.", ReadinessAnswer, status=503, headers=_NO_STORE),
         ],
     ),
     Operation(

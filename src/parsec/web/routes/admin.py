@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from parsec.api.audit import Audit
 from parsec.core.clock import Clock
 from parsec.ports.broker import Progress
 from parsec.ports.store import QueryLimits, StoreReader
-from parsec.query.audit import Audit, audit, today
+from parsec.query.audit import audit, today
 from parsec.telemetry import Telemetry
 from parsec.web.parameters import Parameters
 from parsec.web.query_executor import QueryExecutor

@@ -5,53 +5,28 @@ In: named checks. Out: /health tells all of them; /readyz says whether to send t
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from parsec.api.status import HealthAnswer, HealthStatus, LivenessAnswer, ReadinessAnswer
 from parsec.core.clock import Clock
 from parsec.core.lifecycle import Lifecycle
 from parsec.ingest.channel import Channel
 from parsec.keys.caller import Caller
 from parsec.web.responses import JsonResponse
 
-Status = Literal["healthy", "degraded", "unhealthy"]
-
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):
     """The state of one part. `alive` False: only a restart can help."""
 
-    status: Status
+    status: HealthStatus
     why: str = ""
     alive: bool = True
     details: Mapping[str, Any] = {}
-
-
-class HealthAnswer(msgspec.Struct, frozen=True):
-    """`checks`: each part with its `status`, `why` unless it is healthy, and more. Neither they nor `phase` without
-    the key of an admin, where there are keys."""
-
-    status: Status
-    timestamp: str
-    phase: str | msgspec.UnsetType = msgspec.UNSET
-    checks: dict[str, dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
-
-
-class Alive(msgspec.Struct, frozen=True):
-    """`why`: the parts beyond help."""
-
-    alive: bool
-    why: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
-
-
-class Ready(msgspec.Struct, frozen=True):
-    """`why`: the parts that are not ready; `life`: the process itself starts or stops."""
-
-    ready: bool
-    why: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Health:
@@ -83,12 +58,14 @@ class Health:
     async def livez(self, request: Request) -> Response:
         """503 when a part is beyond help, so that a supervisor restarts the process."""
         dead = {name: check.why for name, check in self._asked() if not check.alive}
-        return JsonResponse(Alive(not dead, dead if _trusted(request) else msgspec.UNSET), 503 if dead else 200)
+        return JsonResponse(
+            LivenessAnswer(not dead, dead if _trusted(request) else msgspec.UNSET), 503 if dead else 200
+        )
 
     async def readyz(self, request: Request) -> Response:
         """503 while starting, stopping, or when a part is unhealthy."""
         why = self.not_ready()
-        return JsonResponse(Ready(not why, why if _trusted(request) else msgspec.UNSET), 503 if why else 200)
+        return JsonResponse(ReadinessAnswer(not why, why if _trusted(request) else msgspec.UNSET), 503 if why else 200)
 
     def not_ready(self) -> dict[str, str]:
         """Why requests should not be sent here; empty: they should."""
@@ -107,7 +84,7 @@ def _trusted(request: Request) -> bool:
     return caller.may("admin")
 
 
-def _worst(checks: Mapping[str, Check]) -> Status:
+def _worst(checks: Mapping[str, Check]) -> HealthStatus:
     found = {check.status for check in checks.values()}
     return "unhealthy" if "unhealthy" in found else "degraded" if "degraded" in found else "healthy"
 

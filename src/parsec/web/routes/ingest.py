@@ -14,12 +14,13 @@ import msgspec
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
+from parsec.api.ingest import IngestAnswer
 from parsec.core.errors import Rejected
 from parsec.ingest.budget import ByteBudget
 from parsec.ingest.field_mapping import FieldMap, named_tenant
 from parsec.ingest.pipeline import AckMode, Pipeline, Request
 from parsec.ingest.rate_limits import Spent
-from parsec.ingest.response import Answer, Outcome
+from parsec.ingest.response import Outcome
 from parsec.keys.caller import Caller
 from parsec.telemetry import Telemetry
 from parsec.web.auth import CHALLENGE, Authenticator, Credential
@@ -217,7 +218,7 @@ def answer_of(outcome: Outcome) -> bytes:
 @lru_cache(maxsize=1024)
 def _all_well(ack: str, accepted: int) -> bytes:
     """The usual answer, which says little else than a number."""
-    return _on_wire(Outcome(200, Answer(True, ack, accepted, 0, [])))
+    return _on_wire(Outcome(200, IngestAnswer(True, ack, accepted, 0, [])))
 
 
 def _on_wire(outcome: Outcome) -> bytes:

@@ -5,7 +5,7 @@ name, 404 for an event that is not there, 503 while the store does not answer. N
 """
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TypedDict, TypeVar, cast
 
 import msgspec
 from starlette.convertors import Convertor, register_url_convertor
@@ -13,6 +13,19 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from parsec.api.query import (
+    COMPLETE_UNTIL_HEADER,
+    CURSOR_HEADER,
+    MISSING_HEADER,
+    AggregateAnswer,
+    Completeness,
+    EventAnswer,
+    EventContext,
+    EventPage,
+    FieldList,
+    Histogram,
+    ValueList,
+)
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import text_of
@@ -23,17 +36,14 @@ from parsec.query.sql import facets, lookup
 from parsec.query.sql.aggregate import MOST_GROUPS, aggregate, metric
 from parsec.query.sql.facets import MOST_VALUES
 from parsec.query.sql.filter import Scope
-from parsec.query.sql.histogram import Histogram, histogram
+from parsec.query.sql.histogram import histogram
 from parsec.query.sql.keyset_page import Order
-from parsec.query.sql.lookup import Surroundings
-from parsec.query.sql.page import Page, Question, ask, page
+from parsec.query.sql.page import Page, Question, page
 from parsec.query.timerange import EVER
 from parsec.web.completeness import CompletenessCheck
 from parsec.web.export import MEDIA_TYPES, PAGE_EVENTS, Format, accepted, chunks, whole
 from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters
-from parsec.web.query_answers import Completeness, EventFound, EventPage, Fields, Groups, Value, Values
 from parsec.web.query_executor import QueryExecutor
-from parsec.web.responses import JsonResponse
 
 
 class _Text(Convertor[str]):
@@ -57,6 +67,15 @@ _CONTEXT = "/context"
 _SCOPE = ("tenant", "q", "from", "to")
 
 T = TypeVar("T")
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class _Known(TypedDict):
+    """The fields of Completeness."""
+
+    complete_until: str
+    missing: list[str]
 
 
 class QueryRoutes:
@@ -97,11 +116,11 @@ class QueryRoutes:
         if form != "json":
             return await self._lines(request, form, question, given)
 
-        def answer(limits: QueryLimits) -> EventPage:
-            found = ask(self._store, question, limits)
-            return EventPage(found.events, given.sealed(found.cursor))
+        def answer(limits: QueryLimits, known: _Known) -> EventPage:
+            found = page(self._store, question, limits)
+            return EventPage([_json(each) for each in found.events], given.sealed(found.cursor), **known)
 
-        return await self._told(request, Scope(question.tenant, question.between), answer)
+        return await self._answered(request, Scope(question.tenant, question.between), answer)
 
     async def _lines(self, request: Request, form: Format, question: Question, given: Parameters) -> Response:
         """With a limit one page, whose cursor stands in the head; else all there is, page after page."""
@@ -117,14 +136,14 @@ class QueryRoutes:
 
         found, missing = await self._asker.ask(request, first.tenant, begin)
         headers = {
-            "Parsec-Complete-Until": text_of(until_ns),
-            "Parsec-Missing": msgspec.json.encode(missing).decode(),
+            COMPLETE_UNTIL_HEADER: text_of(until_ns),
+            MISSING_HEADER: msgspec.json.encode(missing).decode(),
         }
         if not limited:
             body = chunks(form, found, first, ask_page)
             return StreamingResponse(body, headers=headers, media_type=MEDIA_TYPES[form])
         if found.cursor is not None:
-            headers["Parsec-Cursor"] = given.sealed(found.cursor) or ""
+            headers[CURSOR_HEADER] = given.sealed(found.cursor) or ""
         return Response(whole(form, found, first), headers=headers, media_type=MEDIA_TYPES[form])
 
     async def histogram(self, request: Request) -> Response:
@@ -134,10 +153,10 @@ class QueryRoutes:
         by, step = given.text("by"), given.whole("interval", 0, 0, 52 * WEEK_S)
         field = None if by is None else named(by, "by")
 
-        def answer(limits: QueryLimits) -> Histogram:
-            return histogram(self._store, scope, limits, interval_s=step or None, by=field)
+        def answer(limits: QueryLimits, known: _Known) -> Histogram:
+            return Histogram(*histogram(self._store, scope, limits, interval_s=step or None, by=field), **known)
 
-        return await self._told(request, scope, answer)
+        return await self._answered(request, scope, answer)
 
     async def aggregate(self, request: Request) -> Response:
         """Figures about events, in groups."""
@@ -145,19 +164,17 @@ class QueryRoutes:
         scope, top = self._scope(given), given.whole("top", DEFAULT_TOP, 1, MOST_GROUPS)
         metrics = [metric(text) for text in given.all("metric") or ["count"]]
         by = [named(name, "by") for name in given.all("by")]
-        return await self._told(
+        return await self._answered(
             request,
             scope,
-            lambda limits: Groups(aggregate(self._store, scope, metrics, by, top, limits)),
+            lambda limits, known: AggregateAnswer(aggregate(self._store, scope, metrics, by, top, limits), **known),
         )
 
     async def fields(self, request: Request) -> Response:
         """Which fields events have, and how many events have each."""
         scope = self._scope(Parameters(request, _SCOPE))
-        return await self._told(
-            request,
-            scope,
-            lambda limits: Fields(facets.names(self._store, scope, limits)),
+        return await self._answered(
+            request, scope, lambda limits, known: FieldList(facets.names(self._store, scope, limits), **known)
         )
 
     async def values(self, request: Request) -> Response:
@@ -165,12 +182,11 @@ class QueryRoutes:
         given = Parameters(request, (*_SCOPE, "limit"))
         scope, field = self._scope(given), named(request.path_params["name"], "name")
         most = given.whole("limit", DEFAULT_LIMIT, 1, MOST_VALUES)
-
-        def answer(limits: QueryLimits) -> Values:
-            found = facets.values(self._store, scope, field, most, limits)
-            return Values([Value(each.name, each.count) for each in found])
-
-        return await self._told(request, scope, answer)
+        return await self._answered(
+            request,
+            scope,
+            lambda limits, known: ValueList(facets.values(self._store, scope, field, most, limits), **known),
+        )
 
     async def event(self, request: Request) -> Response:
         """The newest event with an id."""
@@ -179,10 +195,10 @@ class QueryRoutes:
     async def _event(self, request: Request, event_id: str) -> Response:
         tenant = Parameters(request, ("tenant",)).tenant()
 
-        def answer(limits: QueryLimits) -> EventFound:
-            return EventFound(_there(lookup.event(self._store, tenant, event_id, limits)))
+        def answer(limits: QueryLimits, known: _Known) -> EventAnswer:
+            return EventAnswer(_json(_there(lookup.event(self._store, tenant, event_id, limits))), **known)
 
-        return await self._told(request, Scope(tenant, EVER), answer)
+        return await self._answered(request, Scope(tenant, EVER), answer)
 
     async def context(self, request: Request) -> Response:
         """What the same source said just before and just after an event, all oldest first."""
@@ -194,25 +210,32 @@ class QueryRoutes:
             (given.whole("before", 10, 0, MOST_AROUND), given.whole("after", 10, 0, MOST_AROUND)),
         )
 
-        def answer(limits: QueryLimits) -> Surroundings:
-            return _there(lookup.surroundings(self._store, tenant, request.path_params["id"], counts, limits))
+        def answer(limits: QueryLimits, known: _Known) -> EventContext:
+            before, event, after = _there(
+                lookup.surroundings(self._store, tenant, request.path_params["id"], counts, limits)
+            )
+            return EventContext([_json(one) for one in before], _json(event), [_json(one) for one in after], **known)
 
-        return await self._told(request, Scope(tenant, EVER), answer)
+        return await self._answered(request, Scope(tenant, EVER), answer)
 
     def _scope(self, given: Parameters) -> Scope:
         return Scope(given.tenant(), given.between(self._clock), parse(given.text("q") or ""))
 
-    async def _told(self, request: Request, scope: Scope, answer: Callable[[QueryLimits], msgspec.Struct]) -> Response:
-        # Before the store is asked: what arrives meanwhile is not promised.
+    async def _answered(
+        self, request: Request, scope: Scope, answer: Callable[[QueryLimits, _Known], Completeness]
+    ) -> Response:
+        # Read before the store is asked: the answer promises nothing about what arrives meanwhile.
         until_ns = self._missing.until_ns()
 
-        def whole_answer(limits: QueryLimits) -> dict[str, object]:
+        def body(limits: QueryLimits) -> bytes:
             missing = self._missing.of(scope.tenant, scope.between.start_ns, until_ns, limits)
-            completeness = Completeness(text_of(until_ns), missing)
-            return msgspec.structs.asdict(answer(limits)) | msgspec.structs.asdict(completeness)
+            return _ENCODER.encode(answer(limits, {"complete_until": text_of(until_ns), "missing": missing}))
 
-        body = await self._asker.ask(request, scope.tenant, whole_answer)
-        return JsonResponse(body)
+        return Response(await self._asker.ask(request, scope.tenant, body), media_type="application/json")
+
+
+def _json(event: dict[str, object]) -> msgspec.Raw:
+    return msgspec.Raw(_ENCODER.encode(event))
 
 
 def _there(found: T | None) -> T:

@@ -13,6 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from parsec.api.status import (
+    ChannelStats,
+    DedupStats,
+    LogStats,
+    ProducerStats,
+    SpoolStats,
+    StatsAnswer,
+    StoreStats,
+    WorkerStats,
+)
 from parsec.ingest.channel import Channel
 from parsec.ports.broker import Progress
 from parsec.telemetry import Telemetry
@@ -64,80 +74,6 @@ class Ledger(msgspec.Struct, frozen=True):
         }
 
 
-class Worked(msgspec.Struct, frozen=True):
-    """Events that workers have settled, and those of them that could not be made durable."""
-
-    processed: int
-    failed: int
-
-
-class Produced(msgspec.Struct, frozen=True):
-    """What Kafka, or without it the embedded log, has taken; each event once."""
-
-    messages_sent: int
-    messages_failed: int
-    bytes_written: int
-
-
-class ChannelFill(msgspec.Struct, frozen=True):
-    """What waits for a worker."""
-
-    buffered: int
-    capacity: int
-    buffered_bytes: int
-    capacity_bytes: int
-
-
-class Spooled(msgspec.Struct, frozen=True):
-    """Events that were kept on this machine for Kafka."""
-
-    written: int
-    drained: int
-    refused: int
-    waiting: int
-
-
-class Repeats(msgspec.Struct, frozen=True):
-    """What was found of ids that came again, since this process began: `conflicts` are duplicates with other content,
-    `unchecked` events that were stored while Redis did not answer, `early` ids forgotten for want of room."""
-
-    conflicts: int
-    unchecked: int
-    early: int
-    window_s: float
-
-
-class LogSize(msgspec.Struct, frozen=True):
-    """The embedded log's files."""
-
-    bytes: int
-
-
-class StoreSize(msgspec.Struct, frozen=True):
-    """The store as it was looked at last, with PARSEC_STORE_MAX_BYTES (0: no bound, and nobody looks), and what this
-    process has dropped for it."""
-
-    bytes: int
-    max_bytes: int
-    dropped_events: int
-    dropped_dead_letters: int
-    dropped_bytes: int
-
-
-class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`ledger`: sums of `partitions`, empty where this process reads none. `tenants`: fate to count, for each."""
-
-    worker: Worked
-    producer: Produced
-    channel: ChannelFill
-    spool: Spooled
-    ledger: dict[str, Any]
-    dedup: Repeats
-    log: LogSize
-    store: StoreSize
-    tenants: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
-
-
 class Stats:
     """The figures of one process."""
 
@@ -157,29 +93,29 @@ class Stats:
         spooled = int(value("parsec_spool_events_written_total"))
         drained = int(value("parsec_spool_events_drained_total"))
         return StatsAnswer(
-            Worked(published - drained + spooled + failed, failed),
-            Produced(published, failed, int(value("parsec_publish_bytes_total"))),
-            ChannelFill(
+            WorkerStats(published - drained + spooled + failed, failed),
+            ProducerStats(published, failed, int(value("parsec_publish_bytes_total"))),
+            ChannelStats(
                 self._channel.buffered_events,
                 self._channel.max_events,
                 self._channel.buffered_bytes,
                 self._channel.max_bytes,
             ),
-            Spooled(
+            SpoolStats(
                 spooled,
                 drained,
                 int(value("parsec_spool_events_refused_total")),
                 int(value("parsec_spool_waiting_events")),
             ),
             self._ledger().told(),
-            Repeats(
+            DedupStats(
                 int(value("parsec_dedup_conflict_events_total")),
                 int(value("parsec_dedup_unavailable_events_total")),
                 int(value("parsec_dedup_ids_early_total")),
                 value("parsec_dedup_window_seconds"),
             ),
-            LogSize(self._log_bytes()),
-            StoreSize(
+            LogStats(self._log_bytes()),
+            StoreStats(
                 int(value("parsec_store_bytes")),
                 int(value("parsec_store_max_bytes")),
                 *(

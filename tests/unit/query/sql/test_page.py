@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from parsec.core.errors import Rejected
 from parsec.ports.store import QueryLimits, T
-from parsec.query.sql.page import Question, ask
+from parsec.query.sql.page import Question
 from parsec.query.timerange import TimeRange
+from tests.support.stored import ask
 
 LIMITS = QueryLimits(1 << 20, 1.0)
 

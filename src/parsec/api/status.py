@@ -1,0 +1,111 @@
+"""The answers of GET /health, /livez, /readyz and /stats."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+HealthStatus = Literal["healthy", "degraded", "unhealthy"]
+
+
+class HealthAnswer(msgspec.Struct, frozen=True):
+    """`checks`: each part with its `status`, `why` unless it is healthy, and details.
+
+    Where keys are in use, only an admin key is shown `phase` and `checks`.
+    """
+
+    status: HealthStatus
+    timestamp: str
+    phase: str | msgspec.UnsetType = msgspec.UNSET
+    checks: Mapping[str, Mapping[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+
+
+class LivenessAnswer(msgspec.Struct, frozen=True):
+    """`why`: the parts that only a restart can help."""
+
+    alive: bool
+    why: Mapping[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ReadinessAnswer(msgspec.Struct, frozen=True):
+    """`why`: the parts that are not ready; `life`: the process itself starts or stops."""
+
+    ready: bool
+    why: Mapping[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class WorkerStats(msgspec.Struct, frozen=True):
+    """Events that workers have finished with, and those among them that could not be made durable."""
+
+    processed: int
+    failed: int
+
+
+class ProducerStats(msgspec.Struct, frozen=True):
+    """Events that Kafka, or without Kafka the embedded log, has acknowledged; each event once."""
+
+    messages_sent: int
+    messages_failed: int
+    bytes_written: int
+
+
+class ChannelStats(msgspec.Struct, frozen=True):
+    """Events and bytes that wait for a worker."""
+
+    buffered: int
+    capacity: int
+    buffered_bytes: int
+    capacity_bytes: int
+
+
+class SpoolStats(msgspec.Struct, frozen=True):
+    """Events that this machine kept while Kafka did not answer."""
+
+    written: int
+    drained: int
+    refused: int
+    waiting: int
+
+
+class DedupStats(msgspec.Struct, frozen=True):
+    """Repeated ids since the start of the process.
+
+    `conflicts`: duplicates with other content. `unchecked`: events stored while Redis did not answer. `early`: ids
+    forgotten for lack of room.
+    """
+
+    conflicts: int
+    unchecked: int
+    early: int
+    window_s: float
+
+
+class LogStats(msgspec.Struct, frozen=True):
+    """The files of the embedded log."""
+
+    bytes: int
+
+
+class StoreStats(msgspec.Struct, frozen=True):
+    """The size of the store when it was last measured, its bound PARSEC_STORE_MAX_BYTES (0: none, and no measurement),
+    and what this process has dropped to stay below the bound."""
+
+    bytes: int
+    max_bytes: int
+    dropped_events: int
+    dropped_dead_letters: int
+    dropped_bytes: int
+
+
+class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`ledger`: the sums of `partitions`; empty where this process reads none. `tenants`: events by fate, for each."""
+
+    worker: WorkerStats
+    producer: ProducerStats
+    channel: ChannelStats
+    spool: SpoolStats
+    ledger: dict[str, Any]
+    dedup: DedupStats
+    log: LogStats
+    store: StoreStats
+    tenants: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
