@@ -1,4 +1,4 @@
-"""A patience that never sleeps: the clock moves instead."""
+"""A retry policy that never sleeps: the clock moves instead."""
 
 from parsec.client import RetryPolicy
 from parsec.core.clock import ManualClock
@@ -11,7 +11,7 @@ class Waiting:
         self.clock = ManualClock()
         self.waits: list[float] = []
         self.reasons: list[str] = []
-        self.patience = RetryPolicy(self.clock, self.sleep, lambda: 1.0, lambda _s, reason: self.reasons.append(reason))
+        self.retry = RetryPolicy(self.clock, self.sleep, lambda: 1.0, lambda _s, reason: self.reasons.append(reason))
 
     def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)

@@ -93,20 +93,20 @@ def _counts(client: Client, within_s: float) -> tuple[dict[str, Any], int]:
         return {}, 0
 
 
-def settled(client: Client, within_s: float, patience: RetryPolicy | None = None) -> tuple[dict[str, Any], int]:
+def settled(client: Client, within_s: float, retry: RetryPolicy | None = None) -> tuple[dict[str, Any], int]:
     """The server's counts once it has processed all it took, and how many events it has not after `within_s`.
 
     Raises as Client.stats.
     """
-    patience = patience or RetryPolicy()
-    end = patience.clock.monotonic() + within_s
+    retry = retry or RetryPolicy()
+    end = retry.clock.monotonic() + within_s
     while True:
         stats = client.stats()
         waits = (("ledger", "in_flight"), ("channel", "buffered"), ("spool", "waiting"))
         in_flight = sum(_part(stats, part).get(name, 0) for part, name in waits)
-        if in_flight == 0 or patience.clock.monotonic() >= end:
+        if in_flight == 0 or retry.clock.monotonic() >= end:
             return stats, in_flight
-        patience.sleep(_POLL_S)
+        retry.sleep(_POLL_S)
 
 
 async def _watched(load: Any, plan: dict[str, Any]) -> Any:

@@ -48,8 +48,8 @@ def send(file: BinaryIO, url: str, timeout: float, batch: int, kind: Kind | None
     defaults = {"tenant_id": words["tenant"], "source": words["source"], "severity": words["severity"]}
     given = {name: word for name, word in defaults.items() if word}
     sending = Sending(BodySource(file), given, str(getattr(file, "name", "-")), keyless=api_key(url) is None)
-    patience = RetryPolicy(told=sending.waits)
-    with open_client(url, max(timeout, 1.0), patience) as client:
+    retry = RetryPolicy(on_wait=sending.waits)
+    with open_client(url, max(timeout, 1.0), retry) as client:
         code = sending.run(client, kind, batch, timeout)
     sys.exit(code)
 

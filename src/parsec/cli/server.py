@@ -64,13 +64,13 @@ def scope_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def asking(
-    url: str, timeout_s: float = 60.0, expression: str | None = None, patience: RetryPolicy | None = None
+    url: str, timeout_s: float = 60.0, expression: str | None = None, retry: RetryPolicy | None = None
 ) -> Iterator[Client]:
     """A client; what the server refuses or does not answer ends the command with one line.
 
     A mistake in `expression` is shown where it is, on two lines more.
     """
-    with open_client(url, timeout_s, patience) as client:
+    with open_client(url, timeout_s, retry) as client:
         try:
             yield client
         except Rejected as error:
@@ -92,10 +92,10 @@ def _pointed(expression: str, error: Rejected) -> str:
     return f"\n  {before}{after}\n  {' ' * cells(before)}^"
 
 
-def open_client(url: str, timeout_s: float, patience: RetryPolicy | None = None) -> Client:
+def open_client(url: str, timeout_s: float, retry: RetryPolicy | None = None) -> Client:
     """A client, or wrong use when `url` is no address or the file of certificates is none."""
     try:
-        return Client(url, api_key=api_key(url), timeout_s=timeout_s, patience=patience, ca_file=ca_file())
+        return Client(url, api_key=api_key(url), timeout_s=timeout_s, retry=retry, ca_file=ca_file())
     except (ValueError, OSError) as error:
         raise click.UsageError(str(error)) from error
 

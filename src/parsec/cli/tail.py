@@ -25,7 +25,7 @@ def tail(expression: str | None, url: str, tenant: str | None, output: Output | 
     Exit code: 0 never, 1 the question was refused, 3 no answer at the start, 130 interrupted.
     """
     to = printer(output, chosen_fields(fields))
-    with asking(url, SILENCE_S, expression, RetryPolicy(told=_waits)) as client:
+    with asking(url, SILENCE_S, expression, RetryPolicy(on_wait=_waits)) as client:
         for found in client.tail(tenant, q=expression):
             if isinstance(found, msgspec.Raw):
                 to.show([found])

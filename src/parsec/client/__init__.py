@@ -1,7 +1,7 @@
-"""What other programs import to send events to a Parsec and to query it. Stands on parsec.api and parsec.core alone.
+"""The client library: send events to a Parsec, query it, and log to it. Imports parsec.api and parsec.core only.
 
-In: bytes of events in any shape that `POST /ingest` takes. Out: its answer, verdict by verdict.
-Errors: Rejected (the request was refused for what it is), Retryable (gave up waiting; the same call may succeed later).
+In: bytes of events in any shape that `POST /ingest` takes; queries as keywords. Out: decoded answers. Errors: Rejected
+(the request is wrong), Retryable (not now; the same call may succeed later). Next: parsec.client.client.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,7 @@ __all__ = (
 
 
 def __getattr__(name: str) -> Any:
-    """What few programs need, and takes long to load, is loaded when it is asked for."""
+    """Loads on first use what few programs need and takes long to import."""
     if name == "AsyncClient":
         from parsec.client.async_client import AsyncClient
 

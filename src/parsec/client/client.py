@@ -1,42 +1,52 @@
-"""The client: send until it is safe, query page by page, follow what comes.
+"""The blocking client: sends events until they are safe, queries page by page, follows new events.
 
-In: events as bytes, questions as keywords. Out: Answer, Page and the like. Errors: Rejected, Retryable.
+In: events as bytes, queries as keywords. Out: the decoded answers. Errors: Rejected, Retryable.
+Next: parsec.client.transport.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec
 
 import msgspec
 
 from parsec.api.responses import Answer
 from parsec.client import requests
-from parsec.client.paging import Paging
-from parsec.client.requests import Order, Question
-from parsec.client.responses import LetterPage, Page
-from parsec.client.retries import Attempts, RetryPolicy, answered, refuse, settled
-from parsec.client.tail import ENDED, Gap, Tailing
-from parsec.client.transport import Connection, Response, url_and_headers
+from parsec.client.requests import AnyPage, Pages, Request, T
+from parsec.client.retries import Attempts, RetryPolicy, ingest_answer, query_answer, raise_for_status
+from parsec.client.tail import ENDED, Gap, Tail
+from parsec.client.transport import Connection, Response, find_endpoint
 from parsec.core.errors import Retryable
 
 P = ParamSpec("P")
-T = TypeVar("T")
-
-JSON = {"Content-Type": "application/json"}
 
 
-def _asks(build: Callable[P, Question[T]]) -> "Callable[Concatenate[Client, P], T]":
-    """A method with the parameters of a question, that gives its answer. Not repeated: a person waits for it.
+def _query(build: Callable[P, Request[T]]) -> "Callable[Concatenate[Client, P], T]":
+    """A method that sends the request that `build` makes, once: it does not keep a person waiting.
 
-    Raises Rejected when the question is refused, Retryable when the server cannot answer it now.
+    Raises Rejected when the query is refused, Retryable when the server cannot answer it now.
     """
 
     @wraps(build)
-    def asking(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.ask(build(*args, **kwargs))
+    def query(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.get(build(*args, **kwargs))
 
-    return asking
+    return query
+
+
+def _paged(build: Callable[P, Pages[AnyPage]]) -> "Callable[Concatenate[Client, P], Iterator[AnyPage]]":
+    """A method that yields one page after the other."""
+
+    @wraps(build)
+    def paged(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[AnyPage]:
+        pages = build(*args, **kwargs)
+        while pages.request is not None:
+            page = self.get(pages.request, pages.give_up_after_s)
+            pages.advance(page)
+            yield page
+
+    return paged
 
 
 class Client:
@@ -49,18 +59,16 @@ class Client:
         api_key: str | None = None,
         ca_file: str | None = None,
         timeout_s: float = 30.0,
-        patience: RetryPolicy | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
         """`url` and `api_key` default to PARSEC_URL and PARSEC_API_KEY. `timeout_s` bounds one wait for the socket;
         `ca_file` holds certificates to trust instead of the system's.
 
         Raises ValueError when `url` is no address, OSError when `ca_file` cannot be read.
         """
-        self._url, self._headers = url_and_headers(url, api_key)
-        self._ca_file = ca_file
-        self._timeout_s = timeout_s
-        self._patience = patience or RetryPolicy()
-        self._connection = self._connect()
+        self._endpoint = find_endpoint(url, api_key, ca_file, timeout_s)
+        self._retry = retry or RetryPolicy()
+        self._connection = Connection(self._endpoint)
 
     def __enter__(self) -> "Client":
         return self
@@ -72,123 +80,72 @@ class Client:
         """Safe to call twice."""
         self._connection.close()
 
-    def forget(self) -> None:
+    def abandon(self) -> None:
         """In a child after a fork: leaves the connection to the parent. The client is of no use afterwards."""
-        self._connection.forget()
+        self._connection.abandon()
 
     def send(
         self, body: bytes, *, defaults: Mapping[str, str] | None = None, give_up_after_s: float | None = 60.0
     ) -> Answer:
-        """Sends one request until it is answered for good. `body` has any shape that POST /ingest takes.
+        """Sends one request until it has a final answer. `body` has any shape that POST /ingest takes.
 
-        `defaults` (tenant_id, source, severity) fill in what events lack. 429, 503 and broken connections are tried
-        again, with the same bytes, after at least the server's Retry-After. Raises Rejected when the request as
-        a whole is refused (key, size, encoding), Retryable when `give_up_after_s` is over, with None after one attempt:
-        its fate is unknown.
+        `defaults` (tenant_id, source, severity) fill in missing fields. 429, 500 to 504 and broken connections are
+        retried with the same bytes, after at least the server's Retry-After. Raises Rejected when the request as a
+        whole is refused (key, size, encoding), Retryable after `give_up_after_s` (None: after one attempt): then its
+        fate is unknown.
         """
-        path = requests.address("/ingest", defaults or {})
+        path = requests.path_with("/ingest", defaults or {})
+        return self._attempt(ingest_answer, path, body, give_up_after_s)
 
-        def attempt() -> Answer:
-            return settled(self._connection.request("POST", path, body, {**self._headers, **JSON}))
+    def get(self, request: Request[T], give_up_after_s: float | None = None) -> T:
+        """The answer to a request of parsec.client.requests; by default one attempt. Raises Rejected, Retryable."""
+        return self._attempt(lambda found: query_answer(request, found), request.path, None, give_up_after_s)
 
-        return self._patiently(attempt, give_up_after_s)
-
-    def ask(self, question: Question[T], give_up_after_s: float | None = None) -> T:
-        """The answer to a question of parsec.client.requests; by default asked once. Raises Rejected, Retryable."""
-
-        def attempt() -> T:
-            return answered(question, self._connection.request("GET", question.path, None, self._headers))
-
-        return self._patiently(attempt, give_up_after_s)
-
-    query = _asks(requests.events)
-    histogram = _asks(requests.histogram)
-    aggregate = _asks(requests.aggregate)
-    fields = _asks(requests.fields)
-    values = _asks(requests.values)
-    event = _asks(requests.event)
-    context = _asks(requests.context)
-    dead_letters = _asks(requests.dead_letters)
-    dead_letter = _asks(requests.dead_letter)
-    stats = _asks(requests.stats)
-    audit = _asks(requests.audit)
-
-    def pages(
-        self,
-        tenant: str | None = None,
-        *,
-        q: str | None = None,
-        start: str | None = None,
-        end: str | None = None,
-        limit: int | None = 100,
-        cursor: str | None = None,
-        order: Order = "newest",
-        fields: Sequence[str] = (),
-        give_up_after_s: float | None = None,
-    ) -> Iterator[Page]:
-        """Follows the cursors until `limit` events (None: all) or the end.
-
-        With `give_up_after_s` a page that cannot be answered now is asked for again, so long. Raises as query.
-        """
-        paging = Paging(limit, cursor)
-        while paging.more:
-            asked = requests.events(
-                tenant, q=q, start=start, end=end, limit=paging.size, cursor=paging.cursor, order=order, fields=fields
-            )
-            page = self.ask(asked, give_up_after_s)
-            paging.took(len(page.events), page.cursor)
-            yield page
-
-    def dead_letter_pages(
-        self,
-        tenant: str | None = None,
-        *,
-        start: str | None = None,
-        end: str | None = None,
-        reason: str | None = None,
-        limit: int | None = 100,
-    ) -> Iterator[LetterPage]:
-        """Follows the cursors until `limit` letters (None: all) or the end. Raises as query."""
-        paging = Paging(limit)
-        while paging.more:
-            page = self.dead_letters(
-                tenant, start=start, end=end, reason=reason, limit=paging.size, cursor=paging.cursor
-            )
-            paging.took(len(page.dead_letters), page.cursor)
-            yield page
+    query = _query(requests.events)
+    histogram = _query(requests.histogram)
+    aggregate = _query(requests.aggregate)
+    fields = _query(requests.fields)
+    values = _query(requests.values)
+    event = _query(requests.event)
+    context = _query(requests.context)
+    dead_letters = _query(requests.dead_letters)
+    dead_letter = _query(requests.dead_letter)
+    stats = _query(requests.stats)
+    audit = _query(requests.audit)
+    pages = _paged(requests.event_pages)
+    dead_letter_pages = _paged(requests.dead_letter_pages)
 
     def tail(
         self, tenant: str | None = None, *, q: str | None = None, give_up_after_s: float = float("inf")
     ) -> Generator[msgspec.Raw | Gap, None, None]:
-        """Events as they are stored, from now on, on a connection of its own; a Gap where some were left out.
+        """Events as they are stored, from now on, on a connection of its own; a Gap where some are missing.
 
-        A connection that breaks is replaced. Raises Rejected when the question is refused, Retryable when the first
-        connection fails, or there was none for `give_up_after_s`.
+        A broken connection is replaced. Raises Rejected when the query is refused, Retryable when the first
+        connection fails, or none succeeds for `give_up_after_s`.
         """
-        tailing = Tailing(self._patience, give_up_after_s)
+        tail = Tail(self._retry, give_up_after_s)
         path = requests.tail(tenant, q)
         while True:
             try:
-                with closing(self._connect().stream(path, self._headers)) as pieces:
+                with closing(Connection(self._endpoint).stream(path)) as pieces:
                     for piece in pieces:
                         if isinstance(piece, Response):
-                            refuse(piece)
-                            yield from tailing.open()
+                            raise_for_status(piece)
+                            yield from tail.open()
                         else:
-                            yield from tailing.feed(piece)
+                            yield from tail.feed(piece)
                 raise Retryable(ENDED, after_s=0.0)
             except Retryable as error:
-                wait_s = tailing.broke(error)
-            self._patience.sleep(wait_s)
+                wait_s = tail.wait_s(error)
+            self._retry.sleep(wait_s)
 
-    def _connect(self) -> Connection:
-        return Connection(self._url, timeout_s=self._timeout_s, ca_file=self._ca_file)
-
-    def _patiently(self, attempt: Callable[[], T], give_up_after_s: float | None) -> T:
-        attempts = Attempts(self._patience, give_up_after_s)
+    def _attempt(
+        self, read: Callable[[Response], T], path: str, body: bytes | None, give_up_after_s: float | None
+    ) -> T:
+        attempts = Attempts(self._retry, give_up_after_s)
         while True:
             try:
-                return attempt()
+                return read(self._connection.request(path, body))
             except Retryable as error:
                 wait_s = attempts.wait_s(error)
-            self._patience.sleep(wait_s)
+            self._retry.sleep(wait_s)

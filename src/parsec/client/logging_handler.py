@@ -1,11 +1,12 @@
-"""A handler for the logging module: records to a Parsec, in the background.
+"""A handler for the logging module: sends records to a Parsec in the background.
 
-In: log records of any thread. Out: events, by parsec.client.send_queue. Errors: none into the program; what cannot
-be made an event goes to `handleError`, what cannot be sent is counted in `counts` and told on standard error, once.
+In: log records of any thread. Out: events, into parsec.client.send_queue. Errors: none into the program; records that
+cannot become an event go to `handleError`, events that cannot be sent are counted in `counts` and reported once on
+standard error. Next: parsec.client.send_queue.
 
     logging.getLogger().addHandler(ParsecHandler("http://127.0.0.1:8080", tenant="acme", source="billing"))
 
-It flushes at exit (the logging module calls `close`), waiting `timeout_s` at most.
+It flushes at exit (the logging module calls `close`), for at most `timeout_s`.
 """
 
 import itertools
@@ -21,13 +22,13 @@ from parsec.client.client import Client
 from parsec.client.retries import RetryPolicy
 from parsec.client.send_queue import Counts, SendQueue
 
-MAX_BYTES = 8 << 20
-_LEAST_BYTES = 64 << 10
+DEFAULT_MAX_BYTES = 8 << 20
+_LEAST_MAX_BYTES = 64 << 10
 _SOCKET_S = 10.0
 
 
 class ParsecHandler(logging.Handler):
-    """Made by hand or by `logging.config.dictConfig` with "class": "parsec.client.ParsecHandler"."""
+    """Create it yourself, or by `logging.config.dictConfig` with "class": "parsec.client.ParsecHandler"."""
 
     def __init__(
         self,
@@ -37,72 +38,72 @@ class ParsecHandler(logging.Handler):
         source: str | None = None,
         api_key: str | None = None,
         ca_file: str | None = None,
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int = DEFAULT_MAX_BYTES,
         timeout_s: float = 5.0,
     ) -> None:
         """`url` and `api_key` default to PARSEC_URL and PARSEC_API_KEY. `tenant` is needed unless the key names it;
-        `source` defaults to each logger's name. At most `max_bytes` of events wait; what comes then is dropped and
+        `source` defaults to each logger's name. At most `max_bytes` of events wait; further ones are dropped and
         counted. `timeout_s` bounds `flush` and `close`. Raises ValueError and OSError as Client does.
         """
-        if max_bytes < _LEAST_BYTES:
-            raise ValueError(f"max_bytes is at least {_LEAST_BYTES}")
+        if max_bytes < _LEAST_MAX_BYTES:
+            raise ValueError(f"max_bytes must be at least {_LEAST_MAX_BYTES}")
         super().__init__()
         self._timeout_s = timeout_s
-        self._records = Records(tenant, source)
+        self._encoder = RecordEncoder(tenant, source)
         socket_s = min(_SOCKET_S, max(timeout_s, 1.0))
 
         def connect() -> Client:
             return Client(url, api_key=api_key, ca_file=ca_file, timeout_s=socket_s)
 
-        connect().close()  # what is wrong with the arguments is told here, not in the background
-        self._outbox = SendQueue(connect, max_bytes, self._summary, RetryPolicy())
-        self._begun = False
-        _living.add(self)
+        connect().close()  # wrong arguments fail here, not in the background
+        self._queue = SendQueue(connect, max_bytes, self._drop_summary, RetryPolicy())
+        self._used = False
+        _handlers.add(self)
 
     @property
     def counts(self) -> Counts:
-        """What became of the records: put, sent, dropped, rejected."""
-        return self._outbox.counts
+        """How many records were put, sent, dropped and rejected."""
+        return self._queue.counts
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never waits for the network, never raises."""
         try:
-            if self._outbox.is_own_thread():
+            if self._queue.is_own_thread():
                 return
             message = self.format(record) if self.formatter else record.getMessage()
-            self._outbox.put(self._records.event(record, message))
-            if not self._begun:
-                self._begun = True
-                _flush_when_a_worker_ends(self)
+            self._queue.put(self._encoder.encode(record, message))
+            if not self._used:
+                self._used = True
+                _flush_at_worker_exit(self)
         except Exception:  # noqa: BLE001 (the logging module's own way: it prints, when that is wanted)
             self.handleError(record)
 
-    def flush(self, timeout_s: float | None = None) -> bool:  # type: ignore[override]  # a verdict more than None
-        """Waits until the events so far have their verdicts; False when that took longer than `timeout_s`."""
-        return self._outbox.flush(self._timeout_s if timeout_s is None else timeout_s)
+    def flush(self, timeout_s: float | None = None) -> bool:  # type: ignore[override]  # True or False, not None
+        """Waits until all events so far are sent, rejected or dropped; False when that took longer."""
+        return self._queue.flush(self._timeout_s if timeout_s is None else timeout_s)
 
     def close(self) -> None:
-        """Flushes; what could not be sent in time is dropped and counted. Safe to call twice."""
-        self._outbox.close(self._timeout_s)
+        """Flushes, then drops and counts what could not be sent in time. Safe to call twice."""
+        self._queue.close(self._timeout_s)
         super().close()
 
     def after_fork(self) -> None:
-        """In the child: what waits is the parent's to send, and ids are the child's own."""
-        self._outbox.after_fork()
-        self._records.renew()
-        self._begun = False
+        """In the child: the parent sends the events that wait, and ids are the child's own."""
+        self._queue.after_fork()
+        self._encoder.restart_ids()
+        self._used = False
 
-    def _summary(self, dropped: int) -> bytes:
-        told = f"{dropped:,} log events were dropped before this one: more came than could be sent"
-        facts = {"name": __name__, "levelno": logging.WARNING, "msg": told, "dropped": dropped}
-        return self._records.event(logging.makeLogRecord(facts), told)
+    def _drop_summary(self, dropped: int) -> bytes:
+        text = f"{dropped:,} log events were dropped before this one, because more came than could be sent"
+        facts = {"name": __name__, "levelno": logging.WARNING, "msg": text, "dropped": dropped}
+        return self._encoder.encode(logging.makeLogRecord(facts), text)
 
 
-_living: "weakref.WeakSet[ParsecHandler]" = weakref.WeakSet()
+_handlers: "weakref.WeakSet[ParsecHandler]" = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for handler in list(_living):
+    for handler in list(_handlers):
         handler.after_fork()
 
 
@@ -110,56 +111,56 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _flush_when_a_worker_ends(handler: ParsecHandler) -> None:
-    """A forked worker of multiprocessing ends without what the logging module does at exit."""
+def _flush_at_worker_exit(handler: ParsecHandler) -> None:
+    """A forked worker of multiprocessing skips the exit functions of the logging module."""
     multiprocessing = sys.modules.get("multiprocessing")
     util = sys.modules.get("multiprocessing.util")
     if multiprocessing is not None and util is not None and multiprocessing.parent_process() is not None:
         util.Finalize(None, handler.flush, exitpriority=0)
 
 
-MOST_BYTES = 200 << 10
+MAX_EVENT_BYTES = 200 << 10
 """A Parsec takes 256 KiB by default, envelope included."""
-_MOST_CHARACTERS = 64 << 10
-_LEAST_CHARACTERS = 8 << 10
-"""What is kept for sure of message and traceback: escaped, 48 KiB each."""
+_MAX_CHARACTERS = 64 << 10
+_KEPT_CHARACTERS = 8 << 10
+"""Kept of message and traceback in an event that is too large: 48 KiB each when every character is escaped."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SEVERITIES = ((50, "fatal"), (40, "error"), (30, "warn"), (20, "info"), (10, "debug"))
 _EMPTY = "(empty)"
 
 
 def severity(level: int) -> str:
-    """The gravest one that a level of the logging module reaches."""
+    """The highest severity that a level of the logging module reaches."""
     return next((name for least, name in _SEVERITIES if level >= least), "trace")
 
 
-class Records:
-    """To events of one tenant (None: the key's) and source (None: the logger's name)."""
+class RecordEncoder:
+    """Records to events of one tenant (None: the key's) and source (None: the logger's name)."""
 
     def __init__(self, tenant: str | None, source: str | None) -> None:
         self._tenant = tenant
         self._source = source
-        self.renew()
+        self.restart_ids()
 
-    def renew(self) -> None:
-        """Ids of a process are its own, also of one that was forked."""
+    def restart_ids(self) -> None:
+        """No two processes share ids, not even after a fork."""
         self._prefix = os.urandom(8).hex()
         self._numbers = itertools.count(1)
 
-    def event(self, record: logging.LogRecord, message: str) -> bytes:
-        """`message` is what the record says, formatted."""
-        own = _own(record)
+    def encode(self, record: logging.LogRecord, message: str) -> bytes:
+        """The event of a record with this formatted message."""
+        own = _standard_fields(record)
         extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         metadata = own | {f"_{name}" if name in own else name: value for name, value in extra.items()}
-        encoded = self._encoded(record, message[:_MOST_CHARACTERS], metadata)
-        if len(encoded) <= MOST_BYTES:
+        encoded = self._encode(record, message[:_MAX_CHARACTERS], metadata)
+        if len(encoded) <= MAX_EVENT_BYTES:
             return encoded
         if "exception" in own:
-            own["exception"]["traceback"] = own["exception"]["traceback"][-_LEAST_CHARACTERS:]
-        own = {name: value[-_LEAST_CHARACTERS:] if isinstance(value, str) else value for name, value in own.items()}
-        return self._encoded(record, message[:_LEAST_CHARACTERS], own | {"cut": f"{len(encoded)} bytes"})
+            own["exception"]["traceback"] = own["exception"]["traceback"][-_KEPT_CHARACTERS:]
+        own = {name: value[-_KEPT_CHARACTERS:] if isinstance(value, str) else value for name, value in own.items()}
+        return self._encode(record, message[:_KEPT_CHARACTERS], own | {"cut": f"{len(encoded)} bytes"})
 
-    def _encoded(self, record: logging.LogRecord, message: str, metadata: dict[str, Any]) -> bytes:
+    def _encode(self, record: logging.LogRecord, message: str, metadata: dict[str, Any]) -> bytes:
         event = {
             "id": f"{self._prefix}-{next(self._numbers)}",
             "timestamp": int(record.created * 1_000_000),
@@ -172,12 +173,12 @@ class Records:
             event["tenant_id"] = self._tenant
         try:
             return _ENCODER.encode(event)
-        except Exception:  # noqa: BLE001 (values are anyone's, and so is what goes wrong with them)
-            return _ENCODER.encode(_plain(event))
+        except Exception:  # noqa: BLE001 (values are anyone's, and so are their errors)
+            return _ENCODER.encode(_encodable(event))
 
 
-def _own(record: logging.LogRecord) -> dict[str, Any]:
-    """What the logging module knows of a record."""
+def _standard_fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What the logging module itself knows about a record."""
     found: dict[str, Any] = {
         "logger": record.name,
         "file": f"{record.pathname}:{record.lineno}",
@@ -192,29 +193,29 @@ def _own(record: logging.LogRecord) -> dict[str, Any]:
         kind, error, _ = record.exc_info
         found["exception"] = {
             "type": kind.__qualname__,
-            "message": _sound(_text(error)[:_LEAST_CHARACTERS]),
-            "traceback": _sound(logging.Formatter().formatException(record.exc_info)[-_MOST_CHARACTERS:]),
+            "message": _without_surrogates(_text(error)[:_KEPT_CHARACTERS]),
+            "traceback": _without_surrogates(logging.Formatter().formatException(record.exc_info)[-_MAX_CHARACTERS:]),
         }
     elif record.exc_text:
-        found["exception"] = {"traceback": _sound(record.exc_text[-_MOST_CHARACTERS:])}
+        found["exception"] = {"traceback": _without_surrogates(record.exc_text[-_MAX_CHARACTERS:])}
     if record.stack_info:
-        found["stack"] = record.stack_info[-_MOST_CHARACTERS:]
+        found["stack"] = record.stack_info[-_MAX_CHARACTERS:]
     return found
 
 
-def _plain(event: dict[str, Any]) -> dict[str, Any]:
-    """Every value by itself: as it is where that works, else as text."""
-    metadata = {_sound(name): _value(value) for name, value in event["metadata"].items()}
-    return {name: _sound(value) if isinstance(value, str) else value for name, value in event.items()} | {
+def _encodable(event: dict[str, Any]) -> dict[str, Any]:
+    """Each value by itself: as it is where JSON can hold it, else as text."""
+    metadata = {_without_surrogates(name): _raw(value) for name, value in event["metadata"].items()}
+    return {name: _without_surrogates(value) if isinstance(value, str) else value for name, value in event.items()} | {
         "metadata": metadata
     }
 
 
-def _value(value: object) -> object:
+def _raw(value: object) -> object:
     try:
         return msgspec.Raw(_ENCODER.encode(value))
     except Exception:  # noqa: BLE001 (as above)
-        return _sound(_text(value))
+        return _without_surrogates(_text(value))
 
 
 def _text(value: object) -> str:
@@ -224,8 +225,8 @@ def _text(value: object) -> str:
         return f"<{type(value).__qualname__}>"
 
 
-def _sound(text: str) -> str:
-    """Half a surrogate pair is no character that JSON in UTF-8 can hold."""
+def _without_surrogates(text: str) -> str:
+    """JSON in UTF-8 cannot hold half a surrogate pair: it becomes an escape."""
     return text.encode(errors="backslashreplace").decode()
 
 

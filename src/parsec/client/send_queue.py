@@ -1,15 +1,15 @@
-"""Events that wait to be sent, and the thread that sends them: batches, tried again as the server tells.
+"""Events that wait to be sent, and the thread that sends them in batches and retries them as the server asks.
 
-In: events as bytes, from any thread. Out: requests of a Client. Errors: none to who puts events in; what is dropped or
-refused is counted and told once.
+In: events as bytes, from any thread. Out: requests of a Client. Errors: none for the caller; dropped and rejected
+events are counted, and each reason is reported once on standard error. Next: parsec.client.client.
 
-1. Events that wait or are on their way never hold more than `max_bytes`. What comes then is dropped, until half of it
-   is free: what led to the trouble is kept, and it has one hole, which an event of its own tells.
-2. Every event that was put is in the end one of sent, dropped, rejected.
-3. The lock is held for moments only, never while something is sent or told.
-4. The thread never puts anything in. Whoever sends holds the right to, of which there is one: taking it from a deque is
-   one step, also for a signal's handler that logs while its thread does.
-5. After a fork the child begins empty, with a lock, a thread and a connection of its own: the parent sends what waited.
+1. Events that wait or are in flight never hold more than `max_bytes`. Further events are dropped until half of it is
+   free: the events that led to the trouble are kept, in one gap, and an event of its own reports it.
+2. In the end every event is one of sent, dropped, rejected.
+3. The lock is held for moments only, never while something is sent or reported.
+4. The thread never puts anything in. Only the holder of the one send token sends: popping it from a deque is a single
+   step, also for a signal handler that logs while its thread does.
+5. After a fork the child begins empty, with a lock, a thread and a connection of its own: the parent sends the rest.
 """
 
 import sys
@@ -27,16 +27,16 @@ from parsec.core.errors import Rejected, Retryable
 BATCH_EVENTS = 500
 BATCH_BYTES = 1 << 20
 LINGER_S = 1.0
-"""An event waits so long for others to travel with."""
-_HURRIED_S = 0.5
-"""Waits of our own are no longer while somebody waits for a flush; the server's are."""
+"""How long an event waits for others to share a request."""
+_FLUSH_WAIT_S = 0.5
+"""During a flush our own waits are at most this long; Retry-After still holds."""
 _JOIN_S = 1.0
 _OVERHEAD_BYTES = 64
 _TOO_LARGE = ("payload_too_large", "too_many_events")
 
 
 class Counts(msgspec.Struct):
-    """Events since the start. What is in none of the others waits or is on its way."""
+    """Events since the start. The difference between `put` and the others waits or is in flight."""
 
     put: int = 0
     sent: int = 0
@@ -44,7 +44,7 @@ class Counts(msgspec.Struct):
     rejected: int = 0
 
     @property
-    def settled(self) -> int:
+    def finished(self) -> int:
         return self.sent + self.dropped + self.rejected
 
 
@@ -52,81 +52,82 @@ class SendQueue:
     """`summary` makes an event that says how many were dropped."""
 
     def __init__(
-        self, connect: Callable[[], Client], max_bytes: int, summary: Callable[[int], bytes], patience: RetryPolicy
+        self, connect: Callable[[], Client], max_bytes: int, summary: Callable[[int], bytes], retry: RetryPolicy
     ) -> None:
         self._connect = connect
         self._max_bytes = max_bytes
         self._summary = summary
-        self._patience = patience
+        self._retry = retry
         self._inherited: list[Client] = []
         self._client: Client | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self._changed = threading.Condition()  # reentrant: a signal's handler may log while its thread holds it
+        self._changed = threading.Condition()  # reentrant: a signal handler may log while its thread holds it
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
-        self._since = 0.0
-        self._untold = 0
-        self._wanted = 0
+        self._oldest_at = 0.0
+        self._unreported_drops = 0
+        self._flush_until = 0
         self._stuck_at: int | None = None
         self._closed = False
-        self._told: set[str] = set()
-        self._right_to_send = deque([None])
+        self._reported: set[str] = set()
+        self._send_token = deque([None])
         self._thread: threading.Thread | None = None
         self.counts = Counts()
 
     def put(self, event: bytes) -> None:
-        """Takes an event, or drops it."""
-        why = ""
+        """Queues an event, or drops it."""
         with self._changed:
-            self._report_drops()
+            self._queue_drop_summary()
             self.counts.put += 1
             fits = self._bytes + len(event) + _OVERHEAD_BYTES <= self._max_bytes
-            taken = fits and not self._untold and not self._closed
-            if taken:
+            queued = fits and not self._unreported_drops and not self._closed
+            if queued:
                 self._append(event)
             else:
                 self.counts.dropped += 1
-                self._untold += 1
-                why = "their handler is closed" if self._closed else f"{self._max_bytes:,} bytes of them wait already"
-        if taken:
+                self._unreported_drops += 1
+            closed = self._closed
+        if queued:
             self._start()
+        elif closed:
+            self._report_once("log events are dropped, because their handler is closed")
         else:
-            self._tell(f"log events are dropped, since {why}")
+            self._report_once(f"log events are dropped, because {self._max_bytes:,} bytes (max_bytes) already wait")
 
     def flush(self, timeout_s: float) -> bool:
-        """Waits until all that was put before is settled; False when that took longer."""
+        """Waits until all events so far are finished; False when that took longer."""
         if self.is_own_thread():
             return False
         deadline = self._now() + timeout_s
         while True:
             with self._changed:
-                self._report_drops()
-                wanted = self.counts.put
-                self._wanted = max(self._wanted, wanted)
+                self._queue_drop_summary()
+                target = self.counts.put
+                self._flush_until = max(self._flush_until, target)
                 self._changed.notify_all()
-            self._send_here_without_thread(deadline)
+            self._send_without_thread(deadline)
             with self._changed:
-                while self.counts.settled < wanted and self._now() < deadline:
+                while self.counts.finished < target and self._now() < deadline:
                     self._changed.wait(deadline - self._now())
-                done = self.counts.settled >= wanted
-                self._stuck_at = None if done else self.counts.settled
-                if not done or not self._untold or self._closed or self._now() >= deadline:
+                done = self.counts.finished >= target
+                self._stuck_at = None if done else self.counts.finished
+                if not done or not self._unreported_drops or self._closed or self._now() >= deadline:
                     return done
 
     def close(self, timeout_s: float) -> None:
-        """Flushes, then drops what is left and ends the thread. Safe to call twice.
+        """Flushes, then drops the rest and ends the thread. Safe to call twice.
 
-        Right after a flush that settled nothing it does not wait again.
+        Does not wait again right after a flush in which no event finished.
         """
         with self._changed:
-            stuck = self._stuck_at == self.counts.settled
+            stuck = self._stuck_at == self.counts.finished
         if not self._closed:
             self.flush(0.0 if stuck else timeout_s)
         with self._changed:
             self._closed = True
-            left = self.counts.put - self.counts.settled
+            left = self.counts.put - self.counts.finished
             self.counts.dropped += left
             self._waiting.clear()
             self._changed.notify_all()
@@ -136,12 +137,12 @@ class SendQueue:
         elif thread is None and self._client is not None:
             self._client.close()
         if left:
-            self._tell(f"{left:,} log events were dropped at the end, since they could not be sent in time")
+            self._report_once(f"log events were dropped at the end, because they could not be sent in time: {left:,}")
 
     def after_fork(self) -> None:
-        """In the child. The parent's connection may be in the middle of anything, its objects locked: left alone."""
+        """In the child. Leaves the parent's connection and locks alone, whatever state they are in."""
         if self._client is not None:
-            self._client.forget()
+            self._client.abandon()
             self._inherited.append(self._client)
         self._client = None
         self._begin()
@@ -151,121 +152,119 @@ class SendQueue:
 
     def _append(self, event: bytes) -> None:
         if not self._waiting:
-            self._since = self._now()
+            self._oldest_at = self._now()
         self._waiting.append(event)
         self._bytes += len(event) + _OVERHEAD_BYTES
         if len(self._waiting) in (1, BATCH_EVENTS) or self._bytes >= BATCH_BYTES:
             self._changed.notify_all()
 
-    def _report_drops(self) -> None:
-        """The event that tells of drops, once there is room again."""
-        if self._untold and self._bytes <= self._max_bytes // 2 and not self._closed:
-            told = self._summary(self._untold)
-            self._untold = 0
+    def _queue_drop_summary(self) -> None:
+        """Queues the event that reports drops, once there is room again."""
+        if self._unreported_drops and self._bytes <= self._max_bytes // 2 and not self._closed:
+            summary = self._summary(self._unreported_drops)
+            self._unreported_drops = 0
             self.counts.put += 1
-            self._append(told)
+            self._append(summary)
 
     def _start(self) -> None:
-        if not self._right_to_send:
+        if not self._send_token:
             return
         with suppress(IndexError):
-            self._right_to_send.pop()
+            self._send_token.pop()
             self._thread = threading.Thread(target=self._run, name="parsec-logging", daemon=True)
             try:
                 self._thread.start()
-            except RuntimeError:  # the interpreter is ending, or has too many: flush sends
+            except RuntimeError:  # the interpreter is ending, or has too many threads: flush sends
                 self._thread = None
-                self._right_to_send.append(None)
+                self._send_token.append(None)
 
     def _run(self) -> None:
         try:
-            while (batch := self._take()) is not None:
+            while (batch := self._take_batch()) is not None:
                 self._deliver(b"\n".join(batch), len(batch))
             if self._client is not None:
                 self._client.close()
         finally:
             self._thread = None
-            self._right_to_send.append(None)
+            self._send_token.append(None)
 
-    def _send_here_without_thread(self, deadline: float) -> None:
-        """What nobody else would send."""
-        if not self._right_to_send:
+    def _send_without_thread(self, deadline: float) -> None:
+        """Sends here when no thread does."""
+        if not self._send_token:
             return
         with suppress(IndexError):
-            self._right_to_send.pop()
+            self._send_token.pop()
             try:
-                while self._waiting and self._now() < deadline and (batch := self._take()) is not None:
+                while self._waiting and self._now() < deadline and (batch := self._take_batch()) is not None:
                     self._deliver(b"\n".join(batch), len(batch), deadline)
             finally:
-                self._right_to_send.append(None)
+                self._send_token.append(None)
 
-    def _take(self) -> list[bytes] | None:
+    def _take_batch(self) -> list[bytes] | None:
         """The next batch, once it is full or due; None: closed."""
         with self._changed:
             while not self._closed:
-                if self._waiting:
-                    due_s = self._since + LINGER_S - self._now()
-                    full = len(self._waiting) >= BATCH_EVENTS or self._bytes >= BATCH_BYTES
-                    if full or due_s <= 0 or self._hurried():
-                        return self._cut()
-                    self._changed.wait(due_s)
-                else:
+                if not self._waiting:
                     self._changed.wait()
+                    continue
+                due_s = self._oldest_at + LINGER_S - self._now()
+                full = len(self._waiting) >= BATCH_EVENTS or self._bytes >= BATCH_BYTES
+                if not full and due_s > 0 and not self._is_flushing():
+                    self._changed.wait(due_s)
+                    continue
+                batch: list[bytes] = []
+                size = 0
+                while self._waiting and len(batch) < BATCH_EVENTS and size + len(self._waiting[0]) <= BATCH_BYTES:
+                    batch.append(self._waiting.popleft())
+                    size += len(batch[-1])
+                return batch
         return None
 
-    def _cut(self) -> list[bytes]:
-        batch: list[bytes] = []
-        size = 0
-        while self._waiting and len(batch) < BATCH_EVENTS and size + len(self._waiting[0]) <= BATCH_BYTES:
-            batch.append(self._waiting.popleft())
-            size += len(batch[-1])
-        return batch
-
     def _deliver(self, body: bytes, count: int, deadline: float | None = None) -> None:
-        """Until the events have their verdicts, or nobody waits for them any more."""
-        attempts = Attempts(self._patience, float("inf"))
+        """Retries until the events are finished, the deadline has passed, or the queue is closed."""
+        attempts = Attempts(self._retry, float("inf"))
         while True:
             try:
                 if self._client is None:
                     self._client = self._connect()
                 answer = self._client.send(body, give_up_after_s=None)
             except Retryable as error:
-                if not self._pause(attempts.wait_s(error), error.after_s, deadline):
+                if not self._wait_to_retry(attempts.wait_s(error), error.after_s, deadline):
                     self._put_back(body)
                     return
                 continue
             except Rejected as error:
                 if error.code in _TOO_LARGE and count > 1:
-                    self._halve(body, count, deadline)
+                    self._deliver_halves(body, count, deadline)
                     return
-                self._settle(body, count, dropped=count)
-                self._tell(f"log events are refused: {error.message} ({error.code})")
-            except Exception as error:  # noqa: BLE001 (the thread's top: what else may happen must not end it)
-                self._settle(body, count, dropped=count)
-                self._tell(f"log events cannot be sent: {error!r}")
+                self._finish(body, count, dropped=count)
+                self._report_once(f"log events are refused: {error.message} ({error.code})")
+            except Exception as error:  # noqa: BLE001 (the thread's top: no fault may end it)
+                self._finish(body, count, dropped=count)
+                self._report_once(f"log events cannot be sent: {error!r}")
             else:
-                self._settle(body, count, rejected=min(answer.rejected, count))
+                self._finish(body, count, rejected=min(answer.rejected, count))
                 if answer.errors:
-                    self._tell(f"log events are rejected: {answer.errors[0].message} ({answer.errors[0].code})")
+                    self._report_once(f"log events are rejected: {answer.errors[0].message} ({answer.errors[0].code})")
             return
 
-    def _halve(self, body: bytes, count: int, deadline: float | None) -> None:
+    def _deliver_halves(self, body: bytes, count: int, deadline: float | None) -> None:
         lines = body.split(b"\n")
-        for part in (lines[: count // 2], lines[count // 2 :]):
-            self._deliver(b"\n".join(part), len(part), deadline)
+        for half in (lines[: count // 2], lines[count // 2 :]):
+            self._deliver(b"\n".join(half), len(half), deadline)
 
     def _put_back(self, body: bytes) -> None:
         with self._changed:
-            if not self._closed:  # then they are counted as dropped
+            if not self._closed:  # else they are counted as dropped
                 self._waiting.extendleft(reversed(body.split(b"\n")))
 
-    def _pause(self, wait_s: float, told_s: float, deadline: float | None) -> bool:
-        """False: the time is up, or the outbox is closed."""
+    def _wait_to_retry(self, wait_s: float, retry_after_s: float, deadline: float | None) -> bool:
+        """False: the deadline would pass, or the queue is closed."""
         started = self._now()
         with self._changed:
             while not self._closed:
-                wanted_s = max(told_s, min(wait_s, _HURRIED_S)) if self._hurried() else wait_s
-                left_s = started + wanted_s - self._now()
+                shortest_s = max(retry_after_s, min(wait_s, _FLUSH_WAIT_S)) if self._is_flushing() else wait_s
+                left_s = started + shortest_s - self._now()
                 if left_s <= 0:
                     return True
                 if deadline is not None and self._now() + left_s > deadline:
@@ -273,26 +272,26 @@ class SendQueue:
                 self._changed.wait(left_s)
         return False
 
-    def _settle(self, body: bytes, count: int, dropped: int = 0, rejected: int = 0) -> None:
+    def _finish(self, body: bytes, count: int, dropped: int = 0, rejected: int = 0) -> None:
         with self._changed:
-            # The line breaks between the events are no bytes of theirs.
+            # The newlines between the events do not count.
             self._bytes -= len(body) - (count - 1) + count * _OVERHEAD_BYTES
-            if not self._closed:  # then they are counted as dropped
+            if not self._closed:  # else they are counted as dropped
                 self.counts.sent += count - dropped - rejected
                 self.counts.dropped += dropped
                 self.counts.rejected += rejected
             self._changed.notify_all()
 
-    def _hurried(self) -> bool:
-        return self._wanted > self.counts.settled
+    def _is_flushing(self) -> bool:
+        return self._flush_until > self.counts.finished
 
-    def _tell(self, what: str) -> None:
-        """A line on standard error, once for each reason: there is no other place left to say it."""
-        if what in self._told:
+    def _report_once(self, what: str) -> None:
+        """One line on standard error for each reason: the logging module itself is no place for it."""
+        if what in self._reported:
             return
-        self._told.add(what)
+        self._reported.add(what)
         with suppress(Exception):
             print(f"parsec: {what}", file=sys.stderr, flush=True)  # noqa: T201
 
     def _now(self) -> float:
-        return self._patience.clock.monotonic()
+        return self._retry.clock.monotonic()

@@ -1,7 +1,7 @@
-"""One kept-alive HTTP connection to one Parsec, on the standard library's http.client.
+"""One kept-alive HTTP connection of a Client, on the standard library's http.client.
 
-In: method, path, body. Out: status, headers, body. Errors: Retryable when nothing or half an answer came back; the
-request may then have been carried out or not.
+In: a path, and a body to POST. Out: status, headers and body of the response. Errors: Retryable when the response is
+missing or incomplete; the server may have acted on the request or not. Next: parsec.client.retries.
 """
 
 import http.client
@@ -11,68 +11,75 @@ from collections.abc import Generator, Mapping
 
 import msgspec
 
-from parsec.api.address import DEFAULT_URL, parse_address
+from parsec.api.address import DEFAULT_URL, Address, parse_address
 from parsec.core.errors import Retryable
 
+JSON = {"Content-Type": "application/json"}
 _CHUNK_BYTES = 1 << 16
 
 
 class Response(msgspec.Struct, frozen=True):
-    """A complete answer; header names are in lower case."""
+    """A complete response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-def url_and_headers(url: str | None, api_key: str | None) -> tuple[str, dict[str, str]]:
-    """What is not given comes from PARSEC_URL and PARSEC_API_KEY; an empty key is none. Raises ValueError for one that
-    no header can hold.
+class Endpoint(msgspec.Struct, frozen=True):
+    """A Parsec and how to connect to it. `timeout_s` bounds one wait for the socket; `tls` is None for plain HTTP."""
+
+    address: Address
+    headers: Mapping[str, str]
+    tls: ssl.SSLContext | None
+    timeout_s: float
+
+
+def find_endpoint(url: str | None, api_key: str | None, ca_file: str | None, timeout_s: float) -> Endpoint:
+    """`url` and `api_key` default to PARSEC_URL and PARSEC_API_KEY; an empty key means none.
+
+    Raises ValueError when `url` is no address or a header cannot hold the key, OSError when `ca_file` cannot be read.
     """
-    url = (os.environ.get("PARSEC_URL") or DEFAULT_URL) if url is None else url
+    address = parse_address((os.environ.get("PARSEC_URL") or DEFAULT_URL) if url is None else url)
     api_key = os.environ.get("PARSEC_API_KEY") if api_key is None else api_key
     if api_key and not (api_key.isascii() and api_key.isprintable()):
-        raise ValueError("an API key holds printable ASCII characters only")
-    return url, {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        raise ValueError("the API key is not valid; keys hold printable ASCII characters only")
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    return Endpoint(address, headers, address.tls_context(ca_file), timeout_s)
 
 
 class _Stale(Exception):
-    """The server had closed a kept connection before this request; a fresh one must be tried."""
+    """The server had closed a kept connection before this request; try a fresh one."""
 
 
 class Connection:
-    """Not for two threads at once."""
+    """Connects with the first request. Not for two threads at once."""
 
-    def __init__(self, url: str, *, timeout_s: float, ca_file: str | None = None) -> None:
-        """Connects with the first request. Raises ValueError when `url` is not an http or https address, OSError when
-        `ca_file` cannot be read.
-        """
-        address = parse_address(url)
-        self.url = address.url
-        self._prefix = address.prefix
-        tls = address.tls_context(ca_file)
-        if tls is None:
-            self._http = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        host, port, timeout_s = endpoint.address.host, endpoint.address.port, endpoint.timeout_s
+        if endpoint.tls is None:
+            self._http = http.client.HTTPConnection(host, port, timeout=timeout_s)
         else:
-            self._http = http.client.HTTPSConnection(address.host, address.port, timeout=timeout_s, context=tls)
+            self._http = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=endpoint.tls)
 
-    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
-        """Raises Retryable; a kept connection that the server closed meanwhile is replaced without a word."""
+    def request(self, path: str, body: bytes | None = None) -> Response:
+        """GET, or POST of a body. Raises Retryable; replaces a kept connection that the server has closed."""
         try:
             try:
-                return self._exchange(method, path, body, headers)
+                return self._exchange(path, body)
             except _Stale:
-                return self._exchange(method, path, body, headers)
+                return self._exchange(path, body)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise Retryable(f"{self.url}: {in_words(error)}", after_s=0.0) from error
+            raise self._retryable(error) from error
 
-    def stream(self, path: str, headers: Mapping[str, str]) -> Generator[bytes | Response, None, None]:
-        """The head of an answer without its body, then the body in pieces as they come; with a status other than 200
-        one whole answer instead. Raises Retryable when it breaks or nothing comes in time; ends where the body ends.
+    def stream(self, path: str) -> Generator[bytes | Response, None, None]:
+        """The head of a response without its body, then the body in pieces as they come; with a status other than 200
+        one complete response instead. Raises Retryable when the connection breaks or falls silent.
         """
         try:
-            self._http.request("GET", self._prefix + path, None, dict(headers))
+            self._send(path, None)
             with self._http.getresponse() as answer:
                 found = Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, b"")
                 if found.status != 200:
@@ -82,41 +89,47 @@ class Connection:
                 while piece := answer.read1(_CHUNK_BYTES):
                     yield piece
         except (OSError, http.client.HTTPException) as error:
-            raise Retryable(f"{self.url}: {in_words(error)}", after_s=0.0) from error
+            raise self._retryable(error) from error
         finally:
             self.close()
-
-    def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
-        kept = self._http.sock is not None
-        try:
-            try:
-                self._http.request(method, self._prefix + path, body, dict(headers))
-            except (BrokenPipeError, ConnectionResetError):
-                # A server that refuses a body closes before it has read it; its reason may lie in our buffer.
-                if self._http.sock is None:
-                    raise
-            # An answer that is left to the garbage collector closes itself there, where a Ctrl-C would be swallowed.
-            with self._http.getresponse() as answer:
-                found = Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-        except (http.client.RemoteDisconnected, ConnectionError) as error:
-            self.close()
-            if kept:
-                raise _Stale from error
-            raise
-        return found
 
     def close(self) -> None:
         """Safe to call twice; a later request connects anew."""
         self._http.close()
 
-    def forget(self) -> None:
-        """In a child after a fork: gives up its copy of the connection without a word to the server."""
+    def abandon(self) -> None:
+        """In a child after a fork: closes its copy of the socket, which the parent goes on using."""
         if self._http.sock is not None:
             os.close(self._http.sock.detach())
 
+    def _exchange(self, path: str, body: bytes | None) -> Response:
+        kept = self._http.sock is not None
+        try:
+            try:
+                self._send(path, body)
+            except (BrokenPipeError, ConnectionResetError):
+                # A server that refuses a body closes before it has read it; its reason may be in our buffer.
+                if self._http.sock is None:
+                    raise
+            # A response that is left to the garbage collector closes itself there, which would swallow a Ctrl-C.
+            with self._http.getresponse() as answer:
+                return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        except (http.client.RemoteDisconnected, ConnectionError) as error:
+            self.close()
+            if kept:
+                raise _Stale from error
+            raise
 
-def in_words(error: Exception) -> str:
-    """What broke, for a person."""
+    def _send(self, path: str, body: bytes | None) -> None:
+        method, more = ("GET", {}) if body is None else ("POST", JSON)
+        self._http.request(method, self._endpoint.address.prefix + path, body, {**self._endpoint.headers, **more})
+
+    def _retryable(self, error: Exception) -> Retryable:
+        return Retryable(f"{self._endpoint.address.url}: {describe(error)}", after_s=0.0)
+
+
+def describe(error: Exception) -> str:
+    """A network error in words for a person, with the way out where there is one."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, http.client.RemoteDisconnected):
@@ -124,7 +137,7 @@ def in_words(error: Exception) -> str:
     if isinstance(error, http.client.HTTPException):
         return f"the answer is not HTTP ({type(error).__name__})"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message}); PARSEC_CA_FILE names those to trust"
+        return f"its certificate is not trusted ({error.verify_message}); name the ones to trust with PARSEC_CA_FILE"
     if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
-        return "it does not speak TLS; is its address http://...?"
+        return "it does not speak TLS; use an address that begins with http://"
     return str(getattr(error, "strerror", None) or error)

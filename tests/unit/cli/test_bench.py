@@ -89,10 +89,10 @@ def test_it_waits_until_all_is_processed(server: Answering) -> None:
     server.will(stats(9, {"in_flight": 4}), stats(9, buffered=1), stats(9), stats(9, {"in_flight": 2}))
     clock = ManualClock()
     with Client(server.url) as client:
-        patience = RetryPolicy(clock, clock.advance)
-        assert settled(client, 1.0, patience)[1] == 0
+        retry = RetryPolicy(clock, clock.advance)
+        assert settled(client, 1.0, retry)[1] == 0
         assert clock.monotonic() == pytest.approx(0.2)
-        assert settled(client, 1.0, patience)[1] == 2
+        assert settled(client, 1.0, retry)[1] == 2
         assert clock.monotonic() == pytest.approx(1.2, abs=0.15)
 
 

@@ -38,7 +38,7 @@ def run(server: Answering, do: Callable[[AsyncClient], Awaitable[None]], waiting
 
     async def within() -> None:
         async with AsyncClient(
-            server.url, api_key="k", patience=waiting.patience, sleep=waiting.sleep_async, timeout_s=20.0
+            server.url, api_key="k", retry=waiting.retry, sleep=waiting.sleep_async, timeout_s=20.0
         ) as client:
             await do(client)
 
@@ -203,7 +203,7 @@ def test_certificates_to_trust_are_read_from_a_file(server: Answering, tmp_path:
 
 
 def test_both_clients_ask_the_same_with_the_same_words() -> None:
-    own = {"close", "forget"}
+    own = {"close", "abandon"}
     public = {name for name in vars(Client) if not name.startswith("_")} - own
     assert public == {name for name in vars(AsyncClient) if not name.startswith("_")} - own
     for name in public:

@@ -42,7 +42,7 @@ def test_a_rejected_request_is_an_answer_not_an_error(server: Answering) -> None
 def test_busy_servers_get_the_very_same_bytes_after_retry_after(server: Answering) -> None:
     server.will(FULL, Reply(503, b"<html>", {"Retry-After": "2"}), Reply(502, b""), ALL_WELL)
     waiting = Waiting()
-    with Client(server.url, patience=waiting.patience) as client:
+    with Client(server.url, retry=waiting.retry) as client:
         assert client.send(b"the body").accepted == 2
     assert [asked.body for asked in server.asked] == [b"the body"] * 4
     assert waiting.waits == [7.0, 2.0, 0.4]
@@ -52,7 +52,7 @@ def test_busy_servers_get_the_very_same_bytes_after_retry_after(server: Answerin
 def test_it_gives_up_in_time_and_says_why(server: Answering) -> None:
     server.will(FULL)
     waiting = Waiting()
-    with Client(server.url, patience=waiting.patience) as client, pytest.raises(Retryable, match="queue is full"):
+    with Client(server.url, retry=waiting.retry) as client, pytest.raises(Retryable, match="queue is full"):
         client.send(b"{}", give_up_after_s=20.0)
     assert waiting.waits == [7.0, 7.0]
 
@@ -60,7 +60,7 @@ def test_it_gives_up_in_time_and_says_why(server: Answering) -> None:
 def test_a_server_that_is_away_is_tried_again() -> None:
     waiting = Waiting()
     with (
-        Client(f"http://127.0.0.1:{free_port()}", patience=waiting.patience) as client,
+        Client(f"http://127.0.0.1:{free_port()}", retry=waiting.retry) as client,
         pytest.raises(Retryable, match=r"gave up after 1 s: .*refused"),
     ):
         client.send(b"{}", give_up_after_s=1.0)
@@ -70,7 +70,7 @@ def test_a_server_that_is_away_is_tried_again() -> None:
 def test_an_answer_that_breaks_off_is_asked_for_again(server: Answering) -> None:
     server.will(Reply(0), ALL_WELL)
     waiting = Waiting()
-    with Client(server.url, patience=waiting.patience) as client:
+    with Client(server.url, retry=waiting.retry) as client:
         assert client.send(b"x").accepted == 2
     assert [asked.body for asked in server.asked] == [b"x", b"x"]
     assert waiting.waits == [0.1]
@@ -79,7 +79,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(server: Answering) -> None
 def test_a_kept_connection_that_was_closed_meanwhile_costs_no_wait(server: Answering) -> None:
     server.will(ALL_WELL, Reply(0), ALL_WELL)
     waiting = Waiting()
-    with Client(server.url, patience=waiting.patience) as client:
+    with Client(server.url, retry=waiting.retry) as client:
         client.send(b"1")
         client.send(b"2")
     assert [asked.body for asked in server.asked] == [b"1", b"2", b"2"]
@@ -216,7 +216,7 @@ def test_certificates_to_trust_are_read_from_a_file(server: Answering, tmp_path:
 def test_a_page_is_asked_for_again_when_that_was_said(server: Answering) -> None:
     server.will(_page(1000, "c1"), Reply(503, b"{}", {"Retry-After": "3"}), _page(1, None))
     waiting = Waiting()
-    with Client(server.url, patience=waiting.patience) as client:
+    with Client(server.url, retry=waiting.retry) as client:
         pages = client.pages("acme", limit=None, cursor="c0", order="oldest", give_up_after_s=60.0)
         assert [len(page.events) for page in pages] == [1000, 1]
     assert waiting.waits == [3.0]

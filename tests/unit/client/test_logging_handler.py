@@ -147,7 +147,7 @@ def test_a_batch_that_is_too_large_is_halved(server: Answering, logger_to: Make)
     assert handler.flush()
     assert [asked.body.count(b"\n") + 1 for asked in server.asked] == [3, 1, 2, 1, 1]
     assert handler.counts.sent == 3
-    assert handler._outbox._bytes == 0
+    assert handler._queue._bytes == 0
 
 
 def test_memory_is_bounded_and_what_is_dropped_is_told_when_there_is_room(  # [1] [2]
@@ -157,10 +157,10 @@ def test_memory_is_bounded_and_what_is_dropped_is_told_when_there_is_room(  # [1
     logger, handler = logger_to(server.url, max_bytes=100_000, source="billing")
     for n in range(2_000):
         logger.info("number %d %s", n, "x" * 200)
-        assert handler._outbox._bytes <= 100_000
+        assert handler._queue._bytes <= 100_000
     dropped = handler.counts.dropped
     assert 1_000 < dropped < 2_000
-    assert capsys.readouterr().err == "parsec: log events are dropped, since 100,000 bytes of them wait already\n"
+    assert capsys.readouterr().err == "parsec: log events are dropped, because 100,000 bytes (max_bytes) already wait\n"
     server.replies.clear()
     server.will(took(500))
     assert handler.flush()
@@ -174,7 +174,7 @@ def test_memory_is_bounded_and_what_is_dropped_is_told_when_there_is_room(  # [1
     assert events[-1]["message"] == "after"
     counts = handler.counts
     assert (counts.put, counts.sent) == (2_002, 2_002 - dropped)
-    assert handler._outbox._bytes == 0
+    assert handler._queue._bytes == 0
     assert capsys.readouterr().err == ""
 
 
@@ -205,7 +205,7 @@ def test_a_server_that_hangs_stops_nobody_and_close_keeps_its_deadline(  # [3]
         handler.close()
         assert time.monotonic() - started < 30  # it does not wait again for what did not move
     assert handler.counts.dropped == 2
-    assert "2 log events were dropped at the end" in capsys.readouterr().err
+    assert "they could not be sent in time: 2" in capsys.readouterr().err
     logger.info("too late")
     assert handler.counts.dropped == 3
     assert "their handler is closed" in capsys.readouterr().err
@@ -293,7 +293,7 @@ def test_many_threads_lose_nothing(server: Answering, logger_to: Make) -> None:
         thread.join()
     assert handler.flush()
     assert {event["message"] for event in sent(server)} == {f"{thread}-{n}" for thread in range(8) for n in range(500)}
-    assert handler.counts.put == handler.counts.settled == 4_000
+    assert handler.counts.put == handler.counts.finished == 4_000
 
 
 def test_a_dictionary_configures_it(server: Answering) -> None:
@@ -364,7 +364,7 @@ def test_the_end_of_a_program_is_not_held_up_for_long_by_a_server_that_hangs() -
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()
         ended = program(url, "handler._timeout_s = 0.5; logging.info('last')")
-    assert ended.stderr == "parsec: 1 log events were dropped at the end, since they could not be sent in time\n"
+    assert ended.stderr == "parsec: log events were dropped at the end, because they could not be sent in time: 1\n"
     assert ended.returncode == 0
     assert time.monotonic() - started < 20
 
@@ -378,7 +378,7 @@ def test_a_fork_sends_nothing_twice_and_loses_nothing(server: Answering) -> None
             logging.info("parent %d", n)
         child = os.fork()
         if not child:
-            (parents,) = handler._outbox._inherited
+            (parents,) = handler._queue._inherited
             assert parents._connection._http.sock.fileno() == -1
             logging.info("child")
             ok = handler.flush() and handler.counts.put == 1
@@ -398,7 +398,7 @@ def test_a_fork_while_the_thread_waits_for_a_server_leaves_the_child_free(server
     code = """
         import time
         logging.info("parent")
-        while handler._outbox._client is None:
+        while handler._queue._client is None:
             time.sleep(0.01)
         time.sleep(0.2)
         child = os.fork()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsec.client.logging_handler import MOST_BYTES, Records, severity
+from parsec.client.logging_handler import MAX_EVENT_BYTES, RecordEncoder, severity
 
 
 class Hostile:
@@ -18,11 +18,11 @@ class Hostile:
         raise RuntimeError("no")
 
 
-def event(message: str = "hello", records: Records | None = None, **facts: Any) -> Any:
+def event(message: str = "hello", records: RecordEncoder | None = None, **facts: Any) -> Any:
     record = logging.makeLogRecord({"name": "app.db", "levelno": logging.INFO, "created": 1_800_000_000.25, **facts})
-    encoded = (records or Records("acme", None)).event(record, message)
+    encoded = (records or RecordEncoder("acme", None)).encode(record, message)
     assert b"\n" not in encoded
-    assert len(encoded) <= MOST_BYTES
+    assert len(encoded) <= MAX_EVENT_BYTES
     return json.loads(encoded)
 
 
@@ -47,8 +47,8 @@ def test_what_the_logging_module_knows_is_there() -> None:
 
 
 def test_tenant_and_source_are_told_or_left_to_the_key_and_the_logger() -> None:
-    assert event(records=Records(None, "billing"))["source"] == "billing"
-    assert "tenant_id" not in event(records=Records(None, "billing"))
+    assert event(records=RecordEncoder(None, "billing"))["source"] == "billing"
+    assert "tenant_id" not in event(records=RecordEncoder(None, "billing"))
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_what_is_too_long_is_cut_and_an_empty_message_is_none_to_a_parsec() -> N
 
 
 def test_ids_are_never_the_same_also_in_a_child() -> None:
-    records = Records("acme", None)
+    records = RecordEncoder("acme", None)
     ids = {event(records=records)["id"] for _ in range(100)}
-    records.renew()
+    records.restart_ids()
     ids |= {event(records=records)["id"] for _ in range(100)}
     assert len(ids) == 200
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from parsec.api.address import parse_address
 from parsec.client import AsyncClient, Client, Gap
-from parsec.client.async_transport import MOST_WAITING, AsyncConnection, request_bytes
+from parsec.client.async_transport import MAX_BUFFERED, AsyncConnection, request_bytes
+from parsec.client.transport import find_endpoint
 from tests.support.waiting import Waiting
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -72,7 +72,7 @@ def shown(found: msgspec.Raw | Gap) -> object:
 def test_a_silent_connection_is_replaced_and_one_that_nobody_reads_is_closed() -> None:
     left, waiting = threading.Event(), Waiting()
     with streaming(one_event_then_silence(left)) as url:
-        with Client(url, timeout_s=0.1, patience=waiting.patience) as client:
+        with Client(url, timeout_s=0.1, retry=waiting.retry) as client:
             tail = client.tail("acme")
             assert [shown(next(tail)) for _ in range(3)] == ["a", Gap(away=True), "a"]
             assert "no answer in time" in waiting.reasons[0]
@@ -86,7 +86,7 @@ def test_so_it_is_with_asyncio() -> None:
     left, waiting = threading.Event(), Waiting()
 
     async def do(url: str) -> None:
-        async with AsyncClient(url, timeout_s=0.1, patience=waiting.patience, sleep=waiting.sleep_async) as client:
+        async with AsyncClient(url, timeout_s=0.1, retry=waiting.retry, sleep=waiting.sleep_async) as client:
             tail = client.tail("acme")
             assert [shown(await anext(tail)) for _ in range(3)] == ["a", Gap(away=True), "a"]
             assert "no answer in time" in waiting.reasons[0]
@@ -111,15 +111,15 @@ def test_what_is_not_taken_waits_in_bounded_memory() -> None:  # [2] of async_co
         connection.sendall(b"0\r\n\r\n")
 
     async def do(url: str) -> int:
-        address = parse_address(url)
-        connection = await AsyncConnection.connect(address, None, 30.0)
-        stream = connection.stream(request_bytes(address, "GET", "/query/tail", b"", {}))
+        endpoint = find_endpoint(url, None, None, 30.0)
+        connection = await AsyncConnection.connect(endpoint)
+        stream = connection.stream(request_bytes(endpoint, "/query/tail"))
         await anext(stream)
         before = -1
         while before != sent:  # until the server cannot send more
             before = sent
             await asyncio.sleep(0.2)
-            assert connection._waiting <= MOST_WAITING + (256 << 10)
+            assert connection._buffered <= MAX_BUFFERED + (256 << 10)
         assert sent < 2_000
         taken = sum([len(found) async for found in stream if isinstance(found, bytes)])
         connection.close()
@@ -133,7 +133,7 @@ def test_what_is_not_taken_waits_in_bounded_memory() -> None:  # [2] of async_co
 def test_a_stream_that_breaks_within_an_event_gives_none_of_it() -> None:
     waiting = Waiting()
     broken = streaming(lambda connection: connection.sendall(chunk(EVENT + b'data: {"id":"hal')))
-    with broken as url, Client(url, timeout_s=30.0, patience=waiting.patience) as client:
+    with broken as url, Client(url, timeout_s=30.0, retry=waiting.retry) as client:
         tail = client.tail("acme", give_up_after_s=60.0)
         assert [shown(next(tail)) for _ in range(3)] == ["a", Gap(away=True), "a"]
         tail.close()
