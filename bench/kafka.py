@@ -19,7 +19,7 @@ from log_append import event
 # isort: split
 from tests.support.kafka_server import KafkaServer, kafka_server
 
-from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.envelope import encode_lines
@@ -31,9 +31,9 @@ SHAPES = ((1, 4, 1, "snappy"), (100, 1, 1, "snappy"), (100, 4, 1, "snappy"), (10
 """(events per publish, workers, tenants in a publish, compression). Each partition of a publish is a request."""
 
 
-def opened(server: KafkaServer, topic: str, compression: str = "snappy") -> Kafka:
+def opened(server: KafkaServer, topic: str, compression: str = "snappy") -> KafkaCluster:
     options = KafkaOptions(brokers=server.address, topic=topic, compression=compression, deadline_s=30)
-    return Kafka(options, SystemClock(), SystemRandom())
+    return KafkaCluster(options, SystemClock(), SystemRandom())
 
 
 def batch(events: int, tenants: int, first: int = 0) -> Group:

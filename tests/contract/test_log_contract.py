@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pytest
 
-from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.reader import KafkaReader
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
@@ -84,7 +84,7 @@ class OnKafka:
 
     def __init__(self, server: KafkaServer) -> None:
         options = KafkaOptions(brokers=server.address, topic=server.make_topic(), deadline_s=30.0)
-        self._kafka = Kafka(options, SystemClock(), SystemRandom())
+        self._kafka = KafkaCluster(options, SystemClock(), SystemRandom())
         self.writer = self._kafka.writer()
         self._readers: list[LogReader] = []
 

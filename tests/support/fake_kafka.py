@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from parsec.adapters.kafka import producer, topic
-from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.core.clock import ManualClock, Random, SystemRandom
 
@@ -63,9 +63,9 @@ class FakeCluster:
         monkeypatch.setattr(topic, "AdminClient", lambda _: _Admin(self))
         monkeypatch.setattr(topic, "Consumer", lambda _: _Asker(self))
 
-    def opened(self, random: Random | None = None, **options: Any) -> Kafka:
+    def opened(self, random: Random | None = None, **options: Any) -> KafkaCluster:
         wanted = KafkaOptions(brokers="nowhere:1", topic="t", **options)
-        return Kafka(wanted, self.clock, random or SystemRandom())
+        return KafkaCluster(wanted, self.clock, random or SystemRandom())
 
     def values(self) -> list[bytes]:
         return [message.value for message in self.written]

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import KafkaOptions, Security
 from parsec.adapters.kafka.reader import KafkaReader
 from parsec.adapters.kafka.writer import KafkaWriter
@@ -16,7 +16,7 @@ SOON_S = 60.0
 MANY, LARGE = 100_000, 1 << 24
 
 
-def kafka(address: str, topic: str, *, deadline_s: float = 30.0, attempts: int = 3, **extra: str) -> Kafka:
+def kafka(address: str, topic: str, *, deadline_s: float = 30.0, attempts: int = 3, **extra: str) -> KafkaCluster:
     """`extra`: options of librdkafka with `_` for `.`."""
     options = KafkaOptions(
         brokers=address,
@@ -27,18 +27,18 @@ def kafka(address: str, topic: str, *, deadline_s: float = 30.0, attempts: int =
         deadline_s=deadline_s,
         extra={name.replace("_", "."): value for name, value in extra.items()},
     )
-    return Kafka(options, SystemClock(), SystemRandom())
+    return KafkaCluster(options, SystemClock(), SystemRandom())
 
 
-def secured(address: str, topic: str, security: Security, deadline_s: float = 30.0) -> Kafka:
+def secured(address: str, topic: str, security: Security, deadline_s: float = 30.0) -> KafkaCluster:
     options = KafkaOptions(brokers=address, topic=topic, partitions=1, deadline_s=deadline_s, security=security)
-    return Kafka(options, SystemClock(), SystemRandom())
+    return KafkaCluster(options, SystemClock(), SystemRandom())
 
 
 class Reading:
     """One reader, and what it was told: the epoch of each partition it owns, and the records given under it."""
 
-    def __init__(self, opened: Kafka) -> None:
+    def __init__(self, opened: KafkaCluster) -> None:
         self.reader: KafkaReader = opened.reader()
         self.owned: dict[int, Assigned] = {}
         self.begins: list[Assigned] = []

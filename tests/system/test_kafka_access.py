@@ -57,8 +57,8 @@ def assert_works(address: str, topic: str, security: Security) -> None:
 
 def assert_refused(address: str, topic: str, security: Security) -> None:
     opened = secured(address, topic, security, deadline_s=2.0)
-    opened.check()  # no reason not to start: a password can be mended
-    assert not opened.pulse.state().connected
+    opened.ensure_topic()  # no reason not to start: a password can be mended
+    assert not opened.breaker.health().connected
 
 
 def test_sasl_by_name_over_tls(guarded: Guarded) -> None:

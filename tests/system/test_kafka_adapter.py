@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.producer import MAYBE_DUPLICATE, Record
 from parsec.adapters.kafka.writer import KafkaWriter, NotAcknowledged, records_of
@@ -79,7 +79,7 @@ def test_each_compression_carries_plain_json_keyed_by_tenant(server: KafkaServer
     sent: dict[bytes, str] = {}
     for number, compression in enumerate(("none", "snappy", "gzip", "lz4", "zstd")):
         options = KafkaOptions(brokers=server.address, topic=topic, compression=compression, deadline_s=30)
-        writer = Kafka(options, SystemClock(), SystemRandom()).writer()
+        writer = KafkaCluster(options, SystemClock(), SystemRandom()).writer()
         events = [
             envelope(n, tenant=f"tenant-{n % 9}", message=compression) for n in range(number * 99, number * 99 + 99)
         ]
@@ -138,9 +138,9 @@ def test_a_publish_ends_at_its_deadline_and_leaves_nothing_behind(server: KafkaS
             writer.publish([group(10, 10)])
         assert time.monotonic() - started < 6  # the deadline and a purge (W1)
         assert [record.value for record in caught.value.records] == group(10, 10).lines.splitlines()
-        assert all(record.in_doubt for record in caught.value.records)
+        assert all(record.maybe_duplicate for record in caught.value.records)
         assert writer.refuses() is not None
-        assert opened.pulse.state().why is not None
+        assert opened.breaker.health().why is not None
     finally:
         server.resume()
     time.sleep(1.1)
@@ -158,7 +158,7 @@ def test_a_publish_ends_at_its_deadline_and_leaves_nothing_behind(server: KafkaS
 def test_one_record_that_is_too_large_fails_alone(server: KafkaServer) -> None:
     topic = server.make_topic(max_message_bytes="3000")
     opened = kafka(server.address, topic)
-    opened.check()
+    opened.ensure_topic()
     assert opened.max_event_bytes(1 << 18) < 3000
     writer = opened.writer()
     events = [envelope(n, message="é" if n != 5 else "".join(map(chr, range(32, 3000)))) for n in range(10)]
@@ -166,7 +166,7 @@ def test_one_record_that_is_too_large_fails_alone(server: KafkaServer) -> None:
         writer.publish([Group(events, encode_lines(events))])
     assert [json.loads(record.value)["id"] for record in caught.value.records] == ["evt-5"]
     assert list(caught.value.refused) == list(caught.value.records)
-    assert not caught.value.records[0].in_doubt
+    assert not caught.value.records[0].maybe_duplicate
     assert writer.refuses() is None
     found = [json.loads(message.value() or b"")["id"] for message in server.records(topic, 1, 9)]
     assert sorted(found) == sorted(f"evt-{n}" for n in range(10) if n != 5)
@@ -175,14 +175,14 @@ def test_one_record_that_is_too_large_fails_alone(server: KafkaServer) -> None:
 
 def test_a_missing_topic_is_made_and_one_that_cannot_be_is_fatal(server: KafkaServer) -> None:
     opened = kafka(server.address, "made-by-parsec")
-    opened.check()
-    facts = opened.topic.facts
+    opened.ensure_topic()
+    facts = opened.topic.info
     assert facts is not None
     assert (facts.partitions, facts.max_message_bytes, len(facts.log_id)) == (1, 1048588, 22)
     options = KafkaOptions(brokers=server.address, topic="never-made", replication=3, deadline_s=5)
-    never = Kafka(options, SystemClock(), SystemRandom())
+    never = KafkaCluster(options, SystemClock(), SystemRandom())
     with pytest.raises(Fatal, match="PARSEC_TOPIC_REPLICATION"):
-        never.check()
+        never.ensure_topic()
     writer = never.writer()
     with pytest.raises(NotAcknowledged, match="cannot be made"):  # later it is no reason to stop
         writer.publish([group(0, 1)])
@@ -195,17 +195,17 @@ def test_a_start_without_kafka_works_once_it_is_there(tmp_path: Path, server: Ka
     server.stop()
     try:
         opened = kafka(server.address, topic, deadline_s=0.5)
-        opened.check()
-        assert not opened.pulse.state().connected
+        opened.ensure_topic()
+        assert not opened.breaker.health().connected
         writer, reading = opened.writer(), Reading(opened)
         with pytest.raises(NotAcknowledged) as caught:
             writer.publish([group(0, 5)])
-        assert not any(record.in_doubt for record in caught.value.records)
+        assert not any(record.maybe_duplicate for record in caught.value.records)
         reading.turn()
     finally:
         server.start()
     end = time.monotonic() + 30
-    while not opened.pulse.state().connected:
+    while not opened.breaker.health().connected:
         assert time.monotonic() < end
         opened.probe()
     writer.close()
@@ -390,7 +390,7 @@ def test_records_that_may_be_repeats_are_named(server: KafkaServer) -> None:
     topic = server.make_topic()
     opened = kafka(server.address, topic)
     writer = opened.writer()
-    writer.send([Record("acme", b"a"), Record("acme", b"b", in_doubt=True), Record("acme", b"c")])
+    writer.send([Record("acme", b"a"), Record("acme", b"b", maybe_duplicate=True), Record("acme", b"c")])
     reading = Reading(opened)
     until(lambda: len(reading.values()) == 3, reading)
     assert frozenset[int]().union(*(piece.resent for piece in reading.slices)) == {1}

@@ -22,7 +22,7 @@ def test_the_questions_outlive_a_broker_that_comes_and_goes(broker: KafkaServer)
     """An assertion inside the driver would end this process; a client that went dead would answer nothing."""
     name = broker.make_topic(partitions=3)
     opened = kafka(broker.address, name, deadline_s=0.5)
-    opened.check()
+    opened.ensure_topic()
     topic = opened.topic
     stop = threading.Event()
     started = time.monotonic()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import KafkaOptions, Security
 from parsec.adapters.kafka.monitor import KafkaHealth
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
@@ -84,8 +84,8 @@ def open_kafka(
     settings: Settings, clock: Clock, random: Random, telemetry: Telemetry, *, ingest: bool = True, process: bool = True
 ) -> LogHandle:
     """`ingest`, `process`: whether this process writes, and whether it reads. Raises Fatal."""
-    kafka = Kafka(_kafka_options(settings), clock, random)
-    kafka.check()
+    kafka = KafkaCluster(_kafka_options(settings), clock, random)
+    kafka.ensure_topic()
     # Only with the driver installed; `Kafka` has said so if it is not.
     from parsec.adapters.kafka.monitor import KafkaMonitor
     from parsec.adapters.spool.drain import Drain
@@ -102,10 +102,10 @@ def open_kafka(
         if ingest and settings.spool:
             spool = DiskSpool(Path(settings.data_dir) / "spool", _spool_options(settings), clock, telemetry)
             opened.callback(spool.close)
-            drain = Drain(spool, kafka.writer(), kafka.pulse, settings.spool_drain_rate, telemetry, clock)
+            drain = Drain(spool, kafka.writer(), kafka.breaker, settings.spool_drain_rate, telemetry, clock)
             loops.append(Loop("drain", drain.run))
         for _ in range(settings.kafka_pool if ingest else 0):
-            writers.append(SpoolingWriter(kafka.writer(), spool, kafka.pulse))
+            writers.append(SpoolingWriter(kafka.writer(), spool, kafka.breaker))
             opened.callback(writers[-1].close)
         reader = kafka.reader() if process else None
         if reader is not None:
@@ -115,14 +115,14 @@ def open_kafka(
     return LogHandle(
         writers=writers,
         reader=reader,
-        ends=lambda: (watch.seen.at_ns, watch.seen.ends) if watch.seen else None,
-        committed=lambda: watch.seen.committed if watch.seen else {},
-        progress=lambda: watch.seen.progress if watch.seen else {},
+        ends=lambda: (watch.group_offsets.at_ns, watch.group_offsets.ends) if watch.group_offsets else None,
+        committed=lambda: watch.group_offsets.committed if watch.group_offsets else {},
+        progress=lambda: watch.group_offsets.progress if watch.group_offsets else {},
         max_event_bytes=kafka.max_event_bytes,
         size_bytes=lambda: spool.size_bytes,
         waiting=lambda: spool.waiting,
-        contact=kafka.pulse.state,
-        hurry=reader.hurry if reader is not None else lambda: None,
+        contact=kafka.breaker.health,
+        hurry=reader.begin_shutdown if reader is not None else lambda: None,
         loops=loops,
         close=close,
     )

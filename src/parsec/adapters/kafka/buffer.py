@@ -1,11 +1,11 @@
-"""Records of one partition that were fetched and not yet given to the processor, as slices that leave no offset out.
+"""Buffer the fetched records of one partition and cut them into slices that leave no offset out.
 
 In: messages in order of offset. Out: slices. Errors: none. Next: parsec.ports.broker.
 
 Invariants, cited by tests
  1. Slices follow each other: `first` of each is `next_offset` of the one before.
- 2. Each offset is a record or counted in `lost`: a hole between two records, or up to where the broker says that it has
-    nothing more. Holes are what expired, what compaction took, aborted messages, and the markers of transactions.
+ 2. Each offset is a record or counted in `lost`: gaps between two records, and up to where the broker says that there
+    is nothing more. Gaps are expired or compacted records, aborted messages, and the markers of transactions.
 """
 
 from bisect import bisect_right
@@ -14,75 +14,75 @@ from parsec.ports.broker import Progress, Slice
 
 
 class Buffer:
-    """`next_offset`: the first offset that no slice has covered yet. `bytes`: of the records held."""
+    """`next_offset`: the first offset that no slice has covered yet. `bytes`: size of the records held."""
 
     def __init__(self, log_id: str, partition: int, epoch: int, next_offset: int) -> None:
         self.log_id = log_id
         self.epoch = epoch
         self.next_offset = next_offset
+        self.bytes = 0
         self._partition = partition
         self._offsets: list[int] = []
         self._values: list[bytes] = []
-        self.bytes = 0
         self._resent: set[int] = set()
-        self._nothing_before = next_offset
+        self._empty_before = next_offset
         self._leaders: list[tuple[int, int]] = []
 
-    def add(self, offset: int, value: bytes, leader_epoch: int | None) -> None:
-        """A record. One that was covered before is passed over: the driver may fetch some again after a pause."""
-        if offset < self.expected:
+    def add(self, offset: int, value: bytes, leader_epoch: int | None, *, resent: bool = False) -> None:
+        """Adds a record, or ignores it when it was added before: the driver may fetch some again after a pause.
+
+        `resent`: the sender said that it may be a repeat of another record.
+        """
+        if offset < self.end:
             return
         self._offsets.append(offset)
         self._values.append(value)
         self.bytes += len(value)
+        if resent:
+            self._resent.add(offset)
         if leader_epoch is not None and (not self._leaders or self._leaders[-1][1] != leader_epoch):
             self._leaders.append((offset, leader_epoch))
 
-    def add_resent(self, offset: int) -> None:
-        """The record just added may be a repeat of another: its sender said so."""
-        self._resent.add(offset)
-
-    def nothing_before(self, offset: int) -> None:
-        """Behind what was added there is no record below `offset`."""
-        self._nothing_before = max(self._nothing_before, offset)
+    def set_empty_before(self, offset: int) -> None:
+        """There are no more records below `offset` than those added."""
+        self._empty_before = max(self._empty_before, offset)
 
     @property
-    def expected(self) -> int:
-        """The first offset that was not added."""
+    def end(self) -> int:
+        """The offset after the last record added."""
         return self._offsets[-1] + 1 if self._offsets else self.next_offset
 
     @property
-    def filled(self) -> bool:
-        """A slice can be taken."""
-        return bool(self._offsets) or self._nothing_before > self.next_offset
+    def has_slice(self) -> bool:
+        return bool(self._offsets) or self._empty_before > self.next_offset
 
     def take(self, max_events: int, max_bytes: int) -> Slice:
-        """The next slice, at least one record if there is any; only when `filled`."""
+        """The next slice, with at least one record if there is any. Call it only when `has_slice`."""
         count = self._fitting(max_events, max_bytes)
         offsets, values = self._offsets[:count], self._values[:count]
         del self._offsets[:count], self._values[:count]
         self.bytes -= sum(map(len, values))
         first, end = self.next_offset, offsets[-1] + 1 if offsets else self.next_offset
         if not self._offsets:
-            end = max(end, self._nothing_before)
+            end = max(end, self._empty_before)
         self.next_offset = end
         resent = frozenset(self._resent.intersection(offsets)) if self._resent else frozenset[int]()
         self._resent -= resent
         lost = end - first - count
         return Slice(self.log_id, self._partition, self.epoch, first, end, offsets, values, lost, resent)
 
-    def known_leader(self, offset: int, leader_epoch: int | None) -> None:
-        """From the commit: the record before the begin was of this leader's epoch."""
+    def set_leader_epoch(self, offset: int, leader_epoch: int | None) -> None:
+        """The leader epoch of the record at `offset`, just before the first one here, as the commit says."""
         if leader_epoch is not None and leader_epoch >= 0:
             self._leaders.append((offset, leader_epoch))
 
     @property
-    def last_leader(self) -> int | None:
-        """The leader's epoch of the record before `expected`."""
+    def last_leader_epoch(self) -> int | None:
+        """The leader epoch of the record before `end`."""
         return self._leaders[-1][1] if self._leaders else None
 
-    def leader_epoch(self, offset: int) -> int | None:
-        """The leader's epoch of the last record below `offset`; forgets what no later question needs."""
+    def leader_epoch_before(self, offset: int) -> int | None:
+        """The leader epoch of the last record below `offset`. Ask in rising order: earlier ones are forgotten."""
         at = bisect_right(self._leaders, offset - 1, key=lambda leader: leader[0]) - 1
         if at < 0:
             return None

@@ -1,7 +1,7 @@
-"""Everything of one process that speaks Kafka, put together: topic, pulse, writers and reader share one set of options.
+"""The Kafka cluster as one process uses it: topic, circuit breaker, writers and reader made from one set of options.
 
 In: KafkaOptions. Out: LogWriters and LogReaders. Errors: Fatal when the driver is not installed, for wrong options, and
-from `check` when the topic cannot be made. This module loads without the driver; the others of its name need it.
+from `ensure_topic` when the topic cannot be created. This module loads without the driver, as config and monitor do.
 Next: parsec.adapters.kafka.writer and parsec.adapters.kafka.reader.
 """
 
@@ -21,51 +21,50 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 
-class Kafka:
-    """One per process. Opens no connection that a caller waits for."""
+class KafkaCluster:
+    """One per process. The constructor does not wait for a connection."""
 
     def __init__(self, options: KafkaOptions, clock: Clock, random: Random) -> None:
         self._options = options
         self._clock = clock
         self._random = random
-        self.pulse = CircuitBreaker(clock)
+        self.breaker = CircuitBreaker(clock)
         try:
             from parsec.adapters.kafka.topic import KafkaTopic
         except ImportError as error:
             raise Fatal(f"KAFKA_BROKERS needs the extra `kafka` (pip install parsec-logs[kafka]): {error}") from error
-        self.topic = KafkaTopic(options, self.pulse, clock)
+        self.topic = KafkaTopic(options, self.breaker, clock)
 
-    def check(self) -> None:
-        """At start: makes the topic if it is missing. Kafka being away is no error; Fatal says what to do."""
+    def ensure_topic(self) -> None:
+        """At start: creates the topic when it is missing. An unreachable Kafka is no error. Raises Fatal."""
         try:
-            facts = self.topic.ensure(self._options.deadline_s)
+            topic = self.topic.ensure(self._options.deadline_s)
         except Retryable as error:
-            self.pulse.missed(str(error))
-            _log.warning("Kafka is not there yet; the topic is looked for again later.", why=str(error))
+            self.breaker.probe_failed(str(error))
+            _log.warning("Kafka does not answer yet; connecting goes on in the background.", why=str(error))
             return
-        _log.info("The topic is there.", topic=self.topic.name, partitions=facts.partitions, log_id=facts.log_id)
+        _log.info("The topic is there.", topic=self.topic.name, partitions=topic.partitions, log_id=topic.log_id)
 
     def probe(self) -> None:
-        """Every few seconds, from any thread: keeps `pulse` true while idle, and writes down what the driver says."""
+        """Asks the cluster for the topic and tells the breaker. Called every few seconds, from any thread."""
         self.topic.probe(self._options.deadline_s)
 
     def writer(self) -> "KafkaWriter":
-        """One for each worker."""
+        """A writer for one worker, which closes it."""
         from parsec.adapters.kafka.writer import KafkaWriter
 
-        return KafkaWriter(self._options, self.topic, self.pulse, self._clock, self._random)
+        return KafkaWriter(self._options, self.topic, self.breaker, self._clock, self._random)
 
     def reader(self) -> "KafkaReader":
-        """One member of the consumer group."""
+        """One member of the consumer group; the caller closes it."""
         from parsec.adapters.kafka.reader import KafkaReader
 
         return KafkaReader(self._options, self.topic, self._clock)
 
     def close(self) -> None:
-        """Ends what asks about the topic; writers and readers are closed by whoever has them."""
         self.topic.close()
 
     def max_event_bytes(self, wanted: int) -> int:
-        """What the door may let in: `wanted`, or less when the topic takes less. From any thread; never blocks."""
-        facts = self.topic.facts
-        return wanted if facts is None else min(wanted, facts.max_event_bytes)
+        """The largest event to accept: `wanted`, or less when the topic takes less. From any thread; never blocks."""
+        topic = self.topic.info
+        return wanted if topic is None else min(wanted, topic.max_event_bytes)

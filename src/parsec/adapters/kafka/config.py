@@ -1,4 +1,4 @@
-"""What librdkafka is told: ours where a promise rests on it, the operator's everywhere else.
+"""Configure librdkafka: our values where a promise depends on them, the operator's everywhere else.
 
 In: KafkaOptions. Out: one configuration each for a producer, a consumer and the admin client. Errors: Fatal for an
 option of PARSEC_KAFKA_OPTIONS that would break a promise. Next: parsec.adapters.kafka.topic.
@@ -19,7 +19,7 @@ Config = dict[str, Any]
 
 MAX_POLL_INTERVAL_S = 300.0
 SESSION_TIMEOUT_MS = 10_000
-"""How long the partitions of a killed member wait for another, be it its next life; librdkafka would take 45 s."""
+"""How long the partitions of a killed member wait for another owner; librdkafka's default is 45 s."""
 _REPEAT_S = 10.0
 
 OURS = {
@@ -29,16 +29,16 @@ OURS = {
     "compression.codec": "KAFKA_COMPRESSION sets it",
     "acks": "an event is acknowledged when all replicas in sync have it",
     "request.required.acks": "an event is acknowledged when all replicas in sync have it",
-    "enable.idempotence": "no event may be written twice by a retry of the driver",
+    "enable.idempotence": "retries of the driver must not write an event twice",
     "partitioner": "a tenant's events stay in one partition, the same as with other clients",
     "transactional.id": "Parsec does not use transactions",
-    "delivery.report.only.error": "the writer counts on it",
+    "delivery.report.only.error": "the writer depends on it",
     "enable.auto.commit": "offsets are committed when their events are stored",
     "enable.auto.offset.store": "offsets are committed when their events are stored",
-    "auto.offset.reset": "offsets that are gone are counted as lost, never skipped in silence",
+    "auto.offset.reset": "offsets that are gone are counted as lost, never skipped silently",
     "enable.partition.eof": "offsets without a record at the end of a partition are counted",
-    "partition.assignment.strategy": "the reader keeps to the cooperative protocol",
-    "log.queue": "the driver's log lines go into ours",
+    "partition.assignment.strategy": "the reader needs the cooperative protocol",
+    "log.queue": "the driver's log lines go to Parsec's log",
 }
 """Options that PARSEC_KAFKA_OPTIONS may not change, and why."""
 
@@ -46,7 +46,7 @@ Mechanism = Literal["none", "plain", "scram-sha-256", "scram-sha-512"]
 
 
 class Security(msgspec.Struct, frozen=True, kw_only=True):
-    """How this process proves itself to the brokers, and they to it. Files are PEM; empty: not used."""
+    """Authentication of this process and of the brokers. Files are PEM; empty: not used."""
 
     tls: bool = False
     ca_file: str = ""
@@ -58,7 +58,8 @@ class Security(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is set about Kafka. `attempts` and `deadline_s` bound one publish, whichever is first."""
+    """All options for Kafka. `attempts` and `deadline_s` bound one publish, whichever comes first. `extra`: options of
+    librdkafka."""
 
     brokers: str
     topic: str = "log-events"
@@ -73,20 +74,20 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def producer(options: KafkaOptions) -> Config:
-    """For one worker. It is polled only while it publishes, so it must not collect log lines in between."""
+    """For one worker. It is polled only while it publishes, so log lines would pile up in between."""
     return _client(options) | {
         "enable.idempotence": True,
         "acks": "all",
         "compression.type": options.compression,
         "partitioner": "murmur2",
         "delivery.report.only.error": True,
-        "message.max.bytes": 1_000_000_000,  # the broker's bound holds, not the driver's guess of it
+        "message.max.bytes": 1_000_000_000,  # the topic's limit applies, not the driver's default
         "log_level": 0,
     }
 
 
 def consumer(options: KafkaOptions) -> Config:
-    """For the processor. Holds few records that nobody asked for yet: a commit's answer stands in line behind them."""
+    """For the processor. Prefetches few records: the answer to a commit queues behind them."""
     config = _client(options) | {
         "group.id": options.group,
         "enable.auto.commit": False,
@@ -96,28 +97,28 @@ def consumer(options: KafkaOptions) -> Config:
         "logger": DriverLog(),
     }
     config.setdefault("queued.max.messages.kbytes", 1 << 10)
-    config.setdefault("fetch.queue.backoff.ms", 5)  # else a full queue is looked at again a whole second later
+    config.setdefault("fetch.queue.backoff.ms", 5)  # by default a full queue stops fetching for a second
     config.setdefault("fetch.message.max.bytes", 1 << 20)
-    if config.get("group.protocol") != "consumer":  # that protocol leaves both to the broker
+    if config.get("group.protocol") != "consumer":  # with that protocol the broker decides both
         config["partition.assignment.strategy"] = "cooperative-sticky"
         config.setdefault("session.timeout.ms", SESSION_TIMEOUT_MS)
     return config
 
 
 def admin(options: KafkaOptions) -> Config:
-    """For questions about the topic; one per process."""
+    """For requests about the topic; one per process."""
     return _client(options) | {"logger": DriverLog()}
 
 
 def max_poll_interval_s(options: KafkaOptions) -> float:
-    """How long the group waits for a reader that does not poll."""
+    """How long the group waits for a reader that does not poll before it takes its partitions."""
     return float(options.extra.get("max.poll.interval.ms", MAX_POLL_INTERVAL_S * 1000)) / 1000
 
 
 def _client(options: KafkaOptions) -> Config:
     for name in options.extra:
         if name in OURS:
-            raise Fatal(f"PARSEC_KAFKA_OPTIONS: {name} cannot be set: {OURS[name]}")
+            raise Fatal(f"PARSEC_KAFKA_OPTIONS must not set {name}: {OURS[name]}. Remove it")
     return {
         "client.id": "parsec",
         "reconnect.backoff.ms": 100,
@@ -150,19 +151,19 @@ def _security(security: Security) -> Config:
 
 
 class DriverLog:
-    """Where librdkafka writes: each kind of line at most once in 10 s, for it repeats itself twenty times a second."""
+    """librdkafka's logger: each kind of line at most once in 10 s, because it repeats some twenty times a second."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic, log: Any = _log) -> None:
         self._now = now
         self._log = log
-        self._said_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def log(self, level: int, text: str, *parts: object) -> None:
-        """As logging.Logger.log: `parts` are the kind of line, the client's name and the line itself."""
+        """As logging.Logger.log; `parts` are the kind of line, the client's name and the line itself."""
         kind = str(parts[0]) if parts else text
         now = self._now()
-        if kind == "CONFWARN" or now - self._said_at.get(kind, float("-inf")) < _REPEAT_S:
+        if kind == "CONFWARN" or now - self._logged_at.get(kind, float("-inf")) < _REPEAT_S:
             return  # CONFWARN: an option for consumers was given to a producer, or the other way round
-        self._said_at[kind] = now
-        say = self._log.warning if level >= 30 else self._log.info
-        say("The Kafka client says.", kind=kind, line=str(parts[-1]) if parts else text)
+        self._logged_at[kind] = now
+        write = self._log.warning if level >= 30 else self._log.info
+        write("Message of the Kafka client.", kind=kind, line=str(parts[-1]) if parts else text)

@@ -1,42 +1,50 @@
-"""The driver's errors as ours: Fatal when the client instance is beyond repair, Retryable for all else.
+"""Translate the driver's errors: Fatal when the client instance is beyond repair, Retryable for everything else.
 
-Rights and passwords can be mended while Parsec runs, so even their refusal is Retryable; the sentence says what it is.
+Permissions and passwords can be mended while Parsec runs, so even their refusal is Retryable; the message names it.
 """
 
 from confluent_kafka import KafkaError, KafkaException
 
 from parsec.core.errors import Fatal, Retryable
 
-_PLAIN = {
-    KafkaError._TRANSPORT: "Kafka cannot be reached",
-    KafkaError._ALL_BROKERS_DOWN: "Kafka cannot be reached",
-    KafkaError._TIMED_OUT: "Kafka did not answer in time",
-    KafkaError._MSG_TIMED_OUT: "Kafka did not answer in time",
-    KafkaError._PURGE_QUEUE: "Kafka did not answer in time",
-    KafkaError._PURGE_INFLIGHT: "Kafka did not answer in time",
-    KafkaError._AUTHENTICATION: "Kafka refuses the user or password",
-    KafkaError.SASL_AUTHENTICATION_FAILED: "Kafka refuses the user or password",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Kafka does not let this user use the topic",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "Kafka does not let this user use the consumer group",
+_UNREACHABLE = "Kafka cannot be reached; check KAFKA_BROKERS and that the brokers run"
+_TIMEOUT = "Kafka did not answer in time"
+_LOGIN = "Kafka refuses the login; check PARSEC_KAFKA_SASL, PARSEC_KAFKA_USER and PARSEC_KAFKA_PASSWORD"
+_MESSAGES = {
+    KafkaError._TRANSPORT: _UNREACHABLE,
+    KafkaError._ALL_BROKERS_DOWN: _UNREACHABLE,
+    KafkaError._TIMED_OUT: _TIMEOUT,
+    KafkaError._MSG_TIMED_OUT: _TIMEOUT,
+    KafkaError._PURGE_QUEUE: _TIMEOUT,
+    KafkaError._PURGE_INFLIGHT: _TIMEOUT,
+    KafkaError._AUTHENTICATION: _LOGIN,
+    KafkaError.SASL_AUTHENTICATION_FAILED: _LOGIN,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Kafka denies this user the topic; grant it read, write and describe",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "Kafka denies this user the consumer group; grant it read",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist",
     KafkaError.NOT_ENOUGH_REPLICAS: "too few replicas of the topic are in sync",
 }
 
 
 def error_of(exception: KafkaException) -> KafkaError:
-    """What an exception of the driver is about."""
+    """The KafkaError inside an exception of the driver."""
     error = exception.args[0]
     assert isinstance(error, KafkaError)
     return error
 
 
-def told(error: KafkaError) -> str:
+def describe(error: KafkaError) -> str:
     """A sentence without its full stop."""
-    plain = _PLAIN.get(error.code())
-    return f"{plain} ({error.name()})" if plain else f"Kafka says {error.str()} ({error.name()})"
+    message = _MESSAGES.get(error.code())
+    return f"{message} ({error.name()})" if message else f"Kafka answered: {error.str()} ({error.name()})"
 
 
-def translated(error: KafkaError, doing: str) -> Retryable | Fatal:
-    """For `raise translated(...) from exception`."""
+def to_parsec_error(error: KafkaError, doing: str) -> Retryable | Fatal:
+    """For `raise to_parsec_error(...) from exception`."""
     kind = Fatal if error.fatal() else Retryable
-    return kind(f"{doing}: {told(error)}")
+    return kind(f"{doing}: {describe(error)}")
+
+
+def rejected_options(exception: KafkaException) -> Fatal:
+    """For a client that librdkafka refuses to make."""
+    return Fatal(f"Kafka's driver refuses its options, check PARSEC_KAFKA_OPTIONS: {error_of(exception).str()}")

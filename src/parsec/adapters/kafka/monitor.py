@@ -1,7 +1,8 @@
-"""Whether Kafka takes messages: shared by all writers of a process, asked by the door, by health and by a spool.
+"""Watch Kafka: a circuit breaker that all writers of a process share, and the group's offsets, read every second.
 
-In: how publishes and probes ended, from any thread. Out: why nothing can be published now, and for how long so.
-Errors: none. No lock: each field is written whole, and a stale one costs a wasted attempt at most.
+In: the outcome of publishes and probes, from any thread. Out: why publishing would be in vain now, what /health shows,
+and how far the consumer group has come. Errors: none. No lock: each field is written whole, and a stale one costs at
+most one useless attempt.
 """
 
 import threading
@@ -15,17 +16,18 @@ from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Progress
 
 if TYPE_CHECKING:
-    from parsec.adapters.kafka.cluster import Kafka
+    from parsec.adapters.kafka.cluster import KafkaCluster
 
 RETRY_S = 1.0
-"""After a failed publish the next attempt comes this much later, or when a probe has reached Kafka."""
+"""After a failed publish the next one waits this long, or until a probe succeeds."""
+REFRESH_EVERY_S = 1.0
+PROBE_EVERY_S = 5.0
+TIMEOUT_S = 2.0
 
 
 class KafkaHealth(msgspec.Struct, frozen=True):
-    """What health shows. `why`: what is wrong; `last_ack_age_s`: None before the first acknowledgement.
-
-    `needs_help`: it will not come right by itself, somebody has to do what `why` says.
-    """
+    """`why`: what is wrong. `last_ack_age_s`: None before the first acknowledgement. `needs_help`: waiting is not
+    enough, someone has to do what `why` says."""
 
     connected: bool
     why: str | None
@@ -34,61 +36,54 @@ class KafkaHealth(msgspec.Struct, frozen=True):
 
 
 class CircuitBreaker:
-    """One per process."""
+    """One per process. A failed publish opens it for RETRY_S, a failed probe until a probe or a publish succeeds."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._acked_at: float | None = None
-        self._failure: str | None = None
-        self._unreachable: str | None = None
+        self._publish_failure: str | None = None
+        self._probe_failure: str | None = None
         self._needs_help = False
         self._retry_at = float("-inf")
 
-    def acknowledged(self) -> None:
-        """A publish came through."""
+    def publish_succeeded(self) -> None:
         self._acked_at = self._clock.monotonic()
-        self._failure = self._unreachable = None
+        self._publish_failure = self._probe_failure = None
         self._needs_help = False
 
-    def failed(self, why: str) -> None:
-        """A publish did not come through."""
-        self._failure = why
+    def publish_failed(self, why: str) -> None:
+        self._publish_failure = why
         self._retry_at = self._clock.monotonic() + RETRY_S
 
-    def reached(self) -> None:
-        """A probe was answered: the next publish may try at once. Only an acknowledgement ends a failure."""
-        self._unreachable = None
+    def probe_succeeded(self) -> None:
+        """The next publish may try at once; only its acknowledgement clears an earlier failure."""
+        self._probe_failure = None
         self._needs_help = False
         self._retry_at = float("-inf")
 
-    def missed(self, why: str, *, needs_help: bool = False) -> None:
-        """A probe was not answered, or in a way that no waiting mends."""
-        self._unreachable = why
+    def probe_failed(self, why: str, *, needs_help: bool = False) -> None:
+        self._probe_failure = why
         self._needs_help = needs_help
 
-    def refuses(self) -> str | None:
-        """Why a publish would be in vain now; None when it should be tried."""
-        if self._failure is not None and self._clock.monotonic() < self._retry_at:
-            return self._failure
-        return self._unreachable
+    def open_reason(self) -> str | None:
+        """Why a publish would fail now; None: try it."""
+        if self._publish_failure is not None and self._clock.monotonic() < self._retry_at:
+            return self._publish_failure
+        return self._probe_failure
 
     @property
-    def failure(self) -> str | None:
-        """Why the last publish did not come through; None once one has."""
-        return self._failure
+    def last_failure(self) -> str | None:
+        """Why the last publish failed; None: it succeeded."""
+        return self._publish_failure
 
-    def state(self) -> KafkaHealth:
-        age = None if self._acked_at is None else max(0.0, self._clock.monotonic() - self._acked_at)
-        return KafkaHealth(self._unreachable is None, self._unreachable or self._failure, age, self._needs_help)
-
-
-EVERY_S = 1.0
-PROBE_EVERY_S = 5.0
-TIMEOUT_S = 2.0
+    def health(self) -> KafkaHealth:
+        age_s = None if self._acked_at is None else max(0.0, self._clock.monotonic() - self._acked_at)
+        why = self._probe_failure or self._publish_failure
+        return KafkaHealth(self._probe_failure is None, why, age_s, self._needs_help)
 
 
 class GroupOffsets(msgspec.Struct, frozen=True):
-    """As of `at_ns`: ends of the partitions that have a leader, and what the whole group has committed of each."""
+    """At `at_ns`: the end of each partition that has a leader, and the group's progress on every partition."""
 
     at_ns: int
     ends: Mapping[int, int]
@@ -96,32 +91,32 @@ class GroupOffsets(msgspec.Struct, frozen=True):
 
     @property
     def committed(self) -> dict[int, int]:
-        return {number: each.committed for number, each in self.progress.items()}
+        return {partition: each.committed for partition, each in self.progress.items()}
 
 
 class KafkaMonitor:
-    """One per process, in a thread of its own."""
+    """One per process, in its own thread."""
 
-    def __init__(self, kafka: "Kafka", clock: Clock) -> None:
+    def __init__(self, kafka: "KafkaCluster", clock: Clock) -> None:
         self._kafka = kafka
         self._clock = clock
         self._probe_at = float("-inf")
-        self.seen: GroupOffsets | None = None
+        self.group_offsets: GroupOffsets | None = None
 
     def run(self, stop: threading.Event) -> None:
-        self.look()
-        while not stop.wait(EVERY_S):
-            self.look()
+        self.refresh()
+        while not stop.wait(REFRESH_EVERY_S):
+            self.refresh()
 
-    def look(self) -> None:
-        """Blocks for some seconds at most."""
+    def refresh(self) -> None:
+        """Probes the cluster when due or when something is wrong, then reads the offsets. Blocks for some seconds."""
         now = self._clock.monotonic()
-        if now >= self._probe_at or self._kafka.pulse.state().why is not None:
+        if now >= self._probe_at or self._kafka.breaker.health().why is not None:
             self._probe_at = now + PROBE_EVERY_S
             self._kafka.probe()
-        at_ns = self._clock.time_ns()  # before the ends are asked for, so that none of that time is missing in them
+        at_ns = self._clock.time_ns()  # before the ends are read, so that they are at least as new as this
         try:
             ends = self._kafka.topic.ends(TIMEOUT_S)
-            self.seen = GroupOffsets(at_ns, ends, self._kafka.topic.progress(TIMEOUT_S))
+            self.group_offsets = GroupOffsets(at_ns, ends, self._kafka.topic.progress(TIMEOUT_S))
         except (Retryable, Fatal):
-            return  # the probe says what is wrong
+            return  # the probe reports what is wrong

@@ -1,11 +1,11 @@
-"""One idempotent producer and the fate of what was handed to it.
+"""Send records with one idempotent producer and collect those that were not acknowledged.
 
-In: records. Out: those that were not acknowledged, each with what is known of it. Errors: Fatal when this producer is
-beyond repair; its owner makes another. Next: parsec.adapters.kafka.writer.
+In: records. Out: the ones that failed, each with its error. Errors: Fatal when this producer is beyond repair; its
+owner makes another. Next: parsec.adapters.kafka.writer.
 
-An acknowledgement is silence: the driver reports only failures, and `flush` returns 0 once every message was reported.
-That costs 0.4 us per event less than a callback each. After the deadline the rest is purged, so that nothing is sent
-behind our back later; what a broker may have had by then stays in doubt.
+The driver reports only failures, and `flush` returns 0 once every message has its outcome: 0.4 us per event less than
+a callback for each. After the deadline the rest is purged, so that nothing is sent later; whether a broker had it by
+then is unknown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,13 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from parsec.adapters.kafka import config
 from parsec.adapters.kafka.bounded_close import bounded_close
 from parsec.adapters.kafka.config import KafkaOptions
-from parsec.adapters.kafka.errors import error_of, translated
+from parsec.adapters.kafka.errors import error_of, rejected_options, to_parsec_error
 from parsec.core.clock import Clock
-from parsec.core.errors import Fatal
 
 MAYBE_DUPLICATE = "maybe-duplicate"
-"""Header of a record that is sent again while nobody knows whether an earlier attempt arrived."""
+"""Header of a record that is sent again while an earlier attempt may have arrived."""
 
-_PIECE = 500
+_CHUNK = 500
 """Records per call of the driver, which holds the interpreter's lock for about a microsecond each."""
 _PURGE_S = 1.0
 
@@ -35,21 +34,21 @@ _NEVER_WRITTEN = frozenset({
     KafkaError._INVALID_ARG,
     KafkaError._TIMED_OUT_QUEUE,
 })  # fmt: skip
-"""Errors that say for certain that the message is in no log."""
+"""Errors after which the message is certainly in no log."""
 
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One message. `in_doubt`: an earlier attempt may have arrived, so it carries the header when it is sent."""
+    """One message. `maybe_duplicate`: an earlier attempt may have arrived, so it is sent with the header."""
 
     key: str
     value: bytes
-    in_doubt: bool = False
+    maybe_duplicate: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A record that was not acknowledged, and the last that was heard of it."""
+    """A record that was not acknowledged, and its last error."""
 
     record: Record
     error: KafkaError
@@ -62,36 +61,36 @@ class KafkaProducer:
         """Connects in the background. Raises Fatal for options that librdkafka does not know."""
         self._topic = options.topic
         self._clock = clock
-        self._reported: list[tuple[bytes | None, KafkaError]] = []
+        self._failed: list[tuple[bytes | None, KafkaError]] = []
         try:
             self._producer = Producer({**config.producer(options), "on_delivery": self._report})
         except KafkaException as error:
-            raise Fatal(f"the settings for Kafka are wrong: {error_of(error).str()}") from error
+            raise rejected_options(error) from error
 
     def send(self, records: Sequence[Record], deadline: float) -> list[Failure]:
-        """Hands over all records and waits until each has met its fate, until `deadline` (monotonic) at most."""
-        self._reported.clear()
+        """Sends all records and waits for the outcome of each, until `deadline` (monotonic) at most."""
+        self._failed.clear()
         refused: list[Failure] = []
         try:
-            if any(record.in_doubt for record in records):
+            if any(record.maybe_duplicate for record in records):
                 refused = self._produce_each(records)
             else:
-                for at in range(0, len(records), _PIECE):
-                    refused += self._produce(records[at : at + _PIECE])
-            unknown = self._await(deadline)
+                for at in range(0, len(records), _CHUNK):
+                    refused += self._produce(records[at : at + _CHUNK])
+            unknown = self._flush(deadline)
         except KafkaException as error:
-            raise translated(error_of(error), "a message could not be given to Kafka") from error
+            raise to_parsec_error(error_of(error), "sending to Kafka failed") from error
         if unknown:
             return [Failure(record, unknown) for record in records]
-        return refused + self._failures(records) if self._reported else refused
+        return refused + self._failures(records) if self._failed else refused
 
     @property
     def waiting(self) -> int:
-        """Messages whose fate is open; 0 between two calls of `send`."""
+        """Messages without an outcome; 0 between two calls of `send`."""
         return len(self._producer)
 
     def discard(self) -> None:
-        """Drops what is left and disconnects. Does not wait: unsent messages are forgotten, not flushed."""
+        """Disconnects. Drops unsent messages instead of flushing them."""
         self._producer.purge(blocking=False)
         self._producer.flush(_PURGE_S)
         bounded_close(self._producer.close)
@@ -106,7 +105,7 @@ class KafkaProducer:
     def _produce_each(self, records: Sequence[Record]) -> list[Failure]:
         refused = []
         for record in records:
-            headers: dict[str, str | bytes | None] = {MAYBE_DUPLICATE: b"1"} if record.in_doubt else {}
+            headers: dict[str, str | bytes | None] = {MAYBE_DUPLICATE: b"1"} if record.maybe_duplicate else {}
             try:
                 self._producer.produce(self._topic, record.value, record.key, headers=headers)
             except BufferError:
@@ -117,8 +116,8 @@ class KafkaProducer:
                 refused.append(Failure(record, error_of(error)))
         return refused
 
-    def _await(self, deadline: float) -> KafkaError | None:
-        """None when every record was reported; else why nothing is known of any."""
+    def _flush(self, deadline: float) -> KafkaError | None:
+        """None when every record has its outcome; else the error that stands for all of them."""
         if self._producer.flush(max(0.0, deadline - self._clock.monotonic())) == 0:
             return None
         self._producer.purge(blocking=False)
@@ -128,22 +127,22 @@ class KafkaProducer:
 
     def _report(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._reported.append((message.value(), error))
+            self._failed.append((message.value(), error))
 
     def _failures(self, records: Sequence[Record]) -> list[Failure]:
-        """By content: of records that are the same byte for byte it does not matter which is sent again."""
+        """Matched by content: of equal records it does not matter which one is sent again."""
         errors: dict[bytes | None, list[KafkaError]] = {}
-        for value, error in self._reported:
+        for value, error in self._failed:
             errors.setdefault(value, []).append(error)
-        return [Failure(record, of_this.pop()) for record in records if (of_this := errors.get(record.value))]
+        return [Failure(record, left.pop()) for record in records if (left := errors.get(record.value))]
 
 
-def doubted(failure: Failure) -> Record:
-    """The record as it must be sent next: in doubt unless it is certain that it was not written."""
+def for_retry(failure: Failure) -> Record:
+    """The record as it must be sent next: with the header, unless it was certainly not written."""
     record = failure.record
-    if record.in_doubt or failure.error.code() in _NEVER_WRITTEN:
+    if record.maybe_duplicate or failure.error.code() in _NEVER_WRITTEN:
         return record
-    return Record(record.key, record.value, in_doubt=True)
+    return Record(record.key, record.value, maybe_duplicate=True)
 
 
 def _refusal(message: Mapping[str, object]) -> KafkaError:

@@ -39,12 +39,18 @@ class Drain:
     """One thread, one writer of its own."""
 
     def __init__(
-        self, spool: Spool, writer: KafkaWriter, pulse: CircuitBreaker, rate: float, telemetry: Telemetry, clock: Clock
+        self,
+        spool: Spool,
+        writer: KafkaWriter,
+        breaker: CircuitBreaker,
+        rate: float,
+        telemetry: Telemetry,
+        clock: Clock,
     ) -> None:
         """`rate`: events per second. Closes the writer at its end."""
         self._spool = spool
         self._writer = writer
-        self._pulse = pulse
+        self._breaker = breaker
         self._rate = rate
         self._telemetry = telemetry
         self._clock = clock
@@ -65,7 +71,7 @@ class Drain:
                 self._adopt_at = now + ADOPT_EVERY_S
                 self._spool.adopt()
             self._telemetry.spool_waiting.set(self._spool.waiting)
-            if self._pulse.refuses() is not None:
+            if self._breaker.open_reason() is not None:
                 return IDLE_S
             taken = self._in_hand or self._take()
             return IDLE_S if taken is None else self._send(*taken)

@@ -29,10 +29,10 @@ _log = structlog.get_logger(__name__)
 class SpoolingWriter:
     """A LogWriter, used by one worker's thread; `refuses` from any."""
 
-    def __init__(self, kafka: KafkaWriter, spool: Spool, pulse: CircuitBreaker) -> None:
+    def __init__(self, kafka: KafkaWriter, spool: Spool, breaker: CircuitBreaker) -> None:
         self._kafka = kafka
         self._spool = spool
-        self._pulse = pulse
+        self._breaker = breaker
 
     def publish(self, groups: Sequence[Group]) -> PartialPublish | None:
         away = self._away()
@@ -58,8 +58,8 @@ class SpoolingWriter:
 
     def _away(self) -> str | None:
         """Why Kafka is not tried now."""
-        why = self._pulse.refuses()
-        return self._pulse.failure if why is None and self._spool.waiting else why
+        why = self._breaker.open_reason()
+        return self._breaker.last_failure if why is None and self._spool.waiting else why
 
     def _keep(self, left: Mapping[int, Group], refused: frozenset[int], why: str) -> PartialPublish:
         spooled, failed = set[int](), set[int]()

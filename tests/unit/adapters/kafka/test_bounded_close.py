@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from parsec.adapters.kafka.bounded_close import Shared, bounded_close
+from parsec.adapters.kafka.bounded_close import SharedClient, bounded_close
 from parsec.core.errors import Retryable
 
 
@@ -23,18 +23,18 @@ def test_what_does_not_close_is_left_behind() -> None:
 
 def test_it_is_closed_when_the_last_user_is_done() -> None:
     closed = threading.Event()
-    shared = Shared("client", lambda _: closed.set())
-    with shared.used() as first:
+    shared = SharedClient("client", lambda _: closed.set())
+    with shared.borrow() as first:
         assert first == "client"
-        with shared.used():
-            shared.give_up(0.0)
+        with shared.borrow():
+            shared.close(0.0)
         assert not closed.is_set()
     assert closed.wait(30)
-    with pytest.raises(Retryable), shared.used():
+    with pytest.raises(Retryable), shared.borrow():
         pass
 
 
 def test_without_users_it_is_closed_at_once() -> None:
     closed: list[str] = []
-    Shared("client", closed.append).give_up(30)
+    SharedClient("client", closed.append).close(30)
     assert closed == ["client"]

@@ -21,10 +21,10 @@ def test_each_offset_is_a_record_or_lost(gaps: list[int], behind: int, max_event
         written[at] = b"%010d" % at
         buffer.add(at, written[at], 0)
         at += 1
-    buffer.nothing_before(at + behind)
+    buffer.set_empty_before(at + behind)
     read: dict[int, bytes] = {}
     next_offset, lost = 5, 0
-    while buffer.filled:
+    while buffer.has_slice:
         piece = buffer.take(max_events, max_bytes)
         assert (piece.log_id, piece.partition, piece.epoch) == ("log", 2, 9)
         assert piece.first == next_offset  # invariant 1
@@ -45,31 +45,29 @@ def test_a_record_that_comes_again_is_passed_over() -> None:
         buffer.add(offset, b"x", None)
     assert list(buffer.take(10, 100).offsets) == [0, 1, 2]
     buffer.add(1, b"x", None)
-    assert not buffer.filled
+    assert not buffer.has_slice
 
 
 def test_repeats_are_marked_in_the_slice_that_has_them() -> None:
     buffer = Buffer("log", 0, 1, 0)
     for offset in range(4):
-        buffer.add(offset, b"x", None)
-        if offset % 2:
-            buffer.add_resent(offset)
+        buffer.add(offset, b"x", None, resent=offset % 2 == 1)
     assert [buffer.take(2, 100).resent for _ in range(2)] == [{1}, {3}]
 
 
 def test_the_leaders_epoch_is_that_of_the_record_before() -> None:
     buffer = Buffer("log", 0, 1, 10)
-    assert buffer.leader_epoch(10) is None
-    buffer.known_leader(9, 3)
+    assert buffer.leader_epoch_before(10) is None
+    buffer.set_leader_epoch(9, 3)
     for offset, epoch in ((10, 3), (11, 3), (12, 5), (13, 5)):
         buffer.add(offset, b"x", epoch)
-    assert [buffer.leader_epoch(offset) for offset in (10, 12, 13, 14)] == [3, 3, 5, 5]
-    assert buffer.last_leader == 5
+    assert [buffer.leader_epoch_before(offset) for offset in (10, 12, 13, 14)] == [3, 3, 5, 5]
+    assert buffer.last_leader_epoch == 5
 
 
 def test_an_unknown_leader_says_nothing() -> None:
     buffer = Buffer("log", 0, 1, 10)
-    buffer.known_leader(9, None)
-    buffer.known_leader(9, -1)
+    buffer.set_leader_epoch(9, None)
+    buffer.set_leader_epoch(9, -1)
     buffer.add(10, b"x", None)
-    assert buffer.last_leader is None
+    assert buffer.last_leader_epoch is None

@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parsec.adapters.kafka.commit_metadata import (
-    MOST_CHARACTERS,
-    SOMEWHERE,
-    Begin,
+    MAX_CHARACTERS,
+    UNKNOWN_OFFSET,
     OffsetBounds,
-    begin,
-    metadata,
-    progress_from,
-    topic_of,
-    touched,
-    went_back,
+    StartingPoint,
+    decode_progress,
+    encode_progress,
+    first_unstored,
+    next_log_id,
+    starting_point,
+    topic_id_of,
 )
 from parsec.ports.broker import Counts, Progress, Range
 
@@ -31,40 +31,40 @@ def test_metadata_is_read_back_and_fits(
         Progress(TOPIC, 3, start, committed, Counts(*counts)),
         Progress(TOPIC, 3, start, committed, Counts(*counts), reserved, 2),
     ):
-        text = metadata(progress)
-        assert len(text) <= MOST_CHARACTERS // 10  # invariant 1
-        assert progress_from(TOPIC, 3, committed, text, low=0) == progress
+        text = encode_progress(progress)
+        assert len(text) <= MAX_CHARACTERS // 10  # invariant 1
+        assert decode_progress(TOPIC, 3, committed, text, low=0) == progress
 
 
 def test_a_commit_for_a_topic_that_was_made_again_does_not_count() -> None:  # invariant 2
-    text = metadata(Progress("another", 0, 0, 40, Counts(stored=40)))
-    assert progress_from(TOPIC, 0, 40, text, low=7) == Progress(TOPIC, 0, 7, 7)
+    text = encode_progress(Progress("another", 0, 0, 40, Counts(stored=40)))
+    assert decode_progress(TOPIC, 0, 40, text, low=7) == Progress(TOPIC, 0, 7, 7)
 
 
 def test_a_group_without_a_commit_begins_at_the_first_offset() -> None:  # invariant 3
-    assert progress_from(TOPIC, 0, -1001, None, low=7) == Progress(TOPIC, 0, 7, 7)
+    assert decode_progress(TOPIC, 0, -1001, None, low=7) == Progress(TOPIC, 0, 7, 7)
 
 
 @pytest.mark.parametrize(
     "text", [None, "", "hello", "{}", '{"parsec":2,"log":"x","start":0}', '{"parsec":1,"log":3,"start":0}', "[1]"]
 )
 def test_metadata_of_others_leaves_the_offset_and_no_counts(text: str | None) -> None:  # invariant 4
-    assert progress_from(TOPIC, 0, 40, text, low=7) == Progress(TOPIC, 0, 40, 40)
+    assert decode_progress(TOPIC, 0, 40, text, low=7) == Progress(TOPIC, 0, 40, 40)
 
 
 def test_a_log_that_went_back_is_another_log_of_the_same_topic() -> None:  # invariant 5
-    once = went_back(TOPIC)
-    twice = went_back(once)
+    once = next_log_id(TOPIC)
+    twice = next_log_id(once)
     assert len({TOPIC, once, twice}) == 3
-    assert {topic_of(name) for name in (TOPIC, once, twice)} == {TOPIC}
+    assert {topic_id_of(name) for name in (TOPIC, once, twice)} == {TOPIC}
     progress = Progress(twice, 0, 5, 9, Counts(stored=4))
-    assert progress_from(TOPIC, 0, 9, metadata(progress), low=0) == progress
+    assert decode_progress(TOPIC, 0, 9, encode_progress(progress), low=0) == progress
 
 
 def test_what_is_reserved_may_be_in_the_store() -> None:
     progress = Progress(TOPIC, 0, 0, 10)
-    assert touched(progress) == 10
-    assert touched(Progress(TOPIC, 0, 0, 10, Counts(), Range(TOPIC, 0, 10, 19), 1)) == 20
+    assert first_unstored(progress) == 10
+    assert first_unstored(Progress(TOPIC, 0, 0, 10, Counts(), Range(TOPIC, 0, 10, 19), 1)) == 20
 
 
 COMMITTED = Progress(TOPIC, 0, 0, 10, Counts(stored=10))
@@ -75,9 +75,9 @@ RESERVED = Progress(TOPIC, 0, 0, 10, Counts(stored=10), Range(TOPIC, 0, 10, 19),
     ("committed", "epoch", "bounds", "other_from"),
     [
         (COMMITTED, 3, OffsetBounds(0, 30, 3), None),
-        (COMMITTED, 3, OffsetBounds(0, 10, 0), SOMEWHERE),  # nothing is missing
+        (COMMITTED, 3, OffsetBounds(0, 10, 0), UNKNOWN_OFFSET),  # nothing is missing
         (COMMITTED, 3, OffsetBounds(0, 30, 0), 10),  # only what was never taken is other
-        (RESERVED, 3, OffsetBounds(0, 20, 0), SOMEWHERE),
+        (RESERVED, 3, OffsetBounds(0, 20, 0), UNKNOWN_OFFSET),
         (COMMITTED, 3, OffsetBounds(12, 30, 7), None),  # what was committed has expired
         (COMMITTED, -1, OffsetBounds(0, 30, 7), None),  # by whom the record was written is not known
         (COMMITTED, None, OffsetBounds(0, 30, 7), None),
@@ -87,14 +87,14 @@ RESERVED = Progress(TOPIC, 0, 0, 10, Counts(stored=10), Range(TOPIC, 0, 10, 19),
 def test_reading_begins_where_the_group_had_come(
     committed: Progress, epoch: int | None, bounds: OffsetBounds, other_from: int | None
 ) -> None:
-    assert begin(committed, epoch, bounds, other_from) == Begin(committed, epoch)
+    assert starting_point(committed, epoch, bounds, other_from) == StartingPoint(committed, epoch)
 
 
 @pytest.mark.parametrize(
     ("committed", "bounds", "other_from", "first"),
     [
-        (COMMITTED, OffsetBounds(0, 9, 3), SOMEWHERE, 0),  # it ends before what was committed
-        (RESERVED, OffsetBounds(0, 19, 3), SOMEWHERE, 0),  # or before what may be in the store
+        (COMMITTED, OffsetBounds(0, 9, 3), UNKNOWN_OFFSET, 0),  # it ends before what was committed
+        (RESERVED, OffsetBounds(0, 19, 3), UNKNOWN_OFFSET, 0),  # or before what may be in the store
         (COMMITTED, OffsetBounds(0, 30, 3), 7, 7),
         (COMMITTED, OffsetBounds(8, 30, 3), 7, 8),
         (RESERVED, OffsetBounds(0, 30, 3), 15, 10),  # whether it is stored up to there nobody knows
@@ -104,5 +104,5 @@ def test_reading_begins_where_the_group_had_come(
 def test_a_log_that_went_back_is_read_from_its_new_content_on_under_another_id(  # invariant 5
     committed: Progress, bounds: OffsetBounds, other_from: int | None, first: int
 ) -> None:
-    found = begin(committed, 3, bounds, other_from)
-    assert found == Begin(Progress(went_back(TOPIC), 0, first, first), None, committed)
+    found = starting_point(committed, 3, bounds, other_from)
+    assert found == StartingPoint(Progress(next_log_id(TOPIC), 0, first, first), None, committed)

@@ -5,7 +5,7 @@ from confluent_kafka import Consumer, Producer
 from structlog.testing import CapturingLogger
 
 from parsec.adapters.kafka import config
-from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import OURS, DriverLog, KafkaOptions, Security
 from parsec.core.clock import ManualClock, SystemRandom
 from parsec.core.errors import Fatal
@@ -38,7 +38,7 @@ def test_other_options_are_passed_on() -> None:
 def test_an_option_that_nobody_knows_is_named() -> None:
     options = KafkaOptions(brokers=NOWHERE, extra={"no.such.option": "1"})
     with pytest.raises(Fatal, match=r"no\.such\.option"):
-        Kafka(options, ManualClock(), SystemRandom())
+        KafkaCluster(options, ManualClock(), SystemRandom())
 
 
 def test_the_newer_group_protocol_leaves_its_settings_to_the_broker() -> None:

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from parsec.adapters.kafka import consumer
 from parsec.adapters.kafka.config import KafkaOptions
-from parsec.adapters.kafka.consumer import COMMIT_WAIT_S, HURRIED_WAIT_S, KafkaConsumer
+from parsec.adapters.kafka.consumer import COMMIT_WAIT_S, SHUTDOWN_COMMIT_WAIT_S, KafkaConsumer
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Retryable
 from parsec.ports.broker import Progress
@@ -74,7 +74,7 @@ def opened(driver: FakeDriver, revoked: list[int] | None = None) -> KafkaConsume
     gone = [] if revoked is None else revoked
     consumer = KafkaConsumer(KafkaOptions(brokers="nowhere:1", topic="t"), driver.clock, gone.extend, gone.extend)
     for partition in (0, 1):
-        consumer.fetch(partition, 0, None)
+        consumer.start_fetching(partition, 0, None)
     return consumer
 
 
@@ -97,7 +97,7 @@ def test_a_commit_returns_with_its_answer_and_keeps_what_came_before_it(driver: 
     driver.script = [lambda _: [first], lambda d: [second, *answered(d)]]
     consumer.commit(progress(), 4)
     assert [(place.offset, place.leader_epoch) for place in driver.commits] == [(5, 4)]
-    assert consumer.unanswered_s == 0
+    assert consumer.commit_pending_s == 0
     assert list(consumer.messages(0, 10, 1000)) == [first, second]
     assert list(consumer.messages(0, 10, 1000)) == []
 
@@ -125,13 +125,13 @@ def test_no_answer_is_waited_for_only_so_long_and_the_next_commit_is_not_sent(dr
     with pytest.raises(Retryable, match="in time"):
         consumer.commit(progress(), None)
     assert driver.clock.monotonic() == pytest.approx(COMMIT_WAIT_S, abs=0.1)
-    with pytest.raises(Retryable, match="the one before"):
+    with pytest.raises(Retryable, match="the commit before"):
         consumer.commit(progress(6), None)
     assert len(driver.commits) == 1
     driver.clock.advance(10)
-    assert consumer.unanswered_s > 10
+    assert consumer.commit_pending_s > 10
     answered(driver)  # late
-    assert consumer.unanswered_s == 0
+    assert consumer.commit_pending_s == 0
     driver.script = [answered]
     consumer.commit(progress(7), None)
     assert [place.offset for place in driver.commits] == [5, 7]
@@ -139,10 +139,10 @@ def test_no_answer_is_waited_for_only_so_long_and_the_next_commit_is_not_sent(dr
 
 def test_a_process_that_ends_waits_less(driver: FakeDriver) -> None:
     consumer = opened(driver)
-    consumer.hurry()
+    consumer.begin_shutdown()
     with pytest.raises(Retryable):
         consumer.commit(progress(), None)
-    assert driver.clock.monotonic() == pytest.approx(HURRIED_WAIT_S, abs=0.1)
+    assert driver.clock.monotonic() == pytest.approx(SHUTDOWN_COMMIT_WAIT_S, abs=0.1)
 
 
 def test_what_was_kept_of_a_partition_that_is_taken_away_is_dropped(driver: FakeDriver) -> None:
@@ -164,7 +164,7 @@ def test_what_was_kept_of_a_partition_that_is_taken_away_is_dropped(driver: Fake
 def test_a_driver_that_is_left_behind_calls_back_no_more(driver: FakeDriver) -> None:
     gone: list[int] = []
     consumer = opened(driver, gone)
-    consumer.desert()
+    consumer.abandon()
     driver.revoke(driver, [TopicPartition("t", 0)])
     assert gone == []
     assert driver.closed == 1

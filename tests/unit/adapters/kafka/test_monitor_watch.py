@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from parsec.adapters.kafka.monitor import PROBE_EVERY_S, KafkaMonitor
-from parsec.adapters.kafka.topic import RENEW_AFTER_S
+from parsec.adapters.kafka.topic import RECONNECT_AFTER_S
 from parsec.core.errors import Retryable
 from tests.support.fake_kafka import FakeCluster
 
@@ -20,75 +20,78 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
 
 def test_it_tells_ends_and_what_the_group_has_committed(cluster: FakeCluster) -> None:
     watch = KafkaMonitor(cluster.opened(), cluster.clock)
-    assert watch.seen is None
-    watch.look()
-    assert watch.seen is not None
-    assert (watch.seen.ends, watch.seen.committed) == ({0: 10, 1: 20}, {0: 7, 1: 0})
-    assert watch.seen.at_ns == cluster.clock.time_ns()
+    assert watch.group_offsets is None
+    watch.refresh()
+    assert watch.group_offsets is not None
+    assert (watch.group_offsets.ends, watch.group_offsets.committed) == ({0: 10, 1: 20}, {0: 7, 1: 0})
+    assert watch.group_offsets.at_ns == cluster.clock.time_ns()
 
 
 def test_of_a_partition_without_a_commit_it_is_known_that_the_group_stands_at_its_begin(cluster: FakeCluster) -> None:
     cluster.committed, cluster.begins = {}, {1: 15}
     watch = KafkaMonitor(cluster.opened(), cluster.clock)
-    watch.look()
-    assert watch.seen is not None
-    assert {n: (each.start, each.committed) for n, each in watch.seen.progress.items()} == {0: (0, 0), 1: (15, 15)}
+    watch.refresh()
+    assert watch.group_offsets is not None
+    assert {n: (each.start, each.committed) for n, each in watch.group_offsets.progress.items()} == {
+        0: (0, 0),
+        1: (15, 15),
+    }
 
 
 def test_what_the_group_has_committed_is_known_of_all_partitions_or_of_none(cluster: FakeCluster) -> None:
     watch = KafkaMonitor(cluster.opened(), cluster.clock)
     cluster.unstable = {1}
-    watch.look()
-    assert watch.seen is None
+    watch.refresh()
+    assert watch.group_offsets is None
     cluster.unstable = set()
-    watch.look()
-    assert watch.seen is not None
-    before = watch.seen
+    watch.refresh()
+    assert watch.group_offsets is not None
+    before = watch.group_offsets
     cluster.unstable, cluster.committed = {0}, {0: 9, 1: 2}
-    watch.look()
-    assert watch.seen == before
+    watch.refresh()
+    assert watch.group_offsets == before
 
 
 def test_it_is_asked_at_once_and_not_only_after_a_second(cluster: FakeCluster) -> None:
     watch, stop = KafkaMonitor(cluster.opened(), cluster.clock), threading.Event()
     stop.set()
     watch.run(stop)
-    assert watch.seen is not None
+    assert watch.group_offsets is not None
 
 
 def test_while_kafka_is_away_the_last_answer_stays_with_its_time(cluster: FakeCluster) -> None:
     kafka = cluster.opened()
     watch = KafkaMonitor(kafka, cluster.clock)
-    watch.look()
-    before = watch.seen
+    watch.refresh()
+    before = watch.group_offsets
     cluster.away = True
     cluster.clock.advance(PROBE_EVERY_S)
-    watch.look()
-    assert watch.seen == before
-    assert not kafka.pulse.state().connected
+    watch.refresh()
+    assert watch.group_offsets == before
+    assert not kafka.breaker.health().connected
     cluster.away, cluster.ends = False, {0: 11, 1: 20}
-    watch.look()  # at once: whatever is wrong is looked at each time
-    assert kafka.pulse.state().connected
-    assert watch.seen is not None
-    assert watch.seen.ends == {0: 11, 1: 20}
+    watch.refresh()  # at once: whatever is wrong is looked at each time
+    assert kafka.breaker.health().connected
+    assert watch.group_offsets is not None
+    assert watch.group_offsets.ends == {0: 11, 1: 20}
 
 
 def test_while_all_is_well_the_topic_is_looked_at_only_now_and_then(cluster: FakeCluster) -> None:
     watch = KafkaMonitor(cluster.opened(), cluster.clock)
     for _ in range(3):
-        watch.look()
+        watch.refresh()
     assert cluster.calls.count("described the topic") == 1
     cluster.clock.advance(PROBE_EVERY_S)
-    watch.look()
+    watch.refresh()
     assert cluster.calls.count("described the topic") == 2
 
 
 def test_what_asks_is_connected_anew_when_it_gets_no_answer_for_long(cluster: FakeCluster) -> None:
     kafka = cluster.opened()
-    kafka.check()
+    kafka.ensure_topic()
     cluster.away = True
     began = cluster.clock.monotonic()
-    while cluster.clock.monotonic() < began + RENEW_AFTER_S:
+    while cluster.clock.monotonic() < began + RECONNECT_AFTER_S:
         assert "closed the asker" not in cluster.calls
         kafka.probe()
     kafka.probe()
@@ -102,9 +105,9 @@ def test_what_asks_is_connected_anew_when_it_gets_no_answer_for_long(cluster: Fa
 def test_a_topic_that_the_driver_believes_to_have_no_leader_is_looked_at_anew(cluster: FakeCluster) -> None:
     kafka = cluster.opened()
     watch = KafkaMonitor(kafka, cluster.clock)
-    kafka.check()
+    kafka.ensure_topic()
     cluster.forgotten = True
-    watch.look()
-    assert watch.seen is None
-    watch.look()
-    assert watch.seen is not None
+    watch.refresh()
+    assert watch.group_offsets is None
+    watch.refresh()
+    assert watch.group_offsets is not None

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from parsec.adapters.kafka.config import KafkaOptions
-from parsec.adapters.kafka.producer import MAYBE_DUPLICATE, Failure, KafkaProducer, Record, doubted
+from parsec.adapters.kafka.producer import MAYBE_DUPLICATE, Failure, KafkaProducer, Record, for_retry
 from parsec.core.clock import SystemClock
 from tests.support.kafka_partitions import partition_of
 
@@ -24,8 +24,8 @@ def address() -> Iterator[str]:
     owner.close()
 
 
-def records(count: int, *, in_doubt: bool = False) -> list[Record]:
-    return [Record(f"tenant-{n % 7}", b"value %d" % n, in_doubt) for n in range(count)]
+def records(count: int, *, maybe_duplicate: bool = False) -> list[Record]:
+    return [Record(f"tenant-{n % 7}", b"value %d" % n, maybe_duplicate) for n in range(count)]
 
 
 def written(address: str, topic: str, count: int) -> list[Message]:
@@ -55,7 +55,7 @@ def test_every_record_is_there_once_with_its_key_and_in_order(address: str) -> N
 
 def test_only_records_in_doubt_carry_the_header(address: str) -> None:
     producer = KafkaProducer(KafkaOptions(brokers=address, topic="doubt"), SystemClock())
-    sent = [*records(3), *records(2, in_doubt=True)]
+    sent = [*records(3), *records(2, maybe_duplicate=True)]
     assert producer.send(sent, time.monotonic() + SOON_S) == []
     found = written(address, "doubt", 5)
     producer.discard()
@@ -68,7 +68,7 @@ def test_what_is_not_acknowledged_in_time_is_given_back_and_forgotten() -> None:
     sent = records(10)
     failures = producer.send(sent, time.monotonic() + 0.2)
     assert [failure.record for failure in failures] == sent
-    assert [doubted(failure) for failure in failures] == records(10, in_doubt=True)
+    assert [for_retry(failure) for failure in failures] == records(10, maybe_duplicate=True)
     assert producer.waiting == 0
     producer.discard()
 
@@ -81,7 +81,7 @@ def test_equal_records_fail_as_often_as_they_were_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "in_doubt"),
+    ("code", "maybe_duplicate"),
     [
         (KafkaError.MSG_SIZE_TOO_LARGE, False),
         (KafkaError._QUEUE_FULL, False),
@@ -91,9 +91,9 @@ def test_equal_records_fail_as_often_as_they_were_sent() -> None:
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, True),
     ],
 )
-def test_a_record_is_in_doubt_unless_it_was_surely_not_written(code: int, in_doubt: bool) -> None:
-    assert doubted(Failure(Record("a", b"x"), KafkaError(code))).in_doubt is in_doubt
-    assert doubted(Failure(Record("a", b"x", in_doubt=True), KafkaError(code))).in_doubt
+def test_a_record_is_in_doubt_unless_it_was_surely_not_written(code: int, maybe_duplicate: bool) -> None:
+    assert for_retry(Failure(Record("a", b"x"), KafkaError(code))).maybe_duplicate is maybe_duplicate
+    assert for_retry(Failure(Record("a", b"x", maybe_duplicate=True), KafkaError(code))).maybe_duplicate
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_an_answer_that_was_lost_ends_in_doubt_at_the_deadline(cluster: FakeClus
     with pytest.raises(NotAcknowledged) as caught:
         writer.publish([group(0, 3)])
     assert cluster.clock.monotonic() == 2.0  # W1
-    assert [(record.value, record.in_doubt) for record in caught.value.records] == [(sent[1], True)]
+    assert [(record.value, record.maybe_duplicate) for record in caught.value.records] == [(sent[1], True)]
     assert sorted(cluster.values()) == sorted(sent)
 
 
@@ -137,16 +137,16 @@ def test_a_topic_that_cannot_be_made_is_no_end_for_a_running_process(cluster: Fa
     with pytest.raises(NotAcknowledged, match="PARSEC_TOPIC_REPLICATION"):
         writer.publish([group(1, 1)])
     opened.probe()
-    state = opened.pulse.state()
+    state = opened.breaker.health()
     assert state.needs_help
     assert "PARSEC_TOPIC_REPLICATION" in str(state.why)
     with pytest.raises(Fatal, match="PARSEC_TOPIC_REPLICATION"):  # but of a start it is
-        opened.check()
+        opened.ensure_topic()
     cluster.no_topics = None
     opened.probe()
-    assert not opened.pulse.state().needs_help
+    assert not opened.breaker.health().needs_help
     writer.publish([group(1, 1)])
-    assert opened.pulse.state().why is None
+    assert opened.breaker.health().why is None
 
 
 def test_silence_is_bounded_and_leaves_nothing_behind(cluster: FakeCluster) -> None:
@@ -156,7 +156,7 @@ def test_silence_is_bounded_and_leaves_nothing_behind(cluster: FakeCluster) -> N
     with pytest.raises(NotAcknowledged) as caught:
         writer.publish([group(1, 3)])
     assert len(caught.value.records) == 3
-    assert all(record.in_doubt for record in caught.value.records)
+    assert all(record.maybe_duplicate for record in caught.value.records)
     assert cluster.clock.monotonic() == 2.0
     cluster.away = False
     assert len(cluster.written) == 1  # W2

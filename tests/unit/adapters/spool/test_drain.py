@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
-from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.monitor import RETRY_S
 from parsec.adapters.spool.drain import ADOPT_EVERY_S, IDLE_S, Drain
 from parsec.adapters.spool.spool import DiskSpool
@@ -26,8 +26,8 @@ class Bench:
         self.cluster = cluster
         self.spool = spool
         self.telemetry = Telemetry()
-        self.kafka: Kafka = cluster.opened(deadline_s=2.0)
-        self.drain = Drain(spool, self.kafka.writer(), self.kafka.pulse, RATE, self.telemetry, cluster.clock)
+        self.kafka: KafkaCluster = cluster.opened(deadline_s=2.0)
+        self.drain = Drain(spool, self.kafka.writer(), self.kafka.breaker, RATE, self.telemetry, cluster.clock)
 
     def count(self, name: str) -> int:
         return int(self.telemetry.value(f"parsec_{name}"))
@@ -60,13 +60,13 @@ def test_while_kafka_is_away_it_tries_now_and_then_and_loses_nothing(bench: Benc
     attempts = len(bench.cluster.attempts)
     for _ in range(5):
         assert bench.drain.step() == IDLE_S
-    assert len(bench.cluster.attempts) == attempts  # the pulse says when
+    assert len(bench.cluster.attempts) == attempts  # the breaker says when
     bench.cluster.away = False
     bench.cluster.clock.advance(RETRY_S)
     bench.drain.step()
     assert bench.cluster.values() == group(0, 5).lines.splitlines()
     assert bench.spool.waiting == 0
-    assert bench.kafka.pulse.failure is None  # which tells the writers that Kafka is back
+    assert bench.kafka.breaker.last_failure is None  # which tells the writers that Kafka is back
     assert bench.count("publish_events_total") == 5
 
 

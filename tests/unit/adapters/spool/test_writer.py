@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
-from parsec.adapters.kafka.cluster import Kafka
+from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.monitor import RETRY_S
 from parsec.adapters.spool.spool import DiskSpool, NoSpool
 from parsec.adapters.spool.writer import SpoolingWriter
@@ -24,8 +24,8 @@ class Bench:
     def __init__(self, cluster: FakeCluster, spool: DiskSpool) -> None:
         self.cluster = cluster
         self.spool = spool
-        self.kafka: Kafka = cluster.opened(deadline_s=2.0)
-        self.writer = SpoolingWriter(self.kafka.writer(), spool, self.kafka.pulse)
+        self.kafka: KafkaCluster = cluster.opened(deadline_s=2.0)
+        self.writer = SpoolingWriter(self.kafka.writer(), spool, self.kafka.breaker)
 
 
 @pytest.fixture
@@ -77,13 +77,13 @@ def test_after_a_failure_nothing_waits_for_kafka_until_the_spool_is_on_its_way(b
         assert bench.cluster.clock.monotonic() == began  # its drain tries, and nobody else
     assert bench.spool.waiting == 9
     bench.cluster.away = False
-    bench.kafka.pulse.acknowledged()  # the drain got something through
+    bench.kafka.breaker.publish_succeeded()  # the drain got something through
     assert bench.writer.publish([group(9, 1)]) is None
     assert drained(bench.spool) == group(0, 9).lines.splitlines()
 
 
 def test_with_an_empty_spool_a_publish_tries_again_by_itself(bench: Bench) -> None:
-    bench.kafka.pulse.failed("no answer")
+    bench.kafka.breaker.publish_failed("no answer")
     told = bench.writer.publish([group(0, 1)])
     assert told is not None
     assert bench.cluster.attempts == []
@@ -121,7 +121,7 @@ def test_a_full_spool_refuses_at_the_door_and_fails_what_is_inside(bench: Bench)
 def test_without_a_spool_it_refuses_while_kafka_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = FakeCluster(monkeypatch)
     kafka = cluster.opened()
-    writer = SpoolingWriter(kafka.writer(), NoSpool(), kafka.pulse)
+    writer = SpoolingWriter(kafka.writer(), NoSpool(), kafka.breaker)
     cluster.away = True
     told = writer.publish([group(0, 2)])
     assert told is not None
