@@ -1,7 +1,7 @@
 """Settings from flags, the environment and a TOML file, in this order of precedence; all faults are told together.
 
 In: texts by name. Out: `Loaded`: the settings, and where each came from. Errors: BadSettings with every fault at once.
-Next: parsec.wiring.
+Next: parsec.wiring.serve.
 """
 
 import re

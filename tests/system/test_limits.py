@@ -133,7 +133,7 @@ def test_a_change_of_the_file_holds_without_a_restart_and_a_fault_in_it_changes_
     wait_for_log(parsec, "has faults")
     assert parsec.ingest(events("changed", 1, "more"))[0] == 429
     config.write_text(CONFIG + "[tenants.changed]\nlimit-events-per-s = 0\n")
-    wait_for_log(parsec, "are those of the settings file now")
+    wait_for_log(parsec, "Tenant limits reloaded from the settings file")
     assert parsec.ingest(events("changed", 1000, "again"))[0] == 200
     assert parsec.ingest(events("changed", 1000, "and again"))[0] == 200
 

@@ -55,7 +55,7 @@ def audit(url: str, offline: bool, data_dir: str | None, config: Path | None) ->
 def _offline(config: Path | None, data_dir: str | None) -> Audit:
     settings = load_or_exit(config, {"PARSEC_DATA_DIR": data_dir}).settings
     # Late: what a server imports takes longer than `parsec audit --help` may.
-    from parsec.wiring import offline_audit
+    from parsec.wiring.offline import offline_audit
 
     try:
         return msgspec.convert(msgspec.to_builtins(offline_audit(settings)), Audit)

@@ -91,7 +91,7 @@ def _opened(config: Path | None, data_dir: str | None) -> "Iterator[Sequence[Off
     """The logs under their locks; what cannot be read ends the command."""
     settings = load_or_exit(config, {"PARSEC_DATA_DIR": data_dir}).settings
     # Late: what a server imports takes longer than `parsec log --help` may.
-    from parsec.wiring import offline_logs
+    from parsec.wiring.offline import offline_logs
 
     try:
         logs = offline_logs(settings)

@@ -18,6 +18,6 @@ def serve(config: Path | None, **flags: str | None) -> None:
     """
     loaded = load_or_exit(config, flags)
     # Late: the server's libraries take longer to import than every other command takes to run.
-    from parsec.wiring import serve as run
+    from parsec.wiring.serve import serve as run
 
     sys.exit(run(loaded))

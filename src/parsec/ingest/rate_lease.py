@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 class RateLease:
     """A part of the service. The event loop owns the limits, so it asks here; a thread waits for the answer."""
 
-    name = "leases"
+    name = "rate-leases"
 
     def __init__(self, limits: TenantLimits, leases: Leases, fail: Callable[[], None]) -> None:
         self._limits = limits

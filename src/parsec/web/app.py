@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import structlog
 from starlette.applications import Starlette
@@ -20,6 +21,8 @@ from parsec.web.auth import Authenticator, credentials_of
 from parsec.web.cors import Cors
 from parsec.web.responses import on_bug, on_http_error, on_left, on_rejected, on_retryable, rejection
 from parsec.web.routes.ingest import IngestRoute
+
+Routes: TypeAlias = Sequence[Route]
 
 OPEN = frozenset({"/health", "/livez", "/readyz", "/openapi.yaml"})
 """What needs no key."""
@@ -41,7 +44,7 @@ class App:
     def __init__(
         self,
         ingest: IngestRoute,
-        routes: Sequence[Route],
+        routes: Routes,
         callers: Authenticator,
         origins: Collection[str] = (),
         count: Callable[[str], None] = lambda _: None,

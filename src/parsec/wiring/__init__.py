@@ -1,129 +1,54 @@
-"""Settings to objects: the one place where everything is put together, and the only importer of adapters.
+"""Put a process together: settings in, running parts out. The only reader of settings and importer of adapters.
 
-In: loaded settings. Out: a running process and its exit code. Next: parsec.service.
-
-One file per side of the process, each adds its parts to the same Assembly: storing, asking, taking_in, serving.
+One module per side (log, processor, query, ingest, web): a function takes settings and the `Runtime` and returns the
+side's parts in a frozen struct. `parsec.wiring.serve` opens the sides; this table says in which order parts start.
+Next: parsec.wiring.serve.
 """
 
-import gc
-import os
-import sys
-from contextlib import ExitStack, suppress
-from pathlib import Path
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
 
-import structlog
-import uvloop
-
-from parsec import __version__, logs
-from parsec.adapters.log.files import OsFiles
-from parsec.adapters.log.offline import OfflineLog, open_alone, open_offline
-from parsec.adapters.log.retention import FULL_BYTES
-from parsec.api.audit import Audit
-from parsec.core.clock import SystemClock
-from parsec.core.errors import Fatal, ParsecError
-from parsec.core.lifecycle import Lifecycle
-from parsec.loading import Loaded, is_loopback
-from parsec.ports.store import QueryLimits
-from parsec.query.audit import audit_with_log, today
-from parsec.service import EXIT_NOT_STARTED, Part, Resource, Service
-from parsec.settings import Settings
-from parsec.web.request_body import give_large_buffers_back
-from parsec.wiring.assembly import Assembly
-from parsec.wiring.ingest import add_taking_in
-from parsec.wiring.log import LogHandle, open_embedded, open_kafka
-from parsec.wiring.processor import add_storing
-from parsec.wiring.query import add_questions
-from parsec.wiring.web import serving
-
-_log = structlog.get_logger(__name__)
-
-OFFLINE_QUESTION_S = 600.0
-SWITCH_INTERVAL_S = 0.001
-"""How long a thread may hold the interpreter while another waits: the event loop must not wait for rows being made."""
+from parsec.service import Part
 
 
-def serve(loaded: Loaded) -> int:
-    """Runs Parsec until it is told to stop; the exit code."""
-    settings = loaded.settings
-    logs.configure(settings.log_level, settings.log_format)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    give_large_buffers_back()
-    return uvloop.run(_run(loaded))
+class Step(NamedTuple):
+    """A kind of part: its name, the parts that must run before it, and its work."""
+
+    name: str
+    needs: tuple[str, ...]
+    work: str
 
 
-def offline_logs(settings: Settings) -> list[OfflineLog]:
-    """The log of a stopped Parsec and its spools, only to be read. Raises Fatal, for one while it is in use."""
-    return open_offline(Path(settings.data_dir))
+START_ORDER = (
+    Step("log", (), "append and read events: segment files, or Kafka clients"),
+    Step("kafka-monitor", ("log",), "ask Kafka for offsets and health"),
+    Step("spool-drain", ("log", "kafka-monitor"), "send spooled events to Kafka"),
+    Step("store", (), "insert and select rows: the embedded engine, or a ClickHouse server"),
+    Step("store-sync", ("store",), "fsync the parts that the embedded engine wrote"),
+    Step("store-size", ("store",), "drop the oldest days beyond PARSEC_STORE_MAX_BYTES"),
+    Step("claims", ("store",), "recognise repeated ids, here or in Redis"),
+    Step("tail-fanout", (), "pass stored rows on to tails"),
+    Step("processor", ("log", "store", "claims", "tail-fanout"), "move events from the log to the store"),
+    Step("queries", ("store",), "run questions in threads"),
+    Step("tail-poller", ("queries",), "ask the store for rows that other processes stored"),
+    Step("watermark", ("log", "processor"), "measure how far stored events are complete"),
+    Step("rate-leases", (), "lease shared rate limits from Redis"),
+    Step("tenant-limits", (), "reload tenant limits when the settings file changes"),
+    Step("worker", ("log",), "publish batches from the channel to the log; several with Kafka"),
+    Step("acks", ("worker",), "time out requests without an acknowledgement"),
+    Step("keys", (), "reload API keys when their file changes"),
+    Step("certificate", (), "reload the TLS certificate when its files change"),
+    Step("http", ("acks", "queries", "keys", "certificate"), "accept connections and answer requests"),
+    Step("tails", ("http",), "end open tails, so that the HTTP server can stop"),
+    Step("connections", ("http",), "end idle and slow connections"),
+    Step("stats", ("http",), "log the stats line"),
+)
+"""Parts start from top to bottom and stop from bottom to top; a process has only those that its settings ask for."""
+
+_PLACES = {step.name: place for place, step in enumerate(START_ORDER)}
 
 
-def offline_audit(settings: Settings) -> Audit:
-    """The ledger of a stopped Parsec, recounted record by record; its directory is held meanwhile.
-
-    Raises Fatal, Retryable, Rejected, OSError.
-    """
-    if settings.kafka_brokers or settings.storage_backend != "embedded":
-        raise Fatal("only the embedded log and store can be recounted offline; ask a process that runs")
-    from parsec.adapters.store.chdb.engine import ChdbEngine
-    from parsec.adapters.store.clickhouse import ClickHouseStore
-
-    directory = Path(settings.data_dir)
-    with ExitStack() as opened:
-        log, progress = open_alone(directory)
-        opened.callback(log.close)
-        store = ClickHouseStore(ChdbEngine(directory / "store"), settings.retention)
-        opened.callback(store.close)
-        limits = QueryLimits(settings.query_memory, OFFLINE_QUESTION_S)
-        return audit_with_log(store.reader(), progress, log.records, today(SystemClock()), limits)
-
-
-async def _run(loaded: Loaded) -> int:
-    settings = loaded.settings
-    _log.info("Starting.", version=__version__, data_dir=settings.data_dir, pid=os.getpid())
-    if settings.auth == "off" and not is_loopback(settings.host):
-        _log.warning("Keys are off: whoever reaches this address may do anything.", host=settings.host)
-    life = Lifecycle()
-    service = Service(life, settings.drain, settings.shutdown_timeout, SystemClock())
-    try:
-        parts = _parts(Assembly(loaded, life, service.fail))
-    except (ParsecError, OSError) as error:
-        _log.error("Parsec could not start.", why=_why(error, settings.data_dir))
-        return EXIT_NOT_STARTED
-    gc.collect()
-    gc.freeze()  # what lives as long as the process is not walked by every collection
-    return await service.run(parts)
-
-
-def _why(error: Exception, data_dir: str) -> str:
-    """What ended a start. A full disk shows as any error of anybody, so it is told first."""
-    directory = Path(data_dir).absolute()
-    with suppress(OSError):
-        there = next(place for place in (directory, *directory.parents) if place.exists())
-        free = OsFiles().free_bytes(there)
-        if free < FULL_BYTES:
-            return f"the disk of {directory} is full ({free >> 10} KiB free): make room and start again ({error})"
-    return str(error)
-
-
-def _parts(of: Assembly) -> list[Part]:
-    """Everything that runs, in order of start. Raises ParsecError or OSError when a part cannot be opened."""
-    log = _open_log(of)
-    of.parts += [Resource("log", log.close), *map(of.thread, log.loops)]
-    try:
-        storing = add_storing(of, log)
-    except BaseException:
-        log.close()
-        raise
-    if storing.store is not None and "query" in of.settings.roles:
-        add_questions(of, log, storing)
-    taking_in = add_taking_in(of, log)
-    return [*of.parts, *taking_in.parts, *serving(of, log, storing, taking_in)]
-
-
-def _open_log(of: Assembly) -> LogHandle:
-    """Kafka where it is named, else the embedded log. Raises Fatal."""
-    settings, telemetry = of.settings, of.telemetry
-    if settings.kafka_brokers:
-        roles = settings.roles
-        ingest, process = "ingest" in roles, "process" in roles
-        return open_kafka(settings, of.clock, of.random, telemetry, ingest=ingest, process=process)
-    return open_embedded(settings, of.clock, telemetry)
+def in_start_order(parts: Iterable[Part]) -> list[Part]:
+    """Sort parts by START_ORDER; the numbers of `worker-1`, `worker-2` do not count. KeyError for an unknown name."""
+    return sorted(parts, key=lambda part: _PLACES[re.sub(r"-\d+$", "", part.name)])

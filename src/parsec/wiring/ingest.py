@@ -1,88 +1,91 @@
-"""The side of a process that takes events in and writes them to the log.
+"""Open the side that accepts events and writes them to the log.
 
-In: the log's writers. Out: the pipeline, its channel and workers. Next: parsec.wiring.web.
+In: settings, the log's writers. Out: an `IngestSide`: the pipeline, its channel and workers. Errors: Fatal.
+Next: parsec.wiring.web.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from parsec.adapters.redis.rates import RedisLeases
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
-from parsec.ingest.policy import PolicyFile, policy_of
 from parsec.ingest.rate_lease import RateLease
 from parsec.ingest.rate_limits import TenantLimits
 from parsec.ingest.worker import CROWD_WAIT_S, SLICE_BYTES, Worker, WorkerOptions
+from parsec.loading import Loaded
 from parsec.service import Part, ThreadPart
 from parsec.settings import Settings
-from parsec.web.routes.health import channel_check, stage_check
-from parsec.wiring.assembly import Assembly
+from parsec.web.routes.health import Check, channel_check, stage_check
 from parsec.wiring.log import LogHandle
+from parsec.wiring.runtime import Checks, Runtime, redis_address
+from parsec.wiring.tenant_limits import LimitsFile, policy_of
 
 GROUP_COMMIT_BYTES = 8 << 20
 ACK_TIMEOUT_S = 30.0
 
 
-class TakingIn(msgspec.Struct, frozen=True):
-    """What the other sides need of this one."""
+class IngestSide(msgspec.Struct, frozen=True):
+    """`workers`: none where this process does not ingest."""
 
     pipeline: Pipeline
     channel: Channel
     workers: Sequence[Worker]
     parts: Sequence[Part]
+    checks: Checks
 
     def in_flight(self) -> int:
         """Events between their offer and the log."""
         return self.channel.offered_events - sum(worker.finished_events for worker in self.workers)
 
 
-def add_taking_in(of: Assembly, log: LogHandle) -> TakingIn:
-    """Its own parts start last, so that nothing comes in before it can go on."""
-    settings, telemetry, clock = of.settings, of.telemetry, of.clock
+def open_ingest(loaded: Loaded, runtime: Runtime, log: LogHandle) -> IngestSide:
+    """A channel, and one worker for each writer of the log. Raises Fatal."""
+    settings = loaded.settings
     large_bytes = sys.maxsize if settings.kafka_brokers else SLICE_BYTES
     channel = Channel(settings.channel_events, settings.channel_bytes, large_bytes)
-    limits = _tenant_limits(of, log)
-    options = _pipeline_options(settings)
-    pipeline = Pipeline(channel, options, telemetry, clock, of.random, log.max_event_bytes, limits)
+    limits, parts = _tenant_limits(loaded, runtime, shared=bool(settings.redis_addr and log.writers))
+    pipeline = Pipeline(
+        channel,
+        _pipeline_options(settings),
+        runtime.telemetry,
+        runtime.clock,
+        runtime.random,
+        log.max_event_bytes,
+        limits,
+    )
+    options = _worker_options(settings)
     workers = [
-        Worker(channel, writer, pipeline.resolve, _worker_options(settings), telemetry, clock, of.fail)
+        Worker(channel, writer, pipeline.resolve, options, runtime.telemetry, runtime.clock, runtime.fail)
         for writer in log.writers
     ]
-    if workers:
-        of.checks["channel"] = channel_check(channel)
-    names = _names(len(workers))
-    for name, worker in zip(names, workers, strict=True):
-        of.checks[name] = stage_check(name, worker, settings.stall_after)
 
     def stop(_: float) -> None:
         channel.close()
         for worker in workers:
             worker.hurry()
 
-    parts: list[Part] = [
-        *(ThreadPart(name, worker.run, stop, of.fail, clock) for name, worker in zip(names, workers, strict=True)),
-        of.ticker("acks", 1.0, pipeline.expire),
-    ]
-    return TakingIn(pipeline, channel, workers, parts)
+    checks: dict[str, Callable[[], Check]] = {"channel": channel_check(channel)} if workers else {}
+    for number, worker in enumerate(workers, 1):
+        name = "worker" if len(workers) == 1 else f"worker-{number}"
+        checks[name] = stage_check(name, worker, settings.stall_after)
+        parts.append(ThreadPart(name, worker.run, stop, runtime.fail, runtime.clock))
+    parts.append(runtime.ticker("acks", 1.0, pipeline.expire))
+    return IngestSide(pipeline, channel, workers, parts, checks)
 
 
-def _tenant_limits(of: Assembly, log: LogHandle) -> TenantLimits:
-    """Shared where there is Redis; what keeps them up to date is added to the parts. Raises Fatal."""
-    settings = of.settings
-    shared = bool(settings.redis_addr and log.writers)
-    limits = TenantLimits(policy_of(of.loaded), of.clock, shared=shared)
+def _tenant_limits(loaded: Loaded, runtime: Runtime, *, shared: bool) -> tuple[TenantLimits, list[Part]]:
+    """`shared`: leased from Redis. Raises Fatal."""
+    limits = TenantLimits(policy_of(loaded), runtime.clock, shared=shared)
+    parts: list[Part] = [runtime.ticker("tenant-limits", 1.0, LimitsFile(loaded, limits.change).reload_if_changed)]
     if shared:
-        leases = RedisLeases(of.redis(), settings.redis_prefix, of.random.bytes(8).hex(), of.clock)
-        of.parts.append(RateLease(limits, leases, of.fail))
-    of.parts.append(of.ticker("limits", 1.0, PolicyFile(of.loaded, limits.change).tick))
-    return limits
-
-
-def _names(workers: int) -> list[str]:
-    """One is `worker`, several have numbers."""
-    return ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
+        holder = runtime.random.bytes(8).hex()
+        prefix = loaded.settings.redis_prefix
+        leases = RedisLeases(redis_address(loaded.settings), prefix, holder, runtime.clock)
+        parts.append(RateLease(limits, leases, runtime.fail))
+    return limits, parts
 
 
 def _pipeline_options(settings: Settings) -> PipelineOptions:

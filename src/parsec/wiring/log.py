@@ -1,10 +1,9 @@
-"""The log as the settings want it, opened: what the rest of a process needs of it, whichever it is.
+"""Open the log that the settings ask for: the embedded one, or Kafka with its spool.
 
-In: settings. Out: writers, a reader, threads to run. Errors: Fatal with what to do about it.
-Next: parsec.adapters.log.embedded or parsec.wiring.log.
+In: settings. Out: a `LogHandle` with writers, a reader and the parts behind them. Errors: Fatal with what to do.
+Next: parsec.adapters.log.embedded or parsec.adapters.kafka.cluster.
 """
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,27 +16,21 @@ from parsec.adapters.kafka.monitor import KafkaHealth
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.lock import DirectoryLock
 from parsec.adapters.spool.spool import DiskSpool, NoSpool, Spool
-from parsec.core.clock import Clock, Random
 from parsec.loading import parse_pairs
 from parsec.ports.broker import READER, LogReader, LogWriter, Progress
+from parsec.service import Part, Resource
 from parsec.settings import Settings
-from parsec.telemetry import Telemetry
+from parsec.wiring.runtime import Runtime
 
-
-class Loop(msgspec.Struct, frozen=True):
-    """A thread that the log needs. `run` returns soon after the event is set."""
-
-    name: str
-    run: Callable[[threading.Event], None]
+SMALLEST_SPOOL_SEGMENT, LARGEST_SPOOL_SEGMENT = 1 << 16, 32 << 20
 
 
 class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
-    """One per process. Every callable but `close` is quick and may be called from any thread.
+    """The log of a process. Every callable but `close` is quick and may be called from any thread.
 
-    `ends`: the time at which they were asked for, and the next offset of each partition; None: not known. `committed`:
-    what the group as a whole has done, None where only the processor of this process knows; `progress`: the same with
-    its counts. `waiting`: events on this machine that the log does not have yet. `contact`: None where there is nobody
-    to lose contact with. `hurry`: the process ends, so the reader waits no more for a broker that is away.
+    `ends`: when it was asked for, and the next offset of each partition; None: unknown. `committed` and `progress`: of
+    the whole consumer group; None where only the processor of this process knows. `waiting`: spooled events. `health`:
+    Kafka's; None without Kafka. `begin_shutdown`: the reader no longer waits for a broker that does not answer.
     """
 
     writers: Sequence[LogWriter]
@@ -48,17 +41,22 @@ class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
     max_event_bytes: Callable[[int], int] = lambda wanted: wanted
     size_bytes: Callable[[], int] = lambda: 0
     waiting: Callable[[], int] = lambda: 0
-    contact: Callable[[], KafkaHealth] | None = None
-    hurry: Callable[[], None] = lambda: None
-    loops: Sequence[Loop] = ()
+    health: Callable[[], KafkaHealth] | None = None
+    begin_shutdown: Callable[[], None] = lambda: None
+    parts: Sequence[Part]
     close: Callable[[], None]
 
     def refuses(self) -> str | None:
-        """Why no event can be taken in now."""
-        return self.writers[0].refuses() if self.writers else "this process takes no events (PARSEC_ROLE)"
+        """Why no event can be accepted now."""
+        return self.writers[0].refuses() if self.writers else "this process accepts no events (PARSEC_ROLE)"
 
 
-def open_embedded(settings: Settings, clock: Clock, telemetry: Telemetry) -> LogHandle:
+def open_log(settings: Settings, runtime: Runtime) -> LogHandle:
+    """Kafka with KAFKA_BROKERS, else the embedded log. Raises Fatal."""
+    return open_kafka(settings, runtime) if settings.kafka_brokers else open_embedded(settings, runtime)
+
+
+def open_embedded(settings: Settings, runtime: Runtime) -> LogHandle:
     """The log of this process alone. Raises Fatal."""
     options = LogOptions(
         segment_bytes=settings.segment_bytes,
@@ -66,44 +64,46 @@ def open_embedded(settings: Settings, clock: Clock, telemetry: Telemetry) -> Log
         retention_s=settings.log_retention,
         disk_reserve=settings.disk_reserve,
     )
-    log = EmbeddedLog.open(Path(settings.data_dir), options, clock, telemetry)
+    log = EmbeddedLog.open(Path(settings.data_dir), options, runtime.clock, runtime.telemetry)
 
     def ends() -> tuple[int, Mapping[int, int]]:
-        now_ns = clock.time_ns()  # before the end is read, so that none of that time is missing in it
+        now_ns = runtime.clock.time_ns()  # before the end is read, so that none of that time is missing in it
         return now_ns, {0: log.end}
 
     return LogHandle(
-        writers=[log], reader=log.reader(READER), ends=ends, size_bytes=lambda: log.size_bytes, close=log.close
+        writers=[log],
+        reader=log.reader(READER),
+        ends=ends,
+        size_bytes=lambda: log.size_bytes,
+        parts=[Resource("log", log.close)],
+        close=log.close,
     )
 
 
-SMALLEST_SEGMENT, LARGEST_SEGMENT = 1 << 16, 32 << 20
-
-
-def open_kafka(
-    settings: Settings, clock: Clock, random: Random, telemetry: Telemetry, *, ingest: bool = True, process: bool = True
-) -> LogHandle:
-    """`ingest`, `process`: whether this process writes, and whether it reads. Raises Fatal."""
-    kafka = KafkaCluster(_kafka_options(settings), clock, random)
+def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
+    """Producers where this process ingests, a consumer where it processes. Raises Fatal."""
+    kafka = KafkaCluster(_kafka_options(settings), runtime.clock, runtime.random)
     kafka.ensure_topic()
-    # Only with the driver installed; `Kafka` has said so if it is not.
+    # Only with the driver installed; `KafkaCluster` has said so if it is not.
     from parsec.adapters.kafka.monitor import KafkaMonitor
     from parsec.adapters.spool.drain import Drain
     from parsec.adapters.spool.writer import SpoolingWriter
 
+    clock, telemetry = runtime.clock, runtime.telemetry
+    ingest, process = "ingest" in settings.roles, "process" in settings.roles
     with ExitStack() as opened:
         opened.callback(kafka.close)
         if process and settings.storage_backend == "embedded":
             opened.callback(DirectoryLock.acquire(Path(settings.data_dir)).release)
-        watch = KafkaMonitor(kafka, clock)
-        loops = [Loop("kafka", watch.run)]
+        monitor = KafkaMonitor(kafka, clock)
+        threads = [runtime.thread("kafka-monitor", monitor.run)]
         writers: list[SpoolingWriter] = []
         spool: Spool = NoSpool()
         if ingest and settings.spool:
             spool = DiskSpool(Path(settings.data_dir) / "spool", _spool_options(settings), clock, telemetry)
             opened.callback(spool.close)
             drain = Drain(spool, kafka.writer(), kafka.breaker, settings.spool_drain_rate, telemetry, clock)
-            loops.append(Loop("drain", drain.run))
+            threads.append(runtime.thread("spool-drain", drain.run))
         for _ in range(settings.kafka_pool if ingest else 0):
             writers.append(SpoolingWriter(kafka.writer(), spool, kafka.breaker))
             opened.callback(writers[-1].close)
@@ -115,15 +115,15 @@ def open_kafka(
     return LogHandle(
         writers=writers,
         reader=reader,
-        ends=lambda: (watch.group_offsets.at_ns, watch.group_offsets.ends) if watch.group_offsets else None,
-        committed=lambda: watch.group_offsets.committed if watch.group_offsets else {},
-        progress=lambda: watch.group_offsets.progress if watch.group_offsets else {},
+        ends=lambda: (monitor.group_offsets.at_ns, monitor.group_offsets.ends) if monitor.group_offsets else None,
+        committed=lambda: monitor.group_offsets.committed if monitor.group_offsets else {},
+        progress=lambda: monitor.group_offsets.progress if monitor.group_offsets else {},
         max_event_bytes=kafka.max_event_bytes,
         size_bytes=lambda: spool.size_bytes,
         waiting=lambda: spool.waiting,
-        contact=kafka.breaker.health,
-        hurry=reader.begin_shutdown if reader is not None else lambda: None,
-        loops=loops,
+        health=kafka.breaker.health,
+        begin_shutdown=reader.begin_shutdown if reader is not None else lambda: None,
+        parts=[Resource("log", close), *threads],
         close=close,
     )
 
@@ -153,7 +153,7 @@ def _kafka_options(settings: Settings) -> KafkaOptions:
 
 def _spool_options(settings: Settings) -> LogOptions:
     return LogOptions(
-        segment_bytes=max(SMALLEST_SEGMENT, min(LARGEST_SEGMENT, settings.spool_max_bytes // 8)),
+        segment_bytes=max(SMALLEST_SPOOL_SEGMENT, min(LARGEST_SPOOL_SEGMENT, settings.spool_max_bytes // 8)),
         max_bytes=settings.spool_max_bytes,
         retention_s=0.0,
         disk_reserve=settings.disk_reserve,

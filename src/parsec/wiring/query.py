@@ -1,17 +1,21 @@
-"""The side of a process that answers questions about what is stored.
+"""Open the routes that answer questions about stored events.
 
-In: the store, and how far events have come. Out: routes and what runs behind them. Next: parsec.wiring.ingest.
+In: settings, the store, the log's ends. Out: a `QuerySide`: routes and the parts behind them.
+Next: parsec.wiring.ingest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
 
 from parsec.ports.broker import Progress
 from parsec.ports.store import QueryLimits
 from parsec.process.watermark import Ends, Watermark
 from parsec.query.tail.poller import TailPoller
-from parsec.service import Resource
+from parsec.service import Part, Resource
 from parsec.settings import Settings
+from parsec.web.app import Routes
 from parsec.web.completeness import CompletenessCheck
 from parsec.web.query_executor import QueryExecutor
 from parsec.web.routes.admin import AdminRoutes
@@ -19,48 +23,59 @@ from parsec.web.routes.dead_letters import DeadLetterRoutes
 from parsec.web.routes.query import QueryRoutes
 from parsec.web.routes.stats import read_age
 from parsec.web.routes.tail import TailRoutes
-from parsec.wiring.assembly import Assembly
-from parsec.wiring.log import LogHandle, Loop
-from parsec.wiring.processor import Storing
+from parsec.wiring.log import LogHandle
+from parsec.wiring.processor import ProcessorSide
+from parsec.wiring.runtime import Runtime
 
 QUERY_THREADS = 4
 
 
-def add_questions(of: Assembly, log: LogHandle, storing: Storing) -> None:
-    """Only where there is a store."""
-    assert storing.store is not None
-    settings, telemetry, clock, processor = of.settings, of.telemetry, of.clock, storing.processor
+class QuerySide(msgspec.Struct, frozen=True):
+    """Empty where this process answers no questions."""
+
+    routes: Routes = ()
+    parts: Sequence[Part] = ()
+
+
+def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_side: ProcessorSide) -> QuerySide:
+    """Routes over the store, where there is one and the role asks for it."""
+    store, processor, tails = processor_side.store, processor_side.processor, processor_side.tails
+    if store is None or "query" not in settings.roles:
+        return QuerySide()
+    telemetry, clock = runtime.telemetry, runtime.clock
     positions = processor.positions if processor is not None else dict[int, int]
-    progress = storing.shared or (processor.progress if processor is not None else dict[int, Progress])
-    completeness = Watermark(lambda: _ends(log), log.committed or positions, lambda: _lost(progress()))
-    completeness.sample()
-    read_age(telemetry, completeness.until_ns, clock.time_ns)
-    limits = _limits(settings)
-    askers = ThreadPoolExecutor(QUERY_THREADS, "parsec-query")
-    reader, asker = storing.store.reader(), QueryExecutor(askers, limits, telemetry)
-    missing = CompletenessCheck(reader, completeness, log.waiting, clock)
-    of.routes += QueryRoutes(reader, missing, asker, clock).routes()
-    of.routes += DeadLetterRoutes(reader, asker, clock).routes()
-    of.routes += TailRoutes(storing.tails, telemetry).routes()
-    of.routes += AdminRoutes(reader, lambda: progress().values(), asker, telemetry, clock).routes()
-    of.parts.append(Resource("queries", asker.close))
-    if storing.shared is not None:  # whoever stores an event may be another process than who tails it
-        polled = TailPoller(storing.tails, reader, lambda: progress().values(), limits)
-        of.parts.append(of.thread(Loop("live", polled.run)))
-    of.parts.append(of.ticker("completeness", 1.0, completeness.sample))
-
-
-def _limits(settings: Settings) -> QueryLimits:
-    return QueryLimits(
+    shared = processor_side.shared_progress
+    progress = shared or (processor.progress if processor is not None else dict[int, Progress])
+    watermark = Watermark(lambda: _ends(log), log.committed or positions, lambda: _lost(progress()))
+    watermark.sample()
+    read_age(telemetry, watermark.until_ns, clock.time_ns)
+    limits = QueryLimits(
         settings.query_memory,
         settings.query_timeout,
         max_rows_read=settings.query_rows,
         max_bytes_read=settings.query_bytes,
     )
+    executor = QueryExecutor(ThreadPoolExecutor(QUERY_THREADS, "parsec-query"), limits, telemetry)
+    reader = store.reader()
+    completeness = CompletenessCheck(reader, watermark, log.waiting, clock)
+    parts: list[Part] = [
+        Resource("queries", executor.close),
+        runtime.ticker("watermark", 1.0, watermark.sample),
+    ]
+    if shared is not None:  # other processes store events, too
+        poller = TailPoller(tails, reader, lambda: progress().values(), limits)
+        parts.append(runtime.thread("tail-poller", poller.run))
+    routes = (
+        *QueryRoutes(reader, completeness, executor, clock).routes(),
+        *DeadLetterRoutes(reader, executor, clock).routes(),
+        *TailRoutes(tails, telemetry).routes(),
+        *AdminRoutes(reader, lambda: progress().values(), executor, telemetry, clock).routes(),
+    )
+    return QuerySide(routes, parts)
 
 
 def _ends(log: LogHandle) -> Ends | None:
-    """Not known while accepted events are not even in the log."""
+    """None while accepted events wait in the spool: the ends of the log do not count them."""
     found = None if log.waiting() else log.ends()
     return None if found is None else Ends(*found)
 

@@ -1,14 +1,17 @@
-"""The side of a process that speaks HTTP.
+"""Open the HTTP server with the routes of all sides.
 
-In: what the other sides have added. Out: the parts that start last and stop first. Next: parsec.service.
+In: settings and the other sides. Out: a `WebSide`. Errors: ParsecError for bad keys or certificates, before anything
+else is opened. Next: parsec.web.http1.server.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 import structlog
 
 from parsec.ingest.budget import ByteBudget
+from parsec.keys.keyring import Keyring
 from parsec.process.loop import Processor
 from parsec.service import Part, Resource
 from parsec.settings import Settings
@@ -16,56 +19,91 @@ from parsec.web.app import App
 from parsec.web.auth import Authenticator
 from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter
 from parsec.web.http1.server import HttpServer, connections_that_fit
-from parsec.web.routes.health import Check, kafka_check, log_check
+from parsec.web.http1.tls import Tls
+from parsec.web.routes.health import Check, Health, kafka_check, log_check
 from parsec.web.routes.ingest import IngestGuard, IngestRoute
 from parsec.web.routes.openapi import contract_route
 from parsec.web.routes.stats import Ledger, PartitionLedger, Stats, read_when_asked
-from parsec.wiring.assembly import Assembly
-from parsec.wiring.ingest import TakingIn
+from parsec.wiring.ingest import IngestSide
 from parsec.wiring.log import LogHandle
-from parsec.wiring.processor import Storing
+from parsec.wiring.processor import ProcessorSide
+from parsec.wiring.query import QuerySide
+from parsec.wiring.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
 
-LOOK_S = 0.5
-"""How often files of keys and certificates are looked at."""
+FILE_CHECK_INTERVAL_S = 0.5
+"""How often files of keys and certificates are checked for changes."""
 
 
-def serving(of: Assembly, log: LogHandle, storing: Storing, taking_in: TakingIn) -> list[Part]:
-    """In order of start."""
-    settings, telemetry = of.settings, of.telemetry
-    of.checks.update(_log_checks(log))
-    read_when_asked(telemetry, of.health, taking_in.channel, settings.data_dir, settings.disk_reserve)
+class Access(msgspec.Struct, frozen=True):
+    """API keys, and the certificate if there is one."""
+
+    keyring: Keyring
+    tls: Tls | None
+
+
+class WebSide(msgspec.Struct, frozen=True):
+    """The HTTP server and the timers around it."""
+
+    parts: Sequence[Part]
+
+
+def open_access(settings: Settings, runtime: Runtime) -> Access:
+    """Read keys and certificate. Raises ParsecError."""
+    tls = Tls(Path(settings.tls_certificate), Path(settings.tls_key)) if settings.tls_certificate else None
+    return Access(Keyring(settings.keys_path, runtime.clock), tls)
+
+
+def open_web(
+    settings: Settings,
+    runtime: Runtime,
+    access: Access,
+    log: LogHandle,
+    processor: ProcessorSide,
+    query: QuerySide,
+    ingest: IngestSide,
+) -> WebSide:
+    """The server listens only once its part starts."""
+    telemetry, keyring, tls = runtime.telemetry, access.keyring, access.tls
+    health = Health(runtime.life, {**processor.checks, **ingest.checks, **_log_checks(log)}, runtime.clock)
+    read_when_asked(telemetry, health, ingest.channel, settings.data_dir, settings.disk_reserve)
 
     def ledger() -> Ledger:
-        return _ledger(log, storing.processor, taking_in.in_flight() + log.waiting())
+        return _ledger(log, processor.processor, ingest.in_flight() + log.waiting())
 
-    stats = Stats(telemetry, taking_in.channel, ledger, log.size_bytes)
-    callers = Authenticator(of.ring)
-    door = IngestGuard(settings.max_body_bytes, ByteBudget(settings.ingest_memory), log.refuses, callers)
-    ingest = IngestRoute(taking_in.pipeline, door, telemetry)
-    of.routes += [*stats.routes(), contract_route()]
-    gate = ConnectionLimiter(_client_limits(settings), telemetry)
-    app = App(ingest, of.routes, callers, settings.origins, gate.count)
-    server = HttpServer(app, gate, settings.host, settings.port, settings.shutdown_timeout, of.fail, of.tls)
+    stats = Stats(telemetry, ingest.channel, ledger, log.size_bytes)
+    authenticator = Authenticator(keyring)
+    guard = IngestGuard(settings.max_body_bytes, ByteBudget(settings.ingest_memory), log.refuses, authenticator)
+    limiter = ConnectionLimiter(_client_limits(settings), telemetry)
+    app = App(
+        IngestRoute(ingest.pipeline, guard, telemetry),
+        [*health.routes(), *query.routes, *stats.routes(), contract_route()],
+        authenticator,
+        settings.origins,
+        limiter.count,
+    )
+    server = HttpServer(app, limiter, settings.host, settings.port, settings.shutdown_timeout, runtime.fail, tls)
 
-    def stats_line() -> None:
+    def log_stats() -> None:
         _log.info("Stats.", **msgspec.to_builtins(stats.snapshot()))
 
-    return [
-        of.ticker("keys", LOOK_S, of.ring.look),
-        *([] if of.tls is None else [of.ticker("certificate", LOOK_S, of.tls.look)]),
-        server,
-        Resource("tails", storing.tails.close),  # before the server waits for its open requests
-        of.ticker("connections", 1.0, server.sweep),
-        of.ticker("stats", settings.stats_interval, stats_line),
-    ]
+    return WebSide(
+        [
+            runtime.ticker("keys", FILE_CHECK_INTERVAL_S, keyring.look),
+            *([] if tls is None else [runtime.ticker("certificate", FILE_CHECK_INTERVAL_S, tls.look)]),
+            server,
+            Resource("tails", processor.tails.close),
+            runtime.ticker("connections", 1.0, server.sweep),
+            runtime.ticker("stats", settings.stats_interval, log_stats),
+        ]
+    )
 
 
 def _log_checks(log: LogHandle) -> dict[str, Callable[[], Check]]:
-    if log.contact is None:
+    if log.health is None:
         return {"log": log_check(log.refuses)}
-    return {"kafka": kafka_check(log.contact, log.refuses if log.writers else lambda: None, log.waiting)}
+    return {"kafka": kafka_check(log.health, log.refuses if log.writers else lambda: None, log.waiting)}
 
 
 def _ledger(log: LogHandle, processor: Processor | None, not_in_log: int) -> Ledger:

@@ -1,0 +1,88 @@
+"""Run a process: open its sides, start its parts, return its exit code.
+
+In: loaded settings. Out: an exit code. Errors: a side that cannot be opened is logged with what to do, exit code 3.
+Next: parsec.service.
+"""
+
+import gc
+import os
+import sys
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from parsec import __version__, logs
+from parsec.adapters.log.files import OsFiles
+from parsec.adapters.log.retention import FULL_BYTES
+from parsec.core.clock import SystemClock
+from parsec.core.errors import ParsecError
+from parsec.core.lifecycle import Lifecycle
+from parsec.loading import Loaded, is_loopback
+from parsec.service import EXIT_NOT_STARTED, Part, Service
+from parsec.web.request_body import give_large_buffers_back
+from parsec.wiring import in_start_order
+from parsec.wiring.ingest import open_ingest
+from parsec.wiring.log import open_log
+from parsec.wiring.processor import open_processor
+from parsec.wiring.query import open_query
+from parsec.wiring.runtime import Runtime, new_runtime
+from parsec.wiring.web import open_access, open_web
+
+_log = structlog.get_logger(__name__)
+
+SWITCH_INTERVAL_S = 0.001
+"""How long a thread may hold the interpreter while another waits: the event loop must not wait for rows being made."""
+
+
+def serve(loaded: Loaded) -> int:
+    """Run Parsec until it is told to stop; the exit code."""
+    settings = loaded.settings
+    logs.configure(settings.log_level, settings.log_format)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    give_large_buffers_back()
+    return uvloop.run(_run(loaded))
+
+
+async def _run(loaded: Loaded) -> int:
+    settings = loaded.settings
+    _log.info("Starting.", version=__version__, data_dir=settings.data_dir, pid=os.getpid())
+    if settings.auth == "off" and not is_loopback(settings.host):
+        _log.warning("API keys are off: anyone who reaches this address may do anything.", host=settings.host)
+    life = Lifecycle()
+    service = Service(life, settings.drain, settings.shutdown_timeout, SystemClock())
+    try:
+        parts = _open_parts(loaded, new_runtime(life, service.fail))
+    except (ParsecError, OSError) as error:
+        _log.error("Parsec could not start.", why=_why(error, settings.data_dir))
+        return EXIT_NOT_STARTED
+    gc.collect()
+    gc.freeze()  # what lives as long as the process is not walked by every collection
+    return await service.run(parts)
+
+
+def _open_parts(loaded: Loaded, runtime: Runtime) -> list[Part]:
+    """Every part in order of start. Raises ParsecError or OSError when a side cannot be opened."""
+    settings = loaded.settings
+    access = open_access(settings, runtime)  # bad keys or certificates end the start before a file is touched
+    with ExitStack() as opened:
+        log = open_log(settings, runtime)
+        opened.callback(log.close)
+        processor = open_processor(settings, runtime, log)
+        query = open_query(settings, runtime, log, processor)
+        ingest = open_ingest(loaded, runtime, log)
+        web = open_web(settings, runtime, access, log, processor, query, ingest)
+        opened.pop_all()
+    return in_start_order([*log.parts, *processor.parts, *query.parts, *ingest.parts, *web.parts])
+
+
+def _why(error: Exception, data_dir: str) -> str:
+    """Why a start failed. A full disk can show as any error, so it is checked first."""
+    directory = Path(data_dir).absolute()
+    with suppress(OSError):
+        there = next(place for place in (directory, *directory.parents) if place.exists())
+        free = OsFiles().free_bytes(there)
+        if free < FULL_BYTES:
+            return f"the disk of {directory} is full ({free >> 10} KiB free): make room and start again ({error})"
+    return str(error)
