@@ -1,12 +1,18 @@
 """A loopback HTTP server that gives the answers it was told, in order, and remembers what it was asked."""
 
+import json
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+
+import msgspec
+
+from parsec.api.ingest import IngestAnswer, IngestError
+from parsec.api.problem import Problem
 
 
 class Asked(NamedTuple):
@@ -24,6 +30,34 @@ class Reply(NamedTuple):
     headers: Mapping[str, str] = {}
     unread: bool = False
     close_after: bool = False
+
+
+def problem(status: int, code: str, detail: str = "No.", **headers: str) -> Reply:
+    """A refusal, as any endpoint but POST /ingest gives it. `retry_after` is the header Retry-After."""
+    answer = Problem(status, "Title", detail, code)
+    return Reply(status, msgspec.json.encode(answer), _named(headers))
+
+
+def refused(status: int, code: str, message: str = "No.", **headers: str) -> Reply:
+    """A refused request of POST /ingest."""
+    answer = IngestAnswer(False, "durable", 0, 0, [IngestError(None, None, code, None, message)])
+    return Reply(status, msgspec.json.encode(answer), _named(headers))
+
+
+def accepted(count: int, *errors: IngestError) -> Reply:
+    """A request of POST /ingest with a verdict on each event."""
+    answer = IngestAnswer(not errors, "durable", count, len(errors), errors)
+    return Reply(200 if count or not errors else 400, msgspec.json.encode(answer))
+
+
+def page(*events: object, cursor: str | None = None, missing: Sequence[str] = (), of: str = "events") -> Reply:
+    """A page of events, or of what `of` says."""
+    answer = {of: events, "cursor": cursor, "complete_until": "2026-11-23T12:00:01Z", "missing": missing}
+    return Reply(200, json.dumps(answer, ensure_ascii=False).encode())
+
+
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-").title(): value for name, value in headers.items()}
 
 
 class _Server(ThreadingHTTPServer):

@@ -28,3 +28,14 @@ class IngestAnswer(msgspec.Struct, frozen=True):
     rejected: int
     errors: Sequence[IngestError]
     errors_truncated: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+_DECODER = msgspec.json.Decoder(IngestAnswer)
+
+
+def decode_ingest_answer(body: bytes) -> IngestAnswer | None:
+    """None when the body is no answer of POST /ingest but a problem, or a proxy's page."""
+    try:
+        return _DECODER.decode(body)
+    except msgspec.DecodeError:
+        return None

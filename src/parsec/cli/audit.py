@@ -58,7 +58,7 @@ def _offline(config: Path | None, data_dir: str | None) -> Audit:
     from parsec.wiring.offline import offline_audit
 
     try:
-        return msgspec.convert(msgspec.to_builtins(offline_audit(settings)), Audit)
+        return offline_audit(settings)
     except (ParsecError, OSError) as error:
         fail(visible(str(error)), GAVE_UP)
 

@@ -38,7 +38,7 @@ def list_(url: str, tenant: str | None, start: str | None, end: str | None, reas
             found += page.dead_letters
             cursor = page.cursor
             if not is_terminal():
-                click.echo(b"".join(msgspec.json.encode(_listed(each)) + b"\n" for each in page.dead_letters), nl=False)
+                click.echo(b"".join(msgspec.json.encode(each) + b"\n" for each in page.dead_letters), nl=False)
     if is_terminal():
         _print_table(found)
     more = "; there are more, see --limit" if cursor else ""
@@ -63,12 +63,6 @@ def show(position: str, url: str, tenant: str | None) -> None:
         click.echo(visible(raw.decode(errors="backslashreplace")))
     else:
         sys.stdout.buffer.write(raw)
-
-
-def _listed(letter: DeadLetterSummary) -> dict[str, object]:
-    """Without the bytes, which a list does not hold."""
-    told: dict[str, object] = msgspec.structs.asdict(letter)
-    return {name: value for name, value in told.items() if name not in ("raw", "raw_base64")}
 
 
 def _print_table(letters: Sequence[DeadLetterSummary]) -> None:

@@ -5,7 +5,7 @@ import msgspec
 
 from parsec.cli.server import asking, scope_flags, warn_of_gaps
 from parsec.cli.terminal import is_terminal, print_table
-from parsec.client import Fields, Values
+from parsec.client import FieldList, ValueList
 
 _encode = msgspec.json.Encoder().encode
 
@@ -27,7 +27,7 @@ def fields(
 
     A table on a terminal, JSON lines in a pipe. Exit code: 0 answered, 1 refused, 3 no answer.
     """
-    found: Fields | Values
+    found: FieldList | ValueList
     with asking(url, expression=expression) as client:
         if of is None:
             found = client.fields(tenant, q=expression, start=start, end=end)

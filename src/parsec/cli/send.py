@@ -13,7 +13,7 @@ import msgspec
 from parsec.cli.exit_handling import INTERRUPTED
 from parsec.cli.server import GAVE_UP, NOT_ALL, api_key, open_client, server_flags, tenant_flag
 from parsec.cli.terminal import visible
-from parsec.client import Answer, Client, RetryPolicy
+from parsec.client import Client, IngestAnswer, RetryPolicy
 from parsec.client.body_splitter import BodySource, Kind, bodies, events_of
 from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable
@@ -113,7 +113,7 @@ class Sending:
             }
         )
 
-    def _note(self, answer: Answer) -> None:
+    def _note(self, answer: IngestAnswer) -> None:
         self._waiting_for = ""
         for verdict in answer.errors[: SHOWN_ERRORS - self._shown]:
             index = self._accepted + self._rejected + (verdict.index or 0)

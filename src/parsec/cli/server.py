@@ -13,9 +13,9 @@ import click
 import msgspec
 
 from parsec.api.address import DEFAULT_URL
+from parsec.api.query import Completeness
 from parsec.cli.terminal import cells, visible
 from parsec.client import Client, RetryPolicy
-from parsec.client.responses import EventFound
 from parsec.core.errors import Rejected, Retryable
 
 NOT_ALL = 1
@@ -100,10 +100,9 @@ def open_client(url: str, timeout_s: float, retry: RetryPolicy | None = None) ->
         raise click.UsageError(str(error)) from error
 
 
-def warn_of_gaps(found: EventFound, told: set[str] | None = None) -> None:
+def warn_of_gaps(found: Completeness, told: set[str] | None = None) -> None:
     """A partial answer may not look whole. With `told`, which remembers them, each reason is said once."""
-    for each in found.missing:
-        reason = each if isinstance(each, str) else msgspec.json.encode(each).decode()
+    for reason in found.missing:
         if told is None or reason not in told:
             click.echo(f"parsec: this answer is not complete: {visible(reason)}", err=True)
         if told is not None:

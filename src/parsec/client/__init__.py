@@ -6,20 +6,21 @@ In: bytes of events in any shape that `POST /ingest` takes; queries as keywords.
 
 from typing import TYPE_CHECKING, Any
 
-from parsec.api.responses import Answer, Verdict
-from parsec.client.client import Client
-from parsec.client.responses import (
-    Audit,
+from parsec.api.audit import Audit
+from parsec.api.ingest import IngestAnswer, IngestError
+from parsec.api.query import (
+    AggregateAnswer,
+    DeadLetterDetail,
+    DeadLetterPage,
     DeadLetterSummary,
-    Fields,
-    Groups,
+    EventAnswer,
+    EventContext,
+    EventPage,
+    FieldList,
     Histogram,
-    LetterPage,
-    Page,
-    Single,
-    Surroundings,
-    Values,
+    ValueList,
 )
+from parsec.client.client import Client
 from parsec.client.retries import RetryPolicy
 from parsec.client.tail import Gap
 
@@ -28,23 +29,24 @@ if TYPE_CHECKING:
     from parsec.client.logging_handler import ParsecHandler
 
 __all__ = (
-    "Answer",
+    "AggregateAnswer",
     "AsyncClient",
     "Audit",
     "Client",
+    "DeadLetterDetail",
+    "DeadLetterPage",
     "DeadLetterSummary",
-    "Fields",
+    "EventAnswer",
+    "EventContext",
+    "EventPage",
+    "FieldList",
     "Gap",
-    "Groups",
     "Histogram",
-    "LetterPage",
-    "Page",
+    "IngestAnswer",
+    "IngestError",
     "ParsecHandler",
     "RetryPolicy",
-    "Single",
-    "Surroundings",
-    "Values",
-    "Verdict",
+    "ValueList",
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec
 
 import msgspec
 
-from parsec.api.responses import Answer
+from parsec.api.ingest import IngestAnswer
 from parsec.client import requests
 from parsec.client.async_transport import AsyncConnection, request_bytes
 from parsec.client.requests import AnyPage, Pages, Request, T
@@ -81,7 +81,7 @@ class AsyncClient:
 
     async def send(
         self, body: bytes, *, defaults: Mapping[str, str] | None = None, give_up_after_s: float | None = 60.0
-    ) -> Answer:
+    ) -> IngestAnswer:
         """As Client.send."""
         path = requests.path_with("/ingest", defaults or {})
         return await self._attempt(ingest_answer, path, body, give_up_after_s)

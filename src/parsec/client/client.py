@@ -11,7 +11,7 @@ from typing import Concatenate, ParamSpec
 
 import msgspec
 
-from parsec.api.responses import Answer
+from parsec.api.ingest import IngestAnswer
 from parsec.client import requests
 from parsec.client.requests import AnyPage, Pages, Request, T
 from parsec.client.retries import Attempts, RetryPolicy, ingest_answer, query_answer, raise_for_status
@@ -86,7 +86,7 @@ class Client:
 
     def send(
         self, body: bytes, *, defaults: Mapping[str, str] | None = None, give_up_after_s: float | None = 60.0
-    ) -> Answer:
+    ) -> IngestAnswer:
         """Sends one request until it has a final answer. `body` has any shape that POST /ingest takes.
 
         `defaults` (tenant_id, source, severity) fill in missing fields. 429, 500 to 504 and broken connections are

@@ -20,7 +20,7 @@ import msgspec
 
 from parsec.client.client import Client
 from parsec.client.retries import RetryPolicy
-from parsec.client.send_queue import Counts, SendQueue
+from parsec.client.send_queue import SendCounts, SendQueue
 
 DEFAULT_MAX_BYTES = 8 << 20
 _LEAST_MAX_BYTES = 64 << 10
@@ -61,7 +61,7 @@ class ParsecHandler(logging.Handler):
         _handlers.add(self)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> SendCounts:
         """How many records were put, sent, dropped and rejected."""
         return self._queue.counts
 

@@ -14,23 +14,23 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from parsec.client.responses import (
-    Audit,
-    DeadLetterSummary,
-    Fields,
-    Groups,
+from parsec.api.audit import Audit
+from parsec.api.query import (
+    AggregateAnswer,
+    DeadLetterDetail,
+    DeadLetterPage,
+    EventAnswer,
+    EventContext,
+    EventPage,
+    FieldList,
     Histogram,
-    LetterPage,
-    Page,
-    Single,
-    Surroundings,
-    Values,
+    ValueList,
 )
 from parsec.core.errors import Rejected
 
 Order = Literal["newest", "oldest"]
 T = TypeVar("T")
-AnyPage = TypeVar("AnyPage", bound=Page | LetterPage)
+AnyPage = TypeVar("AnyPage", bound=EventPage | DeadLetterPage)
 
 PAGE_EVENTS = 1_000
 """Per request: a page is held in memory, and each event may be 256 KiB."""
@@ -63,7 +63,7 @@ class Pages(Generic[AnyPage]):
     def advance(self, page: AnyPage) -> None:
         """After the answer to `request`."""
         if self._left is not None:
-            self._left -= len(page.events if isinstance(page, Page) else page.dead_letters)
+            self._left -= len(page.events if isinstance(page, EventPage) else page.dead_letters)
         self.request = None
         if page.cursor is not None:
             self._prepare(page.cursor)
@@ -84,10 +84,10 @@ def events(
     cursor: str | None = None,
     order: Order = "newest",
     fields: Sequence[str] = (),
-) -> Request[Page]:
+) -> Request[EventPage]:
     """One page of events, newest first by default; `fields` selects fields of each event, all when empty."""
     more = {"order": None if order == "newest" else order, "fields": ",".join(fields) or None}
-    return _get(Page, "/query/events", _scope(tenant, q, start, end), limit=limit, cursor=cursor, **more)
+    return _get(EventPage, "/query/events", _scope(tenant, q, start, end), limit=limit, cursor=cursor, **more)
 
 
 def event_pages(
@@ -101,13 +101,13 @@ def event_pages(
     order: Order = "newest",
     fields: Sequence[str] = (),
     give_up_after_s: float | None = None,
-) -> Pages[Page]:
+) -> Pages[EventPage]:
     """Pages of events up to `limit` (None: all), by following the cursors.
 
     Retries a page that cannot be answered now for `give_up_after_s`. Raises as `query`.
     """
 
-    def page(size: int, at: str | None) -> Request[Page]:
+    def page(size: int, at: str | None) -> Request[EventPage]:
         return events(tenant, q=q, start=start, end=end, limit=size, cursor=at, order=order, fields=fields)
 
     return Pages(page, limit, cursor, give_up_after_s)
@@ -135,16 +135,16 @@ def aggregate(
     start: str | None = None,
     end: str | None = None,
     top: int | None = None,
-) -> Request[Groups]:
+) -> Request[AggregateAnswer]:
     """Metrics such as `count`, `distinct(source)`, `p95(metadata.ms)`, for the `top` groups by up to three fields."""
-    return _get(Groups, "/query/aggregate", _scope(tenant, q, start, end), metric=metrics, by=by, top=top)
+    return _get(AggregateAnswer, "/query/aggregate", _scope(tenant, q, start, end), metric=metrics, by=by, top=top)
 
 
 def fields(
     tenant: str | None = None, *, q: str | None = None, start: str | None = None, end: str | None = None
-) -> Request[Fields]:
+) -> Request[FieldList]:
     """The fields of events, and how many events have each."""
-    return _get(Fields, "/query/fields", _scope(tenant, q, start, end))
+    return _get(FieldList, "/query/fields", _scope(tenant, q, start, end))
 
 
 def values(
@@ -155,14 +155,14 @@ def values(
     start: str | None = None,
     end: str | None = None,
     limit: int = 100,
-) -> Request[Values]:
+) -> Request[ValueList]:
     """The values of a field, the most frequent first."""
-    return _get(Values, f"/query/fields/{quote(field, safe='')}/values", _scope(tenant, q, start, end), limit=limit)
+    return _get(ValueList, f"/query/fields/{quote(field, safe='')}/values", _scope(tenant, q, start, end), limit=limit)
 
 
-def event(id: str, tenant: str | None = None) -> Request[Single]:  # noqa: A002  the name of the field
+def event(id: str, tenant: str | None = None) -> Request[EventAnswer]:  # noqa: A002  the name of the field
     """The newest event with this id. Rejected(not_found) when there is none."""
-    return _get(Single, f"/query/events/{quote(id, safe='')}", {"tenant": tenant})
+    return _get(EventAnswer, f"/query/events/{quote(id, safe='')}", {"tenant": tenant})
 
 
 def context(
@@ -171,10 +171,10 @@ def context(
     *,
     before: int = 10,
     after: int = 10,
-) -> Request[Surroundings]:
+) -> Request[EventContext]:
     """The events of the same source just before and after an event, oldest first. Rejected(not_found)."""
     path = f"/query/events/{quote(id, safe='')}/context"
-    return _get(Surroundings, path, {"tenant": tenant}, before=before, after=after)
+    return _get(EventContext, path, {"tenant": tenant}, before=before, after=after)
 
 
 def dead_letters(
@@ -185,10 +185,10 @@ def dead_letters(
     reason: str | None = None,
     limit: int = 100,
     cursor: str | None = None,
-) -> Request[LetterPage]:
+) -> Request[DeadLetterPage]:
     """One page of dead letters, newest first; by default of all times. `tenant` "-": those without a tenant."""
     scope = {"tenant": tenant, "from": start, "to": end}
-    return _get(LetterPage, "/deadletters", scope, reason=reason, limit=limit, cursor=cursor)
+    return _get(DeadLetterPage, "/deadletters", scope, reason=reason, limit=limit, cursor=cursor)
 
 
 def dead_letter_pages(
@@ -198,18 +198,18 @@ def dead_letter_pages(
     end: str | None = None,
     reason: str | None = None,
     limit: int | None = 100,
-) -> Pages[LetterPage]:
+) -> Pages[DeadLetterPage]:
     """Pages of dead letters up to `limit` (None: all), by following the cursors. Raises as `dead_letters`."""
 
-    def page(size: int, at: str | None) -> Request[LetterPage]:
+    def page(size: int, at: str | None) -> Request[DeadLetterPage]:
         return dead_letters(tenant, start=start, end=end, reason=reason, limit=size, cursor=at)
 
     return Pages(page, limit)
 
 
-def dead_letter(position: str, tenant: str | None = None) -> Request[DeadLetterSummary]:
+def dead_letter(position: str, tenant: str | None = None) -> Request[DeadLetterDetail]:
     """The dead letter at this `log_id/partition/offset`, with its bytes. Rejected(not_found)."""
-    return _get(DeadLetterSummary, f"/deadletters/{quote(position)}", {"tenant": tenant})
+    return _get(DeadLetterDetail, f"/deadletters/{quote(position)}", {"tenant": tenant})
 
 
 def audit() -> Request[Audit]:

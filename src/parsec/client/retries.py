@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from parsec.api.responses import Answer, decode_answer, refusal, retry_after_s
+from parsec.api.ingest import IngestAnswer, decode_ingest_answer
+from parsec.api.problem import refusal, retry_after_s
 from parsec.client.requests import Request, T
 from parsec.client.transport import Response
 from parsec.core.clock import Clock, SystemClock
@@ -59,10 +60,10 @@ class Attempts:
         return wait_s
 
 
-def ingest_answer(response: Response) -> Answer:
+def ingest_answer(response: Response) -> IngestAnswer:
     """The verdicts on a request of events. Raises Rejected when they concern the request as a whole, Retryable."""
     _raise_if_retryable(response)
-    answer = decode_answer(response.body)
+    answer = decode_ingest_answer(response.body)
     about_events = answer is not None and answer.accepted + answer.rejected > 0
     if answer is None or response.status not in (200, 400) or (response.status == 400 and not about_events):
         raise refusal(response.status, response.body)

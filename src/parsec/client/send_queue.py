@@ -35,7 +35,7 @@ _OVERHEAD_BYTES = 64
 _TOO_LARGE = ("payload_too_large", "too_many_events")
 
 
-class Counts(msgspec.Struct):
+class SendCounts(msgspec.Struct):
     """Events since the start. The difference between `put` and the others waits or is in flight."""
 
     put: int = 0
@@ -74,7 +74,7 @@ class SendQueue:
         self._reported: set[str] = set()
         self._send_token = deque([None])
         self._thread: threading.Thread | None = None
-        self.counts = Counts()
+        self.counts = SendCounts()
 
     def put(self, event: bytes) -> None:
         """Queues an event, or drops it."""

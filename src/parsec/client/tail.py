@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from parsec.api.query import TailGap
 from parsec.client.retries import Attempts, RetryPolicy
 from parsec.core.errors import Rejected, Retryable
 
@@ -15,13 +16,11 @@ MAX_MESSAGE_BYTES = 16 << 20
 ENDED = "the server ended the stream"
 
 
-class Gap(msgspec.Struct, frozen=True):
+class Gap(TailGap, frozen=True):
     """Events are missing here. `skipped`: the number of matching events that a slow reader missed. `unchecked`: the
     number of the tenant's events that the server did not check. `away`: the connection was lost, the number is unknown.
     """
 
-    skipped: int = 0
-    unchecked: int = 0
     away: bool = False
 
 

@@ -13,7 +13,7 @@ from typing import cast
 
 import httptools
 
-from parsec.api.responses import retry_after_s
+from parsec.api.problem import retry_after_s
 from parsec.core.errors import Rejected
 from parsec.loadgen.plan import Schedule
 

@@ -17,7 +17,8 @@ from time import perf_counter
 import msgspec
 
 from parsec.api.address import parse_address
-from parsec.api.responses import decode_answer, refusal
+from parsec.api.ingest import decode_ingest_answer
+from parsec.api.problem import refusal
 from parsec.core.errors import Rejected
 
 _RENEW_S = 1.0
@@ -134,7 +135,7 @@ class Schedule:
         result.requests += 1
         result.statuses[status] = result.statuses.get(status, 0) + 1
         if status == 200:
-            answer = decode_answer(body)
+            answer = decode_ingest_answer(body)
             if answer is None or answer.accepted + answer.rejected != batch:
                 raise Rejected("not_parsec", f"status 200 without a verdict for each of the {batch} events")
             result.accepted += answer.accepted
@@ -147,7 +148,7 @@ class Schedule:
             else:  # not durable in time, or a bug or a proxy on the way: they may arrive all the same
                 result.unanswered += batch
             return True
-        answer = decode_answer(body) if status == 400 else None
+        answer = decode_ingest_answer(body) if status == 400 else None
         about_events = answer is not None and answer.rejected > 0
         if not about_events and not result.accepted:
             raise refusal(status, body)

@@ -9,7 +9,7 @@ from parsec.cli import main
 from parsec.cli.bench import settled
 from parsec.client import Client, RetryPolicy
 from parsec.core.clock import ManualClock
-from tests.support.answering import Answering, Reply
+from tests.support.answering import Answering, Reply, accepted, problem, refused
 from tests.support.process import free_port
 
 NO_LEDGER: dict[str, int] = {}
@@ -26,7 +26,7 @@ def stats(published: int, ledger: dict[str, int] | None = None, buffered: int = 
 
 
 def taken(events: int) -> Reply:
-    return Reply(200, json.dumps({"success": True, "accepted": events, "rejected": 0, "errors": []}).encode())
+    return accepted(events)
 
 
 def run(url: str, *arguments: str, key: str | None = None) -> Result:
@@ -48,7 +48,7 @@ def test_counts_that_agree(server: Answering) -> None:
 
 @pytest.mark.parametrize("published", [105, 110])
 def test_what_may_still_arrive_may_be_counted_or_not(server: Answering, published: int) -> None:
-    late = Reply(503, b'{"success":false,"errors":[{"code":"not_durable"}]}')
+    late = refused(503, "not_durable")
     server.will(stats(100), taken(5), late, stats(published))
     result = run(server.url)
     assert result.exit_code == 0, result.stderr
@@ -77,7 +77,7 @@ def test_why_counts_do_not_agree(server: Answering, before: Reply, after: Reply,
 
 
 def test_a_key_that_may_not_see_the_counts_may_send_all_the_same(server: Answering) -> None:
-    hidden = Reply(403, b'{"status":403,"title":"Forbidden","detail":"...","code":"missing_scope"}')
+    hidden = problem(403, "missing_scope")
     server.will(hidden, taken(5), taken(5), hidden)
     result = run(server.url, key="k-1")
     report = json.loads(result.stdout)
@@ -117,7 +117,7 @@ def test_what_is_no_parsec_is_told_in_one_line(server: Answering, reply: Reply) 
 
 
 def test_requests_that_are_refused_for_good_end_it(server: Answering) -> None:
-    server.will(stats(0), Reply(413, b'{"success":false,"errors":[{"code":"payload_too_large","message":"Less."}]}'))
+    server.will(stats(0), refused(413, "payload_too_large", "Less."))
     result = run(server.url)
     assert (result.exit_code, result.stderr) == (3, f"parsec: {server.url}: Less. (payload_too_large)\n")
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply
+from tests.support.answering import Answering, Reply, page, problem
 from tests.support.terminal import on_terminal
 
 LETTER = {
@@ -23,8 +23,8 @@ LETTER = {
 }
 
 
-def page(*letters: object, cursor: str | None = None) -> Reply:
-    return Reply(200, json.dumps({"dead_letters": letters, "cursor": cursor}).encode())
+def letters(*found: object, cursor: str | None = None) -> Reply:
+    return page(*found, cursor=cursor, of="dead_letters")
 
 
 def run(*arguments: str) -> Result:
@@ -33,7 +33,7 @@ def run(*arguments: str) -> Result:
 
 
 def test_a_list_in_a_pipe_follows_the_pages_up_to_the_limit(server: Answering) -> None:
-    server.will(page(LETTER, LETTER, cursor="c"), page(LETTER, cursor="d"))
+    server.will(letters(LETTER, LETTER, cursor="c"), letters(LETTER, cursor="d"))
     result = run("list", "--url", server.url, "--tenant", "acme", "--reason", "invalid_json", "--limit", "3")
     assert result.exit_code == 0, result.output
     assert [json.loads(line) for line in result.stdout.splitlines()] == [LETTER] * 3
@@ -45,7 +45,7 @@ def test_a_list_in_a_pipe_follows_the_pages_up_to_the_limit(server: Answering) -
 
 
 def test_on_a_terminal_nothing_a_letter_holds_can_act(server: Answering) -> None:
-    server.will(page(LETTER))
+    server.will(letters(LETTER))
     shown = on_terminal("deadletters", "list", "--url", server.url, "--tenant", "acme")
     assert "bad\\x1b[31m byte" in shown
     assert "log-1/0/7" in shown
@@ -62,7 +62,7 @@ def test_the_bytes_come_out_as_they_were(server: Answering, raw: dict[str, str])
 
 
 def test_none_at_a_position_is_said_on_one_line(server: Answering) -> None:
-    server.will(Reply(404, b'{"code":"not_found","detail":"There is no dead letter here."}'))
+    server.will(problem(404, "not_found", "There is no dead letter here."))
     result = run("show", "log-1/0/9", "--url", server.url)
     assert (result.exit_code, result.stderr) == (1, "parsec: There is no dead letter here. (not_found)\n")
 

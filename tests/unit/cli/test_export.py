@@ -11,12 +11,12 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply
+from tests.support.answering import Answering, Reply, page, problem
 from tests.support.terminal import on_terminal
 
 
-def page(*ids: str, cursor: str | None = None) -> Reply:
-    return Reply(200, json.dumps({"events": [{"id": each} for each in ids], "cursor": cursor}).encode())
+def events(*ids: str, cursor: str | None = None) -> Reply:
+    return page(*({"id": each} for each in ids), cursor=cursor)
 
 
 def run(server: Answering, output: Path, *more: str) -> Result:
@@ -43,7 +43,7 @@ def ids(output: Path) -> list[str]:
 
 
 def test_every_page_is_written_oldest_first(server: Answering, tmp_path: Path) -> None:
-    server.will(page("a", "b", cursor="c1"), page("c"))
+    server.will(events("a", "b", cursor="c1"), events("c"))
     done = run(server, tmp_path / "out")
     assert (done.exit_code, done.stderr) == (0, f"3 events written to {tmp_path / 'out'}\n"), done.output
     assert ids(tmp_path / "out") == ["a", "b", "c"]
@@ -53,21 +53,20 @@ def test_every_page_is_written_oldest_first(server: Answering, tmp_path: Path) -
 
 
 def test_an_incomplete_answer_is_told_once(server: Answering, tmp_path: Path) -> None:
-    lacking = b'{"events":[],"cursor":%s,"missing":["node-2"]}'
-    server.will(Reply(200, lacking % b'"c"'), Reply(200, lacking % b"null"))
+    server.will(page(cursor="c", missing=["node-2"]), page(missing=["node-2"]))
     assert run(server, tmp_path / "out").stderr.count("not complete: ") == 1
 
 
 def test_a_broken_export_goes_on_where_it_stopped(server: Answering, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    server.will(page("a", cursor="c1"), Reply(503, headers={"Retry-After": "1"}))
+    server.will(events("a", cursor="c1"), Reply(503, headers={"Retry-After": "1"}))
     broken = run(server, output)
     assert broken.exit_code == 3
     assert "the same command goes on" in broken.stderr
     with output.open("ab") as file:
         file.write(b'{"id":"half')  # a page that a crash cut off
     server.replies.clear()
-    server.will(page("b"))
+    server.will(events("b"))
     assert run(server, output).exit_code == 0
     assert ids(output) == ["a", "b"]
     assert "cursor=c1" in server.asked[-1].path
@@ -79,7 +78,7 @@ def test_what_is_there_is_not_written_over(server: Answering, tmp_path: Path) ->
     refused = run(server, output)
     assert (refused.exit_code, output.read_bytes(), server.asked) == (1, b"mine\n", [])
     output.unlink()
-    server.will(page("a", cursor="c1"), Reply(503, headers={"Retry-After": "1"}))
+    server.will(events("a", cursor="c1"), Reply(503, headers={"Retry-After": "1"}))
     run(server, output)
     other = run(server, output, "--to", "-1h")
     assert other.exit_code == 1
@@ -90,13 +89,14 @@ def test_what_is_there_is_not_written_over(server: Answering, tmp_path: Path) ->
 
 
 def test_a_refusal_is_one_line(server: Answering, tmp_path: Path) -> None:
-    server.will(Reply(400, b'{"code":"invalid_query","detail":"column 3"}'))
+    server.will(problem(400, "invalid_query", "column 3"))
     refused = run(server, tmp_path / "out")
     assert (refused.exit_code, refused.stderr) == (1, "parsec: column 3 (invalid_query)\n")
 
 
 def test_a_person_sees_how_much_of_it_is_done(server: Answering, tmp_path: Path) -> None:
-    server.will(Reply(200, b'{"groups":[{"by":{},"values":{"count":2345}}]}'), page("a", cursor="c1"), page("b"))
+    total = b'{"groups":[{"by":{},"values":{"count":2345}}],"complete_until":"t","missing":[]}'
+    server.will(Reply(200, total), events("a", cursor="c1"), events("b"))
     shown = on_terminal(
         "export", "x", "--url", server.url, "--tenant", "t", "--from", "-2h", "--output", str(tmp_path / "out")
     )
@@ -107,12 +107,12 @@ def test_a_person_sees_how_much_of_it_is_done(server: Answering, tmp_path: Path)
 
 
 def test_that_nobody_can_tell_how_much_there_is_is_no_reason_not_to_export(server: Answering, tmp_path: Path) -> None:
-    server.will(Reply(400, b'{"code":"query_too_expensive"}'), page("a"))
+    server.will(problem(400, "query_too_expensive"), events("a"))
     assert "1 event written" in on_terminal("export", "--url", server.url, "--output", str(tmp_path / "out"))
 
 
 def test_ctrl_c_says_how_to_go_on(server: Answering, tmp_path: Path) -> None:
-    server.will(page("a", cursor="c1"), Reply(503, headers={"Retry-After": "50"}))
+    server.will(events("a", cursor="c1"), Reply(503, headers={"Retry-After": "50"}))
     command = [sys.executable, "-m", "parsec", "export", "--url", server.url, "--output", str(tmp_path / "out")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
         while len(server.asked) < 2:

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from parsec.cli import main
 from parsec.cli.histogram import bar
-from tests.support.answering import Answering, Reply
+from tests.support.answering import Answering, Reply, page, problem
 from tests.support.terminal import on_terminal
 
 BUCKETS = [
@@ -56,7 +56,7 @@ def test_fields_and_values_are_lines_in_a_pipe(server: Answering) -> None:
 
 
 def test_fields_tell_what_is_missing(server: Answering) -> None:
-    server.will(Reply(200, b'{"fields":[],"missing":["node-2"]}'), Reply(200, b'{"values":[],"missing":["node-2"]}'))
+    server.will(page(of="fields", missing=["node-2"]), page(of="values", missing=["node-2"]))
     for more in ((), ("--values", "source")):
         assert "not complete: node-2" in run("fields", "--url", server.url, *more).stderr
 
@@ -68,7 +68,7 @@ def test_a_line_of_bars_stays_one_line(server: Answering) -> None:
 
 
 def test_a_refusal_is_one_line(server: Answering) -> None:
-    server.will(Reply(400, b'{"code":"invalid_query","detail":"column 3: what?"}'))
+    server.will(problem(400, "invalid_query", "column 3: what?"))
     for command in ("fields", "histogram"):
         found = run(command, "x", "--url", server.url)
         assert (found.exit_code, found.stderr) == (1, "parsec: column 3: what? (invalid_query)\n")

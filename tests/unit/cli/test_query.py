@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply
+from tests.support.answering import Answering, page, problem
 from tests.support.process import free_port
 from tests.support.terminal import on_terminal
 
@@ -22,11 +22,6 @@ EVENT = {
     "message": "bad\x1b[31m [red]\u202eline\nend",
     "metadata": {"n": 10**30},
 }
-
-
-def page(*events: object, cursor: str | None = None, missing: tuple[str, ...] = ()) -> Reply:
-    answer = {"events": events, "cursor": cursor, "complete_until": "2026-11-23T12:00:01Z", "missing": missing}
-    return Reply(200, json.dumps(answer, ensure_ascii=False).encode())
 
 
 def run(url: str, *arguments: str) -> Result:
@@ -87,7 +82,7 @@ def test_an_expression_is_sent_as_it_is_with_every_page(server: Answering) -> No
 
 
 def test_a_refused_question_and_no_answer_have_exit_codes(server: Answering) -> None:
-    server.will(Reply(400, b'{"code":"invalid_time","detail":"from is no time."}'))
+    server.will(problem(400, "invalid_time", "from is no time."))
     refused = run(server.url, "--tenant", "acme", "--from", "x")
     assert (refused.exit_code, refused.stderr) == (1, "parsec: from is no time. (invalid_time)\n")
     away = run(f"http://127.0.0.1:{free_port()}", "--tenant", "acme")
@@ -96,7 +91,7 @@ def test_a_refused_question_and_no_answer_have_exit_codes(server: Answering) -> 
 
 
 def test_a_mistake_is_pointed_at(server: Answering) -> None:
-    server.will(Reply(400, b'{"code":"invalid_query","detail":"Column 7: severity is unknown; did you mean warn?"}'))
+    server.will(problem(400, "invalid_query", "Column 7: severity is unknown; did you mean warn?"))
     refused = run(server.url, "a\x1b \u754c OR wern", "--tenant", "acme")
     assert refused.exit_code == 1
     said, shown, caret = refused.stderr.splitlines()

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply
+from parsec.client import IngestError
+from tests.support.answering import Answering, Reply, accepted, problem, refused
 from tests.support.process import free_port
 
 CLEAN = {"PARSEC_TENANT": None, "PARSEC_API_KEY": None, "PARSEC_URL": None}
@@ -18,10 +19,8 @@ def run(server_url: str, *arguments: str, stdin: str = "", env: dict[str, str] |
     return CliRunner(env={**CLEAN, **(env or {})}).invoke(main, ["send", "--url", server_url, *arguments], input=stdin)
 
 
-def took(accepted: int, *codes: str) -> Reply:
-    errors = [{"index": n, "code": code, "field": "f", "message": f"wrong\n{n}"} for n, code in enumerate(codes)]
-    answer = {"success": not codes, "ack": "durable", "accepted": accepted, "rejected": len(codes), "errors": errors}
-    return Reply(200 if accepted else 400, json.dumps(answer).encode())
+def took(count: int, *codes: str) -> Reply:
+    return accepted(count, *(IngestError(n, None, code, "f", f"wrong\n{n}") for n, code in enumerate(codes)))
 
 
 def test_batches_go_out_one_event_a_line(server: Answering) -> None:
@@ -86,7 +85,7 @@ def test_rejected_events_are_named_by_their_place_in_the_whole_input(server: Ans
 
 
 def test_a_refused_request_stops_the_run(server: Answering) -> None:
-    server.will(took(1), Reply(413, b'{"success":false,"errors":[{"code":"payload_too_large","message":"Less."}]}'))
+    server.will(took(1), refused(413, "payload_too_large", "Less."))
     result = run(server.url, "--batch", "1", stdin='{"a":1}\n{"a":2}\n{"a":3}\n')
     assert result.exit_code == 1
     assert "Less. (payload_too_large)" in result.stderr
@@ -101,7 +100,7 @@ def test_giving_up_has_its_own_exit_code() -> None:
 
 
 def test_waiting_is_told(server: Answering) -> None:
-    server.will(Reply(503, b'{"code":"unavailable","detail":"The disk is full."}'), took(1))
+    server.will(problem(503, "unavailable", "The disk is full."), took(1))
     result = run(server.url, stdin='{"a":1}\n')
     assert result.exit_code == 0
     assert "The disk is full. (unavailable)" in result.stderr

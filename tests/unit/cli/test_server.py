@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply, answering
+from tests.support.answering import Answering, Reply, answering, problem
 
-NOTHING = Reply(200, b'{"events":[],"cursor":null,"dead_letters":[]}')
+NOTHING = Reply(200, b'{"events":[],"cursor":null,"dead_letters":[],"complete_until":"t","missing":[]}')
 
 
 def write(home: Path, text: str, mode: int = 0o600) -> Path:
@@ -84,6 +84,6 @@ def test_a_broken_file_is_wrong_use(config_home: Path, text: str) -> None:
 
 def test_bench_takes_no_tenant_from_a_profile(server: Answering, config_home: Path) -> None:
     write(config_home, profile(server))
-    server.will(Reply(401, b'{"code":"unauthorized"}'))
+    server.will(problem(401, "unauthorized"))
     assert run("bench").exit_code == 3
     assert key(server) == "Bearer k-profile"

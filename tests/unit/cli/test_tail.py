@@ -9,7 +9,7 @@ import sys
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply
+from tests.support.answering import Answering, Reply, problem
 from tests.support.process import free_port
 from tests.support.terminal import on_terminal
 
@@ -17,7 +17,7 @@ EVENT = (
     b'{"timestamp":"2026-11-23T12:00:00.5Z","severity":"error","source":"api","message":"bad\\u001b[31m \xe2\x80\xae!"}'
 )
 STREAM = Reply(200, b": from now on\n\ndata: " + EVENT + b'\n\nevent: gap\ndata: {"skipped":1234,"unchecked":5}\n\n')
-NO = Reply(400, b'{"code":"invalid_query","detail":"Column 3: what is ) here?"}')
+NO = problem(400, "invalid_query", "Column 3: what is ) here?")
 
 
 def run(*arguments: str) -> Result:

@@ -4,7 +4,6 @@ Numbers in brackets are those of parsec.client.async_transport.
 """
 
 import asyncio
-import json
 import socket
 import subprocess
 import sys
@@ -15,21 +14,19 @@ from typing import assert_type
 import msgspec
 import pytest
 
-from parsec.client import AsyncClient, Client, Gap, Page
+from parsec.client import AsyncClient, Client, EventPage, Gap
 from parsec.core.errors import Rejected, Retryable
-from tests.support.answering import Answering, Reply
+from tests.support.answering import Answering, Reply, accepted, page, problem, refused
 from tests.support.process import free_port
 from tests.support.tls import certificate, tls_in_front_of
 from tests.support.waiting import Waiting
 
-ALL_WELL = Reply(200, b'{"success":true,"ack":"durable","accepted":2,"rejected":0,"errors":[]}')
-FULL = Reply(
-    429, b'{"success":false,"errors":[{"code":"queue_full","message":"The queue is full."}]}', {"Retry-After": "7"}
-)
+ALL_WELL = accepted(2)
+FULL = refused(429, "queue_full", "The queue is full.", retry_after="7")
 
 
-def page(count: int, cursor: str | None) -> Reply:
-    return Reply(200, json.dumps({"events": [{"id": str(n)} for n in range(count)], "cursor": cursor}).encode())
+def some(count: int, cursor: str | None) -> Reply:
+    return page(*({"id": str(n)} for n in range(count)), cursor=cursor)
 
 
 def run(server: Answering, do: Callable[[AsyncClient], Awaitable[None]], waiting: Waiting | None = None) -> list[float]:
@@ -108,7 +105,7 @@ def test_a_connection_is_used_again_and_tasks_have_their_own(server: Answering) 
 
 
 def test_a_question_that_is_cancelled_leaves_no_answer_for_the_next(server: Answering) -> None:  # [1]
-    server.will(page(1, None))
+    server.will(some(1, None))
 
     async def do(client: AsyncClient) -> None:
         await client.query("warm")
@@ -124,8 +121,7 @@ def test_a_question_that_is_cancelled_leaves_no_answer_for_the_next(server: Answ
 
 
 def test_a_refusal_before_the_body_was_read_is_heard(server: Answering) -> None:
-    body = b'{"success":false,"errors":[{"code":"payload_too_large","message":"Send less."}]}'
-    server.will(Reply(413, body, unread=True))
+    server.will(refused(413, "payload_too_large")._replace(unread=True))
 
     async def do(client: AsyncClient) -> None:
         with pytest.raises(Rejected) as caught:
@@ -136,10 +132,11 @@ def test_a_refusal_before_the_body_was_read_is_heard(server: Answering) -> None:
 
 
 def test_questions_are_answered_and_pages_followed(server: Answering) -> None:
-    histogram = Reply(200, b'{"interval_s":60,"buckets":[{"start":"t","count":3}]}')
-    letters = Reply(200, b'{"dead_letters":[],"cursor":null}')
+    buckets = b'[{"start":"t","count":3,"by":{}}]'
+    histogram = Reply(200, b'{"interval_s":60,"buckets":%s,"complete_until":"t","missing":[]}' % buckets)
+    letters = page(of="dead_letters")
     busy = Reply(503, b"{}", {"Retry-After": "1"})
-    server.will(histogram, page(1000, "c1"), busy, page(5, None), letters, Reply(400, b'{"code":"invalid_query"}'))
+    server.will(histogram, some(1000, "c1"), busy, some(5, None), letters, problem(400, "invalid_query"))
 
     async def do(client: AsyncClient) -> None:
         assert (await client.histogram("acme", q="x", interval_s=60)).buckets[0].count == 3
@@ -155,7 +152,7 @@ def test_questions_are_answered_and_pages_followed(server: Answering) -> None:
 
 def test_a_tail_replaces_its_connection_and_tells_the_gap(server: Answering) -> None:
     stream = Reply(200, b': hello\n\ndata: {"id":"a"}\n\nevent: gap\ndata: {"skipped":3}\n\n')
-    server.will(stream, Reply(503, b"{}", {"Retry-After": "2"}), stream, Reply(403, b'{"code":"forbidden"}'))
+    server.will(stream, Reply(503, b"{}", {"Retry-After": "2"}), stream, problem(403, "forbidden"))
     found: list[object] = []
 
     async def do(client: AsyncClient) -> None:
@@ -215,13 +212,13 @@ def test_both_clients_ask_the_same_with_the_same_words() -> None:
 
 def test_answers_have_types(server: Answering) -> None:
     """For the type checker as much as for the interpreter: questions are bound to the clients by a decorator."""
-    server.will(page(1, None))
+    server.will(some(1, None))
     with Client(server.url) as client:
-        found = assert_type(client.query("acme", q="x", limit=1), Page)
-    assert isinstance(found, Page)
+        found = assert_type(client.query("acme", q="x", limit=1), EventPage)
+    assert isinstance(found, EventPage)
 
     async def do(client: AsyncClient) -> None:
-        assert isinstance(assert_type(await client.query("acme", q="x", limit=1), Page), Page)
+        assert isinstance(assert_type(await client.query("acme", q="x", limit=1), EventPage), EventPage)
 
     run(server, do)
 

@@ -1,24 +1,19 @@
 """The client against a server that answers as told: what is tried again, with which bytes, and when it stops."""
 
 import http.client
-import json
 from pathlib import Path
 
 import pytest
 
-from parsec.client import Client
+from parsec.client import Client, IngestError
 from parsec.core.errors import Rejected, Retryable
-from tests.support.answering import Answering, Reply
+from tests.support.answering import Answering, Reply, accepted, page, problem, refused
 from tests.support.process import free_port
 from tests.support.tls import certificate, tls_in_front_of
 from tests.support.waiting import Waiting
 
 ALL_WELL = Reply(200, b'{"success":true,"ack":"durable","accepted":2,"rejected":0,"errors":[],"new_field":1}')
-FULL = Reply(
-    429,
-    b'{"success":false,"accepted":0,"rejected":0,"errors":[{"code":"queue_full","message":"The queue is full."}]}',
-    {"Retry-After": "7"},
-)
+FULL = refused(429, "queue_full", "The queue is full.", retry_after="7")
 
 
 def test_an_answer_comes_back_as_it_is(server: Answering) -> None:
@@ -31,8 +26,8 @@ def test_an_answer_comes_back_as_it_is(server: Answering) -> None:
 
 
 def test_a_rejected_request_is_an_answer_not_an_error(server: Answering) -> None:
-    verdict = {"index": 0, "code": "invalid_timestamp", "field": "timestamp", "message": "no", "retryable": False}
-    server.will(Reply(400, json.dumps({"success": False, "accepted": 0, "rejected": 1, "errors": [verdict]}).encode()))
+    verdict = IngestError(0, None, "invalid_timestamp", "timestamp", "no")
+    server.will(accepted(0, verdict))
     with Client(server.url) as client:
         answer = client.send(b"{}")
     assert answer.errors[0].code == "invalid_timestamp"
@@ -103,8 +98,7 @@ def test_an_answer_is_closed_once_it_is_read(server: Answering, monkeypatch: pyt
 
 
 def test_a_refusal_before_the_body_was_read_is_heard(server: Answering) -> None:
-    body = b'{"success":false,"errors":[{"code":"payload_too_large","message":"Send less."}]}'
-    server.will(Reply(413, body, unread=True))
+    server.will(refused(413, "payload_too_large", "Send less.")._replace(unread=True))
     with Client(server.url) as client, pytest.raises(Rejected) as caught:
         client.send(bytes(32 << 20))  # more than the sockets between take in
     assert (caught.value.code, caught.value.status, caught.value.message) == ("payload_too_large", 413, "Send less.")
@@ -113,10 +107,10 @@ def test_a_refusal_before_the_body_was_read_is_heard(server: Answering) -> None:
 @pytest.mark.parametrize(
     ("reply", "code"),
     [
-        (Reply(401, b'{"title":"no key","code":"unauthorized"}'), "unauthorized"),
+        (problem(401, "unauthorized"), "unauthorized"),
         (Reply(404, b"not json"), "http_404"),
         (Reply(200, b"<html>a proxy's page</html>"), "http_200"),
-        (Reply(400, b'{"success":false,"errors":[{"code":"no_events","message":"Nothing."}]}'), "no_events"),
+        (refused(400, "no_events"), "no_events"),
     ],
 )
 def test_what_concerns_the_whole_request_is_raised_and_not_tried_again(
@@ -130,8 +124,7 @@ def test_what_concerns_the_whole_request_is_raised_and_not_tried_again(
 
 
 def _page(events: int, cursor: str | None) -> Reply:
-    rows = [{"id": str(n), "big": 10**30} for n in range(events)]
-    return Reply(200, json.dumps({"events": rows, "cursor": cursor, "complete_until": "t", "missing": []}).encode())
+    return page(*({"id": str(n), "big": 10**30} for n in range(events)), cursor=cursor)
 
 
 def test_pages_follow_the_cursor_up_to_the_limit(server: Answering) -> None:
@@ -158,7 +151,7 @@ def test_pages_end_where_the_cursor_ends(server: Answering) -> None:
     ("reply", "kind"),
     [
         (Reply(503, b"{}"), Retryable),
-        (Reply(400, b'{"code":"missing_tenant"}'), Rejected),
+        (problem(400, "missing_tenant"), Rejected),
         (Reply(200, b"1"), Rejected),
     ],
 )
@@ -225,7 +218,7 @@ def test_a_page_is_asked_for_again_when_that_was_said(server: Answering) -> None
 
 
 def test_every_question_goes_where_it_belongs(server: Answering) -> None:
-    found = b'"complete_until":null,"missing":[]'
+    found = b'"complete_until":"t","missing":[]'
     server.will(
         Reply(200, b'{"groups":[{"by":{"source":null},"values":{"count":3,"p95(metadata.ms)":1.5}}],%s}' % found),
         Reply(200, b'{"event":{"id":"a/b"},%s}' % found),

@@ -14,18 +14,16 @@ from typing import Any
 
 import pytest
 
-from parsec.client import Client, ParsecHandler, RetryPolicy
+from parsec.client import Client, IngestError, ParsecHandler, RetryPolicy
 from parsec.client.send_queue import SendQueue
-from tests.support.answering import Answering, Reply
+from tests.support.answering import Answering, Reply, accepted, problem, refused
 from tests.support.process import free_port
 
-BUSY = Reply(503, b'{"code":"unavailable","detail":"The disk is full."}')
+BUSY = problem(503, "unavailable", "The disk is full.")
 
 
 def took(count: int = 1, rejected: int = 0) -> Reply:
-    errors = [{"index": 0, "code": "invalid_source", "message": "Not so."}] * rejected
-    answer = {"success": not rejected, "accepted": count - rejected, "rejected": rejected, "errors": errors}
-    return Reply(200, json.dumps(answer).encode())
+    return accepted(count - rejected, *[IngestError(0, None, "invalid_source", "source", "Not so.")] * rejected)
 
 
 Make = Callable[..., tuple[logging.Logger, ParsecHandler]]
@@ -122,7 +120,7 @@ def test_a_busy_server_gets_the_very_same_bytes_when_it_said(server: Answering, 
 def test_what_is_refused_or_rejected_is_counted_and_told_once(
     server: Answering, logger_to: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.will(Reply(401, b'{"code":"unauthorized","title":"No key."}'))
+    server.will(problem(401, "unauthorized", "No key."))
     logger, handler = logger_to(server.url)
     for _ in range(3):
         logger.info("x")
@@ -139,7 +137,7 @@ def test_what_is_refused_or_rejected_is_counted_and_told_once(
 
 
 def test_a_batch_that_is_too_large_is_halved(server: Answering, logger_to: Make) -> None:
-    large = Reply(413, b'{"success":false,"errors":[{"code":"too_many_events","message":"Less."}]}')
+    large = refused(413, "too_many_events")
     server.will(large, took(1), large, took(1), took(1))
     logger, handler = logger_to(server.url)
     for n in range(3):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from parsec.client import Client, Gap
 from parsec.client.tail import MAX_MESSAGE_BYTES, EventStream
 from parsec.core.errors import Rejected, Retryable
-from tests.support.answering import Answering, Reply
+from tests.support.answering import Answering, Reply, problem
 from tests.support.process import free_port
 from tests.support.waiting import Waiting
 
@@ -19,7 +19,7 @@ STREAM = (
     b'event: gap\ndata: {"skipped":3,"unchecked":4}\n\n'
     b'data: {"id":\r\ndata:"b"}\r\n\r\nevent: end\ndata: {"why":"x"}\n\n'
 )
-NO = Reply(400, b'{"code":"invalid_query","detail":"Column 1: no."}')
+NO = problem(400, "invalid_query", "Column 1: no.")
 
 
 def shown(found: msgspec.Raw | Gap) -> object:

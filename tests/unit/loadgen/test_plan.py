@@ -15,11 +15,12 @@ from socket import create_server
 
 import pytest
 
+from parsec.api.ingest import IngestError
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Rejected
 from parsec.loadgen.load import Load
 from parsec.loadgen.plan import Latencies, Plan, Result, Schedule
-from tests.support.answering import Answering, Reply, answering
+from tests.support.answering import Answering, Reply, accepted, answering, problem, refused
 from tests.support.process import free_port
 
 
@@ -65,13 +66,7 @@ def run(server: Answering, **plan: object) -> Result:
 
 
 def taken(events: int, *, close_after: bool = False) -> Reply:
-    answer = {"success": True, "ack": "durable", "accepted": events, "rejected": 0, "errors": []}
-    return Reply(200, json.dumps(answer).encode(), close_after=close_after)
-
-
-def refused(status: int, code: str, **headers: str) -> Reply:
-    answer = {"success": False, "accepted": 0, "rejected": 0, "errors": [{"code": code, "message": "No."}]}
-    return Reply(status, json.dumps(answer).encode(), headers)
+    return accepted(events)._replace(close_after=close_after)
 
 
 @contextmanager
@@ -124,7 +119,7 @@ def test_refusals_rejections_and_what_may_still_arrive_are_told_apart() -> None:
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_it_waits_as_long_as_it_is_told(rate: float) -> None:
-    replies = (refused(429, "queue_full", **{"Retry-After": "7"}), refused(503, "unavailable"), taken(1))
+    replies = (refused(429, "queue_full", retry_after="7"), refused(503, "unavailable"), taken(1))
     with answering() as server:
         server.will(*replies)
         hurried = Hurried(server.url, events=3, rate=rate)
@@ -134,7 +129,7 @@ def test_it_waits_as_long_as_it_is_told(rate: float) -> None:
 
 def test_a_pause_outlives_its_connection() -> None:
     with answering() as server:
-        server.will(refused(429, "queue_full", **{"Retry-After": "7", "Connection": "close"}), taken(1))
+        server.will(refused(429, "queue_full", retry_after="7", connection="close"), taken(1))
         hurried = Hurried(server.url, events=2)
         result = hurried.run()
     assert (result.accepted, result.refused, result.unanswered, result.reconnected) == (1, 1, 0, 1)
@@ -143,7 +138,7 @@ def test_a_pause_outlives_its_connection() -> None:
 
 def test_a_pause_ends_with_the_plan_and_is_never_longer_than_a_minute() -> None:
     with answering() as server:
-        server.will(refused(429, "queue_full", **{"Retry-After": "86400"}))
+        server.will(refused(429, "queue_full", retry_after="86400"))
         short = Hurried(server.url, duration_s=2.0)
         assert short.run().requests == 1
         long = Hurried(server.url, events=2)
@@ -251,7 +246,7 @@ def test_a_server_that_only_hangs_up_is_given_up_and_the_account_stays_right() -
 @pytest.mark.parametrize(
     ("reply", "code"),
     [
-        (Reply(401, b'{"code":"unauthorized"}'), "unauthorized"),
+        (problem(401, "unauthorized"), "unauthorized"),
         (Reply(403), "http_403"),
         (Reply(404, b"not json"), "http_404"),
         (refused(413, "payload_too_large"), "payload_too_large"),
@@ -271,7 +266,7 @@ def test_a_first_answer_that_refuses_for_good_ends_the_run(reply: Reply, code: s
 
 def test_events_that_are_all_rejected_are_a_verdict() -> None:
     with answering() as server:
-        server.will(Reply(400, b'{"success":false,"accepted":0,"rejected":5,"errors":[{"code":"invalid_tenant"}]}'))
+        server.will(accepted(0, *[IngestError(None, None, "invalid_tenant", None, "No.")] * 5))
         assert run(server, connections=1, batch=5, events=10).rejected == 10
 
 
