@@ -1,0 +1,234 @@
+"""Every query parameter of every GET, declared once.
+
+A field of a struct is a parameter: its type, its default, and a Spec with help text, range and what it needs. The name
+of the field is the client's keyword; `name` is the name in the address where that differs. Everything else about a
+parameter follows: the server's parsing and its errors, openapi.yaml, the tables of docs/api.md, the names in the fuzz
+tests, the methods of the client. tests/unit/api/test_parameters.py names the flags that are missing. Next:
+parsec.api.endpoint.
+"""
+
+from collections.abc import Sequence
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+
+from parsec.api.audit import Audit
+from parsec.api.endpoint import Endpoint, Spec
+from parsec.api.query import (
+    AggregateAnswer,
+    DeadLetterDetail,
+    DeadLetterPage,
+    EventAnswer,
+    EventContext,
+    EventPage,
+    FieldList,
+    Histogram,
+    ValueList,
+)
+
+DEFAULT_LIMIT = 100
+MAX_PAGE = 10_000
+MAX_QUERY_CHARS = 4096
+MAX_SHOWN_FIELDS = 50
+MAX_METRICS = 10
+MAX_GROUP_FIELDS = 3
+MAX_GROUPS = 10_000
+MAX_FIELD_VALUES = 10_000
+MAX_NEIGHBOURS = 1_000
+MAX_INTERVAL_S = 52 * 604_800
+
+NO_TENANT = "-"
+"""The tenant of dead letters that do not say whose they are."""
+
+Order: TypeAlias = Literal["newest", "oldest"]
+Format: TypeAlias = Literal["json", "ndjson", "csv"]
+
+_Tenant: TypeAlias = Annotated[
+    str | None,
+    Spec(help="The tenant of the events. Needed without an API key, and with a key of no tenant; else the key's."),
+]
+_Query: TypeAlias = Annotated[
+    str | None,
+    Spec(
+        help='An expression of the query language, as `severity:error "timed out"`; without it, all events.',
+        format="parsec-query",
+        max_chars=MAX_QUERY_CHARS,
+        example='severity:error "timed out"',
+    ),
+]
+_From: TypeAlias = Annotated[
+    str | None,
+    Spec(
+        help="The start of the range, inclusive: RFC 3339, a number since 1970, `now`, or relative as `-2h`.",
+        format="parsec-time",
+        default="-1h",
+        example="-2h",
+    ),
+]
+_SinceAlways: TypeAlias = Annotated[
+    str | None,
+    Spec(help="The start of the range, as in `GET /query/events`; without it, all that is kept.", format="parsec-time"),
+]
+_To: TypeAlias = Annotated[
+    str | None,
+    Spec(help="The end of the range, exclusive, in the same forms.", format="parsec-time", default="now"),
+]
+_Limit: TypeAlias = Annotated[int, Spec(help="Most items on a page.", minimum=1, maximum=MAX_PAGE)]
+_Cursor: TypeAlias = Annotated[
+    str | None,
+    Spec(
+        help="The `cursor` of the previous page, for the same question; it keeps the range of the first page.",
+        format="parsec-cursor",
+    ),
+]
+_EventId: TypeAlias = Annotated[str, Spec(help="The id of an event.", format="parsec-event-id", in_path=True)]
+_Neighbours: TypeAlias = Annotated[int, Spec(help="Most events on this side.", minimum=0, maximum=MAX_NEIGHBOURS)]
+
+
+class TenantQuery(msgspec.Struct, frozen=True):
+    """Of every question."""
+
+    tenant: _Tenant = None
+
+
+class ScopeQuery(TenantQuery, frozen=True, kw_only=True):
+    """Which events a question is about."""
+
+    q: _Query = None
+    start: _From = msgspec.field(default=None, name="from")
+    end: _To = msgspec.field(default=None, name="to")
+
+
+class EventsQuery(ScopeQuery, frozen=True, kw_only=True):
+    """Of GET /query/events."""
+
+    order: Annotated[Order, Spec(help="The order of the events by `timestamp`.")] = "newest"
+    fields: Annotated[
+        Sequence[str],
+        Spec(
+            help=f"The fields to show, at most {MAX_SHOWN_FIELDS}, separated by commas; without it, all of an event.",
+            format="parsec-fields",
+            commas=True,
+            example="id,message,metadata.user.id",
+        ),
+    ] = ()
+    limit: Annotated[
+        int | None,
+        Spec(
+            help="Most events on a page. Without it `ndjson` and `csv` send all events.",
+            minimum=1,
+            maximum=MAX_PAGE,
+            default=DEFAULT_LIMIT,
+        ),
+    ] = None
+    cursor: _Cursor = None
+    format: Annotated[
+        Format | None,
+        Spec(help="The format of the answer. Without it the header `Accept` decides, and else it is `json`."),
+    ] = None
+
+
+class TailQuery(TenantQuery, frozen=True, kw_only=True):
+    """Of GET /query/tail."""
+
+    q: _Query = None
+
+
+class HistogramQuery(ScopeQuery, frozen=True, kw_only=True):
+    """Of GET /query/histogram."""
+
+    interval_s: Annotated[
+        int, Spec(help="The length of a bucket in seconds; 0: about 60 buckets.", minimum=0, maximum=MAX_INTERVAL_S)
+    ] = msgspec.field(default=0, name="interval")
+    by: Annotated[
+        str | None, Spec(help="A field; its 10 most frequent values are counted apart.", format="parsec-field")
+    ] = None
+
+
+class AggregateQuery(ScopeQuery, frozen=True, kw_only=True):
+    """Of GET /query/aggregate."""
+
+    metrics: Annotated[
+        Sequence[str],
+        Spec(
+            help="`count`, `distinct(f)`, `min(f)`, `max(f)`, `avg(f)`, `sum(f)`, or a percentile from `p0(f)` to "
+            "`p99.999(f)`, as `p95(f)`.",
+            format="parsec-metric",
+            max_count=MAX_METRICS,
+            example=("count", "p95(metadata.latency_ms)"),
+        ),
+    ] = msgspec.field(default=("count",), name="metric")
+    by: Annotated[
+        Sequence[str], Spec(help="A field to group by.", format="parsec-field", max_count=MAX_GROUP_FIELDS)
+    ] = ()
+    top: Annotated[int, Spec(help="Most groups, by the first metric.", minimum=1, maximum=MAX_GROUPS)] = 10
+
+
+class ValuesQuery(msgspec.Struct, frozen=True):
+    """Of GET /query/fields/{name}/values."""
+
+    field: Annotated[
+        str, Spec(help="A field, as `source` or `metadata.user.id`.", format="parsec-field", in_path=True)
+    ] = msgspec.field(name="name")
+    tenant: _Tenant = None
+    q: _Query = None
+    start: _From = msgspec.field(default=None, name="from")
+    end: _To = msgspec.field(default=None, name="to")
+    limit: Annotated[int, Spec(help="Most values.", minimum=1, maximum=MAX_FIELD_VALUES)] = DEFAULT_LIMIT
+
+
+class EventQuery(msgspec.Struct, frozen=True):
+    """Of GET /query/events/{id}."""
+
+    id: _EventId
+    tenant: _Tenant = None
+
+
+class ContextQuery(msgspec.Struct, frozen=True):
+    """Of GET /query/events/{id}/context."""
+
+    id: _EventId
+    tenant: _Tenant = None
+    before: _Neighbours = 10
+    after: _Neighbours = 10
+
+
+class DeadLettersQuery(TenantQuery, frozen=True, kw_only=True):
+    """Of GET /deadletters."""
+
+    start: _SinceAlways = msgspec.field(default=None, name="from")
+    end: _To = msgspec.field(default=None, name="to")
+    reason: Annotated[str | None, Spec(help="Only dead letters with this reason.")] = None
+    limit: _Limit = DEFAULT_LIMIT
+    cursor: _Cursor = None
+
+
+class DeadLetterQuery(msgspec.Struct, frozen=True):
+    """Of GET /deadletters/{log_id}/{partition}/{offset}."""
+
+    log_id: Annotated[str, Spec(help="The id of the log.", in_path=True)]
+    partition: Annotated[int, Spec(help="The partition.", minimum=0, maximum=2**32 - 1, in_path=True)]
+    offset: Annotated[int, Spec(help="The offset.", minimum=0, maximum=2**64 - 1, in_path=True)]
+    tenant: _Tenant = None
+
+
+class NoQuery(msgspec.Struct, frozen=True):
+    """Of an endpoint without parameters."""
+
+
+EVENTS = Endpoint("events", "/query/events", EventsQuery, EventPage)
+TAIL = Endpoint("tail", "/query/tail", TailQuery, NoneType)
+HISTOGRAM = Endpoint("histogram", "/query/histogram", HistogramQuery, Histogram)
+AGGREGATE = Endpoint("aggregate", "/query/aggregate", AggregateQuery, AggregateAnswer)
+FIELDS = Endpoint("fields", "/query/fields", ScopeQuery, FieldList)
+VALUES = Endpoint("values", "/query/fields/{name}/values", ValuesQuery, ValueList)
+EVENT = Endpoint("event", "/query/events/{id}", EventQuery, EventAnswer)
+CONTEXT = Endpoint("context", "/query/events/{id}/context", ContextQuery, EventContext)
+DEAD_LETTERS = Endpoint("deadLetters", "/deadletters", DeadLettersQuery, DeadLetterPage)
+DEAD_LETTER = Endpoint("deadLetter", "/deadletters/{log_id}/{partition}/{offset}", DeadLetterQuery, DeadLetterDetail)
+AUDIT = Endpoint("audit", "/admin/audit", NoQuery, Audit)
+
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
+    EVENTS, TAIL, HISTOGRAM, AGGREGATE, FIELDS, VALUES, EVENT, CONTEXT, DEAD_LETTERS, DEAD_LETTER, AUDIT,
+)  # fmt: skip
