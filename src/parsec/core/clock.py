@@ -18,11 +18,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clocks."""
 
-    def time_ns(self) -> int:
-        return time.time_ns()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+    time_ns = staticmethod(time.time_ns)
+    monotonic = staticmethod(time.monotonic)
 
 
 class ManualClock:
@@ -54,5 +51,4 @@ class Random(Protocol):
 class SystemRandom:
     """The kernel's generator."""
 
-    def bytes(self, n: int) -> bytes:
-        return os.urandom(n)
+    bytes = staticmethod(os.urandom)
