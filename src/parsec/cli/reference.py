@@ -63,7 +63,7 @@ def settings_page() -> str:
     )
     clients = (
         "Clients (`parsec send`, `parsec query`) read `PARSEC_URL`, `PARSEC_API_KEY`, `PARSEC_TENANT`\n"
-        "and more: [command-line.md](command-line.md#which-parsec).\n"
+        "and more: [command-line.md](command-line.md#which-server).\n"
         "`NO_COLOR` turns colours off."
     )
     return _SETTINGS_HEAD + "".join(rows) + f"\n{clients}\n"

@@ -42,7 +42,7 @@ def raised() -> set[str]:
 
 
 def test_the_page_has_every_code_and_no_other() -> None:
-    whole, one, not_now = rows("The body as a whole"), rows("One event"), rows("Not now")
+    whole, one, not_now = rows("The body as a whole"), rows("One event"), rows("Temporary errors")
     assert whole.keys() | one.keys() | not_now.keys() == CODES.keys()
     for code, cells in (whole | not_now).items():
         assert cells[0] == str(CODES[code].status), code
