@@ -8,7 +8,8 @@ ARGS ?=
 # pandas, pyarrow and numpy are asked for by chdb-core-lite and never imported by Parsec: 350 MB that stay out.
 UNUSED := pandas pyarrow numpy six python-dateutil pytz tzdata
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
-TESTS := $(BIN)/python -m pytest
+TESTS := $(BIN)/python -m pytest --durations=15
+WORKERS := -n 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -30,17 +31,17 @@ bin/processor: Makefile
 	@chmod +x $@
 
 test: $(VENV)/.dev ## all tests that need nothing but this machine and a few minutes
-	$(TESTS) -m "not integration and not soak" $(ARGS)
+	$(TESTS) $(WORKERS) -m "not integration and not soak" $(ARGS)
 
 test-verbose: $(VENV)/.dev ## the same, test by test
-	$(TESTS) -v -m "not integration and not soak" $(ARGS)
+	$(TESTS) $(WORKERS) -v -m "not integration and not soak" $(ARGS)
 
 test-cover: $(VENV)/.dev ## the same, with the lines that no test runs
 	$(BIN)/python -m coverage run -m pytest -m "not integration and not soak" $(ARGS)
 	$(BIN)/python -m coverage report --show-missing --skip-covered
 
 test-integration: $(VENV)/.dev ## the long ones: whole processes, killed, stopped and started again
-	$(TESTS) -m integration $(ARGS)
+	$(TESTS) $(WORKERS) -m integration $(ARGS)
 
 soak: $(VENV)/.dev ## the long forms of tests, then half an hour of load; results under bench/results/
 	$(TESTS) -m soak

@@ -14,9 +14,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from uuid import uuid4
 
-import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from tests.support.prerequisites import require
 
 SCRIPT = Path(__file__).parent / "services" / "kafka.sh"
 QUORUM = 10_000
@@ -188,11 +189,7 @@ def kafka_server(
     directory: Path, count: int = 1, *, sasl: str = "", tls: Path | None = None, quick_start: bool = True
 ) -> Iterator[KafkaServer]:
     """Running brokers with nothing in them; gone afterwards, whatever happened."""
-    problem = _install()
-    if problem and os.environ.get("CI") == "true":
-        pytest.fail(problem)
-    if problem:
-        pytest.skip(problem)
+    require(_install())
     server = KafkaServer(directory, count, sasl=sasl, tls=tls, quick_start=quick_start)
     try:
         server.start()

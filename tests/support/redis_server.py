@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-import pytest
+from tests.support.prerequisites import require
 
 SCRIPT = Path(__file__).parent / "services" / "redis.sh"
 
@@ -51,11 +51,7 @@ class RedisServer:
 @contextmanager
 def redis_server(directory: Path, *options: str) -> Iterator[RedisServer]:
     """A running server with nothing in it; gone with the test."""
-    problem = _install()
-    if problem and os.environ.get("CI") == "true":
-        pytest.fail(problem)
-    if problem:
-        pytest.skip(problem)
+    require(_install())
     server = RedisServer(directory, *options)
     try:
         server.start()

@@ -68,7 +68,7 @@ def _endless(store: StoreReader, _: Question, limits: QueryLimits) -> Any:
 
 _SLOW: tuple[object, str, Any] = (Processor, "_commit", _slow)
 FAULTS: dict[str, list[tuple[object, str, Any]]] = {
-    "endless": [(query, "ask", _endless)],
+    "endless": [(query, "page", _endless)],
     "torn": [(query, "page", _first_only)],
     "slow": [_SLOW],
     "forgetful": [_SLOW, (Partition, "__init__", _forget), (Processor, "_seen_below", _nothing_seen)],
@@ -84,5 +84,6 @@ def under(fault: str) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     for owner, name, change in FAULTS[sys.argv[1]]:
+        assert hasattr(owner, name), f"nothing is called {name} in {owner}"
         setattr(owner, name, change)
     main(["serve"])

@@ -7,7 +7,6 @@ is left; a Parsec starts on that, and is asked.
 
 import http.client
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from tests.support.damage import set_aside
 from tests.support.events import envelope
 from tests.support.load import TENANT, event
 from tests.support.power import Recording
+from tests.support.prerequisites import require
 from tests.support.process import Parsec
 from tests.support.results import keep
 
@@ -198,11 +198,7 @@ def survives(life: Life, place: Path, cuts: int, seed: int, cut_again: int) -> N
 
 @pytest.fixture(autouse=True)
 def _can_record() -> None:
-    problem = power.why_not()
-    if problem and os.environ.get("CI") == "true":
-        pytest.fail(problem)
-    elif problem:
-        pytest.skip(problem)
+    require(power.why_not())
 
 
 def test_power_cuts_lose_nothing(tmp_path: Path) -> None:
