@@ -16,7 +16,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The machine's own clocks; the functions themselves, since each batch reads them many times."""
 
     time_ns = staticmethod(time.time_ns)
     monotonic = staticmethod(time.monotonic)
