@@ -33,8 +33,8 @@ from parsec.core.envelope import Envelope, encode_one
 from parsec.core.timestamp import DAY, nanoseconds, text_of
 from parsec.ports.broker import Slice
 from parsec.ports.store import Row
+from parsec.process.batching import rows_of
 from parsec.process.rows import Rules, rows
-from parsec.process.slicing import rows_of
 
 CHOSEN = "chosen"
 NOW = nanoseconds("2026-11-24T00:00:00Z") or 0

@@ -70,7 +70,7 @@ def keeper(days: ClickHouseDayPartitions, max_bytes: int, today: int = TODAY) ->
 
 def drop_oldest(days: ClickHouseDayPartitions, count: int = 1) -> None:
     """As the bound does it."""
-    keeper(days, sum(each.bytes for each in days.sizes()[count:])).look()
+    keeper(days, sum(each.bytes for each in days.sizes()[count:])).check()
 
 
 def recounted(store: ClickHouseStore) -> PartitionAudit:
@@ -125,7 +125,7 @@ def test_two_processes_that_look_at_once_drop_only_what_has_to_go(filled: Filled
     store, days, _ = filled
     room = sum(each.bytes for each in days.sizes()[1:])
     own = [store.day_partitions() for _ in range(3)]
-    threads = [threading.Thread(target=keeper(each, room).look) for each in own]
+    threads = [threading.Thread(target=keeper(each, room).check) for each in own]
     for thread in threads:
         thread.start()
     for thread in threads:

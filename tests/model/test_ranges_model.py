@@ -117,7 +117,7 @@ class Ranges(RuleBasedStateMachine):
             if name == place:
                 self.rig.clear_hooks()
                 self.rig.start()
-                self.rig.settle()
+                self.rig.run_until_committed()
 
         self.rig.clear_hooks(take_over)
         self.rig.clock.advance(6)
@@ -149,7 +149,7 @@ class Ranges(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.rig.clear_hooks()
-        self.rig.settle()
+        self.rig.run_until_committed()
         self.rig.store.land_late()
         self.rig.audit()
 

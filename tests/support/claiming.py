@@ -89,16 +89,16 @@ class Claimer:
             yield "committed"
 
     def _store(self, offsets: list[int]) -> Generator[str, None, set[int]]:
-        """Claim, insert what is ours, then settle what others hold; the offsets that are duplicates."""
+        """Claim, insert what is ours, then resolve what others hold; the offsets that are duplicates."""
         held = self._claim(offsets)
         self.in_hand = {self._at(offset) for offset in offsets if offset not in held}
         yield "claimed"
         yield from self._insert([offset for offset in offsets if offset not in held])
         duplicates: set[int] = set()
         while held:
-            rescued = self._settle(held, duplicates)
+            rescued = self._resolve(held, duplicates)
             self.in_hand = {self._at(offset) for offset in rescued}
-            yield "settled" if rescued or not held else "waiting"
+            yield "resolved" if rescued or not held else "waiting"
             yield from self._insert(rescued)
             if held:
                 again = self._claim(list(held))
@@ -109,7 +109,7 @@ class Claimer:
                 yield from self._insert(ours)
         return duplicates
 
-    def _settle(self, held: dict[int, Position], duplicates: set[int]) -> list[int]:
+    def _resolve(self, held: dict[int, Position], duplicates: set[int]) -> list[int]:
         """Takes out of `held` what is decided, and returns those of it that have to be stored after all."""
         gone = []
         for offset, holder in list(held.items()):

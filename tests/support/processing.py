@@ -58,7 +58,7 @@ class Rig:
         self.telemetry = Telemetry()
         self.limits = limits
         self.largest = 1_000_000
-        self.told: list[Row] = []
+        self.stored: list[Row] = []
         self.processor, self.reader = self.start()
 
     def start(self) -> tuple[Processor, MemoryReader]:
@@ -67,7 +67,7 @@ class Rig:
         self.reader.largest = self.largest
         self.dedup = LocalDedup(WINDOW, self.telemetry, self.clock)
         self.claims = Claims(self.dedup, self.store, WINDOW, self.telemetry)
-        options = Options(make_rows, self.limits, stored=self.told.extend)
+        options = Options(make_rows, self.limits, on_stored=self.stored.extend)
         self.processor = Processor(
             self.reader, self.store, self.claims, options, self.telemetry, self.clock, FixedRandom()
         )
@@ -92,8 +92,8 @@ class Rig:
             self.clock.advance(seconds)
             self.processor.step(0)
 
-    def settle(self, turns: int = 2000) -> None:
-        """Turns until all is committed."""
+    def run_until_committed(self, turns: int = 2000) -> None:
+        """Takes turns until all is committed."""
         for _ in range(turns):
             if all(p.committed == len(r) for p, r in zip(self.log.progress, self.log.records, strict=True)):
                 return

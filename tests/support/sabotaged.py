@@ -42,7 +42,7 @@ def _forget(self: Partition, assigned: Assigned) -> None:
     _assigned(self, msgspec.structs.replace(assigned, progress=progress))
 
 
-def _nothing_seen(_: Processor, progress: Progress) -> int:
+def _nothing_landed(_: Processor, progress: Progress) -> int:
     return progress.committed
 
 
@@ -71,7 +71,7 @@ FAULTS: dict[str, list[tuple[object, str, Any]]] = {
     "endless": [(query, "page", _endless)],
     "torn": [(query, "page", _first_only)],
     "slow": [_SLOW],
-    "forgetful": [_SLOW, (Partition, "__init__", _forget), (Processor, "_seen_below", _nothing_seen)],
+    "forgetful": [_SLOW, (Partition, "__init__", _forget), (Processor, "_landed_below", _nothing_landed)],
     "idle": [(Processor, "step", _idle)],
     "refusing": [(ClickHouseStore, "insert", _refuse)],
 }

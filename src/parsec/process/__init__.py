@@ -1,1 +1,1 @@
-"""From the durable log to the store, exactly once. The order of the steps is known to parsec.process.loop alone."""
+"""From the durable log to the store, exactly once. Only parsec.process.loop knows the order of the steps."""

@@ -1,23 +1,30 @@
-"""What was taken from the log and is not yet on its way into the store, and how batches are cut from it.
+"""Records read from the log, cut into batches, and the rows made of them.
 
-In: assignments and slices (parsec.ports.broker). Out: batches, each one range. Errors: Fatal for a slice that does not
-add up or does not follow. Keeps invariants 1, 2 and 4 of parsec.process.range_commit. Next:
-parsec.process.range_commit.
+In: assignments and slices (parsec.ports.broker). Out: batches, each one range of offsets; their rows and dead letters.
+Errors: Fatal for a slice with wrong counts, or one that does not continue at the last offset. Keeps invariants 1, 2
+and 4 of parsec.process.range_commit. Next: parsec.process.range_commit.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import msgspec
 
 from parsec.core.errors import Fatal
-from parsec.ports.broker import Assigned, Counts, Range, Slice
+from parsec.ports.broker import Assigned, Counts, Progress, Range, Slice
+from parsec.ports.store import DeadLetter, Row
 
 FIRST_ATTEMPT = 1
+SLICE_RECORDS = 250
+"""Records that become rows without a pause, about a millisecond of work."""
+
+MakeRows = Callable[[Slice], tuple[list[Row], list[DeadLetter]]]
+"""A pure function: each record of the slice becomes one row or one dead letter, in order of offset."""
 
 
 class InsertLimits(msgspec.Struct, frozen=True):
-    """How much one insert may hold and how long it may wait to fill."""
+    """The size of one insert, and how long it may wait to fill."""
 
     max_events: int
     max_bytes: int
@@ -25,130 +32,151 @@ class InsertLimits(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Slices that make one range. `attempt` is that of the reservation an earlier life left open for it, 0: none.
+    """Contiguous slices that make one range.
 
-    `seen_before`: the store holds positions at or beyond this range that the broker does not know as committed.
+    `attempt`: of the open reservation for this range that an earlier owner left; 0: none. `doubtful`: the store may
+    have some of it, because of that reservation or because it has offsets at or beyond this range.
     """
 
     range: Range
     slices: Sequence[Slice]
     attempt: int
-    seen_before: bool = False
+    doubtful: bool
 
-    @property
-    def doubtful(self) -> bool:
-        """Some of it may be in the store."""
-        return self.attempt > 0 or self.seen_before
-
-    def offsets(self) -> Iterator[int]:
-        return (offset for piece in self.slices for offset in piece.offsets)
-
-    def raw(self, offset: int) -> bytes:
+    def record(self, offset: int) -> bytes:
         """The record at `offset`, which must be in the batch."""
-        piece = next(s for s in self.slices if s.first <= offset < s.next_offset)
-        return piece.values[bisect_left(piece.offsets, offset)]
+        inside = next(each for each in self.slices if each.first <= offset < each.next_offset)
+        return inside.values[bisect_left(inside.offsets, offset)]
 
 
 class Partition:
-    """One partition under one epoch: what was taken from the log and not yet made a batch of."""
+    """One partition under one epoch: its progress, and the slices that are in no batch yet.
+
+    `reserved`: the open reservation of an earlier owner, until its batch is cut.
+    """
 
     def __init__(self, assigned: Assigned) -> None:
-        progress = assigned.progress
+        self.progress = progress = assigned.progress
         self.number = progress.partition
         self.epoch = assigned.epoch
-        self.progress = progress
         self.next_offset = progress.committed
-        self.events = 0
-        self.bytes = 0
-        self._log_id = progress.log_id
-        self._reserved = progress.reserved
-        self._attempt = progress.attempt
-        self._slices: list[Slice] = []
+        self.slices: list[Slice] = []
+        self.reserved = progress.reserved
         if progress.reserved and progress.reserved.last < progress.committed:
-            self._reserved = None
+            self.reserved = None
+        self._events = self._bytes = 0
 
-    @property
-    def recovering(self) -> bool:
-        """A reservation of an earlier life is open."""
-        return self._reserved is not None
-
-    @property
-    def waiting(self) -> bool:
-        """Something was taken that is in no batch yet."""
-        return bool(self._slices)
-
-    def take(self, piece: Slice) -> None:
-        """Invariants 1 and 2. Raises Fatal."""
-        if piece.epoch != self.epoch:
+    def take(self, records: Slice) -> None:
+        """Keeps the part of a slice that is new (invariants 1 and 2). Raises Fatal."""
+        if records.epoch != self.epoch:
             return
-        records = len(piece.values)
-        if piece.next_offset - piece.first != records + piece.lost or records != len(piece.offsets):
-            raise Fatal(f"slice {piece.range.token} has {records} records and {piece.lost} lost, which does not add up")
-        if piece.first > self.next_offset or piece.log_id != self._log_id:
-            raise Fatal(f"slice {piece.range.token} does not follow offset {self.next_offset} of log {self._log_id}")
-        _, rest = split(piece, self.next_offset)
-        if rest is None:
-            return
-        self._slices.append(rest)
-        self.events += len(rest.values)
-        self.bytes += sum(map(len, rest.values))
-        self.next_offset = rest.next_offset
+        count = len(records.values)
+        if records.next_offset - records.first != count + records.lost or count != len(records.offsets):
+            raise Fatal(
+                f"slice {records.range.token} has {count} records and {records.lost} lost, which does not add up"
+            )
+        if records.first > self.next_offset or records.log_id != self.progress.log_id:
+            raise Fatal(
+                f"slice {records.range.token} does not follow offset {self.next_offset} of log {self.progress.log_id}"
+            )
+        if records.first < self.next_offset:
+            _, rest = split(records, self.next_offset)
+            if rest is None:
+                return
+            records = rest
+        self.slices.append(records)
+        self._events += len(records.values)
+        self._bytes += sum(map(len, records.values))
+        self.next_offset = records.next_offset
 
     def room(self, limits: InsertLimits) -> tuple[int, int]:
-        """How many events and bytes are wanted to fill the next batch; at least 1 of each."""
-        if self._reserved:
-            return max(self._reserved.last + 1 - self.next_offset, 1), limits.max_bytes
-        return max(limits.max_events - self.events, 1), max(limits.max_bytes - self.bytes, 1)
+        """The events and bytes that are missing in the next batch; at least 1 of each."""
+        if self.reserved:
+            return max(self.reserved.last + 1 - self.next_offset, 1), limits.max_bytes
+        return max(limits.max_events - self._events, 1), max(limits.max_bytes - self._bytes, 1)
 
     def full(self, limits: InsertLimits) -> bool:
-        """The next batch should not wait: it is as large as it may be, or just what was reserved (invariant 4)."""
-        if self._reserved:
-            return self.next_offset > self._reserved.last
-        return self.events >= limits.max_events or self.bytes >= limits.max_bytes
+        """Whether the next batch has its largest size, or all that was reserved (invariant 4)."""
+        if self.reserved:
+            return self.next_offset > self.reserved.last
+        return self._events >= limits.max_events or self._bytes >= limits.max_bytes
 
-    def cut(self, seen_below: int) -> Batch:
-        """What was taken, as one batch; while recovering no more than was reserved. Only when something is waiting.
+    def cut(self, landed_below: int) -> Batch:
+        """All slices as one batch, up to the end of an open reservation. Needs at least one slice.
 
-        `seen_below`: the store holds something up to this offset, whatever the broker knows of it.
+        `landed_below`: the store may have offsets below this one, whatever the broker knows as committed.
         """
-        slices, self._slices = self._slices, []
+        slices, self.slices = self.slices, []
         attempt = 0
-        if self._reserved:
-            cut, rest = split_all(slices, self._reserved.last + 1)
-            slices, self._slices = cut, rest
-            attempt = max(self._attempt, FIRST_ATTEMPT)
-            self._reserved = None
-        self.events = sum(len(s.values) for s in self._slices)
-        self.bytes = sum(len(value) for s in self._slices for value in s.values)
-        taken = Range(self._log_id, self.number, slices[0].first, slices[-1].next_offset - 1)
-        return Batch(taken, slices, attempt, taken.first < seen_below)
-
-    def counts_with(self, counts: Counts) -> Counts:
-        """The cumulative counts to commit with a range that came out as `counts`."""
-        return self.progress.counts.plus(counts)
-
-    def commit(self, taken: Range, counts: Counts) -> None:
-        """The broker has `taken` as done."""
-        self.progress = msgspec.structs.replace(
-            self.progress, committed=taken.last + 1, counts=self.counts_with(counts), reserved=None, attempt=0
+        if self.reserved:
+            slices, self.slices = split_all(slices, self.reserved.last + 1)
+            attempt = max(self.progress.attempt, FIRST_ATTEMPT)
+            self.reserved = None
+        self._events = sum(len(each.values) for each in self.slices)
+        self._bytes = sum(len(value) for each in self.slices for value in each.values)
+        first, last = slices[0].first, slices[-1].next_offset - 1
+        return Batch(
+            Range(self.progress.log_id, self.number, first, last), slices, attempt, attempt > 0 or first < landed_below
         )
 
+    def progress_after(self, done: Range, counts: Counts) -> Progress:
+        """The progress to commit once the range `done`, with these counts, is in the store."""
+        before = self.progress
+        return Progress(before.log_id, self.number, before.start, done.last + 1, before.counts.plus(counts))
 
-def split(piece: Slice, offset: int) -> tuple[Slice | None, Slice | None]:
+
+def split(records: Slice, offset: int) -> tuple[Slice | None, Slice | None]:
     """The parts of a slice below `offset` and from it on; None for an empty part."""
-    if offset <= piece.first:
-        return None, piece
-    if offset >= piece.next_offset:
-        return piece, None
-    at = bisect_left(piece.offsets, offset)
+    if offset <= records.first:
+        return None, records
+    if offset >= records.next_offset:
+        return records, None
+    at = bisect_left(records.offsets, offset)
     replace = msgspec.structs.replace
-    below = replace(piece, next_offset=offset, offsets=piece.offsets[:at], values=piece.values[:at],
-                    lost=offset - piece.first - at)  # fmt: skip
-    return below, replace(piece, first=offset, offsets=piece.offsets[at:], values=piece.values[at:],
-                          lost=piece.lost - below.lost)  # fmt: skip
+    below = replace(records, next_offset=offset, offsets=records.offsets[:at], values=records.values[:at],
+                    lost=offset - records.first - at)  # fmt: skip
+    return below, replace(records, first=offset, offsets=records.offsets[at:], values=records.values[at:],
+                          lost=records.lost - below.lost)  # fmt: skip
 
 
 def split_all(slices: Sequence[Slice], offset: int) -> tuple[list[Slice], list[Slice]]:
     """Contiguous slices below `offset` and from it on."""
-    parts = [split(piece, offset) for piece in slices]
+    parts = [split(each, offset) for each in slices]
     return [below for below, _ in parts if below], [rest for _, rest in parts if rest]
+
+
+def split_evenly(records: Slice, count: int) -> list[Slice]:
+    """A slice as slices of at most `count` records; lost offsets belong to the record before them."""
+    offsets, replace = records.offsets, msgspec.structs.replace
+    starts = range(count, len(offsets), count)
+    edges = [records.first, *(offsets[at] for at in starts), records.next_offset]
+    return [
+        replace(records, first=first, next_offset=end, lost=end - first - len(offsets[at : at + count]),
+                offsets=offsets[at : at + count], values=records.values[at : at + count])
+        for at, (first, end) in zip(range(0, max(len(offsets), 1), count), pairwise(edges), strict=True)
+    ]  # fmt: skip
+
+
+def rows_of(
+    slices: Sequence[Slice], make_rows: MakeRows, yield_gil: Callable[[], None]
+) -> tuple[list[Row], list[DeadLetter]]:
+    """The rows and dead letters of all slices; `yield_gil` lets other threads run, after each SLICE_RECORDS."""
+    rows: list[Row] = []
+    letters: list[DeadLetter] = []
+    for records in slices:
+        parts = split_evenly(records, SLICE_RECORDS) if len(records.values) > SLICE_RECORDS else (records,)
+        for part in parts:
+            if rows or letters:
+                yield_gil()
+            made, dead = make_rows(part)
+            rows += made
+            letters += dead
+    return rows, letters
+
+
+def free_rows(rows: list[Row], yield_gil: Callable[[], None]) -> None:
+    """Empties the list in parts: a large one freed at once holds the interpreter ten times as long as SLICE_RECORDS."""
+    while rows:
+        del rows[-SLICE_RECORDS * 4 :]
+        if rows:
+            yield_gil()

@@ -1,13 +1,14 @@
-"""Blocks that the store refuses because of what is in them: which parts of one to try, and when to stop looking.
+"""Blocks of rows, and how one that the store refuses is split to find the rows at fault.
 
-In: a refused block. Out: two smaller ones, or its rows as given up. Errors: none. Next: parsec.process.range_commit.
+In: a refused block. Out: two smaller ones, or the verdict that splitting it further is of no use. Errors: none.
+Next: parsec.process.range_commit.
 
-1. A block of several tenants is split by tenant first, so that one tenant's rows are apart from the others' after a few
-   inserts, whatever the order in which they came; then in the middle of its range.
-2. The same block is always split the same way, whatever rows are left in it, so that a second owner uses the sub tokens
-   that the first one may have in flight.
-3. A tenant of which PATIENCE rows were refused within PERIOD_S is not looked into any further for the rest of that
-   time: its refused blocks are given up as they are, and its neighbours wait for no more of it than a few inserts.
+1. A block of several tenants is split by tenant first, so that the rows of the tenant at fault are alone after a few
+   inserts, in whatever order they came; then in the middle of its range.
+2. A block is always split the same way, whatever rows are left in it, so that a second owner uses the sub-tokens under
+   which blocks of the first one may still arrive.
+3. Once MOST_REFUSED rows of a tenant were refused within PERIOD_S, its refused blocks are not split for the rest of
+   that time, so that other tenants wait for no more than a few inserts.
 """
 
 from collections.abc import Sequence
@@ -16,45 +17,65 @@ from zlib import crc32
 import msgspec
 
 from parsec.core.clock import Clock
+from parsec.ports.broker import Range
 from parsec.ports.store import Row
-from parsec.process.steps import Block
+from parsec.process.batching import FIRST_ATTEMPT
 
-PATIENCE = 100
+MOST_REFUSED = 100
 PERIOD_S = 60.0
-KEPT_TENANTS = 1000
+MOST_TENANTS = 1000
 _BITS = 32
 
 
+class Block(msgspec.Struct, frozen=True):
+    """Rows of one insert, under a token made of range, attempt and `tenant_bits`.
+
+    `doubtful`: the token may have been used before. `tenant_bits`: the first bits of the hashes of the block's tenants,
+    after it was split by tenant.
+    """
+
+    range: Range
+    attempt: int
+    rows: Sequence[Row]
+    doubtful: bool
+    tenant_bits: str = ""
+
+    @property
+    def token(self) -> str:
+        attempt = f"#{self.attempt}" if self.attempt != FIRST_ATTEMPT else ""
+        return f"{self.range.token}{attempt}{'~' if self.tenant_bits else ''}{self.tenant_bits}"
+
+
 class Bisect:
-    """How many rows of each tenant were refused of late. Bounded; used by the processor's thread."""
+    """Recently refused rows per tenant. Bounded; used by the processor's thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since = clock.monotonic()
         self._refused: dict[str, int] = {}
 
-    def note(self, rows: Sequence[Row]) -> None:
-        """These rows were given up."""
-        self._turn_over()
+    def count(self, rows: Sequence[Row]) -> None:
+        """Counts rows that were refused for good."""
+        self._start_period()
         for row in rows:
-            if row.tenant_id in self._refused or len(self._refused) < KEPT_TENANTS:
+            if row.tenant_id in self._refused or len(self._refused) < MOST_TENANTS:
                 self._refused[row.tenant_id] = self._refused.get(row.tenant_id, 0) + 1
 
-    def forget(self, rows: Sequence[Row]) -> None:
-        """It was not the rows' fault after all."""
+    def uncount(self, rows: Sequence[Row]) -> None:
+        """Undoes `count`, since these rows were not at fault."""
         for row in rows:
             if row.tenant_id in self._refused:
                 self._refused[row.tenant_id] -= 1
 
-    def hopeless(self, block: Block) -> bool:
-        """No use in splitting it: a single row, or rows of a tenant with too many refusals of late."""
+    def is_final(self, block: Block) -> bool:
+        """Whether a refused block is not to be split: a single row, or of a tenant with too many refused rows."""
         if len(block.rows) == 1:
             return True
-        self._turn_over()
+        self._start_period()
         tenant = block.rows[0].tenant_id
-        return self._refused.get(tenant, 0) >= PATIENCE and all(row.tenant_id == tenant for row in block.rows)
+        return self._refused.get(tenant, 0) >= MOST_REFUSED and all(row.tenant_id == tenant for row in block.rows)
 
-    def _turn_over(self) -> None:
+    def _start_period(self) -> None:
         now = self._clock.monotonic()
         if now - self._since >= PERIOD_S:
             self._since = now
@@ -62,22 +83,25 @@ class Bisect:
 
 
 def halves(block: Block) -> list[Block]:
-    """A block of several rows as two that both have rows."""
+    """A block of several rows as two blocks, neither of them empty."""
     if len({row.tenant_id for row in block.rows}) > 1 and (parts := _by_tenant(block)):
         return parts
     return _by_offset(block)
 
 
 def _by_tenant(block: Block) -> list[Block] | None:
-    """None when the hashes of all tenants are the same."""
+    """None when all tenants have the same hash."""
     bits = [f"{crc32(row.tenant_id.encode()):0{_BITS}b}" for row in block.rows]
-    for length in range(len(block.share), _BITS):
+    for length in range(len(block.tenant_bits), _BITS):
         left = [row for row, hashed in zip(block.rows, bits, strict=True) if hashed[length] == "0"]
         if 0 < len(left) < len(block.rows):
             right = [row for row, hashed in zip(block.rows, bits, strict=True) if hashed[length] == "1"]
             stem = bits[0][:length]
             replace = msgspec.structs.replace
-            return [replace(block, rows=left, share=stem + "0"), replace(block, rows=right, share=stem + "1")]
+            return [
+                replace(block, rows=left, tenant_bits=stem + "0"),
+                replace(block, rows=right, tenant_bits=stem + "1"),
+            ]
     return None
 
 

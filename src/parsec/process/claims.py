@@ -1,10 +1,9 @@
-"""Which events are repeats: ids are claimed, and what somebody else holds is compared with what the store has.
+"""Duplicates: claim the ids of rows, and compare what another position has claimed with the store.
 
-In: rows about to be inserted. Out: which of them are held by another position, and then which of those are duplicates,
-which have to be stored after all, and which have to wait. Errors: Retryable from the store; Fatal.
-Next: parsec.ports.dedup.
+In: rows about to be inserted. Out: those whose id another position has; then which of these are duplicates, which have
+to be stored, and which have to wait. Errors: Retryable from the store; Fatal. Next: parsec.ports.dedup.
 
-Nothing is dropped on the word of a claim alone (parsec.ports.dedup says why).
+A claim alone never drops an event (parsec.ports.dedup says why).
 """
 
 from collections import defaultdict
@@ -21,22 +20,22 @@ _log = structlog.get_logger(__name__)
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """A row whose id another position holds."""
+    """A row, and the other position that has claimed its id."""
 
     row: Row
     holder: Position
 
 
 class Resolution(msgspec.Struct, frozen=True):
-    """By offset: what is a duplicate, what has to be stored after all, and what still waits for its holder."""
+    """Offsets of duplicates, offsets of rows to store, and conflicts that wait for their holder, by offset."""
 
     duplicates: Set[int]
-    rescued: Set[int]
+    to_store: Set[int]
     waiting: Mapping[int, Conflict]
 
 
 class Claims:
-    """The set of claims beside the store that it speaks of. Used by the processor's thread."""
+    """The set of claims, and the store that it describes. Used by the processor's thread."""
 
     def __init__(self, dedup: Dedup, store: StoreWriter, window: Window, telemetry: Telemetry) -> None:
         self._dedup = dedup
@@ -45,122 +44,127 @@ class Claims:
         self._telemetry = telemetry
 
     def restore(self, partition: int) -> Iterator[int]:
-        """Claims what the store has of a partition within the window; after each bite the ids in it."""
+        """Claims the ids that the store has of a partition within the window; yields the size of each batch of them."""
         if self._dedup.wants_restore():
             for batch in self._store.recent_ids(partition, self._window.seconds, self._window.ids):
                 self._dedup.claim(batch)
                 yield len(batch.ids)
 
     def claim(self, rows: Sequence[Row], resent: Set[int]) -> dict[int, Conflict]:
-        """Rows that another position holds, by offset. `resent`: offsets that may be in the log twice, from however
-        long ago, so that the store is asked for their ids where no claim is left."""
-        held = self._dedup.claim(batch_of(rows))
-        found = {row.offset: Conflict(row, held[row.offset]) for row in rows if row.offset in held} if held else {}
-        doubtful = [row for row in rows if row.offset in resent and row.offset not in held] if resent else []
-        if doubtful:
-            first = self._first_ones(doubtful)
-            found |= {row.offset: Conflict(row, first[row.offset]) for row in doubtful if row.offset in first}
-            # Their claims are for rows that will not be: whoever came after them waits for the first one instead.
-            stands_for = {position_of(row): first[row.offset] for row in doubtful if row.offset in first}
-            found = {at: Conflict(one.row, stands_for.get(one.holder, one.holder)) for at, one in found.items()}
-        return found
+        """Claims the rows' ids; returns conflicts by offset.
 
-    def _first_ones(self, rows: Sequence[Row]) -> dict[int, Position]:
-        """Where the store has an event with the same id, by offset; the claims of these rows go to it."""
-        stored = self._store.positions_of({row.tenant_id for row in rows}, {row.id for row in rows})
-        first: dict[int, Position] = {}
-        places: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
+        `resent`: offsets of events that may be in the log twice, from however long ago: where no claim is left, the
+        store is searched for their ids.
+        """
+        held = self._dedup.claim(batch_of(rows))
+        conflicts = {row.offset: Conflict(row, held[row.offset]) for row in rows if row.offset in held} if held else {}
+        unclaimed = [row for row in rows if row.offset in resent and row.offset not in held] if resent else []
+        if unclaimed and (stored := self._already_stored(unclaimed)):
+            conflicts |= {row.offset: Conflict(row, stored[row.offset]) for row in unclaimed if row.offset in stored}
+            # Rows in conflict with one of these, which will not be stored, wait for the stored event instead.
+            moved = {position_of(row): stored[row.offset] for row in unclaimed if row.offset in stored}
+            conflicts = {at: Conflict(each.row, moved.get(each.holder, each.holder)) for at, each in conflicts.items()}
+        return conflicts
+
+    def _already_stored(self, rows: Sequence[Row]) -> dict[int, Position]:
+        """The position at which the store has an event of the same id, by offset; it gets the claim of the row."""
+        positions = self._store.positions_of({row.tenant_id for row in rows}, {row.id for row in rows})
+        stored: dict[int, Position] = {}
+        by_partition: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         for row in rows:
-            position = stored.get((row.tenant_id, row.id))
+            position = positions.get((row.tenant_id, row.id))
             if position is not None and position != position_of(row):
-                first[row.offset] = position
-                places[position.log_id, position.partition].append(row)
-        for (log_id, partition), some in places.items():
-            offsets = [first[row.offset].offset for row in some]
+                stored[row.offset] = position
+                by_partition[position.log_id, position.partition].append(row)
+        for (log_id, partition), some in by_partition.items():
+            offsets = [stored[row.offset].offset for row in some]
             batch = msgspec.structs.replace(batch_of(some), log_id=log_id, partition=partition, offsets=offsets)
             self._dedup.take_over(batch, [position_of(row) for row in some])
-        return first
+        return stored
 
-    def settle(
-        self, held: Mapping[int, Conflict], own: Mapping[int, Row], committed: Position, *, give_up: bool
+    def resolve(
+        self, conflicts: Mapping[int, Conflict], own: Mapping[int, Row], committed: Position, *, give_up: bool
     ) -> Resolution:
-        """Decides what the store allows to decide. `own`: rows of the same range that have landed.
+        """Decides all conflicts that the store allows to decide. `own`: rows of the same range that have landed.
 
-        Whoever stands before `committed` has landed, and has left the store since if it is not there. `give_up`: a
-        holder that has not landed by now never will.
+        A holder below `committed` has landed; if it is not in the store, it has expired. `give_up`: a holder that has
+        not landed by now never will.
         """
-        standing = self._standing(held, own)
+        landed = self._landed_holders(conflicts, own)
         duplicates: set[int] = set()
-        rescued: set[int] = set()
-        gone: dict[int, Conflict] = {}
+        to_store: set[int] = set()
+        free: dict[int, Conflict] = {}
         waiting: dict[int, Conflict] = {}
-        conflicts = []
-        for offset, one in held.items():
-            if one.holder not in standing:
-                (gone if give_up or _before(one.holder, committed) else waiting)[offset] = one
-            elif (there := standing[one.holder]) is None:
-                gone[offset] = one
-            elif (there.tenant_id, there.id) != (one.row.tenant_id, one.row.id):
-                rescued.add(offset)  # two ids with one hash
+        changed = []
+        for offset, conflict in conflicts.items():
+            if conflict.holder not in landed:
+                (free if give_up or _is_below(conflict.holder, committed) else waiting)[offset] = conflict
+            elif (there := landed[conflict.holder]) is None:
+                free[offset] = conflict
+            elif (there.tenant_id, there.id) != (conflict.row.tenant_id, conflict.row.id):
+                to_store.add(offset)  # two ids with one hash
             else:
                 duplicates.add(offset)
-                if there.digest != content_digest(one.row):
-                    conflicts.append(one.row)
-        self._report(conflicts)
-        waiting_now, free = self._try_again(gone, waiting)
-        return Resolution(duplicates, rescued | free, waiting_now)
+                if there.digest != content_digest(conflict.row):
+                    changed.append(conflict.row)
+        self._report_changed(changed)
+        still_waiting, claimed = self._claim_again(free, waiting)
+        return Resolution(duplicates, to_store | claimed, still_waiting)
 
     def release(self, rows: Sequence[Row]) -> None:
-        """These rows became dead letters."""
+        """Releases the claims of rows that became dead letters."""
         self._dedup.release(batch_of(rows))
 
-    def _standing(self, held: Mapping[int, Conflict], own: Mapping[int, Row]) -> dict[Position, RowIdentity | None]:
-        standing: dict[Position, RowIdentity | None] = {}
+    def _landed_holders(
+        self, conflicts: Mapping[int, Conflict], own: Mapping[int, Row]
+    ) -> dict[Position, RowIdentity | None]:
+        landed: dict[Position, RowIdentity | None] = {}
         elsewhere = set()
-        for one in held.values():
-            row = own.get(one.holder.offset)
-            if row is not None and one.holder == position_of(row):
-                standing[one.holder] = RowIdentity(row.tenant_id, row.id, content_digest(row))
+        for conflict in conflicts.values():
+            row = own.get(conflict.holder.offset)
+            if row is not None and conflict.holder == position_of(row):
+                landed[conflict.holder] = RowIdentity(row.tenant_id, row.id, content_digest(row))
             else:
-                elsewhere.add(one.holder)
+                elsewhere.add(conflict.holder)
         if elsewhere:
-            standing |= self._store.rows_at(elsewhere, {one.row.tenant_id for one in held.values()})
-        return standing
+            landed |= self._store.rows_at(elsewhere, {conflict.row.tenant_id for conflict in conflicts.values()})
+        return landed
 
-    def _try_again(
-        self, gone: Mapping[int, Conflict], waiting: Mapping[int, Conflict]
+    def _claim_again(
+        self, free: Mapping[int, Conflict], waiting: Mapping[int, Conflict]
     ) -> tuple[dict[int, Conflict], set[int]]:
-        """Takes over what nobody can hold any more, and looks whether other holders have given up theirs."""
-        holders: dict[int, Position] = {}
-        if gone:
-            holders |= self._dedup.take_over(
-                batch_of([one.row for one in gone.values()]), [one.holder for one in gone.values()]
-            )
+        """Takes over the claims of holders that will never land, and tries those of the others again.
+
+        Returns the conflicts that remain, and the offsets whose ids are claimed now.
+        """
+        held: dict[int, Position] = {}
+        if free:
+            holders = [conflict.holder for conflict in free.values()]
+            held |= self._dedup.take_over(batch_of([conflict.row for conflict in free.values()]), holders)
         if waiting:
-            holders |= self._dedup.claim(batch_of([one.row for one in waiting.values()]))
-        tried = {**gone, **waiting}
-        still = {offset: Conflict(tried[offset].row, holder) for offset, holder in holders.items()}
-        return still, tried.keys() - still.keys()
+            held |= self._dedup.claim(batch_of([conflict.row for conflict in waiting.values()]))
+        tried = {**free, **waiting}
+        remaining = {offset: Conflict(tried[offset].row, holder) for offset, holder in held.items()}
+        return remaining, tried.keys() - remaining.keys()
 
-    def _report(self, conflicts: Sequence[Row]) -> None:
-        if conflicts:
-            self._telemetry.dedup_conflicts.inc(len(conflicts))
-            _log.warning("Events came again under their ids with other content; the first ones stay.",
-                         events=len(conflicts), tenant=conflicts[0].tenant_id, id=conflicts[0].id)  # fmt: skip
+    def _report_changed(self, rows: Sequence[Row]) -> None:
+        if rows:
+            self._telemetry.dedup_conflicts.inc(len(rows))
+            _log.warning("Events were sent again under the same id with other content; the first ones are kept.",
+                         events=len(rows), tenant=rows[0].tenant_id, id=rows[0].id)  # fmt: skip
 
 
-def _before(holder: Position, committed: Position) -> bool:
-    place = (committed.log_id, committed.partition)
-    return (holder.log_id, holder.partition) == place and holder.offset < committed.offset
+def _is_below(holder: Position, committed: Position) -> bool:
+    return holder[:2] == committed[:2] and holder.offset < committed.offset
 
 
 def position_of(row: Row) -> Position:
-    """Where its record stands."""
+    """The position of the row's record in the log."""
     return Position(row.log_id, row.partition, row.offset)
 
 
 def batch_of(rows: Sequence[Row]) -> Batch:
-    """The columns of at least one row; all of one partition."""
+    """The columns of at least one row; all rows are of one partition."""
     return Batch(
         rows[0].log_id,
         rows[0].partition,

@@ -1,12 +1,12 @@
-"""When the ledger's standing is worth keeping, so that it can be recounted after what was stored first has left.
+"""Checkpoints of the ledger, from which it can be recounted after the first rows have left the store.
 
-In: where a partition stands, and the rows that are about to be stored. Out: a mark to keep before they are, or none.
+In: the progress of a partition, and the rows about to be stored. Out: a checkpoint to save before that, or None.
 Errors: none. Next: parsec.query.audit.
 
-A mark says what the counts were, and promises a day before which nothing stored from there on leaves the store by age,
-and one before which nothing of it came in, since by size the oldest days leave. A new one is made when a reader begins,
-when a batch cannot keep the promise, and with the first batch of a day of which nothing came in on an earlier day than
-was promised: a few a day, however many events come.
+A checkpoint holds the counts, and two bounds for all that is stored from there on: the first day on which a row may
+expire, and the first day on which one was received, since PARSEC_STORE_MAX_BYTES drops the oldest days of receipt. One
+is made when a reader begins, when a batch exceeds one of the bounds, and with the first batch of a day whose rows were
+all received after the bound: a few a day, whatever the load.
 """
 
 from collections.abc import Sequence
@@ -23,40 +23,34 @@ _CLOCKS_NS = 600 * SECOND
 
 
 class LedgerCheckpoints:
-    """Of one partition under one epoch. `letters_days`: how long dead letters stay."""
+    """Of one partition under one epoch. `dead_letter_days`: how long dead letters are kept."""
 
-    def __init__(self, letters_days: int) -> None:
-        self._letters_days = letters_days
-        self._promised: ExpiryBound | None = None
+    def __init__(self, dead_letter_days: int) -> None:
+        self._dead_letter_days = dead_letter_days
+        self._bound: ExpiryBound | None = None
         self._made_on = 0
 
     def before(
         self, progress: Progress, rows: Sequence[Row], now_ns: int, landed: ExpiryBound | None = None
     ) -> LedgerCheckpoint | None:
-        """What to keep before these rows, or dead letters instead of them, are stored at `progress.committed`.
+        """The checkpoint to save before these rows, or dead letters instead, are stored at `progress.committed`.
 
-        `landed`: what was promised of what may be stored there already.
+        `landed`: the bound of earlier checkpoints, where some of the batch may be in the store already.
         """
         today = now_ns // DAY
-        letters = today + self._letters_days
-        leaves = min(letters, min(map(_EXPIRES_ON, rows), default=letters))
+        dead_letters_expire = today + self._dead_letter_days
+        expires = min(dead_letters_expire, min(map(_EXPIRES_ON, rows), default=dead_letters_expire))
         received = min(now_ns - _CLOCKS_NS, min(map(_RECEIVED_AT, rows), default=now_ns)) // DAY
         if landed is not None:
-            leaves, received = min(leaves, landed.expires_from), min(received, landed.received_from)
-        now = ExpiryBound(max(leaves, 0), max(received, 0))
-        kept = self._kept_by(now)
-        if kept is not None and (now.received_from == kept.received_from or today <= self._made_on):
+            expires, received = min(expires, landed.expires_from), min(received, landed.received_from)
+        expires, received = max(expires, 0), max(received, 0)
+        bound = self._bound
+        holds = bound is not None and expires >= bound.expires_from and received >= bound.received_from
+        if bound is not None and holds and (received == bound.received_from or today <= self._made_on):
             return None
-        self._promised, self._made_on = now, today
+        self._bound, self._made_on = ExpiryBound(expires, received), today
         counts = progress.counts
         return LedgerCheckpoint(
             progress.log_id, progress.partition, progress.start, progress.committed,
-            counts.stored, counts.duplicate, counts.dead, counts.lost, now.expires_from, now.received_from,
+            counts.stored, counts.duplicate, counts.dead, counts.lost, expires, received,
         )  # fmt: skip
-
-    def _kept_by(self, now: ExpiryBound) -> ExpiryBound | None:
-        """The promise in force, unless this breaks it."""
-        then = self._promised
-        if then is None or now.expires_from < then.expires_from or now.received_from < then.received_from:
-            return None
-        return then

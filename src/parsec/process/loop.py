@@ -1,13 +1,12 @@
 """The processor: poll, reserve, claim, insert, commit. The only file that knows this order (design section 7).
 
 In: slices of the durable log (parsec.ports.broker). Out: rows and dead letters in the store, commits with exact counts.
-Errors: a Retryable step is given again after a growing wait, while polling for other partitions goes on; Fatal and
-whatever is unexpected end the thread, and the reservation left behind is finished by the next start.
-Next: parsec.process.range_commit.
+Errors: a Retryable step is repeated after a growing wait, while other partitions are polled; Fatal and unexpected
+errors end the thread, and the next start finishes the reservation left behind. Next: parsec.process.range_commit.
 
 Invariants, cited by tests
  1. One thread: poll, reserve, insert and commit never overlap, and a partition lost in a poll gets no further call.
- 2. Per partition at most one batch is in hand, and no more is taken while its batch is in trouble: memory is bounded.
+ 2. At most one batch of a partition is in progress, and no more is taken while it fails: memory is bounded.
  3. A batch of an idle partition is inserted at once, of a busy one when full or `linger_s` after the insert before it.
 """
 
@@ -21,22 +20,21 @@ from parsec.core.errors import Fatal, Poison, Retryable
 from parsec.ports.broker import LogReader, Progress
 from parsec.ports.dedup import Position
 from parsec.ports.store import Row, StoreWriter
-from parsec.process.batching import InsertLimits
+from parsec.process.batching import InsertLimits, MakeRows, free_rows, rows_of
 from parsec.process.bisect import Bisect
 from parsec.process.claims import Claims
 from parsec.process.partitions import Assignments, PartitionState
-from parsec.process.range_commit import RangeCommit
-from parsec.process.slicing import MakeRows, let_go, rows_of
-from parsec.process.steps import (
+from parsec.process.range_commit import (
     Claim,
     Commit,
     FindLanded,
     Insert,
-    InsertDead,
+    InsertDeadLetters,
+    RangeCommit,
     Release,
     Reserve,
+    Resolve,
     SaveCheckpoint,
-    Settle,
     Step,
 )
 from parsec.telemetry import FATES, Telemetry
@@ -46,27 +44,26 @@ _log = structlog.get_logger(__name__)
 POLL_WAIT_S = 0.2
 LAG_EVERY_S = 1.0
 HOLDER_WAIT_S = 60.0
-"""How long events wait for one with their id that another owner may be about to store: a reassignment takes less."""
+"""How long a row waits for another position that has claimed its id and has not landed. A reassignment takes less."""
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How rows are made, how large inserts are and how long they wait to fill, and the longest wait between attempts.
+    """`make_rows` makes rows of records; `limits` say how large inserts are and how long they wait to fill.
 
-    `letters_days`: how long the store keeps dead letters.
-    `breathe` is called after each millisecond or so of work, and gives other threads their turn. `stored` is told the
-    rows of each range as it is committed, and returns at once.
+    `dead_letter_days`: how long the store keeps dead letters. `yield_gil` lets other threads run; called between parts
+    of about a millisecond of work. `on_stored` gets the rows of each range once it is committed, and returns at once.
     """
 
     make_rows: MakeRows
     limits: InsertLimits
     max_backoff_s: float = 5.0
-    letters_days: int = 30
-    breathe: Callable[[], None] = lambda: None
-    stored: Callable[[Sequence[Row]], None] = lambda _: None
+    dead_letter_days: int = 30
+    yield_gil: Callable[[], None] = lambda: None
+    on_stored: Callable[[Sequence[Row]], None] = lambda _: None
 
 
 class Processor:
-    """One thread, one reader, one store. `step` does one turn; `run` is the thread's body."""
+    """One thread, one reader, one store. `run` is the thread's body; `step` does one turn of it."""
 
     def __init__(
         self,
@@ -85,226 +82,233 @@ class Processor:
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
-        self._refusals = Bisect(clock)
-        self._intake = Assignments(reader, options.limits, options.letters_days, options.max_backoff_s, clock, random)
-        self._turned_at = clock.monotonic()
+        self._bisect = Bisect(clock)
+        self._assignments = Assignments(
+            reader, options.limits, options.dead_letter_days, options.max_backoff_s, clock, random
+        )
+        self._step_at = self._progress_at = clock.monotonic()
         self._lag_at = float("-inf")
-        self._moved_at = clock.monotonic()
         self._stopping = False
         self._finish_until: float | None = None
 
     def run(self) -> None:
-        """Turns until `stop`. Raises Fatal, or whatever was unexpected, for parsec.service to log and to stop."""
-        while not self._finished():
+        """Takes turns until `stop`. Raises Fatal and unexpected errors; parsec.service logs them and stops."""
+        while not (self._stopping and self._finished()):
             self.step(POLL_WAIT_S)
 
     def stop(self, finish_backlog_until: float | None = None) -> None:
-        """From any thread: `run` returns after the step in hand, or when all is committed, or at this monotonic time.
+        """Ends `run` after the current step, or once all is committed, at the latest at this monotonic time.
 
-        What is left stays in the log, perhaps with an open reservation: no error, the next start goes on there.
+        A rest stays in the log, perhaps with an open reservation, for the next start. Called from any thread.
         """
         self._finish_until = finish_backlog_until
         self._stopping = True
 
     def stalled_for(self) -> float:
-        """Seconds for which some partition has had work and made no progress, or the thread has not turned at all."""
-        return max(0.0, self._clock.monotonic() - self._moved_at)
-
-    def progress(self) -> dict[int, Progress]:
-        """Per owned partition where it started, what is committed and how it came out. From any thread."""
-        return self._intake.progress
+        """Seconds during which some partition had work and made no progress, or the thread took no turn."""
+        return max(0.0, self._clock.monotonic() - self._progress_at)
 
     def silent_for(self) -> float:
-        """Seconds since the thread began its last turn: it hangs in a call when this grows."""
-        return max(0.0, self._clock.monotonic() - self._turned_at)
+        """Seconds since the last turn began; grows while the thread hangs in a call."""
+        return max(0.0, self._clock.monotonic() - self._step_at)
+
+    def progress(self) -> dict[int, Progress]:
+        """Start, committed offset and counts of each owned partition. From any thread."""
+        return self._assignments.progress
 
     def positions(self) -> dict[int, int]:
-        """Per owned partition the committed offset: all before it can be searched. From any thread."""
-        return {number: progress.committed for number, progress in self._intake.progress.items()}
+        """The committed offset of each owned partition: all events below it are searchable. From any thread."""
+        return {number: progress.committed for number, progress in self._assignments.progress.items()}
 
     def step(self, max_wait_s: float) -> None:
-        """One turn: what the broker has to say, then the work of each partition whose time has come."""
-        self._turned_at = self._clock.monotonic()
-        self._intake.poll(max_wait_s, stopping=self._stopping)
-        for owned in self._intake.partitions():
-            now = self._clock.monotonic()
-            if owned.passage is None and self._intake.ready_in(owned, now, stopping=self._stopping) <= 0:
-                self._begin(owned, now)
-            if owned.passage is not None and now >= owned.not_before:
-                self._advance(owned, owned.passage)
+        """One turn: a poll, then the work of each partition that is due."""
+        self._step_at = self._clock.monotonic()
+        self._assignments.poll(self._step_at, max_wait_s, stopping=self._stopping)
+        due = self._assignments.due_in(self._clock.monotonic(), stopping=self._stopping)
+        for state in (self._assignments.owned[number] for number, wait_s in due.items() if wait_s <= 0):
+            if state.range_commit is None:
+                self._begin(state)
+            if state.range_commit is not None:
+                self._advance(state, state.range_commit)
         now = self._clock.monotonic()
-        self._moved_at = min((o.moved_at for o in self._intake.partitions() if o.has_work), default=now)
+        self._progress_at = min((s.progress_at for s in self._assignments.owned.values() if s.has_work), default=now)
         if now - self._lag_at >= LAG_EVERY_S:
             self._lag_at = now
-            self._telemetry.lag.set(self._intake.lag())
+            self._telemetry.lag.set(self._assignments.lag())
 
-    def _begin(self, owned: PartitionState, now: float) -> None:
-        if owned.seen_below is None:
+    def _begin(self, state: PartitionState) -> None:
+        """Makes a batch of the records taken; asks the store what it has of the partition before the first one."""
+        partition = state.partition
+        if state.landed_below is None:
             try:
-                self._restore(owned)
-                progress = owned.partition.progress
-                owned.promised = self._store.expiry_bound(progress.log_id, progress.partition, progress.committed)
-                owned.seen_below = self._seen_below(progress)
+                self._restore_claims(state)
+                progress = partition.progress
+                state.expiry_bound = self._store.expiry_bound(progress.log_id, progress.partition, progress.committed)
+                state.landed_below = self._landed_below(progress)
             except Retryable as error:
-                self._hold_back(owned, error)
-                _log.warning("The store does not say what it has and is asked again.", why=str(error))
+                self._back_off(state, error)
+                _log.warning("The store could not be asked for its state. It will be asked again.", why=str(error))
                 return
-        batch = owned.partition.cut(owned.seen_below)
-        owned.cut_at = now
-        rows, letters = rows_of(batch.slices, self._options.make_rows, self._options.breathe)
-        landed = owned.promised if batch.doubtful else None
-        mark = owned.marks.before(owned.partition.progress, rows, self._clock.time_ns(), landed)
-        owned.passage = RangeCommit(batch, rows, letters, self._refusals, mark)
+        batch = partition.cut(state.landed_below)
+        state.cut_at = self._clock.monotonic()
+        rows, letters = rows_of(batch.slices, self._options.make_rows, self._options.yield_gil)
+        landed = state.expiry_bound if batch.doubtful else None
+        checkpoint = state.checkpoints.before(partition.progress, rows, self._clock.time_ns(), landed)
+        state.range_commit = RangeCommit(batch, rows, letters, self._bisect, checkpoint)
 
-    def _seen_below(self, progress: Progress) -> int:
-        """Ranges that begin below this offset may have landed before; the committed offset when none has."""
+    def _landed_below(self, progress: Progress) -> int:
+        """Ranges that begin below this offset may be in the store; the committed offset when it has none."""
         highest = self._store.highest_offset(progress.log_id, progress.partition, progress.committed)
         if highest is None:
             return progress.committed
         if progress.reserved is None or highest > progress.reserved.last:
-            _log.warning("The store has more than was committed; what it has is not stored again.",
+            _log.warning("The store has more events than were committed. They will not be stored again.",
                          committed=progress.committed, highest=highest)  # fmt: skip
         return highest + 1
 
-    def _restore(self, owned: PartitionState) -> None:
-        """Claims what the store has, so that repeats of events from before this start are known."""
+    def _restore_claims(self, state: PartitionState) -> None:
+        """Claims the ids of stored events, so that repeats of them are recognised after a start."""
         began, ids = self._clock.monotonic(), 0
-        for claimed in self._claims.restore(owned.partition.number):
+        for claimed in self._claims.restore(state.partition.number):
             ids += claimed
-            self._turned_at = self._clock.monotonic()
-            if not owned.failures:  # the same claims again, after a failure, are no progress
-                owned.moved_at = self._turned_at
-            self._options.breathe()
+            self._step_at = self._clock.monotonic()
+            if not state.failures:  # the same claims again, after a failure, are no progress
+                state.progress_at = self._step_at
+            self._options.yield_gil()
         if ids:
-            _log.info("Claims were made again from the store.", partition=owned.partition.number, ids=ids,
+            _log.info("Claims were restored from the store.", partition=state.partition.number, ids=ids,
                       seconds=round(self._clock.monotonic() - began, 1))  # fmt: skip
 
-    def _advance(self, owned: PartitionState, passage: RangeCommit) -> None:
-        """All steps of a batch in one go; once something went wrong, one step a turn with a poll in between."""
-        while owned.passage is not None:
-            step = passage.step()
+    def _advance(self, state: PartitionState, range_commit: RangeCommit) -> None:
+        """Performs all steps of a batch; after a failure one step a turn, so that other partitions are polled."""
+        while state.range_commit is not None:
+            step = range_commit.step()
             try:
-                self._perform(owned, passage, step)
+                self._perform(state, range_commit, step)
             except Retryable as error:
-                return self._retry_later(owned, passage, step, error)
+                return self._retry_later(state, range_commit, step, error)
             except Poison as error:
-                return self._split(owned, passage, step, error)
-            # What follows from an answer follows at once: an answer that waits a turn may be wrong by then.
-            if owned.paused and not isinstance(step, FindLanded | Claim):
+                return self._split(state, range_commit, step, error)
+            # The step that follows from an answer is not delayed, since the answer may be outdated a turn later.
+            if state.paused and not isinstance(step, FindLanded | Claim):
                 return None
         return None
 
-    def _perform(self, owned: PartitionState, passage: RangeCommit, step: Step) -> None:
+    def _perform(self, state: PartitionState, range_commit: RangeCommit, step: Step) -> None:
         match step:
             case SaveCheckpoint():
-                self._store.save_checkpoint(step.mark)
-                passage.done()
+                self._store.save_checkpoint(step.checkpoint)
+                range_commit.done()
             case Reserve():
-                self._reader.reserve(step.range, owned.partition.epoch, step.attempt)
-                passage.done()
+                self._reader.reserve(step.range, state.partition.epoch, step.attempt)
+                range_commit.done()
             case FindLanded():
                 found = self._store.stored_offsets(step.block.range)
-                passage.landed(found, self._store.dead_letter_offsets(step.block.range) if found else set())
+                range_commit.landed(found, self._store.dead_letter_offsets(step.block.range) if found else set())
             case Claim():
-                passage.claimed(self._claims.claim(step.block.rows, step.resent))
-            case InsertDead():
+                range_commit.claimed(self._claims.claim(step.block.rows, step.resent))
+            case InsertDeadLetters():
                 self._store.insert_dead_letters(step.letters)
-                passage.done()
-                owned.moved(self._clock.monotonic())
+                range_commit.done()
+                state.made_progress(self._clock.monotonic())
             case Release():
                 self._claims.release(step.rows)
-                passage.done()
-            case Settle():
-                self._settle(owned, passage, step)
+                range_commit.done()
+            case Resolve():
+                self._resolve(state, range_commit, step)
             case Insert():
-                self._insert(step)
-                passage.done()
-                owned.moved(self._clock.monotonic())
+                self._insert(state, step)
+                range_commit.done()
             case Commit():
-                self._commit(owned, passage, step)
-                owned.moved(self._clock.monotonic())
+                self._commit(state, range_commit, step)
 
-    def _settle(self, owned: PartitionState, passage: RangeCommit, step: Settle) -> None:
+    def _resolve(self, state: PartitionState, range_commit: RangeCommit, step: Resolve) -> None:
         now = self._clock.monotonic()
-        since = owned.waits_since if owned.waits_since is not None else now
-        progress = owned.partition.progress
+        since = state.conflicts_since if state.conflicts_since is not None else now
+        progress = state.partition.progress
         committed = Position(progress.log_id, progress.partition, progress.committed)
         give_up = now - since >= HOLDER_WAIT_S
-        if passage.settled(self._claims.settle(step.held, step.own, committed, give_up=give_up)):
-            owned.waits_since = None
-            owned.moved(self._clock.monotonic())
+        if range_commit.resolved(self._claims.resolve(step.conflicts, step.own, committed, give_up=give_up)):
+            state.conflicts_since = None
+            state.made_progress(self._clock.monotonic())
         else:
-            owned.waits_since = since
-            raise Retryable(f"{len(step.held)} events have ids that others hold and have not stored yet", after_s=0.2)
+            state.conflicts_since = since
+            raise Retryable(
+                f"{len(step.conflicts)} events have ids that other events have claimed and not stored yet", after_s=0.2
+            )
 
-    def _insert(self, step: Insert) -> None:
+    def _insert(self, state: PartitionState, step: Insert) -> None:
         started = self._clock.monotonic()
         self._store.insert(step.block.rows, step.block.token)
+        ended = self._clock.monotonic()
         self._telemetry.inserts.inc()
-        self._telemetry.insert_latency.observe(self._clock.monotonic() - started)
+        self._telemetry.insert_latency.observe(ended - started)
         self._telemetry.insert_rows.observe(len(step.block.rows))
+        state.made_progress(ended)
 
-    def _commit(self, owned: PartitionState, passage: RangeCommit, step: Commit) -> None:
-        partition, counts = owned.partition, step.counts
+    def _commit(self, state: PartitionState, range_commit: RangeCommit, step: Commit) -> None:
+        partition = state.partition
+        progress = partition.progress_after(step.range, step.counts)
         started = self._clock.monotonic()
-        next_offset = step.range.last + 1
-        taken = self._reader.commit(partition.number, partition.epoch, next_offset, partition.counts_with(counts))
-        self._telemetry.commit_latency.observe(self._clock.monotonic() - started)
-        partition.commit(step.range, counts)
-        self._intake.publish_progress()
-        self._options.stored(passage.stored())
-        owned.passage = owned.waits_since = None
-        if owned.paused:
-            owned.paused = False
+        committed = self._reader.commit(partition.number, partition.epoch, progress.committed, progress.counts)
+        ended = self._clock.monotonic()
+        self._telemetry.commit_latency.observe(ended - started)
+        partition.progress = progress
+        self._assignments.publish_progress()
+        self._options.on_stored(range_commit.stored_rows())
+        state.range_commit = state.conflicts_since = None
+        state.has_work = bool(partition.slices)
+        if state.paused:
+            state.paused = False
             self._reader.resume(partition.number)
-        if taken:  # else it is counted by who has the partition now
-            self._count(passage, step)
-        let_go(passage.take_rows(), self._options.breathe)
+        if committed:  # else the present owner of the partition counts it
+            self._count(range_commit, step)
+        free_rows(range_commit.rows, self._options.yield_gil)
+        state.made_progress(ended)
 
-    def _count(self, passage: RangeCommit, step: Commit) -> None:
+    def _count(self, range_commit: RangeCommit, step: Commit) -> None:
         for fate in FATES:
             if count := getattr(step.counts, fate):
                 self._telemetry.processed.labels(fate).inc(count)
-        for (tenant, fate), count in passage.fates().items():
+        for (tenant, fate), count in range_commit.tenant_counts().items():
             self._telemetry.processed_of(tenant, fate, count)
         if step.counts.lost:
-            _log.error("Events were lost in the log before they could be stored.", range=step.range.token,
+            _log.error("The log lost events before they were stored.", range=step.range.token,
                        events=step.counts.lost)  # fmt: skip
 
-    def _split(self, owned: PartitionState, passage: RangeCommit, step: Step, error: Poison) -> None:
+    def _split(self, state: PartitionState, range_commit: RangeCommit, step: Step, error: Poison) -> None:
         if not isinstance(step, Insert):
-            what = f"{type(step).__name__} of {passage.range.token}"
-            raise Fatal(f"the store refuses what is no row ({what}): {error}") from error
-        self._pause(owned)
-        if not passage.refused(str(error)):
-            self._hold_back(owned, Retryable(str(error)))
-            _log.error("The store refuses rows of several tenants and takes none; the partition waits until it does.",
-                       partition=owned.partition.number, why=str(error))  # fmt: skip
+            what = f"{type(step).__name__} of {range_commit.range.token}"
+            raise Fatal(f"the store refuses a step that inserts no rows ({what}): {error}") from error
+        self._pause(state)
+        if not range_commit.refused(str(error)):
+            self._back_off(state, Retryable(str(error)))
+            _log.error("The store refuses rows of several tenants and takes none. The partition waits until it does.",
+                       partition=state.partition.number, why=str(error))  # fmt: skip
             return
-        owned.moved(self._clock.monotonic())
-        _log.warning("The store refuses a block; it is split to find the records at fault.",
+        state.made_progress(self._clock.monotonic())
+        _log.warning("The store refuses a block. It is split to find the records at fault.",
                      range=step.block.range.token, why=str(error))  # fmt: skip
 
-    def _retry_later(self, owned: PartitionState, passage: RangeCommit, step: Step, error: Retryable) -> None:
+    def _retry_later(self, state: PartitionState, range_commit: RangeCommit, step: Step, error: Retryable) -> None:
         if isinstance(step, Insert):
-            passage.in_doubt()
-        if isinstance(step, Insert | InsertDead):
+            range_commit.in_doubt()
+        if isinstance(step, Insert | InsertDeadLetters):
             self._telemetry.insert_failures.inc()
-        self._hold_back(owned, error)
-        self._pause(owned)
-        _log.warning("A step of the processor failed and is tried again.", step=type(step).__name__,
-                     range=passage.range.token, why=str(error))  # fmt: skip
+        self._back_off(state, error)
+        self._pause(state)
+        _log.warning("A step of the processor failed. It will be repeated.", step=type(step).__name__,
+                     range=range_commit.range.token, why=str(error))  # fmt: skip
 
-    def _hold_back(self, owned: PartitionState, error: Retryable) -> None:
-        owned.hold_back(error, self._options.max_backoff_s, self._random, self._clock.monotonic())
+    def _back_off(self, state: PartitionState, error: Retryable) -> None:
+        state.back_off(error, self._options.max_backoff_s, self._random, self._clock.monotonic())
 
-    def _pause(self, owned: PartitionState) -> None:
-        if not owned.paused:
-            owned.paused = True
-            self._reader.pause(owned.partition.number)
+    def _pause(self, state: PartitionState) -> None:
+        if not state.paused:
+            state.paused = True
+            self._reader.pause(state.partition.number)
 
     def _finished(self) -> bool:
-        if not self._stopping:
-            return False
+        """After `stop`: whether the time is up, or no backlog is left."""
         until = self._finish_until
-        return until is None or self._clock.monotonic() >= until or self._intake.lag() == 0
+        return until is None or self._clock.monotonic() >= until or self._assignments.lag() == 0

@@ -1,7 +1,7 @@
-"""Up to when everything accepted can be searched.
+"""The watermark (`complete_until`): the time up to which everything accepted is searchable.
 
-In: the ends of the log's partitions, sampled over time, and what was committed of each. Out: the latest moment at which
-all that was durable then is stored by now. Errors: none. Next: parsec.web.completeness.
+In: the ends of the log's partitions, sampled over time, and their committed offsets. Out: the latest sample time at
+which all that was durable then is stored now. Errors: none. Next: parsec.web.completeness.
 """
 
 import threading
@@ -10,19 +10,21 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-KEPT_SAMPLES = 3600
+MOST_SAMPLES = 3600
 
 
 class Ends(msgspec.Struct, frozen=True):
-    """Where each partition ended, as asked for at a moment: nothing that became durable before it is missing."""
+    """The end of each partition, read at a time: all that was durable before it is below them."""
 
     at_ns: int
     ends: Mapping[int, int]
 
 
 class Watermark:
-    """`sample` once a second from one thread, the rest from any. `ends` answers None while they are not known; `lost`
-    counts what was lost in the log, also before this start."""
+    """One thread calls `sample` once a second; the other methods are safe from any.
+
+    `ends` returns None while they are unknown. `lost` counts events that the log lost, including before this start.
+    """
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class Watermark:
         self._ends = ends
         self._committed = committed
         self._lost = lost
-        self._lost_seen = 0
+        self._lost_before = 0
         self._lost_until_ns = 0
         self._samples: deque[Ends] = deque()
         self._last = Ends(0, {})
@@ -41,33 +43,33 @@ class Watermark:
         self._lock = threading.Lock()
 
     def sample(self) -> None:
-        """Notes where the log ends now, and whether more of it was lost."""
-        sample = self._ends()
-        lost = self._lost()
-        if sample is not None and lost > self._lost_seen:
-            self._lost_seen, self._lost_until_ns = lost, sample.at_ns
+        """Records the ends of the log, and whether it lost more events."""
+        sample, lost = self._ends(), self._lost()
+        if sample is not None and lost > self._lost_before:
+            self._lost_before, self._lost_until_ns = lost, sample.at_ns
         if sample is None or sample.at_ns == self._last.at_ns:
             return
         with self._lock:
             if any(sample.ends.get(number, 0) < end for number, end in self._last.ends.items()):
                 self._samples.clear()  # another log under the same name
             self._last = sample
-            if len(self._samples) == KEPT_SAMPLES:
-                self._samples = deque(list(self._samples)[1::2])  # coarser, but the oldest are the next to come true
+            if len(self._samples) == MOST_SAMPLES:
+                # Coarser from now on. The oldest samples stay, since they are reached first.
+                self._samples = deque(list(self._samples)[1::2])
             self._samples.append(sample)
 
     def until_ns(self) -> int:
-        """Nanoseconds since 1970; 0 while nothing is known because a backlog of an earlier life is being read."""
+        """Nanoseconds since 1970; 0: unknown, while a backlog from before this start is being stored."""
         committed = self._committed()
         with self._lock:
-            while self._samples and _covers(committed, self._samples[0].ends):
+            while self._samples and _reached(committed, self._samples[0].ends):
                 self._until_ns = self._samples.popleft().at_ns
             return self._until_ns
 
     def lost_until_ns(self) -> int:
-        """What was lost was accepted before this moment; 0 when nothing was."""
+        """The time before which all lost events were accepted; 0: none were lost."""
         return self._lost_until_ns
 
 
-def _covers(committed: Mapping[int, int], ends: Mapping[int, int]) -> bool:
+def _reached(committed: Mapping[int, int], ends: Mapping[int, int]) -> bool:
     return all(committed.get(number, 0) >= end for number, end in ends.items())

@@ -81,7 +81,7 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
             store.day_partitions(), settings.store_max_bytes, runtime.telemetry, runtime.clock
         )
         checks["store_bound"] = bound_check(size_retention.why)
-        parts.append(runtime.thread("store-size", size_retention.keep))
+        parts.append(runtime.thread("store-size", size_retention.run))
     return ProcessorSide(store, processor, tails, shared_progress, parts, checks)
 
 
@@ -120,7 +120,7 @@ def _processor(
     reader: LogReader,
     store: "ClickHouseStore",
     claims: Claims,
-    stored: Callable[[Sequence[Row]], None],
+    on_stored: Callable[[Sequence[Row]], None],
 ) -> Processor:
     limits = InsertLimits(
         settings.process_batch_events, settings.process_batch_bytes, settings.process_linger_ms / 1000
@@ -129,8 +129,10 @@ def _processor(
     def make_rows(piece: Slice) -> tuple[list[Row], list[DeadLetter]]:
         return rows(piece, Rules(settings.retention, runtime.clock.time_ns()))
 
-    letters_days = ceil(settings.retention / SECONDS_PER_DAY)
-    options = Options(make_rows, limits, breathe=runtime.yield_gil, stored=stored, letters_days=letters_days)
+    dead_letter_days = ceil(settings.retention / SECONDS_PER_DAY)
+    options = Options(
+        make_rows, limits, yield_gil=runtime.yield_gil, on_stored=on_stored, dead_letter_days=dead_letter_days
+    )
     return Processor(reader, store, claims, options, runtime.telemetry, runtime.clock, runtime.random)
 
 

@@ -1,5 +1,6 @@
-"""The order of the steps and what a crash, a refusal or a retry leave, on memory adapters. Invariants: process.ranges
-("ranges n") and process.loop ("loop n").
+"""The order of the steps and what a crash, a refusal or a retry leave, on memory adapters.
+
+Numbers cite the invariants of process.range_commit ("ranges n") and process.loop ("loop n").
 """
 
 import threading
@@ -51,7 +52,7 @@ def test_a_crash_anywhere_loses_and_doubles_nothing(place: str, tokens_forgotten
     if tokens_forgotten:
         rig.store.forget_tokens()
     rig.start()
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
 
 
@@ -60,17 +61,17 @@ def test_a_retryable_error_anywhere_is_tried_again(place: str) -> None:  # range
     rig = Rig()
     rig.log.append(*numbered(5), b"dead", *numbered(4))
     rig.on(place, DOWN, times=3)
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
-    assert [row.offset for row in rig.told] == sorted(row.offset for row in rig.store.rows)
+    assert [row.offset for row in rig.stored] == sorted(row.offset for row in rig.store.rows)
 
 
 def test_who_listens_is_told_what_was_stored_and_nothing_else() -> None:
     rig = Rig()
     rig.log.append(b"id:a", b"dead", b"id:a", b"poison", *numbered(2))
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
-    assert [row.message for row in rig.told] == ["id:a", "event 0", "event 1"]
+    assert [row.message for row in rig.stored] == ["id:a", "event 0", "event 1"]
 
 
 def test_a_replay_of_the_reserved_range_is_cut_where_it_was_cut_before() -> None:  # ranges 4
@@ -81,7 +82,7 @@ def test_a_replay_of_the_reserved_range_is_cut_where_it_was_cut_before() -> None
         rig.turn(2)
     rig.log.append(*numbered(3))
     rig.start()
-    rig.settle()
+    rig.run_until_committed()
     assert [c for c in rig.store.calls if c.startswith("insert")][1:] == ["insert log/0/0-2 3", "insert log/0/3-5 3"]
     rig.audit()
 
@@ -95,7 +96,7 @@ def test_a_reserved_range_is_awaited_even_if_inserts_are_smaller_now() -> None: 
     rig.store.forget_tokens()
     rig.limits = InsertLimits(max_events=3, max_bytes=1000, linger_s=0.5)
     rig.start()[1].largest = 2
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
 
 
@@ -106,7 +107,7 @@ def test_an_insert_that_lands_after_its_owner_died_lands_once() -> None:  # rang
     with pytest.raises(Crash):
         rig.turn(2)
     rig.start()
-    rig.settle()
+    rig.run_until_committed()
     rig.store.land_late()
     rig.audit()
 
@@ -118,7 +119,7 @@ def test_a_token_without_its_rows_does_not_swallow_them() -> None:  # ranges 5, 
     with pytest.raises(Crash):
         rig.turn(2)
     rig.start()
-    rig.settle()
+    rig.run_until_committed()
     assert rig.log.calls[-2:] == ["reserve 0-3 2", "commit 4"]
     assert rig.store.calls[-1] == "insert log/0/0-3#2 4"
     rig.audit()
@@ -131,7 +132,7 @@ def test_a_zombie_touches_neither_broker_nor_store() -> None:  # ranges 1, loop 
     rig.on("insert.before", DOWN)
     rig.turn(2)
     rig.start()
-    rig.settle()
+    rig.run_until_committed()
     rig.clock.advance(60)
     before = calls(rig)
     for _ in range(5):
@@ -150,7 +151,7 @@ def test_a_zombie_that_wakes_inside_its_insert_doubles_nothing() -> None:  # ran
         if place == "insert.before":
             rig.clear_hooks()
             rig.start()
-            rig.settle()
+            rig.run_until_committed()
 
     rig.clear_hooks(sleep_in_insert)
     zombie.step(0)
@@ -185,7 +186,7 @@ def test_slices_given_twice_are_stored_once() -> None:  # ranges 1
     rig.log.append(*numbered(6))
     rig.turn(2)
     rig.reader.replay(0)
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
 
 
@@ -194,7 +195,7 @@ def test_lost_offsets_are_counted_and_do_not_stop_the_stream() -> None:  # range
     rig.log.append(*numbered(12))
     rig.log.lose(2, 4)
     rig.log.lose(9, 11)
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
     assert rig.log.progress[0].counts.lost == 6
     assert rig.telemetry.value("parsec_process_events_total", fate="lost") == 6
@@ -209,7 +210,7 @@ def test_what_the_log_lost_after_it_had_landed_is_stored() -> None:  # ranges 9
         rig.turn(2)
     rig.log.lose(0, 3)
     rig.start()
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
     assert rig.log.progress[0].counts.stored == 4
 
@@ -217,7 +218,7 @@ def test_what_the_log_lost_after_it_had_landed_is_stored() -> None:  # ranges 9
 def test_one_row_that_the_store_refuses_is_a_dead_letter_and_its_neighbours_land() -> None:  # ranges 7
     rig = Rig()
     rig.log.append(*numbered(5), b"poison", *numbered(2))
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
     (letter,) = rig.store.dead.values()
     assert (letter.offset, letter.reason, letter.raw, letter.tenant_id) == (5, "store_refused", b"poison", "acme")
@@ -230,7 +231,7 @@ def test_one_row_that_the_store_refuses_is_a_dead_letter_and_its_neighbours_land
 def test_a_block_of_nothing_but_refused_rows_ends_too() -> None:  # ranges 7
     rig = Rig()
     rig.log.append(*[b"poison"] * 8)
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
     assert len(rig.store.dead) == 8
 
@@ -254,12 +255,12 @@ def test_trouble_anywhere_while_a_block_is_split(
 
     rig.clear_hooks(nth)
     try:
-        rig.settle()
+        rig.run_until_committed()
     except Crash:
         if tokens_forgotten:
             rig.store.forget_tokens()
         rig.start()
-        rig.settle()
+        rig.run_until_committed()
     rig.audit()
     assert rig.log.progress[0].counts.dead == 3
 
@@ -268,7 +269,7 @@ def test_time_outs_never_split_a_block() -> None:  # ranges 7
     rig = Rig()
     rig.log.append(*numbered(8))
     rig.on("insert.before", DOWN, times=5)
-    rig.settle()
+    rig.run_until_committed()
     assert {c for c in rig.store.calls if c.startswith("insert")} == {"insert log/0/0-7 8"}
     assert rig.telemetry.value("parsec_store_insert_failures_total") == 5
 
@@ -319,7 +320,7 @@ def test_a_partition_in_trouble_is_paused_and_the_others_go_on() -> None:  # loo
     assert rig.processor.positions() == {0: 0, 1: 54}
     assert rig.processor.stalled_for() > 50
     broken[0] = False
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
     assert rig.reader.paused == set()
 
@@ -338,7 +339,7 @@ def test_a_store_that_answers_questions_but_takes_nothing_is_a_stall() -> None:
 def test_a_store_that_breaks_off_while_claims_are_made_again_is_a_stall() -> None:
     rig = Rig()
     rig.log.append(*numbered(4))
-    rig.settle()
+    rig.run_until_committed()
     rig.start()
     rig.log.append(*numbered(4))
     rig.on("expiry_bound.before", DOWN, times=1000)
@@ -349,7 +350,7 @@ def test_a_store_that_breaks_off_while_claims_are_made_again_is_a_stall() -> Non
 
 def assert_a_store_that_answers_ends_the_stall(rig: Rig) -> None:
     rig.clear_hooks()
-    rig.settle()
+    rig.run_until_committed()
     rig.turn()
     assert rig.processor.stalled_for() == 0
 
@@ -365,7 +366,7 @@ def test_the_log_that_cannot_be_read_for_a_while_is_polled_again() -> None:
     rig = Rig()
     rig.log.append(*numbered(4))
     rig.on("poll.before", DOWN, times=3)
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
 
 
@@ -428,7 +429,7 @@ def test_stop_leaves_the_backlog_if_told_and_nothing_is_lost() -> None:
     rig.processor.run()
     assert rig.log.progress[0].committed == committed < 50
     rig.start()
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
 
 
@@ -472,11 +473,11 @@ def test_the_unexpected_ends_the_thread_with_its_error() -> None:
 def test_what_the_broker_forgot_is_not_stored_again() -> None:  # ranges 8
     rig = Rig()
     rig.log.append(*[b"event"] * 25, b"dead", *[b"event"] * 14)
-    rig.settle()
+    rig.run_until_committed()
     rig.log.progress[0] = Progress(rig.log.progress[0].log_id, 0, 0, 0)
     rig.log.append(*[b"event"] * 5)
     rig.start()
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
     counts = rig.log.progress[0].counts
     assert (counts.stored, counts.dead, counts.lost) == (44, 1, 0)
@@ -503,7 +504,7 @@ def test_a_store_that_does_not_answer_at_the_start_is_asked_again() -> None:
 def test_each_tenant_is_told_what_became_of_its_events() -> None:
     rig = Rig()
     rig.log.append(b"a@acme", b"id:x@acme", b"id:x@acme", b"poison@acme", b"b@other-one", b"dead", b"c@acme")
-    rig.settle()
+    rig.run_until_committed()
     rig.audit()
     told = rig.telemetry.tenants()
     assert told["acme"] == {"stored": 3, "duplicate": 1, "dead": 2}
@@ -519,17 +520,17 @@ def test_a_day_that_is_dropped_while_its_range_is_open_is_completed_and_counted_
     """Between a crash and the next start; with the rows their tokens are forgotten (adapters/store/days.py, 3)."""
     rig = Rig()
     rig.log.append(b"before")
-    rig.settle()
+    rig.run_until_committed()
     rig.log.append(b"a", b"b", b"id:c", b"dead")
     rig.on(place, Crash())
     with pytest.raises(Crash):
-        rig.settle()
+        rig.run_until_committed()
     rig.clear_hooks()
     rig.store.rows = [row for row in rig.store.rows if row.offset - 1 in left]
     rig.store.forget_tokens()
     rig.start()
     rig.log.append(b"id:c", b"after")
-    rig.settle()
+    rig.run_until_committed()
     counts = rig.log.progress[0].counts
     assert (counts.stored, counts.duplicate, counts.dead, counts.lost) == (5, 1, 1, 0)
     assert sorted(row.message for row in rig.store.rows) == ["a", "after", "b", "id:c"], "but for the day before"

@@ -35,31 +35,30 @@ def records(number: int, count: int, first: int = 0) -> Slice:
     return Slice("log", number, 1, first, first + count, list(range(first, first + count)), [b"x"] * count, 0)
 
 
-def intake_of(*happened: Assigned | Slice) -> tuple[Assignments, ManualClock]:
+def assignments_of(*happened: Assigned | Slice) -> tuple[Assignments, ManualClock]:
     clock = ManualClock()
-    intake = Assignments(Telling(*happened), LIMITS, 30, 5.0, clock, CountingRandom())
+    assignments = Assignments(Telling(*happened), LIMITS, 30, 5.0, clock, CountingRandom())
     for _ in range(len(happened)):
-        intake.poll(0.0, stopping=False)
-    return intake, clock
+        assignments.poll(clock.monotonic(), 0.0, stopping=False)
+    return assignments, clock
 
 
 @pytest.mark.parametrize(("busy", "wait_s"), [(1, 0.5), (2, 1.0), (12, 6.0)])
 def test_partitions_share_the_linger_with_those_that_have_something_to_store(busy: int, wait_s: float) -> None:
     """One of twelve that alone has events waits for one linger, not for twelve."""
-    intake, clock = intake_of(*(assigned(n) for n in range(12)), *(records(n, 1) for n in range(busy)))
-    first, *_, last = intake.partitions()
-    first.cut_at = now = clock.monotonic()
-    assert intake.ready_in(first, now, stopping=False) == wait_s
-    assert intake.ready_in(first, now + wait_s, stopping=False) == 0.0
-    assert (intake.ready_in(last, now, stopping=False) == float("inf")) == (busy < 12)
+    assignments, clock = assignments_of(*(assigned(n) for n in range(12)), *(records(n, 1) for n in range(busy)))
+    assignments.owned[0].cut_at = now = clock.monotonic()
+    assert assignments.due_in(now, stopping=False)[0] == wait_s
+    assert assignments.due_in(now + wait_s, stopping=False)[0] == 0.0
+    assert (assignments.due_in(now, stopping=False)[11] == float("inf")) == (busy < 12)
 
 
 def test_after_many_records_the_next_are_asked_for_without_a_nap(monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
     monkeypatch.setattr("parsec.process.partitions.time.sleep", naps.append)
-    intake, clock = intake_of(assigned(0), records(0, MANY_RECORDS))
-    intake.partitions()[0].cut_at = clock.monotonic()
-    intake.poll(0.2, stopping=False)
+    assignments, clock = assignments_of(assigned(0), records(0, MANY_RECORDS))
+    assignments.owned[0].cut_at = clock.monotonic()
+    assignments.poll(clock.monotonic(), 0.2, stopping=False)
     assert not naps
-    intake.poll(0.2, stopping=False)  # the one before brought nothing
+    assignments.poll(clock.monotonic(), 0.2, stopping=False)  # the one before brought nothing
     assert len(naps) == 1

@@ -1,4 +1,4 @@
-"""Which days go when the store is too large. Numbers cite the invariants of process/bound.py."""
+"""Which days go when the store is too large. Numbers cite the invariants of process/size_retention.py."""
 
 import threading
 from typing import Any
@@ -11,7 +11,7 @@ from parsec.core.clock import ManualClock
 from parsec.core.errors import Retryable
 from parsec.core.timestamp import DAY
 from parsec.ports.store import DaySize
-from parsec.process import size_retention as bounds
+from parsec.process import size_retention
 from parsec.process.size_retention import SizeRetention
 from parsec.telemetry import Telemetry
 
@@ -49,7 +49,7 @@ class Days:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     capture = LogCapture()
     logger = structlog.wrap_logger(None, [capture], wrapper_class=structlog.make_filtering_bound_logger(0))
-    monkeypatch.setattr(bounds, "_log", logger)
+    monkeypatch.setattr(size_retention, "_log", logger)
     return capture.entries
 
 
@@ -67,7 +67,7 @@ def counted(telemetry: Telemetry) -> tuple[float, float, float]:
 def test_the_oldest_go_until_the_rest_is_within_the_bound(said: list[Any]) -> None:
     days = Days(TODAY - 7, TODAY - 3, TODAY - 1, TODAY)
     keeper, telemetry = bound(days, 250)
-    keeper.look()
+    keeper.check()
     assert days.dropped == [TODAY - 7, TODAY - 3]
     assert keeper.why() is None
     assert counted(telemetry) == (20, 2, 200)
@@ -93,28 +93,28 @@ class Minutes(threading.Event):
         return self.is_set()
 
 
-def test_it_looks_at_once_and_each_minute_and_closes_what_it_asked() -> None:
+def test_it_checks_at_once_and_each_minute_and_closes_the_store() -> None:
     days, stop = Days(TODAY), Minutes(3)
-    bound(days, 200)[0].keep(stop)
+    bound(days, 200)[0].run(stop)
     assert (days.asked, stop.waited, days.closed) == (3, [60.0] * 3, True)
 
 
 def test_what_is_exactly_at_the_bound_stays() -> None:
     days = Days(TODAY - 1, TODAY)
-    bound(days, 200)[0].look()
+    bound(days, 200)[0].check()
     assert days.dropped == []
 
 
 def test_today_never_goes_nor_what_a_fast_clock_dated_later(said: list[Any]) -> None:  # 2
     days = Days(TODAY - 1, TODAY, TODAY + 1)
     keeper, _ = bound(days, 50)
-    keeper.look()
-    keeper.look()
+    keeper.check()
+    keeper.check()
     assert days.dropped == [TODAY - 1]
-    assert "never goes" in (keeper.why() or "")
+    assert "never dropped" in (keeper.why() or "")
     assert [each["log_level"] for each in said] == ["warning", "error"], "said once"
     days.kept.clear()
-    keeper.look()
+    keeper.check()
     assert keeper.why() is None
 
 
@@ -125,24 +125,24 @@ def test_room_that_another_process_has_made_is_seen_before_the_next_day_goes() -
 
     def at_once(day: DaySize) -> None:
         days.drop = drop  # type: ignore[method-assign]
-        other.look()
+        other.check()
         drop(day)
 
     days.drop = at_once  # type: ignore[method-assign]
-    bound(days, 350)[0].look()
+    bound(days, 350)[0].check()
     assert days.dropped == [TODAY - 3, TODAY - 3], "the same day, which was gone already"
     assert len(days.kept) == 3
 
 
-def test_a_day_that_went_without_an_answer_is_counted_by_the_next_look() -> None:  # 3
+def test_a_day_that_went_without_an_answer_is_counted_by_the_next_check() -> None:  # 3
     days = Days(TODAY - 2, TODAY - 1, TODAY)
     keeper, telemetry = bound(days, 200)
     days.fails = "after"
-    keeper.look()
+    keeper.check()
     assert "does not answer" in (keeper.why() or "")
     assert counted(telemetry) == (0, 0, 0)
     days.fails = None
-    keeper.look()
+    keeper.check()
     assert counted(telemetry) == (10, 1, 100)
     assert (days.dropped, keeper.why()) == ([TODAY - 2], None)
 
@@ -151,12 +151,12 @@ def test_a_drop_that_did_nothing_counts_nothing_and_is_tried_again() -> None:  #
     days = Days(TODAY - 2, TODAY)
     keeper, telemetry = bound(days, 150)
     days.fails = "before"
-    keeper.look()
-    keeper.look()
+    keeper.check()
+    keeper.check()
     assert counted(telemetry) == (0, 0, 0)
     days.fails = None
-    keeper.look()
-    keeper.look()
+    keeper.check()
+    keeper.check()
     assert counted(telemetry) == (10, 1, 100)
 
 
@@ -164,5 +164,5 @@ def test_a_store_that_says_yes_and_drops_nothing_is_asked_again_later() -> None:
     days = Days(TODAY - 2, TODAY)
     keeper, telemetry = bound(days, 150)
     days.fails = "silently"
-    keeper.look()
+    keeper.check()
     assert (days.dropped, counted(telemetry)) == ([TODAY - 2], (0, 0, 0))

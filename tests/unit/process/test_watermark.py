@@ -1,7 +1,7 @@
 """complete_until never promises more than is stored."""
 
 from parsec.core.clock import ManualClock
-from parsec.process.watermark import KEPT_SAMPLES, Ends, Watermark
+from parsec.process.watermark import MOST_SAMPLES, Ends, Watermark
 
 
 class Log:
@@ -41,7 +41,7 @@ def test_an_old_backlog_promises_nothing() -> None:
 def test_a_long_backlog_keeps_the_moments_that_come_true_next() -> None:
     clock, log = ManualClock(time_ns=0), Log()
     complete = Watermark(lambda: Ends(clock.time_ns(), {0: log.end}), lambda: {0: log.committed})
-    for _ in range(3 * KEPT_SAMPLES):
+    for _ in range(3 * MOST_SAMPLES):
         clock.advance(1)
         log.end += 1
         complete.sample()
