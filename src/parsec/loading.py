@@ -14,8 +14,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
+from parsec.api.event_rules import tenant_name
 from parsec.core.errors import BadSettings
-from parsec.core.tenant import tenant_name
 from parsec.core.units import parse_quantity, show_quantity
 from parsec.keys.file import KeysUnreadable
 from parsec.keys.file import read as read_keys

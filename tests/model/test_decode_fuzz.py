@@ -10,14 +10,13 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
+from parsec.api.event_rules import MAX_METADATA_DEPTH, nests_deeper
 from parsec.api.ingest import IngestError
 from parsec.core.envelope import SCHEMA_VERSION, decode_one, encode_lines
 from parsec.core.errors import Rejected
 from parsec.ingest.body.fast_path import WideEvent
 from parsec.ingest.body.inflate import inflater
-from parsec.ingest.body.scan import nests_deeper
 from parsec.ingest.error_codes import CODES
-from parsec.ingest.metadata import MAX_DEPTH
 from parsec.ingest.timestamps import read_column, read_text
 from tests.support.ingesting import NOW_NS, Taken, compact, event, take
 from tests.support.results import keep
@@ -116,7 +115,7 @@ def seen_to_hold(taken: Taken) -> Taken:
         back = decode_one(line)
         assert back.v == SCHEMA_VERSION
         assert bytes(back.metadata) == bytes(envelope.metadata)
-        assert not nests_deeper(bytes(back.metadata), MAX_DEPTH)
+        assert not nests_deeper(bytes(back.metadata), MAX_METADATA_DEPTH)
         assert len(msgspec.json.decode(back.metadata, type=dict[str, msgspec.Raw])) <= 256
         assert len(line) <= 256 << 10
         assert 0 < len(back.id) <= 128

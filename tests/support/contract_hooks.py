@@ -14,9 +14,9 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
+from parsec.api.event_rules import SEVERITY_ALIASES
 from parsec.core.clock import SystemClock
 from parsec.core.errors import Rejected
-from parsec.core.severity import ALIASES
 from parsec.ingest.error_codes import CODES
 from parsec.query.sql.histogram import MOST_BUCKETS, interval
 from parsec.query.timerange import TimeRange, timerange
@@ -41,7 +41,7 @@ EVENTS = st.fixed_dictionaries(
     {
         "tenant_id": st.just("acme"),
         "timestamp": st.sampled_from(STAMPS),
-        "severity": st.sampled_from(sorted(ALIASES)),
+        "severity": st.sampled_from(sorted(SEVERITY_ALIASES)),
         "source": st.sampled_from(("api", "Ünïcode", " spaced ")),
         "message": st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip),
     }
@@ -49,7 +49,7 @@ EVENTS = st.fixed_dictionaries(
 
 for _name, _strategy in {
     "parsec-timestamp": st.sampled_from([each for each in STAMPS if isinstance(each, str)]),
-    "parsec-severity": st.sampled_from(sorted(ALIASES)),
+    "parsec-severity": st.sampled_from(sorted(SEVERITY_ALIASES)),
     "parsec-time": st.sampled_from(TIMES),
     "parsec-field": st.sampled_from(FIELDS),
     "parsec-fields": st.lists(st.sampled_from(FIELDS), min_size=1).map(",".join),

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import msgspec
 
+from parsec.api.event_rules import MAX_ID_CHARS, MAX_METADATA_DEPTH, MAX_METADATA_KEYS, MAX_SOURCE_CHARS
+
 TENANT_PATTERN = r"^\s*[A-Za-z0-9][A-Za-z0-9._-]{0,63}\s*$"
 """A tenant's name as it may be sent; it is trimmed and lowercased before it is used."""
 
@@ -21,7 +23,7 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
     a missing timestamp, severity and source.
     """
 
-    id: Annotated[str, msgspec.Meta(max_length=128, description="Derived when absent.")] | None = None
+    id: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS, description="Derived when absent.")] | None = None
     tenant_id: Annotated[str, msgspec.Meta(pattern=TENANT_PATTERN, description="Trimmed and lowercased.")] | None = None
     timestamp: Annotated[
         str | int | float,
@@ -38,14 +40,14 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
             extra_json_schema={"format": "parsec-severity"},
         ),
     ]
-    source: Annotated[_NotBlank, msgspec.Meta(max_length=256, description="Trimmed and lowercased.")]
+    source: Annotated[_NotBlank, msgspec.Meta(max_length=MAX_SOURCE_CHARS, description="Trimmed and lowercased.")]
     message: Annotated[_NotBlank, msgspec.Meta(description="Trimmed.")]
     metadata: (
         Annotated[
             dict[str, object],
             msgspec.Meta(
-                max_length=256,
-                description="Nested up to 32 levels, counting this one. Comes back exactly as sent.",
+                max_length=MAX_METADATA_KEYS,
+                description=f"Nested up to {MAX_METADATA_DEPTH} levels, counting this one. Comes back exactly as sent.",
             ),
         ]
         | None

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 SCHEMA_VERSION = 1
-MAX_ID_CHARS = 128
-MAX_SOURCE_CHARS = 256
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=False):

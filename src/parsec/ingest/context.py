@@ -10,12 +10,11 @@ from typing import Literal
 
 import msgspec
 
+from parsec.api.event_rules import MAX_AHEAD_S, TENANTS
 from parsec.core.clock import Random
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import SECOND
-from parsec.ingest.canonical import TENANTS
 from parsec.ingest.field_mapping import FieldMap
-from parsec.ingest.timestamps import FUTURE_BOUND_S
 
 DIGEST_SLICE_BYTES = 1 << 20
 
@@ -41,7 +40,7 @@ class Context(msgspec.Struct, frozen=True):
     @property
     def latest_s(self) -> int:
         """The last second that a timestamp may name."""
-        return self.received_at_ns // SECOND + FUTURE_BOUND_S
+        return self.received_at_ns // SECOND + MAX_AHEAD_S
 
 
 def own_tenant(context: Context) -> str:

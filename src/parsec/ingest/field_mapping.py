@@ -1,7 +1,7 @@
 """Names: which field of an event holds what, as the address of the request says.
 
 In: a query string such as `message_field=log,msg&tenant_id=acme`. Out: a FieldMap. Errors: Rejected(unknown_parameter,
-invalid_parameter) and those of parsec.ingest.canonical for constants. Next: parsec.ingest.normalize.
+invalid_parameter) and those of parsec.api.event_rules for constants. Next: parsec.ingest.normalize.
 
 `<field>_field` lists names to try in order; the standard name is tried last unless listed. A name with dots also means
 a path into nested objects where no field has the literal name. `tenant_id`, `source` and `severity` are used where an
@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from parsec.api.event_rules import SEVERITY_NAMES, SOURCES, TENANTS
 from parsec.core.errors import Rejected
 from parsec.ingest.body.fast_path import UNREADABLE, Fields
-from parsec.ingest.canonical import SEVERITY_NAMES, SOURCES, TENANTS, missing
 
 STANDARD = ("id", "tenant_id", "timestamp", "severity", "source", "message", "metadata")
 PARAMETERS = {
@@ -171,14 +171,6 @@ def read_string(text: bytes, field: str) -> str:
     except msgspec.ValidationError:
         shown = text[:40].decode("utf-8", "replace")
         raise Rejected(f"invalid_{field}", f"{field} must be a string, not {shown}.", field=field) from None
-
-
-def required_text(fields: Fields, names: Sequence[str], field: str, used: set[str]) -> str:
-    """The same, trimmed; nothing left of it is an error."""
-    text = pick_text(fields, names, field, used).strip()
-    if not text:
-        raise missing(field)
-    return text
 
 
 def unknown_fields(fields: Fields, used: set[str]) -> Fields:

@@ -9,20 +9,21 @@ from collections.abc import Sequence
 
 import msgspec
 
-from parsec.core.errors import Rejected
+from parsec.api.event_rules import (
+    MAX_UNCOUNTED_BYTES,
+    Cache,
+    check_key_count,
+    check_metadata,
+    require_object,
+    too_large,
+)
 from parsec.ingest.body.fast_path import NO_METADATA, Fields
-from parsec.ingest.body.scan import nests_deeper
-from parsec.ingest.canonical import Memory
 
-MAX_DEPTH = 32
-MAX_KEYS = 256
-
-_FEWEST_BYTES_PER_KEY = 5  # "":0,
 _NO_METADATA_TEXT = bytes(NO_METADATA)
 _NOTHING: Fields = {}
 _NAMES = msgspec.json.Decoder(Fields)
 _ENCODER = msgspec.json.Encoder()
-_KEYS = Memory(lambda name: b",%b:" % _ENCODER.encode(name))
+_KEYS = Cache(lambda name: b",%b:" % _ENCODER.encode(name))
 
 
 def check_column(column: Sequence[msgspec.Raw]) -> bool:
@@ -30,7 +31,7 @@ def check_column(column: Sequence[msgspec.Raw]) -> bool:
     if len(column) == 1:
         (text,) = map(bytes, column)
         brackets = text.count(b"{") + text.count(b"[") + text.count(b"\n") + text.count(b"\r")
-        return brackets == 1 and text.startswith(b"{") and len(text) <= MAX_KEYS * _FEWEST_BYTES_PER_KEY
+        return brackets == 1 and text.startswith(b"{") and len(text) <= MAX_UNCOUNTED_BYTES
     joined = b"\n" + b"\n".join(column)
     if b"[" in joined or b"\r" in joined:
         return False
@@ -41,22 +42,17 @@ def check_column(column: Sequence[msgspec.Raw]) -> bool:
         len(texts) == len(column) + 1
         and b"{" not in rest
         and b"\n" not in rest
-        and max(map(len, texts)) < MAX_KEYS * _FEWEST_BYTES_PER_KEY
+        and max(map(len, texts)) < MAX_UNCOUNTED_BYTES
     )
 
 
 def check(text: bytes, max_bytes: int) -> bytes:
     """The metadata of one event, on one line. Raises Rejected."""
-    _require_object(text)
+    require_object(text)
     if len(text) > 4 * max_bytes:
         raise too_large(max_bytes)  # so far above that leaving out white space is no way back
-    if nests_deeper(text, MAX_DEPTH):
-        raise Rejected("too_deep", f"metadata nests deeper than {MAX_DEPTH} levels.", field="metadata")
-    if b"\n" in text or b"\r" in text:
-        text = msgspec.json.format(text, indent=-1)
-    if len(text) >= MAX_KEYS * _FEWEST_BYTES_PER_KEY:
-        _count_keys(len(_NAMES.decode(text)))
-    return text
+    check_metadata(text)
+    return msgspec.json.format(text, indent=-1) if b"\n" in text or b"\r" in text else text
 
 
 def join(own: bytes, unknown: Fields, max_bytes: int) -> bytes:
@@ -64,8 +60,8 @@ def join(own: bytes, unknown: Fields, max_bytes: int) -> bytes:
 
     An unknown field whose name `own` has already gets underscores in front until the name is free.
     """
-    _require_object(own)
-    _count_keys(len(unknown))
+    require_object(own)
+    check_key_count(len(unknown))
     if len(own) > 4 * max_bytes:
         raise too_large(max_bytes)
     taken = _NAMES.decode(own) if own != _NO_METADATA_TEXT else _NOTHING
@@ -79,16 +75,6 @@ def join(own: bytes, unknown: Fields, max_bytes: int) -> bytes:
     return text if taken else b"{" + text[1:]
 
 
-def _require_object(text: bytes) -> None:
-    if not text.startswith(b"{"):
-        raise Rejected("invalid_metadata", "metadata must be a JSON object.", field="metadata")
-
-
-def too_large(max_bytes: int) -> Rejected:
-    message = f"The event is larger than {max_bytes} bytes; shorten the message or the metadata."
-    return Rejected("event_too_large", message)
-
-
 def _free_names(taken: Fields, unknown: Fields) -> list[str]:
     used = taken.keys() | unknown.keys()
     names = []
@@ -100,9 +86,3 @@ def _free_names(taken: Fields, unknown: Fields) -> list[str]:
             used.add(free)
         names.append(free)
     return names
-
-
-def _count_keys(count: int) -> None:
-    if count > MAX_KEYS:
-        message = f"metadata has {count} keys at its top level, unknown fields included; at most {MAX_KEYS} fit."
-        raise Rejected("too_many_keys", message, field="metadata")

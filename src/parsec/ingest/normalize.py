@@ -12,15 +12,16 @@ from collections.abc import Sequence
 
 import msgspec
 
+from parsec.api import event_rules
+from parsec.api.event_rules import MAX_ID_CHARS, SEVERITY_NAMES, SOURCES, TENANTS
 from parsec.api.ingest import IngestError
-from parsec.core.envelope import MAX_ID_CHARS, SCHEMA_VERSION, Envelope, encode_one
+from parsec.core.envelope import SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
 from parsec.ingest import metadata
 from parsec.ingest.body.chunk import Chunk
 from parsec.ingest.body.fast_path import NO_METADATA, Event, Fault, Fields, Item, LooseEvent, WideEvent
-from parsec.ingest.canonical import SEVERITY_NAMES, SOURCES, TENANTS, missing
 from parsec.ingest.context import Context, derived_prefix, own_tenant, random_prefix
-from parsec.ingest.field_mapping import STANDARD, pick, pick_text, read_string, required_text, unknown_fields
+from parsec.ingest.field_mapping import STANDARD, pick, pick_text, read_string, unknown_fields
 from parsec.ingest.timestamps import read_column, read_number, read_text
 
 __all__ = ("Context", "Verdicts", "normalize")
@@ -172,8 +173,8 @@ def _careful(fields: Fields, index: int, default_tenant: str, context: Context) 
     names, lenient = context.fields, context.lenient
     used: set[str] = set()
     name = pick_text(fields, names.id, "id", used)
-    if len(name) > MAX_ID_CHARS:
-        raise Rejected("invalid_id", f"id has {len(name)} characters; at most {MAX_ID_CHARS} fit.", field="id")
+    if name:
+        event_rules.event_id(name)
     tenant = TENANTS[pick_text(fields, names.tenant_id, "tenant_id", used).strip() or default_tenant]
     if context.tenant_fixed and tenant != own_tenant(context):
         message = f"tenant_id {tenant!r} is not the tenant of this API key; leave it out or use that tenant's key."
@@ -183,7 +184,7 @@ def _careful(fields: Fields, index: int, default_tenant: str, context: Context) 
     severity = SEVERITY_NAMES[severity_text or names.default_severity or ("info" if lenient else "")]
     source_text = pick_text(fields, names.source, "source", used).strip()
     source = SOURCES[source_text or names.default_source or ("unknown" if lenient else "")]
-    message = required_text(fields, names.message, "message", used)
+    message = event_rules.message(pick_text(fields, names.message, "message", used))
     extra = _metadata(fields, used, context)
     if not name:
         prefix = context.remembered.get(tenant) or derived_prefix(tenant, context)
@@ -193,7 +194,7 @@ def _careful(fields: Fields, index: int, default_tenant: str, context: Context) 
         context.received_at, context.region, context.node,
     )  # fmt: skip
     if _too_large(envelope, context):
-        raise metadata.too_large(context.max_event_bytes)
+        raise event_rules.too_large(context.max_event_bytes)
     return envelope
 
 
@@ -209,7 +210,7 @@ def _timestamp(text: bytes, context: Context) -> str:
         return read_number(text.decode(), context.latest_s)
     if context.lenient:
         return ""
-    raise missing("timestamp")
+    raise event_rules.missing("timestamp")
 
 
 def _severity_text(text: bytes) -> str:

@@ -15,9 +15,6 @@ from decimal import Decimal
 
 from parsec.core.errors import Rejected
 
-FUTURE_BOUND_S = 86_400
-"""How far ahead of the server's clock a timestamp may lie. Queries rely on it (design section 8)."""
-
 _LONG_COLUMN = 8
 """From here on one pass over a column costs less than its timestamps one by one."""
 _CACHE_ENTRIES = 4096

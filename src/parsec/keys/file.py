@@ -15,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 
+from parsec.api.event_rules import tenant_name
 from parsec.core.clock import Random, SystemRandom
 from parsec.core.errors import ParsecError
-from parsec.core.tenant import tenant_name
 from parsec.keys.caller import rights
 
 MOST_BYTES = 16 << 20

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from parsec.api.event_rules import tenant_name
 from parsec.core.clock import Random
 from parsec.core.errors import Rejected
-from parsec.core.tenant import tenant_name
 from parsec.keys.caller import RIGHTS, rights
 from parsec.keys.file import Entry, change
 from parsec.keys.key import hash_of, name_of, new_key

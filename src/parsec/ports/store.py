@@ -20,10 +20,6 @@ from parsec.ports.dedup import Batch, Position
 T = TypeVar("T")
 _EPOCH = date(1970, 1, 1)
 
-AHEAD_S = 86_400 + 600
-"""The most by which a stored row's `timestamp` is ahead of its `received_at`: the 24 hours that ingest allows, and ten
-minutes for clocks that differ. A query for timestamps from T may skip rows received before T - AHEAD_S."""
-
 
 class Row(msgspec.Struct, frozen=True, gc=False):
     """One row of table `events`, in column order. Made by parsec.process.rows so that no field can fail an insert.

@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from parsec.api.event_rules import MAX_METADATA_DEPTH, MAX_METADATA_KEYS, nests_deeper
+
 Fields = dict[str, msgspec.Raw]
 Leaf = Callable[[msgspec.Raw], bytes]
 
@@ -27,20 +29,35 @@ _ENCODER = msgspec.json.Encoder()
 _OBJECT, _ARRAY = ord("{"), ord("[")
 _TO_DIGITS = bytes(ord("0") if chr(c) in "-0123456789" else ord(" ") for c in range(256))
 _NUMBER_STARTS = frozenset(b"%c" % c for c in b"-0123456789")
+_NOT_OPENING = bytes(c for c in range(256) if c not in b"{[\n")
 _LONG_NUMBER = b"0" * 20  # the shortest that may be beyond 64 bits, with or without a sign
 _LONG_OUTSIDE = re.compile(rb"[:,\[ \t]-?[0-9]{19}")  # where a value may begin, so not the digits of an id in quotes
 
 
 def plain(raws: Sequence[msgspec.Raw]) -> bool:
-    """Whether all of these are one-line objects without duplicate keys or huge numbers, as far as is told quickly."""
-    joined = b",".join(raws)
-    if b"\\u" in joined or b"\n" in joined or b"\r" in joined:
+    """Whether all of these are one-line objects within the rules, without duplicate keys or huge numbers.
+
+    False may also mean that a quick look cannot tell.
+    """
+    lines = b"\n".join(raws)
+    brackets = lines.translate(None, _NOT_OPENING).split(b"\n")
+    if len(brackets) != len(raws) or (
+        max(map(len, brackets)) > MAX_METADATA_DEPTH
+        and any(nests_deeper(bytes(raw), MAX_METADATA_DEPTH) for raw in raws)
+    ):
+        return False
+    joined = lines.replace(b"\n", b",")
+    if b"\\u" in joined or b"\r" in joined:
         return False
     if _LONG_NUMBER in joined.translate(_TO_DIGITS) and _LONG_OUTSIDE.search(joined):
         return False
     try:
         objects = _OBJECTS.decode(b"[%b]" % joined)
-        return len(objects) == len(raws) and _ENCODER.encode(objects).count(b":") == joined.count(b":")
+        return (
+            len(objects) == len(raws)
+            and max(map(len, objects), default=0) <= MAX_METADATA_KEYS
+            and _ENCODER.encode(objects).count(b":") == joined.count(b":")
+        )
     except (ValueError, OverflowError, RecursionError):
         return False  # among others for numbers that neither 64 bits nor a double can hold
 

@@ -14,12 +14,13 @@ from itertools import repeat
 import msgspec
 from msgspec.structs import astuple
 
-from parsec.core.envelope import MAX_ID_CHARS, MAX_SOURCE_CHARS, Envelope, EnvelopeError, decode_all, decode_one
-from parsec.core.severity import SEVERITIES
-from parsec.core.tenant import NAME as TENANT
+from parsec.api import event_rules
+from parsec.api.event_rules import MAX_ID_CHARS, MAX_SOURCE_CHARS, MAX_STORED_AHEAD_S, SEVERITIES, TENANT_NAME
+from parsec.core.envelope import Envelope, EnvelopeError, decode_all, decode_one
+from parsec.core.errors import Rejected
 from parsec.core.timestamp import DAY, LATEST, SECOND, nanoseconds
 from parsec.ports.broker import Slice
-from parsec.ports.store import AHEAD_S, DeadLetter, Row
+from parsec.ports.store import DeadLetter, Row
 from parsec.process.metadata import plain, texts
 
 MAX_RECORD_BYTES = 32 << 20
@@ -28,9 +29,10 @@ MAX_NAME_CHARS = 256
 """Of region and node."""
 
 _SEVERITIES = frozenset(SEVERITIES)
+_CANONICAL = {"tenant_id": event_rules.tenant, "severity": event_rules.severity, "source": event_rules.source}
 LAST_DAY = (1 << 16) - 1
 
-_AHEAD_NS = AHEAD_S * SECOND
+_AHEAD_NS = MAX_STORED_AHEAD_S * SECOND
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -95,10 +97,10 @@ def _column_wise(piece: Slice, rules: Rules) -> list[Row] | None:
     received = {text: nanoseconds(text) for text in set(arrivals)}
     if not (
         _in_bounds(happened, list(received.values()), rules)
-        and all(map(TENANT.fullmatch, set(tenants)))
+        and all(map(TENANT_NAME.fullmatch, set(tenants)))
         and _SEVERITIES.issuperset(severities)
-        and all(0 < len(source) <= MAX_SOURCE_CHARS for source in set(sources))
-        and all(messages)
+        and all(map(_is_canonical_source, set(sources)))
+        and all(map(str.strip, messages))
         and min(map(len, ids)) > 0
         and max(map(len, ids)) <= MAX_ID_CHARS
         and max(map(len, {*regions, *nodes})) <= MAX_NAME_CHARS
@@ -111,6 +113,10 @@ def _column_wise(piece: Slice, rules: Rules) -> list[Row] | None:
         map(received.__getitem__, arrivals), regions, nodes, repeat(piece.log_id), repeat(piece.partition),
         piece.offsets, map(expires.__getitem__, arrivals),
     ))  # fmt: skip
+
+
+def _is_canonical_source(text: str) -> bool:
+    return 0 < len(text) <= MAX_SOURCE_CHARS and text.strip().lower() == text
 
 
 def _in_bounds(happened: Sequence[int | None], received: Sequence[int | None], rules: Rules) -> bool:
@@ -147,17 +153,15 @@ def row(value: bytes, log_id: str, partition: int, offset: int, rules: Rules) ->
 
 
 def _row(event: Envelope, log_id: str, partition: int, offset: int, rules: Rules) -> Row:
-    tenant, source, event_id = event.tenant_id, event.source, event.id
-    if not TENANT.fullmatch(tenant):
-        raise _Unfit("invalid_field", f"tenant_id must match {TENANT.pattern}")
-    if event.severity not in _SEVERITIES:
-        raise _Unfit("invalid_field", "severity is not one of " + ", ".join(sorted(SEVERITIES)))
-    if not source or len(source) > MAX_SOURCE_CHARS:
-        raise _Unfit("invalid_field", f"source must have 1 to {MAX_SOURCE_CHARS} characters")
-    if not event_id or len(event_id) > MAX_ID_CHARS:
-        raise _Unfit("invalid_field", f"id must have 1 to {MAX_ID_CHARS} characters")
-    if not event.message:
-        raise _Unfit("invalid_field", "message is empty")
+    try:
+        event_rules.event_id(event.id)
+        event_rules.message(event.message)
+        for field, rule in _CANONICAL.items():
+            sent, wanted = getattr(event, field), rule(getattr(event, field))
+            if sent != wanted:
+                raise _Unfit("invalid_field", f"{field} is {sent[:64]!r}; its canonical form is {wanted[:64]!r}")
+    except Rejected as why:
+        raise _Unfit("invalid_field", why.message) from why
     if len(event.region) > MAX_NAME_CHARS or len(event.node) > MAX_NAME_CHARS:
         raise _Unfit("invalid_field", f"region and node have at most {MAX_NAME_CHARS} characters")
     received = _moment(event.received_at, "received_at")
@@ -170,8 +174,8 @@ def _row(event: Envelope, log_id: str, partition: int, offset: int, rules: Rules
         raise _Unfit("timestamp_in_future", f"{event.timestamp}, received at {event.received_at}")
     metadata, search_text = _metadata(event.metadata)
     return Row(
-        tenant, happened, event.severity, source, event.message, metadata, event_id, received, event.region, event.node,
-        log_id, partition, offset, _expires_on(received, rules), search_text,
+        event.tenant_id, happened, event.severity, event.source, event.message, metadata, event.id, received,
+        event.region, event.node, log_id, partition, offset, _expires_on(received, rules), search_text,
     )  # fmt: skip
 
 
@@ -186,8 +190,9 @@ def _moment(text: str, name: str) -> int:
 
 def _metadata(raw: msgspec.Raw) -> tuple[str, str]:
     try:
+        event_rules.check_metadata(bytes(raw))
         return texts(raw)
-    except (ValueError, RecursionError) as error:
+    except (Rejected, ValueError, RecursionError) as error:
         raise _Unfit("invalid_field", f"metadata: {error}") from error
 
 
@@ -197,4 +202,4 @@ def _owner(value: bytes) -> str:
         tenant = _OWNER.decode(value).tenant_id
     except (ValueError, RecursionError):
         return ""
-    return tenant if TENANT.fullmatch(tenant) else ""
+    return tenant if TENANT_NAME.fullmatch(tenant) else ""

@@ -8,16 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parsec.api import event_rules
+from parsec.api.event_rules import MAX_STORED_AHEAD_S
 from parsec.core.envelope import encode_one
+from parsec.core.errors import Rejected
 from parsec.core.timestamp import DAY, SECOND, text_of
 from parsec.ports.broker import Slice
-from parsec.ports.store import AHEAD_S, DeadLetter, Row
+from parsec.ports.store import DeadLetter, Row
 from parsec.process.rows import MAX_RECORD_BYTES, Rules, row, rows
 from tests.support.events import envelope, envelopes
 
 NOW = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00Z
 RULES = Rules(30 * 86_400.0, NOW)
 
+CANONICAL = {"tenant_id": event_rules.tenant, "severity": event_rules.severity, "source": event_rules.source}
 FIELDS: dict[str, Any] = json.loads(encode_one(envelope()))
 
 
@@ -63,6 +67,10 @@ def test_a_bad_record_leaves_its_neighbours_alone() -> None:
     assert letters[0].raw == b"\xff"
 
 
+def nested(depth: int) -> Any:
+    return 1 if depth == 0 else {"a": nested(depth - 1)}
+
+
 BAD: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "invalid_envelope"),
     "not JSON": (b"hello", "invalid_envelope"),
@@ -81,9 +89,12 @@ BAD: dict[str, tuple[bytes, str]] = {
     "severity": (record(severity="INFO"), "invalid_field"),
     "source empty": (record(source=""), "invalid_field"),
     "source of 257": (record(source="s" * 257), "invalid_field"),
+    "source not in lower case": (record(source="API"), "invalid_field"),
+    "source with a blank": (record(source="api "), "invalid_field"),
     "id empty": (record(id=""), "invalid_field"),
     "id of 129": (record(id="i" * 129), "invalid_field"),
     "message empty": (record(message=""), "invalid_field"),
+    "message blank": (record(message=" \n"), "invalid_field"),
     "region of 257": (record(region="r" * 257), "invalid_field"),
     "node of 257": (record(node="n" * 257), "invalid_field"),
     "timestamp no time": (record(timestamp="yesterday"), "invalid_field"),
@@ -92,11 +103,13 @@ BAD: dict[str, tuple[bytes, str]] = {
     "timestamp in 9999": (record(timestamp="9999-12-31T23:59:59Z"), "invalid_field"),
     "timestamp ahead of receipt": (record(timestamp="2026-11-24T12:10:02Z"), "timestamp_in_future"),
     "received no time": (record(received_at=""), "invalid_field"),
-    "received in the future": (record(received_at=text_of(NOW + (AHEAD_S + 1) * SECOND)), "invalid_field"),
+    "received in the future": (record(received_at=text_of(NOW + (MAX_STORED_AHEAD_S + 1) * SECOND)), "invalid_field"),
     "received in 9999": (record(received_at="9999-12-31T23:59:59Z"), "invalid_field"),
     "received too long ago": (record(received_at=text_of(NOW - 30 * DAY - 1)), "expired"),
     "metadata no object": (record(metadata=[1]), "invalid_field"),
     "metadata null": (record(metadata=None), "invalid_field"),
+    "metadata of depth 33": (record(metadata=nested(33)), "invalid_field"),
+    "metadata of 257 keys": (record(metadata={str(n): n for n in range(257)}), "invalid_field"),
     "metadata not UTF-8": (record(metadata={"a": "hello"}).replace(b'"a": "hello"', b'"a":"\xff"'), "invalid_field"),
 }
 
@@ -127,13 +140,16 @@ EDGES: dict[str, dict[str, Any]] = {
     "id of 128": {"id": "ä" * 128},
     "first nanosecond": {"timestamp": "1970-01-01T00:00:00Z"},
     "last moment ahead": {"timestamp": "2026-11-24T12:10:01Z"},
-    "received just ahead": {"received_at": text_of(NOW + AHEAD_S * SECOND)},
+    "received just ahead": {"received_at": text_of(NOW + MAX_STORED_AHEAD_S * SECOND)},
     "received just not expired": {
         "received_at": text_of(NOW - 30 * DAY),
         "timestamp": "2026-10-01T00:00:00Z",
     },
     "NUL": {"message": "\0", "source": "\0", "id": "\0"},
     "an unknown field": {"more": 1},
+    "message between blanks": {"message": " hello "},
+    "metadata of depth 32": {"metadata": nested(32)},
+    "metadata of 256 keys": {"metadata": {str(n): n for n in range(256)}},
 }
 
 
@@ -184,6 +200,34 @@ MUTATED = st.dictionaries(
 @given(st.lists(MUTATED, max_size=6))
 def test_many_at_once_get_the_same_verdicts_as_one_by_one(changes: list[dict[str, Any]]) -> None:
     both_ways(*[record(**change) for change in changes])
+
+
+SPELLED = st.sampled_from(
+    ["acme", "Acme", " acme", "a" * 64, "a" * 65, "", " ", "INFO", "info", "warning", "s" * 256, "İ" * 129, "\u212a",
+     "\0"]
+) | st.text(max_size=5)  # fmt: skip
+
+
+@given(tenant_id=SPELLED, severity=SPELLED, source=SPELLED, message=SPELLED, id=SPELLED, spoilt=st.integers(0, 6))
+def test_a_record_is_a_row_exactly_if_its_fields_are_canonical_by_the_rules_of_an_event(
+    spoilt: int, **fields: str
+) -> None:
+    """One field at a time (or none, or all), so that no rule hides behind another."""
+    if spoilt < len(fields):
+        fields = dict([list(fields.items())[spoilt]])
+    elif spoilt == len(fields):
+        fields = {}
+    sent = FIELDS | fields
+    try:
+        canonical = (
+            all(rule(sent[field]) == sent[field] for field, rule in CANONICAL.items())
+            and event_rules.event_id(sent["id"]) != ""
+            and event_rules.message(sent["message"]) != ""
+        )
+    except Rejected:
+        canonical = False
+    made, _ = both_ways(record(**fields))
+    assert bool(made) == canonical
 
 
 @given(st.recursive(st.integers() | st.floats(allow_nan=False) | st.text(max_size=5), st.lists, max_leaves=5))

@@ -8,12 +8,13 @@ import re
 from collections.abc import Generator
 from typing import TypeVar, cast
 
+from parsec.api.event_rules import BRACKETS
+
 T = TypeVar("T")
 
 WHITESPACE = b" \t\r\n"
 
 _BLANK = re.compile(rb"[ \t\r\n]*+")
-_BRACKETS = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{\[]++|[}\]]++)', re.DOTALL)
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _SCALAR = re.compile(rb'[^ \t\r\n,:{}\[\]"]++')
 _NAME = re.compile(rb'[ \t\r\n]*+"(?:[^"\\]++|\\.)*+"[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
@@ -44,7 +45,7 @@ def ending(body: bytes, at: int, end: int, runs: int) -> Generator[None, None, i
         return found.end() if found else None
     depth = 0
     for count in range(1, MAX_RUNS + 1):
-        found = _BRACKETS.match(body, at, end)
+        found = BRACKETS.match(body, at, end)
         if found is None:
             return None
         start, at = found.span(1)
@@ -57,19 +58,6 @@ def ending(body: bytes, at: int, end: int, runs: int) -> Generator[None, None, i
         if count % runs == 0:
             yield
     return None
-
-
-def nests_deeper(value: bytes, limit: int) -> bool:
-    """Whether brackets nest more than `limit` deep in this valid JSON value."""
-    if value.count(b"{") + value.count(b"[") <= limit:
-        return False
-    at = depth = 0
-    while found := _BRACKETS.match(value, at):
-        start, at = found.span(1)
-        depth += at - start if value[start] in _OPENING_BYTES else start - at
-        if depth > limit:
-            return True
-    return False
 
 
 def has_more_keys(text: bytes, limit: int) -> bool:

@@ -6,8 +6,8 @@ callers know where in the question, or in which parameter, the name stood. Next:
 
 from difflib import get_close_matches
 
+from parsec.api.event_rules import SEVERITIES, SEVERITY_ALIASES
 from parsec.core.errors import Rejected
-from parsec.core.severity import ALIASES, SEVERITIES
 from parsec.query.language import regex, tokenizer
 from parsec.query.language.ast import (
     FIXED,
@@ -137,10 +137,10 @@ def _severities(low: str | None, high: str | None, *, with_low: bool, with_high:
 
 
 def _severity(text: str) -> str:
-    name = ALIASES.get(text.strip().lower())
+    name = SEVERITY_ALIASES.get(text.strip().lower())
     if name is None:
-        close = get_close_matches(text.lower(), SEVERITIES, 1) or get_close_matches(text.lower(), ALIASES, 1)
-        hint = f"did you mean {ALIASES[close[0]]}?" if close else f"there are {', '.join(SEVERITIES)}."
+        close = get_close_matches(text.lower(), SEVERITIES, 1) or get_close_matches(text.lower(), SEVERITY_ALIASES, 1)
+        hint = f"did you mean {SEVERITY_ALIASES[close[0]]}?" if close else f"there are {', '.join(SEVERITIES)}."
         raise ValueError(f"severity {text[:64]!r} is unknown; {hint}")
     return name
 

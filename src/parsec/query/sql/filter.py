@@ -6,8 +6,8 @@ condition from here, so that none can leave out the tenant. Next: parsec.query.s
 
 import msgspec
 
+from parsec.api.event_rules import MAX_STORED_AHEAD_S
 from parsec.core.timestamp import SECOND
-from parsec.ports.store import AHEAD_S
 from parsec.query.language.ast import Everything, Node
 from parsec.query.sql.columns import Parameters
 from parsec.query.sql.compile import condition
@@ -26,7 +26,7 @@ def where(scope: Scope, parameters: Parameters) -> str:
     """What stands after WHERE. The time of receipt only tells the engine which parts and granules to leave out: no row
     of the others breaks it, so its column is not read."""
     between = scope.between
-    received = max(0, between.start_ns - AHEAD_S * SECOND)
+    received = max(0, between.start_ns - MAX_STORED_AHEAD_S * SECOND)
     return (
         f"tenant_id = {parameters.text(scope.tenant)}"
         f" AND timestamp >= {parameters.moment(between.start_ns)}"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from parsec.ingest.body.scan import has_more_keys, nests_deeper, skip_blank, value_end
+from parsec.api.event_rules import nests_deeper
+from parsec.ingest.body.scan import has_more_keys, skip_blank, value_end
 
 
 @pytest.mark.parametrize(

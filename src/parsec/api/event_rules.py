@@ -1,0 +1,203 @@
+"""The rules of an event, written once: length, spelling and range of each field.
+
+In: one field as a sender wrote it. Out: its canonical form, which is what the log and the store hold. Errors: Rejected
+with the code and the field that POST /ingest answers with.
+
+Ingest applies these rules to every event. The processor accepts a record that another program wrote to Kafka only if
+its fields are canonical already. The client's logging handler builds events that pass. Where one of them checks whole
+columns for speed, a property test proves that it decides as the functions here do. Next: parsec.ingest.normalize.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from parsec.core.errors import Rejected
+
+MAX_ID_CHARS = 128
+MAX_SOURCE_CHARS = 256
+MAX_METADATA_DEPTH = 32
+"""Nested objects and arrays; the metadata object itself is the first."""
+MAX_METADATA_KEYS = 256
+"""At the top level, unknown fields of the event included."""
+MAX_EVENT_BYTES = 256 << 10
+"""Size of the encoded event, unless PARSEC_MAX_EVENT_BYTES says otherwise."""
+
+MAX_AHEAD_S = 86_400
+"""A timestamp may be at most this far ahead of the clock of the server that receives the event."""
+MAX_STORED_AHEAD_S = MAX_AHEAD_S + 600
+"""The same for a stored row, with ten minutes of tolerance between the clocks of two machines. A query for timestamps
+from T on skips what was received before T minus this."""
+
+TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""Canonical tenant names."""
+
+SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
+"""From the least severe to the most severe."""
+
+_SPELLINGS = {
+    "trace": "trc verbose fine finer finest silly t v trace2 trace3 trace4",
+    "debug": "dbg d debug1 debug2 debug3 debug4 debug5 7",
+    "info": "inf information informational notice note log normal default success i info2 info3 info4 5 6",
+    "warn": "warning wrn w warn2 warn3 warn4 4",
+    "error": "err eror severe failure e error2 error3 error4 3",
+    "fatal": "critical crit alert emerg emergency panic dpanic f c fatal2 fatal3 fatal4 0 1 2",
+}
+SEVERITY_ALIASES = {alias: name for name, text in _SPELLINGS.items() for alias in (name, *text.split())}
+"""Lower-case word to severity. Digits are syslog levels (RFC 5424), as journald and GELF send them. The numbers of
+OpenTelemetry and pino contradict these and each other, so they are not accepted."""
+
+_NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_MIN_BYTES_PER_KEY = 5  # "":0,
+MAX_UNCOUNTED_BYTES = MAX_METADATA_KEYS * _MIN_BYTES_PER_KEY
+"""An object of fewer bytes cannot have too many keys."""
+
+BRACKETS = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{\[]++|[}\]]++)', re.DOTALL)
+"""Up to the next run of opening or of closing brackets outside of strings; the run is group 1."""
+
+
+def tenant_name(text: str) -> str | None:
+    """The canonical name of a tenant, or None if `text` names none.
+
+    Text that is not ASCII is refused before lower-casing, which turns some such letters into ASCII: the name of one
+    tenant must not become the name of another.
+    """
+    name = text.strip()
+    lowered = name.lower()
+    return lowered if name.isascii() and TENANT_NAME.fullmatch(lowered) else None
+
+
+def tenant(text: str) -> str:
+    """Trimmed and in lower case. Raises Rejected(missing_field, invalid_tenant_id)."""
+    name = tenant_name(text)
+    if name is None:
+        if not text.strip():
+            raise missing("tenant_id")
+        raise Rejected(
+            "invalid_tenant_id",
+            f"tenant_id {text.strip()[:64]!r} must be 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit.",
+            field="tenant_id",
+        )
+    return name
+
+
+def source(text: str) -> str:
+    """Trimmed and in lower case, 1 to MAX_SOURCE_CHARS characters. Raises Rejected(missing_field, invalid_source)."""
+    name = text.strip().lower()
+    if not name:
+        raise missing("source")
+    if len(name) > MAX_SOURCE_CHARS:
+        message = f"source has {len(name)} characters; at most {MAX_SOURCE_CHARS} are allowed."
+        raise Rejected("invalid_source", message, field="source")
+    return name
+
+
+def severity(text: str) -> str:
+    """One of SEVERITIES, from any of its aliases. Raises Rejected(missing_field, invalid_severity)."""
+    word = text.strip().lower()
+    if not word:
+        raise missing("severity")
+    name = SEVERITY_ALIASES.get(word)
+    if name is None:
+        message = f"severity {word[:64]!r} is unknown; send one of {', '.join(SEVERITIES)}."
+        raise Rejected("invalid_severity", message, field="severity")
+    return name
+
+
+def event_id(text: str) -> str:
+    """As sent, 1 to MAX_ID_CHARS characters. Raises Rejected(missing_field, invalid_id)."""
+    if not text:
+        raise missing("id")
+    if len(text) > MAX_ID_CHARS:
+        message = f"id has {len(text)} characters; at most {MAX_ID_CHARS} are allowed."
+        raise Rejected("invalid_id", message, field="id")
+    return text
+
+
+def message(text: str) -> str:
+    """Trimmed and not empty. Raises Rejected(missing_field)."""
+    trimmed = text.strip()
+    if not trimmed:
+        raise missing("message")
+    return trimmed
+
+
+def check_metadata(text: bytes) -> None:
+    """Check that `text`, valid JSON in UTF-8, is an object that is neither too deep nor too wide.
+
+    Raises Rejected(invalid_metadata, too_deep, too_many_keys).
+    """
+    require_object(text)
+    if nests_deeper(text, MAX_METADATA_DEPTH):
+        raise Rejected("too_deep", f"metadata nests deeper than {MAX_METADATA_DEPTH} levels.", field="metadata")
+    if len(text) >= MAX_UNCOUNTED_BYTES:
+        check_key_count(len(_NAMES.decode(text)))
+
+
+def require_object(text: bytes) -> None:
+    """Raises Rejected(invalid_metadata)."""
+    if not text.startswith(b"{"):
+        raise Rejected("invalid_metadata", "metadata must be a JSON object.", field="metadata")
+
+
+def check_key_count(count: int) -> None:
+    """Raises Rejected(too_many_keys)."""
+    if count > MAX_METADATA_KEYS:
+        why = f"metadata has {count} keys at its top level, unknown fields included"
+        raise Rejected("too_many_keys", f"{why}; at most {MAX_METADATA_KEYS} are allowed.", field="metadata")
+
+
+def nests_deeper(value: bytes, limit: int) -> bool:
+    """Whether brackets nest more than `limit` deep in this valid JSON value. Does not recurse."""
+    if value.count(b"{") + value.count(b"[") <= limit:
+        return False
+    at = depth = 0
+    while found := BRACKETS.match(value, at):
+        start, at = found.span(1)
+        depth += at - start if value[start] in b"{[" else start - at
+        if depth > limit:
+            return True
+    return False
+
+
+def missing(field: str) -> Rejected:
+    """For a required field that is absent, null or blank."""
+    return Rejected("missing_field", f"{field} is missing or blank; every event needs one.", field=field)
+
+
+def too_large(max_bytes: int) -> Rejected:
+    """For an event that is too large once it is encoded."""
+    return Rejected(
+        "event_too_large", f"The event is larger than {max_bytes} bytes; shorten the message or the metadata."
+    )
+
+
+CACHE_ENTRIES = 4096
+"""A cache starts anew when it is full, so that a sender who makes up names cannot grow it."""
+_MAX_CACHED_CHARS = 300
+
+Value = TypeVar("Value")
+
+
+class Cache(dict[str, Value]):
+    """Results of a rule. Millions of events share a few tenants, sources and severities: a known text costs one look-up
+    and no call. What the rule raises is not kept."""
+
+    def __init__(self, rule: Callable[[str], Value]) -> None:
+        super().__init__()
+        self._rule = rule
+
+    def __missing__(self, text: str) -> Value:
+        value = self._rule(text)
+        if len(text) <= _MAX_CACHED_CHARS:
+            if len(self) >= CACHE_ENTRIES:
+                self.clear()
+            self[text] = value
+        return value
+
+
+TENANTS = Cache(tenant)
+SOURCES = Cache(source)
+SEVERITY_NAMES = Cache(severity)
