@@ -1,7 +1,8 @@
-"""Events for a person or a program: as a table, JSON lines, CSV, or the messages alone.
+"""Printers of events: table, JSON lines, CSV, or the messages alone.
 
-In: events as the JSON bytes that came. Out: standard output. On a terminal nothing that an event holds can act, lines
-are wrapped to its width and severities coloured; a pipe gets whole lines without colour.
+In: events as JSON bytes. Out: standard output. Errors: BrokenPipeError. A terminal gets lines wrapped to its width,
+coloured severities, and escapes for characters that could control it; a pipe gets whole lines without colour.
+Next: parsec.cli.terminal.
 """
 
 import csv
@@ -23,40 +24,40 @@ Row = Mapping[str, msgspec.Raw]
 
 TABLE_COLUMNS = ("timestamp", "severity", "source", "message")
 CSV_COLUMNS = ("timestamp", "severity", "source", "message", "id", "metadata")
-MOST_LINES = 10
-"""Of one event in a table on a terminal; a message may be 256 KiB."""
+MAX_LINES = 10
+"""Per event in a table on a terminal; a message may be 256 KiB."""
 _COLOURS = {"trace": "dim", "debug": "dim", "info": "green", "warn": "yellow", "error": "red", "fatal": "bold red"}
-_LEAST_REST = 20
-_WIDEST_IN_PIPE = 64
-_FINE_MOMENT = re.compile(r"(.*\.[0-9]{3})[0-9]+Z")
+_MIN_LAST_COLUMN = 20
+_MAX_WIDTH_IN_PIPE = 64
+_PRECISE_TIMESTAMP = re.compile(r"(.*\.[0-9]{3})[0-9]+Z")
 _ROWS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Printer(Protocol):
-    """Prints events as they come, in any number of pieces."""
+    """Prints events, in any number of calls."""
 
     def show(self, events: Sequence[msgspec.Raw]) -> None:
-        """Prints these. Raises BrokenPipeError."""
+        """Raises BrokenPipeError."""
 
 
 def output_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--output` and `--fields`."""
-    fields = click.option("--fields", help="What to show of each event, as id,message,metadata.user.id.")
+    fields = click.option("--fields", help="Fields to print of each event, as id,message,metadata.user.id.")
     output = click.option(
         "--output",
         type=click.Choice(["table", "json", "csv", "raw"]),
-        help="raw: the messages alone. Default: table on a terminal, json (one event a line) in a pipe.",
+        help="raw: the messages alone. Default: table on a terminal, json (one event per line) in a pipe.",
     )
     return output(fields(command))
 
 
-def chosen_fields(fields: str | None) -> tuple[str, ...]:
+def split_fields(fields: str | None) -> tuple[str, ...]:
     """The names in `--fields`."""
     return tuple(name.strip() for name in (fields or "").split(",") if name.strip())
 
 
 def printer(output: Output | None, fields: Sequence[str]) -> Printer:
-    """For what `--output` and `--fields` say, on what standard output is."""
+    """The printer for `--output` and `--fields`, on a terminal or in a pipe."""
     terminal = is_terminal()
     output = output or ("table" if terminal else "json")
     if output == "json":
@@ -69,7 +70,7 @@ def printer(output: Output | None, fields: Sequence[str]) -> Printer:
 
 
 def cell(row: Row, name: str) -> str:
-    """A text as it is, nothing as nothing, all else as JSON."""
+    """Text as it is, null as nothing, anything else as JSON."""
     raw = row.get(name)
     if raw is None or bytes(raw) == b"null":
         return ""
@@ -77,7 +78,7 @@ def cell(row: Row, name: str) -> str:
 
 
 class JsonLines:
-    """Each event as it came; on a terminal with \\u escapes for what would not be seen."""
+    """Each event as it came; on a terminal with \\u escapes for invisible characters."""
 
     def __init__(self, terminal: bool) -> None:
         self._terminal = terminal
@@ -98,13 +99,13 @@ class Messages:
 
     def show(self, events: Sequence[msgspec.Raw]) -> None:
         lines = ["\t".join(cell(row, name) for name in self._fields) for row in map(_ROWS.decode, events)]
-        # Bytes, since half a surrogate pair in a message is nothing that a text stream takes.
+        # Bytes, because a text stream refuses half a surrogate pair.
         text = "".join((visible(line) if self._terminal else line) + "\n" for line in lines)
         click.echo(text.encode(errors="surrogatepass"), nl=False)
 
 
 class Csv:
-    """A line of names, then a line for each event; all else than text as JSON."""
+    """A line of names, then a line per event; values other than text as JSON."""
 
     def __init__(self, fields: Sequence[str], terminal: bool) -> None:
         self._fields = fields
@@ -124,7 +125,7 @@ class Csv:
 
 
 class _Table:
-    """Columns that grow with what was seen so far, so that a stream and a page look alike."""
+    """Columns that grow with the events so far, so that a stream and a page look alike."""
 
     def __init__(self, fields: Sequence[str]) -> None:
         self.columns = tuple(fields) or TABLE_COLUMNS
@@ -133,7 +134,7 @@ class _Table:
         self.begun = False
 
     def cells_of(self, events: Sequence[msgspec.Raw], widest: int) -> list[tuple[list[str], str]]:
-        """Per event its cells, made visible, and its metadata; widens the columns."""
+        """The visible cells of each event, and its metadata; widens the columns."""
         found = []
         for row in map(_ROWS.decode, events):
             shown = [self.shorten(visible(cell(row, name)), name) for name in self.columns]
@@ -143,11 +144,11 @@ class _Table:
         return found
 
     def shorten(self, text: str, _name: str) -> str:
-        """What a cell shows."""
+        """The text of a cell."""
         return text
 
     def fitted(self, shown: Sequence[str]) -> list[str]:
-        """All cells but the last, each as wide as its column."""
+        """All cells but the last, padded to their columns."""
         return [_fit(text, width) for text, width in zip(shown, self._widths, strict=False)]
 
 
@@ -155,7 +156,7 @@ class PlainTable(_Table):
     """One line per event, neither wrapped nor cut at the end."""
 
     def show(self, events: Sequence[msgspec.Raw]) -> None:
-        rows = self.cells_of(events, _WIDEST_IN_PIPE)
+        rows = self.cells_of(events, _MAX_WIDTH_IN_PIPE)
         lines = [] if self.begun or not rows else [self._line(self.columns, "")]
         self.begun = self.begun or bool(rows)
         lines += [self._line(shown, metadata) for shown, metadata in rows]
@@ -166,9 +167,9 @@ class PlainTable(_Table):
 
 
 class TerminalTable(_Table):
-    """As wide as the terminal; the last column is wrapped, and cut after MOST_LINES lines.
+    """As wide as the terminal; the last column is wrapped, and cut after MAX_LINES lines.
 
-    Unless fields are chosen, moments have milliseconds only, so that messages have room.
+    Without `--fields`, timestamps are cut to milliseconds, which leaves room for messages.
     """
 
     def __init__(self, fields: Sequence[str]) -> None:
@@ -178,8 +179,8 @@ class TerminalTable(_Table):
         self._console = Console(highlight=False)
 
     def shorten(self, text: str, name: str) -> str:
-        moment = _FINE_MOMENT.fullmatch(text) if name == "timestamp" and self.with_metadata else None
-        return f"{moment[1]}Z" if moment else text
+        precise = _PRECISE_TIMESTAMP.fullmatch(text) if name == "timestamp" and self.with_metadata else None
+        return f"{precise[1]}Z" if precise else text
 
     def show(self, events: Sequence[msgspec.Raw]) -> None:
         from rich.text import Text
@@ -199,7 +200,7 @@ class TerminalTable(_Table):
             head.append(fitted, _COLOURS.get(text, "") if name == "severity" else "").append("  ")
         rest_width = self._console.width - head.cell_len
         indent = head.cell_len
-        if rest_width < _LEAST_REST and head.cell_len:
+        if rest_width < _MIN_LAST_COLUMN and head.cell_len:
             head.rstrip()
             self._print(head)
             head, indent, rest_width = Text("    "), 4, max(1, self._console.width - 4)
@@ -209,14 +210,14 @@ class TerminalTable(_Table):
     def _wrapped(self, text: str, metadata: str, width: int) -> "list[Text]":
         from rich.text import Text
 
-        room = width * MOST_LINES
+        room = width * MAX_LINES
         rest = Text(text[:room], _COLOURS.get(text, "") if self.columns[-1] == "severity" else "")
         if metadata:
             rest.append(" " + metadata[:room], "dim")
         lines = list(rest.wrap(self._console, width, overflow="fold"))
-        left = len(text) + len(metadata) - sum(len(line.plain) for line in lines[:MOST_LINES])
-        if len(lines) > MOST_LINES:
-            lines[MOST_LINES:] = [Text(f"... {left:,} characters more; --output json has them", "italic dim")]
+        left = len(text) + len(metadata) - sum(len(line.plain) for line in lines[:MAX_LINES])
+        if len(lines) > MAX_LINES:
+            lines[MAX_LINES:] = [Text(f"... {left:,} characters more; use --output json to see them", "italic dim")]
         return lines or [Text()]
 
     def _print(self, line: "Text") -> None:
@@ -224,7 +225,7 @@ class TerminalTable(_Table):
 
 
 def _fit(text: str, width: int) -> str:
-    """`text` on just `width` columns, with an ellipsis where it is longer."""
+    """`text` padded or cut to `width` columns, with an ellipsis where it is cut."""
     short = text[: width + 1]
     if cells(short) > width:
         while cells(short) >= width:

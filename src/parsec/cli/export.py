@@ -1,28 +1,29 @@
-"""`parsec export`: all events of a question into a file, and on from where it stopped."""
+"""`parsec export`: write all events of a query to a file, and resume where it stopped. In: a query. Out: a file.
+
+Next: parsec.client.
+"""
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 import msgspec
 
-from parsec.cli.exit_handling import INTERRUPTED
-from parsec.cli.server import NOT_ALL, asking, fail, scope_flags, warn_of_gaps
-from parsec.cli.terminal import visible
+from parsec.cli.client_flags import open_client, scope_flags, warn_if_incomplete
+from parsec.cli.exit_handling import INTERRUPTED, NOT_ALL, fail
+from parsec.cli.terminal import counted, progress_bar, visible
 from parsec.client import Client
 from parsec.core.errors import ParsecError, Retryable
 
-_GOES_ON = "the same command goes on from here"
+_RESUME = "run the same command again to go on from here"
 
 
-class _Begun(msgspec.Struct, frozen=True):
-    """How far an export is: what was asked, the cursor of what comes next, and the sound length of the file.
+class _Progress(msgspec.Struct, frozen=True):
+    """How far an export is: its query, the cursor of the next page, and the length of the file up to there.
 
-    `total`: about how many events there are, where a person wanted to know.
+    `total`: about how many events there are, counted for a progress bar only.
     """
 
     asked: list[str | None]
@@ -39,11 +40,11 @@ class _Begun(msgspec.Struct, frozen=True):
 )
 @click.option(
     "--give-up-after",
-    "patience_s",
+    "give_up_after_s",
     type=click.FloatRange(min=0),
     default=60.0,
     show_default=True,
-    help="Seconds for which a page is asked for again.",
+    help="Seconds to retry a page.",
 )
 def export(
     expression: str | None,
@@ -52,71 +53,74 @@ def export(
     start: str | None,
     end: str | None,
     output: Path,
-    patience_s: float,
+    give_up_after_s: float,
 ) -> None:
-    """Write all events of a question to a file, oldest first, one JSON object per line.
+    """Write all events of a query to a file.
 
-    What is done so far is noted in OUTPUT.begun after each page; the same command again goes on from there, for the
-    same moments even where --from or --to are relative. A file that is complete is never written over.
+    The oldest come first, one JSON object per line. EXPRESSION selects events, as for `parsec query`. OUTPUT.begun
+    holds the progress after each page: the same command resumes from there, with the same time range even when --from
+    or --to are relative. A complete file is never overwritten.
 
-    Exit code: 0 all written, 1 refused or the file is in the way, 3 no answer: give the same command again.
+    Exit code: 0 all written, 1 refused or the file is in the way, 3 no answer: run the same command again.
     """
     note = output.with_name(output.name + ".begun")
     asked = [expression, tenant, start, end]
-    begun = _begun(note, asked, output)
-    with asking(url) as client, output.open("ab") as file:
+    begun = _read_progress(note, asked, output)
+    with open_client(url) as client, output.open("ab") as file:
         file.truncate(begun.size_bytes if begun else 0)
         try:
-            events = _write_all(client, file, note, asked, begun, patience_s)
+            events = _write_all(client, file, note, asked, begun, give_up_after_s)
         except Retryable as error:
-            raise Retryable(f"{error}; {_GOES_ON}") from error
+            raise Retryable(f"{error}; {_RESUME}") from error
         except KeyboardInterrupt:
-            fail(f"interrupted; {_GOES_ON}", INTERRUPTED)
-    click.echo(f"{events:,} event{'' if events == 1 else 's'} written to {visible(str(output))}", err=True)
+            fail(f"interrupted; {_RESUME}", INTERRUPTED)
+    click.echo(f"{counted(events, 'event')} written to {visible(str(output))}", err=True)
 
 
-def _begun(note: Path, asked: list[str | None], output: Path) -> _Begun | None:
-    """None: nothing is there yet. Ends the command when another export, or none, made what is there."""
+def _read_progress(note: Path, asked: list[str | None], output: Path) -> _Progress | None:
+    """None: nothing is there yet. Ends the command when the file or the note is not of this export."""
+    names = f"{visible(str(note))} and {visible(output.name)}"
     if not note.exists():
         if output.exists() and output.stat().st_size:
-            fail(f"{visible(str(output))} is there already; name another file, or remove it", NOT_ALL)
+            fail(f"{visible(str(output))} exists; name another file, or remove it", NOT_ALL)
         return None
     try:
-        begun = msgspec.json.decode(note.read_bytes(), type=_Begun)
+        begun = msgspec.json.decode(note.read_bytes(), type=_Progress)
     except msgspec.DecodeError:
-        fail(f"{visible(str(note))} cannot be read; remove it and the file beside it to begin anew", NOT_ALL)
+        fail(f"{visible(str(note))} cannot be read; remove {names} to start again", NOT_ALL)
     if begun.asked != asked or not output.exists() or output.stat().st_size < begun.size_bytes:
-        fail(f"{visible(str(note))} is of another export; remove it and the file beside it to begin anew", NOT_ALL)
+        fail(f"{visible(str(note))} is of another export; remove {names} to start again", NOT_ALL)
     return begun
 
 
 def _write_all(
-    client: Client, file: BinaryIO, note: Path, asked: list[str | None], begun: _Begun | None, patience_s: float
+    client: Client, file: BinaryIO, note: Path, asked: list[str | None], begun: _Progress | None, give_up_after_s: float
 ) -> int:
     q, tenant, start, end = asked
     cursor, events = (begun.cursor, begun.events) if begun else (None, 0)
-    lacking: set[str] = set()
-    # A cursor holds the moments that the first page resolved.
+    reported: set[str] = set()
+    # A cursor holds the time range that the first page resolved.
     pages = client.pages(
-        tenant, q=q, start=start, end=end, limit=None, cursor=cursor, order="oldest", give_up_after_s=patience_s
+        tenant, q=q, start=start, end=end, limit=None, cursor=cursor, order="oldest", give_up_after_s=give_up_after_s
     )
     total = begun.total if begun else _total(client, asked) if sys.stderr.isatty() else None
-    with _progress(events, total) as told:
+    of = "" if total is None else f" of about {total:,}"
+    with progress_bar(total, done=events) as show:
         for page in pages:
             file.write(b"".join(bytes(event) + b"\n" for event in page.events))
             file.flush()
             os.fsync(file.fileno())
             events += len(page.events)
-            told(events)
+            show(events, f"{events:,}{of}")
             if page.cursor is not None:
-                _keep(note, _Begun(asked, page.cursor, events, file.tell(), total))
-            warn_of_gaps(page, lacking)
+                _write_progress(note, _Progress(asked, page.cursor, events, file.tell(), total))
+            warn_if_incomplete(page, reported)
     note.unlink(missing_ok=True)
     return events
 
 
 def _total(client: Client, asked: list[str | None]) -> int | None:
-    """None: that cannot be told, which is no reason not to export."""
+    """None: unknown, which is no reason not to export."""
     q, tenant, start, end = asked
     try:
         count = client.aggregate(tenant, q=q, start=start, end=end).groups[0].values["count"]
@@ -125,24 +129,8 @@ def _total(client: Client, asked: list[str | None]) -> int | None:
     return int(count or 0)
 
 
-def _keep(note: Path, begun: _Begun) -> None:
-    """Whole or not at all."""
+def _write_progress(note: Path, progress: _Progress) -> None:
+    """Atomically."""
     new = note.with_name(note.name + ".new")
-    new.write_bytes(msgspec.json.encode(begun))
+    new.write_bytes(msgspec.json.encode(progress))
     new.replace(note)
-
-
-@contextmanager
-def _progress(events: int, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while it is a terminal; the function given takes the number of events so far."""
-    if not sys.stderr.isatty():
-        yield lambda _events: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    of = "" if total is None else f" of about {total:,}"
-    columns = (BarColumn(), TextColumn("{task.completed:,}" + of), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total, completed=events)
-        yield lambda now: progress.update(task, completed=now)

@@ -1,13 +1,13 @@
-"""`parsec fields`: which fields events have, or which values a field has."""
+"""`parsec fields`: list fields, or the values of one. In: an expression. Out: counts of events. Next: parsec.client."""
+
+from collections.abc import Sequence
 
 import click
-import msgspec
 
-from parsec.cli.server import asking, scope_flags, warn_of_gaps
-from parsec.cli.terminal import is_terminal, print_table
+from parsec.api.query import FieldCount, ValueCount
+from parsec.cli.client_flags import open_client, scope_flags, warn_if_incomplete
+from parsec.cli.terminal import is_terminal, print_json_lines, print_table
 from parsec.client import FieldList, ValueList
-
-_encode = msgspec.json.Encoder().encode
 
 
 @click.command()
@@ -23,20 +23,25 @@ def fields(
     of: str | None,
     limit: int,
 ) -> None:
-    """List the fields of events and how many events have each; EXPRESSION says which events, as for `parsec query`.
+    """List the fields of events, or the values of a field.
 
-    A table on a terminal, JSON lines in a pipe. Exit code: 0 answered, 1 refused, 3 no answer.
+    Each with the number of events that have it. EXPRESSION selects events, as for `parsec query`. Prints a table on a
+    terminal, JSON lines in a pipe. Exit code: 0 answered, 1 refused, 3 no answer.
     """
     found: FieldList | ValueList
-    with asking(url, expression=expression) as client:
+    rows: Sequence[tuple[str, FieldCount | ValueCount]]
+    with open_client(url, expression=expression) as client:
         if of is None:
             found = client.fields(tenant, q=expression, start=start, end=end)
-            rows, lines = [(each.name, f"{each.count:,}") for each in found.fields], map(_encode, found.fields)
+            rows = [(each.name, each) for each in found.fields]
         else:
             found = client.values(of, tenant, q=expression, start=start, end=end, limit=limit)
-            rows, lines = [(each.value, f"{each.count:,}") for each in found.values], map(_encode, found.values)
+            rows = [(each.value, each) for each in found.values]
     if is_terminal():
-        print_table({"field" if of is None else of: "long", "events": "number"}, rows)
+        print_table(
+            {"field" if of is None else of: "long", "events": "number"},
+            ((name, f"{each.count:,}") for name, each in rows),
+        )
     else:
-        click.echo(b"".join(line + b"\n" for line in lines), nl=False)
-    warn_of_gaps(found)
+        print_json_lines(each for _, each in rows)
+    warn_if_incomplete(found, set())

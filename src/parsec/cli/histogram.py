@@ -1,10 +1,12 @@
-"""`parsec histogram`: how many events when, as bars."""
+"""`parsec histogram`: events over time as bars. In: an expression and a range. Out: a bar per bucket.
+
+Next: parsec.client.
+"""
 
 import click
-import msgspec
 
-from parsec.cli.server import asking, scope_flags, warn_of_gaps
-from parsec.cli.terminal import is_terminal, visible
+from parsec.cli.client_flags import open_client, scope_flags, warn_if_incomplete
+from parsec.cli.terminal import counted, is_terminal, print_json_lines, visible
 from parsec.client import Histogram
 
 _EIGHTHS = " \u258f\u258e\u258d\u258c\u258b\u258a\u2589"
@@ -14,7 +16,7 @@ _WHOLE = "\u2588"
 @click.command()
 @scope_flags
 @click.option("--interval", "interval_s", type=click.IntRange(min=1), help="Seconds per bar. Default: about 60 bars.")
-@click.option("--by", help="A field whose values are counted apart, as severity or metadata.user.id.")
+@click.option("--by", help="Count the values of this field separately, as severity or metadata.user.id.")
 def histogram(
     expression: str | None,
     url: str,
@@ -24,19 +26,20 @@ def histogram(
     interval_s: int | None,
     by: str | None,
 ) -> None:
-    """Count events over time; EXPRESSION says which, as for `parsec query`.
+    """Count events over time.
 
-    Bars on a terminal, one JSON object per bucket in a pipe. Exit code: 0 answered, 1 refused, 3 no answer.
+    EXPRESSION selects events, as for `parsec query`. Prints bars on a terminal, one JSON object per bucket in a pipe.
+    Exit code: 0 answered, 1 refused, 3 no answer.
     """
-    with asking(url, expression=expression) as client:
+    with open_client(url, expression=expression) as client:
         found = client.histogram(tenant, q=expression, start=start, end=end, interval_s=interval_s, by=by)
     if is_terminal():
         _print_bars(found)
     else:
-        click.echo(b"".join(msgspec.json.encode(bucket) + b"\n" for bucket in found.buckets), nl=False)
+        print_json_lines(found.buckets)
     total = sum(bucket.count for bucket in found.buckets)
-    click.echo(f"{total:,} event{'' if total == 1 else 's'}, {found.interval_s:,} s per bar", err=True)
-    warn_of_gaps(found)
+    click.echo(f"{counted(total, 'event')}, {found.interval_s:,} s per bar", err=True)
+    warn_if_incomplete(found, set())
 
 
 def _print_bars(found: Histogram) -> None:

@@ -1,4 +1,7 @@
-"""`parsec keys`: who may do what, in the file that every Parsec of this data directory watches."""
+"""`parsec keys`: create, list and revoke API keys. In: a file of keys. Out: the same file, changed, or a list.
+
+Next: parsec.keys.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
-from parsec.cli.flags import directory_flags, load_or_exit
-from parsec.cli.server import GAVE_UP, NOT_ALL, fail
-from parsec.cli.terminal import is_terminal, print_table, visible
+from parsec.cli.exit_handling import GAVE_UP, NOT_ALL, fail
+from parsec.cli.setting_flags import directory_flags, load_or_exit
+from parsec.cli.terminal import Cell, counted, is_terminal, print_json_lines, print_table, visible
 from parsec.core.clock import SystemRandom
 from parsec.core.errors import Rejected
 from parsec.core.units import parse_quantity
@@ -23,81 +25,84 @@ DEFAULT_SCOPES = "ingest,query"
 
 @click.group()
 def keys() -> None:
-    """Make, list and end API keys. A running Parsec takes changes over within a second."""
+    """Create, list and revoke API keys. A running Parsec applies changes within a second."""
 
 
-def _where(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that tell where the file is: the one that `parsec serve` would use."""
+def _file_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the flags that say where the file is: the one that `parsec serve` would use."""
     file = click.option("--keys-file", metavar="FILE", help="File of keys. [PARSEC_KEYS_FILE; keys.toml in DIR]")
     return file(directory_flags(command))
 
 
 @keys.command()
-@_where
-@click.option("--tenant", help="Whose events it is for; without one it may name any, and needs the scope admin.")
-@click.option("--scope", default=DEFAULT_SCOPES, show_default=True, help="What for: ingest, query, admin; with commas.")
-@click.option("--expires", help="When it ends: a time from now as 90d, or a moment as 2030-01-01.")
-@click.option("--name", default="", help="What you call it.")
-def create(tenant: str | None, scope: str, expires: str | None, name: str, **where: Any) -> None:
-    """Make a key and print it, this once; in a pipe, alone on its line.
+@_file_flags
+@click.option("--tenant", help="Tenant of the key. A key without one may name any tenant, and needs the scope admin.")
+@click.option("--scope", default=DEFAULT_SCOPES, show_default=True, help="Some of ingest,query,admin.")
+@click.option("--expires", help="End of the key: from now as 90d, or a date as 2030-01-01. Default: never.")
+@click.option("--name", default="", help="A name to recognise it by.")
+def create(tenant: str | None, scope: str, expires: str | None, name: str, **place: Any) -> None:
+    """Create a key and print it, this once.
 
-    Exit code: 0 made, 1 refused, 2 wrong use, 3 the file cannot be written.
+    In a pipe the key is alone on its line. Exit code: 0 created, 1 refused, 2 wrong use, 3 the file cannot be written.
     """
     scopes = [word.strip() for word in scope.split(",") if word.strip()]
     now = _now()
     with _editing():
-        wanted = issue.Wanted(scopes, tenant, name, None if expires is None else _moment(expires, now))
-        path = _path(**where)
+        wanted = issue.Wanted(scopes, tenant, name, None if expires is None else _time(expires, now))
+        path = _path(**place)
         _show(issue.create(path, wanted, SystemRandom(), now), path)
 
 
 @keys.command()
-@_where
+@_file_flags
 @click.argument("key")
-@click.option("--grace", default="0", show_default=True, help="For how long the old key still works, as 24h.")
-def rotate(key: str, grace: str, **where: Any) -> None:
-    """Make a key in the place of KEY (its id) and print it, this once; in a pipe, alone on its line.
+@click.option("--grace", default="0", show_default=True, help="How long the old key still works, as 24h.")
+def rotate(key: str, grace: str, **place: Any) -> None:
+    """Replace KEY (its id) and print the new key, this once.
 
-    Exit code: 0 made, 1 there is no such key, 2 wrong use, 3 the file cannot be written.
+    In a pipe the key is alone on its line. Exit code: 0 created, 1 no such key, 2 wrong use, 3 the file cannot be
+    written.
     """
     now = _now()
     with _editing():
-        path = _path(**where)
+        path = _path(**place)
         _show(issue.rotate(path, key, now + _duration(grace, "--grace"), SystemRandom(), now), path)
 
 
 @keys.command()
-@_where
+@_file_flags
 @click.argument("key")
-def revoke(key: str, **where: Any) -> None:
-    """End KEY (its id, or the key itself). It stays in the list.
+def revoke(key: str, **place: Any) -> None:
+    """Revoke KEY (its id, or the key itself). It stays in the list.
 
-    Exit code: 0 ended, 1 there is no such key, 3 the file cannot be written.
+    Exit code: 0 revoked, 1 no such key, 3 the file cannot be written.
     """
     with _editing():
-        ended = issue.revoke(_path(**where), key, _now())
+        ended = issue.revoke(_path(**place), key, _now())
     click.echo(f"{ended.id} is revoked", err=True)
 
 
 @keys.command("list")
-@_where
-def list_(**where: Any) -> None:
-    """List all keys, also those that are over; none can be shown again.
+@_file_flags
+def list_(**place: Any) -> None:
+    """List all keys, expired and revoked ones too.
 
-    A table on a terminal, JSON lines in a pipe. Exit code: 0 listed, 3 the file cannot be read.
+    The keys themselves are not stored and cannot be shown again. Prints a table on a terminal, JSON lines in a pipe.
+    Exit code: 0 listed, 3 the file cannot be read.
     """
     with _editing():
-        entries = read(_path(**where)) or ()
+        entries = read(_path(**place)) or ()
     now = _now()
     if not is_terminal():
-        click.echo(b"".join(msgspec.json.encode(_told(entry, now)) + b"\n" for entry in entries), nl=False)
-    elif entries:
-        _print_table(entries, now)
-    click.echo(f"{len(entries)} key{'' if len(entries) == 1 else 's'}", err=True)
+        print_json_lines(_row(entry, now) for entry in entries)
+    else:
+        names = ("id", "state", "tenant", "scopes", "created", "expires")
+        print_table({**dict.fromkeys(names, "text"), "name": "long"}, (_cells(entry, now) for entry in entries))
+    click.echo(counted(len(entries), "key"), err=True)
 
 
 def _path(config: Path | None, data_dir: str | None, keys_file: str | None) -> Path:
-    # Of all settings only the place matters here: a first key can be made for a host that needs one.
+    # Auth is off because only the path matters here: a host that needs a key must be able to get its first.
     given = {"PARSEC_DATA_DIR": data_dir, "PARSEC_KEYS_FILE": keys_file, "PARSEC_AUTH": "off"}
     settings = load_or_exit(config, given).settings
     return settings.keys_place
@@ -116,28 +121,26 @@ def _editing() -> Iterator[None]:
 def _show(key: str, path: Path) -> None:
     click.echo(key)
     if is_terminal():
-        click.echo(
-            f"It is shown this once; {visible(str(path))} has only its hash. Clients read it from PARSEC_API_KEY."
-        )
+        click.echo(f"Copy it now: {visible(str(path))} holds only its hash. Clients read it from PARSEC_API_KEY.")
 
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _moment(text: str, now: datetime) -> datetime:
+def _time(text: str, now: datetime) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         return now + _duration(text, "--expires")
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _duration(text: str, option: str) -> timedelta:
     try:
         return timedelta(seconds=parse_quantity(text, "seconds"))
     except (ValueError, OverflowError):
-        raise click.UsageError(f"{option} must be a time such as 90d, or a moment as 2030-01-01") from None
+        raise click.UsageError(f"{option} must be a time such as 90d, or a date such as 2030-01-01") from None
 
 
 def _state(entry: Entry, now: datetime) -> str:
@@ -145,31 +148,13 @@ def _state(entry: Entry, now: datetime) -> str:
     return "revoked" if entry.revoked is not None else "expired" if over else "good"
 
 
-def _told(entry: Entry, now: datetime) -> dict[str, object]:
-    return {
-        "id": entry.id,
-        "state": _state(entry, now),
-        "tenant": entry.tenant,
-        "scopes": entry.scopes,
-        "name": entry.name,
-        "created": entry.created,
-        "expires": entry.expires,
-        "revoked": entry.revoked,
-    }
+def _row(entry: Entry, now: datetime) -> dict[str, object]:
+    names = ("tenant", "scopes", "name", "created", "expires", "revoked")
+    return {"id": entry.id, "state": _state(entry, now), **{name: getattr(entry, name) for name in names}}
 
 
-def _print_table(entries: Sequence[Entry], now: datetime) -> None:
-    print_table(
-        {**dict.fromkeys(("id", "state", "tenant", "scopes", "created", "expires"), "text"), "name": "long"},
-        (
-            (
-                one.id,
-                (state := _state(one, now), "green" if state == "good" else "dim"),
-                one.tenant or "any",
-                ",".join(one.scopes),
-                *(f"{time:%Y-%m-%d %H:%M}" if time else "" for time in (one.created, one.expires)),
-                one.name,
-            )
-            for one in entries
-        ),
-    )
+def _cells(entry: Entry, now: datetime) -> Sequence[Cell]:
+    state = _state(entry, now)
+    times = (f"{time:%Y-%m-%d %H:%M}" if time else "" for time in (entry.created, entry.expires))
+    styled = (state, "green" if state == "good" else "dim")
+    return (entry.id, styled, entry.tenant or "any", ",".join(entry.scopes), *times, entry.name)

@@ -1,5 +1,6 @@
-"""`parsec reference`: the catalogues of settings and metrics as Markdown, and the HTTP interface as OpenAPI.
-docs/settings.md, docs/metrics.md and openapi.yaml are its output, and `make check` compares them.
+"""`parsec reference`: print docs/settings.md, docs/metrics.md or openapi.yaml, which `make check` compares.
+
+In: the catalogues of settings and metrics, and the structs of parsec.api. Out: Markdown, or YAML.
 """
 
 from collections.abc import Iterator
@@ -43,11 +44,11 @@ A histogram has `_bucket`, `_sum` and `_count` series.
 @click.argument("topic", type=click.Choice(["settings", "metrics", "openapi"]))
 def reference(topic: str) -> None:
     """Print the reference of all settings or metrics as Markdown, or openapi.yaml."""
-    pages = {"settings": settings_page, "metrics": metrics_page, "openapi": contract_text}
+    pages = {"settings": settings_page, "metrics": metrics_page, "openapi": openapi_text}
     click.echo(pages[topic](), nl=False)
 
 
-def contract_text() -> str:
+def openapi_text() -> str:
     """openapi.yaml."""
     # Late: no other command needs it.
     from parsec.web.openapi.document import text

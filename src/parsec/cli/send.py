@@ -1,8 +1,9 @@
-"""`parsec send`: a file or a pipe of events to a Parsec, until every one has its verdict."""
+"""`parsec send`: send a file or a pipe of events until each has its verdict. In: JSON or text. Out: a summary.
+
+Next: parsec.client.body_splitter.
+"""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -10,9 +11,9 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from parsec.cli.exit_handling import INTERRUPTED
-from parsec.cli.server import GAVE_UP, NOT_ALL, api_key, open_client, server_flags, tenant_flag
-from parsec.cli.terminal import visible
+from parsec.cli.client_flags import api_key, new_client, server_flags, tenant_flag
+from parsec.cli.exit_handling import GAVE_UP, INTERRUPTED, NOT_ALL
+from parsec.cli.terminal import counted, progress_bar, visible
 from parsec.client import Client, IngestAnswer, RetryPolicy
 from parsec.client.body_splitter import BodySource, Kind, bodies, events_of
 from parsec.core.clock import Clock, SystemClock
@@ -29,40 +30,39 @@ SHOWN_ERRORS = 10
 @click.option("--severity", help="Severity of plain text lines (default: info) and of events without one.")
 @click.option("--batch", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Events per request.")
 @click.option("--text", "kind", flag_value="text", help="The input is plain text, one event a line.")
-@click.option("--json", "kind", flag_value="json", help="The input is JSON. Default: seen from its first character.")
+@click.option("--json", "kind", flag_value="json", help="The input is JSON. Default: judged by its first character.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),
     default=60.0,
     show_default=True,
-    help="Seconds for which one request is tried again when the server is away or says wait.",
+    help="Seconds to retry a request while the server is away or busy.",
 )
 def send(file: BinaryIO, url: str, timeout: float, batch: int, kind: Kind | None, **words: str | None) -> None:
     """Send events from FILE (default: standard input).
 
-    Takes a JSON array, {"events": [...]}, JSON lines, single objects, or plain text lines. Memory stays flat, whatever
-    the size. A request that got no answer is sent again unchanged, so that its events keep their ids.
+    Takes a JSON array, {"events": [...]}, JSON lines, single objects, or plain text lines, of any size in constant
+    memory. A request without an answer is sent again unchanged, so that its events keep their ids.
 
     Exit code: 0 all accepted, 1 some rejected, 3 gave up.
     """
     defaults = {"tenant_id": words["tenant"], "source": words["source"], "severity": words["severity"]}
     given = {name: word for name, word in defaults.items() if word}
-    sending = Sending(BodySource(file), given, str(getattr(file, "name", "-")), keyless=api_key(url) is None)
-    retry = RetryPolicy(on_wait=sending.waits)
-    with open_client(url, max(timeout, 1.0), retry) as client:
-        code = sending.run(client, kind, batch, timeout)
+    sender = Sender(BodySource(file), given, str(getattr(file, "name", "-")), has_key=api_key(url) is not None)
+    with new_client(url, max(timeout, 1.0), RetryPolicy(on_wait=sender.report_wait)) as client:
+        code = sender.run(client, kind, batch, timeout)
     sys.exit(code)
 
 
-class Sending:
-    """One run of the command: what was sent so far, and what came of it."""
+class Sender:
+    """One run of the command, with counts of what was sent so far."""
 
     def __init__(
-        self, source: BodySource, defaults: dict[str, str], name: str, *, keyless: bool, clock: Clock | None = None
+        self, source: BodySource, defaults: dict[str, str], name: str, *, has_key: bool, clock: Clock | None = None
     ) -> None:
-        """`keyless`: no key tells the tenant."""
+        """`has_key`: an API key may name the tenant."""
         self._source = source
-        self._keyless = keyless
+        self._has_key = has_key
         self._defaults = defaults
         self._name = "stdin" if name in ("-", "<stdin>") else Path(name).name
         self._clock = clock or SystemClock()
@@ -70,18 +70,17 @@ class Sending:
         self._rejected = 0
         self._acks: set[str] = set()
         self._shown = 0
-        self._waiting_for = ""
+        self._wait_reason = ""
 
     def run(self, client: Client, kind: Kind | None, batch: int, timeout_s: float) -> int:
-        """Sends all there is and says what became of it; the exit code."""
+        """Sends everything and prints a summary. Returns the exit code."""
         started = self._clock.monotonic()
         problem, code = "", 0
         try:
-            with progress_bar(self._source) as show:
+            with progress_bar(self._source.size, in_bytes=True) as show:
                 for body in bodies(events_of(self._source, kind, self._wrap), batch):
-                    answer = client.send(body.content, defaults=self._defaults, give_up_after_s=timeout_s)
-                    self._note(answer)
-                    show(self._accepted + self._rejected)
+                    self._count(client.send(body.content, defaults=self._defaults, give_up_after_s=timeout_s))
+                    show(self._source.bytes_read, counted(self._accepted + self._rejected, "event"))
         except Rejected as error:
             problem, code = f"{error.message} ({error.code})", NOT_ALL
         except Retryable as error:
@@ -90,18 +89,18 @@ class Sending:
             problem, code = "interrupted", INTERRUPTED
         self._summarise(self._clock.monotonic() - started)
         if problem:
-            click.echo(f"parsec: {visible(problem)}; the events after these had no answer or were not sent", err=True)
+            click.echo(f"parsec: {visible(problem)}; later events were not sent, or got no answer", err=True)
         return code or (NOT_ALL if self._rejected else 0)
 
-    def waits(self, wait_s: float, reason: str) -> None:
-        """Says why nothing moves, once per reason."""
-        if reason != self._waiting_for:
-            self._waiting_for = reason
+    def report_wait(self, wait_s: float, reason: str) -> None:
+        """Prints each reason once, until a request succeeds."""
+        if reason != self._wait_reason:
             click.echo(f"parsec: trying again in {wait_s:.1f} s: {visible(reason)}", err=True)
+            self._wait_reason = reason
 
     def _wrap(self, line: bytes) -> bytes:
-        """An event of a line of text; its time is now."""
-        if "tenant_id" not in self._defaults and self._keyless:
+        """An event of a line of text."""
+        if "tenant_id" not in self._defaults and not self._has_key:
             raise click.UsageError("plain text needs --tenant (or PARSEC_TENANT, or PARSEC_API_KEY)")
         return msgspec.json.encode(
             {
@@ -113,16 +112,16 @@ class Sending:
             }
         )
 
-    def _note(self, answer: IngestAnswer) -> None:
-        self._waiting_for = ""
-        for verdict in answer.errors[: SHOWN_ERRORS - self._shown]:
-            index = self._accepted + self._rejected + (verdict.index or 0)
-            field = f" ({verdict.field})" if verdict.field else ""
-            click.echo(f"event {index}: {verdict.code}{field}: {visible(verdict.message)}", err=True)
+    def _count(self, answer: IngestAnswer) -> None:
+        self._wait_reason = ""
+        for error in answer.errors[: SHOWN_ERRORS - self._shown]:
+            index = self._accepted + self._rejected + (error.index or 0)
+            field = f" ({error.field})" if error.field else ""
+            click.echo(f"event {index}: {error.code}{field}: {visible(error.message)}", err=True)
             self._shown += 1
         self._accepted += answer.accepted
         self._rejected += answer.rejected
-        if answer.ack and answer.accepted:
+        if answer.accepted:
             self._acks.add(answer.ack)
 
     def _summarise(self, seconds: float) -> None:
@@ -131,27 +130,5 @@ class Sending:
             click.echo(f"and {self._rejected - self._shown} more rejected", err=True)
         rate = f", {total / seconds:,.0f}/s" if seconds > 0 else ""
         acks = f", {' and '.join(sorted(self._acks))}" if self._acks else ""
-        click.echo(
-            f"{total:,} events: {self._accepted:,} accepted{acks}, {self._rejected:,} rejected, {seconds:.1f} s{rate}"
-        )
-
-
-@contextmanager
-def progress_bar(source: BodySource) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while it is a terminal; the function given takes the number of events so far."""
-    if not sys.stderr.isatty():
-        yield lambda _events: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
-
-    columns = (
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TextColumn("{task.fields[events]:,} events"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=source.size, events=0)
-        yield lambda events: progress.update(task, completed=source.bytes_read, events=events)
+        accepted, rejected = f"{self._accepted:,} accepted{acks}", f"{self._rejected:,} rejected"
+        click.echo(f"{counted(total, 'event')}: {accepted}, {rejected}, {seconds:.1f} s{rate}")

@@ -1,11 +1,11 @@
-"""`parsec tail`: events as they are stored, from now on."""
+"""`parsec tail`: follow new events. In: an expression. Out: events, and gaps on standard error. Next: parsec.client."""
 
 import click
 import msgspec
 
-from parsec.cli.event_output import Output, chosen_fields, output_flags, printer
-from parsec.cli.server import asking, server_flags, tenant_flag
-from parsec.cli.terminal import visible
+from parsec.cli.client_flags import open_client, server_flags, tenant_flag
+from parsec.cli.event_output import Output, output_flags, printer, split_fields
+from parsec.cli.terminal import counted, visible
 from parsec.client import Gap, RetryPolicy
 
 SILENCE_S = 30.0
@@ -15,34 +15,35 @@ SILENCE_S = 30.0
 @click.command()
 @click.argument("expression", required=False)
 @server_flags
-@tenant_flag("Whose events.")
+@tenant_flag("Tenant to follow; the default is the key's.")
 @output_flags
 def tail(expression: str | None, url: str, tenant: str | None, output: Output | None, fields: str | None) -> None:
-    """Follow events as they are stored, from now on; EXPRESSION says which, as for `parsec query`.
+    """Follow events as they are stored, from now on.
 
-    A connection that breaks is replaced; what is or may be missing is told on standard error. Ctrl-C ends it.
+    EXPRESSION selects events, as for `parsec query`. A broken connection is replaced. Gaps are reported on standard
+    error. End it with Ctrl-C.
 
-    Exit code: 0 never, 1 the question was refused, 3 no answer at the start, 130 interrupted.
+    Exit code: 1 refused, 3 no answer at the start, 130 interrupted.
     """
-    to = printer(output, chosen_fields(fields))
-    with asking(url, SILENCE_S, expression, RetryPolicy(on_wait=_waits)) as client:
+    to = printer(output, split_fields(fields))
+    with open_client(url, SILENCE_S, expression, RetryPolicy(on_wait=_report_wait)) as client:
         for found in client.tail(tenant, q=expression):
             if isinstance(found, msgspec.Raw):
                 to.show([found])
             else:
-                click.echo(f"parsec: {_in_words(found)}", err=True)
+                click.echo(f"parsec: {_describe(found)}", err=True)
 
 
-def _waits(wait_s: float, reason: str) -> None:
+def _report_wait(wait_s: float, reason: str) -> None:
     click.echo(f"parsec: connecting again in {wait_s:.1f} s: {visible(reason)}", err=True)
 
 
-def _in_words(gap: Gap) -> str:
+def _describe(gap: Gap) -> str:
     if gap.away:
-        return "connected again; events of the time between are not shown, `parsec query` finds them"
+        return "connected again; events of the time between are not shown, find them with `parsec query`"
     parts = []
     if gap.skipped:
-        parts.append(f"{gap.skipped:,} events are left out here, since they came faster than they were taken")
+        parts.append(f"{counted(gap.skipped, 'matching event')} left out here, because they came too fast to print")
     if gap.unchecked:
-        parts.append(f"{gap.unchecked:,} events came too fast to be compared with the expression")
-    return "; ".join(parts) or "events may be left out here"
+        parts.append(f"{counted(gap.unchecked, 'event')} came too fast to check against the expression")
+    return "; ".join(parts) or "events may be missing here"

@@ -1,10 +1,18 @@
-"""What may be written to a terminal: nothing that a log message could use to move the cursor or hide text."""
+"""Printing: text that is safe on a terminal, tables, JSON lines and progress bars.
+
+In: text from anyone, structs, rows. Out: standard output and standard error. Errors: BrokenPipeError.
+A log message must not move the cursor or hide text: characters that could are written as escapes.
+"""
 
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
+
+import click
+import msgspec
 
 # Controls, format characters (bidirectional overrides, zero width), surrogates, private use, line separators.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -12,24 +20,24 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def is_terminal() -> bool:
-    """Whether a person sees standard output."""
+    """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def cells(text: str) -> int:
-    """How many columns of a terminal `text` takes; `text` is visible."""
+    """The number of terminal columns that visible `text` takes."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def visible(text: str) -> str:
-    """`text` with each character that would not be seen written as an escape: \\n, \\x1b, \\u202e."""
+    """`text` with an escape for each invisible character: \\n, \\x1b, \\u202e."""
     if text.isprintable():
         return text
     return "".join(_escape(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
 
 
 def visible_json(text: str) -> str:
-    """The same for JSON that stays JSON: within its strings \\u escapes mean the characters themselves."""
+    """The same for JSON, which stays the same JSON: within its strings \\u escapes mean the characters themselves."""
     if text.isprintable():
         return text
     return "".join(json.dumps(c)[1:-1] if unicodedata.category(c) in _HIDDEN else c for c in text)
@@ -44,8 +52,18 @@ def _escape(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 event`, `1,234 events`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def print_json_lines(items: Iterable[object]) -> None:
+    """Each item as one line of JSON, in one write."""
+    click.echo(b"".join(msgspec.json.encode(item) + b"\n" for item in items), nl=False)
+
+
 Kind = Literal["text", "number", "long"]
-"""`long` is wrapped where the terminal is too narrow, the others are cut; a `number` stands at the right."""
+"""`long` text is wrapped where the terminal is too narrow, the others are cut; a `number` is right-aligned."""
 
 Cell = str | tuple[str, str]
 """A text, or a text and its style."""
@@ -58,8 +76,8 @@ _KINDS: Mapping[Kind, dict[str, Any]] = {
 
 
 def print_table(columns: Mapping[str, Kind], rows: Iterable[Sequence[Cell]]) -> None:
-    """`columns`: title to kind."""
-    # Late: no program that reads a pipe needs it.
+    """A table for a terminal. `columns`: title to kind. Prints nothing without rows."""
+    # Late: commands in a pipe do without it.
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -70,4 +88,32 @@ def print_table(columns: Mapping[str, Kind], rows: Iterable[Sequence[Cell]]) -> 
     for row in rows:
         styled = ((cell, "") if isinstance(cell, str) else cell for cell in row)
         table.add_row(*(Text(visible(text), style) for text, style in styled))
-    Console(highlight=False).print(table)
+    if table.row_count:
+        Console(highlight=False).print(table)
+
+
+@contextmanager
+def progress_bar(
+    total: float | None, *, done: float = 0, in_bytes: bool = False
+) -> Iterator[Callable[[float, str], None]]:
+    """A bar on standard error when that is a terminal. The function it gives takes how much is done, and a text."""
+    if total == 0 or not sys.stderr.isatty():
+        yield lambda _done, _text: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    bytes_columns = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else ()
+    text = TextColumn("{task.description}")
+    columns = (BarColumn(), *bytes_columns, text, TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total, completed=done)  # type: ignore[arg-type]  # a float is as good
+        yield lambda done, text: bar.update(task, completed=done, description=text)

@@ -6,9 +6,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from parsec.cli.bench import settled
+from parsec.cli.bench import processed_stats
 from parsec.client import Client, RetryPolicy
 from parsec.core.clock import ManualClock
+from parsec.loadgen.report import in_flight
 from tests.support.answering import Answering, Reply, accepted, problem, refused
 from tests.support.process import free_port
 
@@ -90,9 +91,9 @@ def test_it_waits_until_all_is_processed(server: Answering) -> None:
     clock = ManualClock()
     with Client(server.url) as client:
         retry = RetryPolicy(clock, clock.advance)
-        assert settled(client, 1.0, retry)[1] == 0
+        assert in_flight(processed_stats(client, 1.0, retry)) == 0
         assert clock.monotonic() == pytest.approx(0.2)
-        assert settled(client, 1.0, retry)[1] == 2
+        assert in_flight(processed_stats(client, 1.0, retry)) == 2
         assert clock.monotonic() == pytest.approx(1.2, abs=0.15)
 
 
@@ -100,8 +101,8 @@ def test_what_waits_for_kafka_has_not_settled(server: Answering) -> None:
     server.will(Reply(200, b'{"producer":{},"ledger":{},"spool":{"waiting":7}}'), stats(7))
     clock = ManualClock()
     with Client(server.url) as client:
-        counts, left = settled(client, 1.0, RetryPolicy(clock, clock.advance))
-    assert (counts["producer"]["messages_sent"], left) == (7, 0)
+        counts = processed_stats(client, 1.0, RetryPolicy(clock, clock.advance))
+    assert (counts["producer"]["messages_sent"], in_flight(counts)) == (7, 0)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_broken_export_goes_on_where_it_stopped(server: Answering, tmp_path: P
     server.will(events("a", cursor="c1"), Reply(503, headers={"Retry-After": "1"}))
     broken = run(server, output)
     assert broken.exit_code == 3
-    assert "the same command goes on" in broken.stderr
+    assert "run the same command again to go on from here" in broken.stderr
     with output.open("ab") as file:
         file.write(b'{"id":"half')  # a page that a crash cut off
     server.replies.clear()
@@ -120,5 +120,5 @@ def test_ctrl_c_says_how_to_go_on(server: Answering, tmp_path: Path) -> None:
         time.sleep(0.1)
         os.kill(child.pid, signal.SIGINT)
         _, said = child.communicate(timeout=30)
-    assert (child.returncode, said) == (130, "parsec: interrupted; the same command goes on from here\n")
+    assert (child.returncode, said) == (130, "parsec: interrupted; run the same command again to go on from here\n")
     assert ids(tmp_path / "out") == ["a"]

@@ -62,7 +62,7 @@ def test_damage_is_an_exit_code_and_a_line(data_dir: Path) -> None:
     assert (bad["log"], bad["file"], bad["missing"]) == ("log", segments(data_dir)[1].name, 5)
     assert bad["why"].startswith("unsound bytes in 1 places, first at byte ")
     assert "1 of 3 files damaged, 5 events missing" in result.stderr
-    assert "1 damaged parts were set aside before" in result.stderr
+    assert "1 damaged part was quarantined before" in result.stderr
 
 
 def test_a_table_is_for_people(data_dir: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_table_fits_the_terminal_and_a_long_message_is_cut(server: Answering, 
     assert columns - 6 <= max(wide[1:-1]) <= columns
     assert len(lines) < 20
     assert ("\u754cword" in lines[1]) == (columns == 140)
-    assert "characters more; --output json" in shown or columns == 30
+    assert "characters more; use --output json" in shown or columns == 30
 
 
 def test_a_terminal_that_lacks_a_character_gets_its_escape(server: Answering) -> None:

@@ -89,7 +89,7 @@ def test_a_refused_request_stops_the_run(server: Answering) -> None:
     result = run(server.url, "--batch", "1", stdin='{"a":1}\n{"a":2}\n{"a":3}\n')
     assert result.exit_code == 1
     assert "Less. (payload_too_large)" in result.stderr
-    assert result.stdout.startswith("1 events: 1 accepted")
+    assert result.stdout.startswith("1 event: 1 accepted")
     assert len(server.asked) == 2
 
 

@@ -31,8 +31,8 @@ def test_events_go_to_the_pipe_and_gaps_to_standard_error(server: Answering) -> 
     assert found.stdout_bytes == (EVENT + b"\n") * 2
     told = found.stderr.splitlines()
     assert told[0] == (
-        "parsec: 1,234 events are left out here, since they came faster than they were taken; "
-        "5 events came too fast to be compared with the expression"
+        "parsec: 1,234 matching events left out here, because they came too fast to print; "
+        "5 events came too fast to check against the expression"
     )
     assert told[1].startswith("parsec: connecting again in 0.")
     assert told[2].startswith("parsec: connected again; events of the time between are not shown")

@@ -1,6 +1,7 @@
-"""A flag for every setting, made from the catalogue, and what came of them.
+"""A flag for every setting, made from the catalogue, and the settings that follow.
 
-In: the command line. Out: Loaded settings. Errors: exit 2 with every bad setting on a line of its own.
+In: the command line. Out: Loaded settings. Errors: exit 2 with each wrong setting on a line of its own.
+Next: parsec.loading.
 """
 
 import os
@@ -11,31 +12,28 @@ from typing import Any
 
 import click
 
+from parsec.cli.exit_handling import BAD_SETTINGS
 from parsec.core.errors import BadSettings
 from parsec.core.units import show_quantity
 from parsec.loading import Loaded, load
 from parsec.settings import Setting, catalogue
 
-BAD_SETTINGS = 2
 _METAVARS = {"bytes": "SIZE", "seconds": "TIME", "milliseconds": "MS"}
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def setting_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--config` and one option per setting; the command gets texts under the settings' environment names."""
     for setting in reversed(catalogue()):
         command = _option(setting)(command)
-    config = click.option(
-        "--config",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="TOML file with settings under these flags' names. [PARSEC_CONFIG]",
-    )
-    return config(command)
+    text = "TOML file with settings under these flags' names. [PARSEC_CONFIG]"
+    return click.option("--config", type=_FILE, help=text)(command)
 
 
 def directory_flags(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--data-dir` and `--config`, for a command that works on the directory that `parsec serve` would use."""
+    """Adds `--data-dir` and `--config`, for a command that works on the directory of a `parsec serve`."""
     directory = click.option("--data-dir", metavar="DIR", help="Data directory. [PARSEC_DATA_DIR; ./data]")
-    config = click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="As for `parsec serve`.")
+    config = click.option("--config", type=_FILE, help="Settings file, as for `parsec serve`. [PARSEC_CONFIG]")
     return directory(config(command))
 
 
@@ -43,13 +41,13 @@ def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., An
     default = show_quantity(setting.default, setting.spec.unit)
     text = f"{setting.spec.help} [{setting.env}{f'; {default}' if default else ''}]"
     if setting.type is bool:
-        # `--ingest-lenient` alone says yes; `--ingest-lenient=false` says no.
+        # `--ingest-lenient` alone means true; `--ingest-lenient=false` means false.
         return click.option(setting.flag, setting.env, is_flag=False, flag_value="true", metavar="[BOOL]", help=text)
     return click.option(setting.flag, setting.env, metavar=_METAVARS.get(setting.spec.unit, "VALUE"), help=text)
 
 
 def load_or_exit(config: Path | None, flags: dict[str, str | None]) -> Loaded:
-    """The settings; with exit code 2 and all faults when there are any."""
+    """The settings; exits with code 2 and a list of all faults when there are any."""
     try:
         return load({name: text for name, text in flags.items() if text is not None}, os.environ, config)
     except BadSettings as error:

@@ -69,7 +69,10 @@ def test_keys_that_others_may_read_are_told(server: Answering, config_home: Path
     path = write(config_home, profile(server), 0o644)
     server.will(NOTHING)
     found = run("query")
-    assert (found.exit_code, found.stderr) == (0, f"parsec: others may read the keys in {path}: chmod 600\n")
+    assert (found.exit_code, found.stderr) == (
+        0,
+        f"parsec: other users can read the keys in {path}; run chmod 600 on it\n",
+    )
     write(config_home, f'[default]\nurl = "{server.url}"\ntenant = "t"\n', 0o644)
     assert run("query").stderr == ""
 
