@@ -18,16 +18,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from parsec.adapters.store import native
 from parsec.adapters.store.chdb.engine import ChdbEngine
-from parsec.adapters.store.clickhouse import _EVENT_TYPES as TYPES
-from parsec.adapters.store.clickhouse import _PINNED as PINNED
+from parsec.adapters.store.clickhouse import EVENTS, INSERT_SETTINGS
 from parsec.adapters.store.migrations import migrations
 from parsec.core.envelope import Envelope, encode_one
 from parsec.core.timestamp import DAY, nanoseconds, text_of
@@ -62,6 +61,7 @@ def _attributes(ddl: str) -> str:
     return ddl[start : ddl.index("    INDEX timestamp_minmax")]
 
 
+NAMES = list(EVENTS.columns)
 DDL = migrations()[0].sql
 ATTRIBUTES = _attributes(DDL)
 NO_ATTRIBUTES = (ATTRIBUTES, "    search_text String EPHEMERAL,\n")
@@ -146,7 +146,7 @@ def event(rnd: random.Random, i: int) -> Envelope:
 
 def cells(row: Row) -> list[Any]:
     """A row for the text formats: moments as `YYYY-MM-DD hh:mm:ss.f`, which they read fastest."""
-    values = [getattr(row, name) for name in TYPES]
+    values = list(astuple(row))
     for place in (1, 7):
         values[place] = text_of(values[place]).replace("T", " ").rstrip("Z")
     values[13] = "2026-12-24"
@@ -161,7 +161,7 @@ def tsv(made: list[Row]) -> bytes:
 def row_binary(made: list[Row]) -> bytes:
     out = bytearray()
     for row in made:
-        for name, kind in TYPES.items():
+        for name, kind in EVENTS.columns.items():
             value = getattr(row, name)
             if isinstance(value, int):
                 out += value.to_bytes({"UInt32": 4, "Date": 2}.get(kind, 8), "little")
@@ -172,15 +172,11 @@ def row_binary(made: list[Row]) -> bytes:
     return bytes(out)
 
 
-def columns(made: list[Row]) -> list[tuple[str, str, list[Any]]]:
-    return [(name, kind, list(map(attrgetter(name), made))) for name, kind in TYPES.items()]
-
-
 _ENCODER = msgspec.json.Encoder()
 ENCODERS: dict[str, Callable[[list[Row]], bytes]] = {
-    "Native": lambda made: native.block(columns(made)),
+    "Native": lambda made: EVENTS.block(list(map(astuple, made))),
     "JSONCompactEachRow": lambda made: _ENCODER.encode_lines([cells(row) for row in made]),
-    "JSONEachRow": lambda made: _ENCODER.encode_lines([dict(zip(TYPES, cells(row), strict=True)) for row in made]),
+    "JSONEachRow": lambda made: _ENCODER.encode_lines([dict(zip(NAMES, cells(row), strict=True)) for row in made]),
     "TabSeparated": tsv,
     "RowBinary": row_binary,
 }
@@ -194,15 +190,16 @@ def cpu_s() -> float:
 def insert(client: Any, made: list[Row], fmt: str, token: str) -> float:
     """Inserts one block; the seconds of Python's own work in it."""
     before = time.thread_time()
-    settings = {name: str(value).strip("'") for name, value in PINNED.items()} | {"insert_deduplication_token": token}
+    settings = {name: str(value).strip("'") for name, value in INSERT_SETTINGS.items()}
+    settings["insert_deduplication_token"] = token
     if fmt == "driver":
-        values = [values for _, _, values in columns(made)]
-        client.insert("events", values, list(TYPES), column_type_names=list(TYPES.values()), column_oriented=True,
+        values = list(zip(*map(astuple, made), strict=True))
+        client.insert("events", values, NAMES, column_type_names=list(EVENTS.columns.values()), column_oriented=True,
                       settings=settings)  # fmt: skip
         return 0.0
     block = ENCODERS[fmt](made)
     python = time.thread_time() - before
-    client.raw_insert("events", list(TYPES), block, settings=settings, fmt=fmt)
+    client.raw_insert("events", NAMES, block, settings=settings, fmt=fmt)
     return python
 
 

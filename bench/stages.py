@@ -41,8 +41,8 @@ STAGES = {
         "lines to envelopes": "parsec.process.rows:decode_all",
         "rows": "parsec.wiring.processor:rows",
         "claims of ids": "parsec.process.claims:Claims.claim",
-        "rows to blocks": "parsec.adapters.store.native:block",
-        "insert": "parsec.adapters.store.chdb.engine:Embedded.write",
+        "rows to blocks": "parsec.adapters.store.native:Table.block",
+        "insert": "parsec.adapters.store.chdb.engine:ChdbEngine.write",
         "reserving and committing": "parsec.process.loop:Processor._perform",
     },
 }

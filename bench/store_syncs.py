@@ -20,7 +20,7 @@ from parsec.adapters.store.chdb.engine import ChdbEngine
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.ports.store import Row
 
-ROWS, INSERTS, SETTLE_EVERY = 5_000, 60, 10
+ROWS, INSERTS, SYNC_EVERY = 5_000, 60, 10
 P = ParamSpec("P")
 
 
@@ -57,11 +57,11 @@ def main() -> None:
         store = ClickHouseStore(engine, 86_400.0)
         names.clear()
         tables = [path for path in (Path(directory) / "store" / "store").glob("*/*") if (path / "detached").exists()]
-        insert, settle = timed(store.insert, inserts), timed(sync.MergedParts(tables).settle, merged)
+        insert, sync_merged = timed(store.insert, inserts), timed(sync.MergedParts(tables).sync, merged)
         for number in range(INSERTS):
             insert(rows(number), f"token {number}")
-            if number % SETTLE_EVERY == SETTLE_EVERY - 1:
-                settle()
+            if number % SYNC_EVERY == SYNC_EVERY - 1:
+                sync_merged()
         store.close()
     figures = {"insert_ms": inserts, "name_ms": names, "merged_ms": merged}
     publish({"syncs of the store": {n: median(t) for n, t in figures.items()} | {"start_ms": sum(start)}}, None)

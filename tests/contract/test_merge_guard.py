@@ -38,12 +38,12 @@ def test_merges_end_and_begin_again(tmp_path: Path) -> None:
             store.insert([row(offset)], f"log-1/0/{offset}-{offset}")
         watched, merging = Watched(engine, 1), MergeGuard(tmp_path, MORE_THAN_ANY_DISK_HAS)
         try:
-            merging.look(cast("Client", watched), 5.0)
+            merging.check(cast("Client", watched), 5.0)
             with pytest.raises(Error):
                 engine.ask("OPTIMIZE TABLE events FINAL SETTINGS optimize_throw_if_noop = 1")
-            merging.look(cast("Client", watched), 4.9 + PAUSE_S)
+            merging.check(cast("Client", watched), 4.9 + PAUSE_S)
         finally:
-            merging.look(cast("Client", watched), 5.0 + PAUSE_S)
+            merging.check(cast("Client", watched), 5.0 + PAUSE_S)
         engine.ask("OPTIMIZE TABLE events FINAL SETTINGS optimize_throw_if_noop = 1")
         assert watched.orders == ["SYSTEM STOP MERGES", "SYSTEM START MERGES"]
 
@@ -52,5 +52,5 @@ def test_merges_end_and_begin_again(tmp_path: Path) -> None:
 def test_without_a_merge_or_with_room_nothing_is_ordered(tmp_path: Path, running: int, keep_free: int) -> None:
     with embedded_store() as (_, engine):
         watched = Watched(engine, running)
-        MergeGuard(tmp_path, keep_free).look(cast("Client", watched), 5.0)
+        MergeGuard(tmp_path, keep_free).check(cast("Client", watched), 5.0)
         assert watched.orders == []

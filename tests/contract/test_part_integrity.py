@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from parsec.adapters.store.chdb.part_integrity import MergedAreWhole
+from parsec.adapters.store.chdb.part_integrity import MergedPartCheck
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Range
@@ -30,10 +30,10 @@ def merged() -> Iterator[tuple[ClickHouseStore, TestEngine, Path]]:
         yield store, engine, Path(str(engine.ask(_ACTIVE)))
 
 
-def look(engine: TestEngine, merged: MergedAreWhole) -> None:
+def look(engine: TestEngine, merged: MergedPartCheck) -> None:
     client = engine.connect({})
     try:
-        merged.look(client)
+        merged.check(client)
     finally:
         client.close()
 
@@ -51,7 +51,7 @@ def shorten(part: Path, by: int = 1) -> None:
 
 def test_whole_parts_are_left_alone(merged: tuple[ClickHouseStore, TestEngine, Path]) -> None:
     store, engine, part = merged
-    whole = MergedAreWhole()
+    whole = MergedPartCheck()
     look(engine, whole)
     look(engine, whole)
     assert part.is_dir()
@@ -62,7 +62,7 @@ def test_a_short_part_gives_way_to_what_it_came_from(merged: tuple[ClickHouseSto
     store, engine, part = merged
     shorten(part)
     with pytest.raises(Fatal, match=f"{part.name} short of 1 bytes.*nothing is lost"):
-        engine.keep_settled(threading.Event())
+        engine.watch_merges(threading.Event())
     assert not part.exists()
     start_again(engine)
     assert {e["id"] for e in events(store)} == EVERYTHING
@@ -77,8 +77,8 @@ def test_a_short_part_whose_sources_are_gone_stays(merged: tuple[ClickHouseStore
         shutil.rmtree(source)
     engine.ask("ATTACH TABLE events")
     (part / "data.bin").unlink()
-    with pytest.raises(Fatal, match="is gone; the next start sets it aside"):
-        look(engine, MergedAreWhole())
+    with pytest.raises(Fatal, match="are gone, so the next start sets it aside"):
+        look(engine, MergedPartCheck())
     assert part.is_dir()
 
 
@@ -88,7 +88,7 @@ def test_what_an_insert_left_short_is_inserted_again(monkeypatch: pytest.MonkeyP
     taken = Range("log-1", 0, 1, 2)
     with embedded_store() as (store, engine):
         store.insert([row(0)], "log-1/0/0-0")
-        look = engine._inserted.look
+        look = engine._inserted_check.drop_short_parts
 
         def short(client: Any, table: str) -> list[str]:
             part = f"{_ACTIVE} AND rows = 2"
@@ -97,10 +97,10 @@ def test_what_an_insert_left_short_is_inserted_again(monkeypatch: pytest.MonkeyP
                 raise OSError("no space left")
             return look(client, table)
 
-        monkeypatch.setattr(engine._inserted, "look", short)
+        monkeypatch.setattr(engine._inserted_check, "drop_short_parts", short)
         with pytest.raises(Retryable):
             store.insert([row(1), row(2)], "log-1/0/1-2")
-        monkeypatch.setattr(engine._inserted, "look", look)
+        monkeypatch.setattr(engine._inserted_check, "drop_short_parts", look)
         assert store.stored_offsets(taken) == set()
         store.insert([row(1), row(2)], "log-1/0/1-2")
         assert store.stored_offsets(taken) == {1, 2}

@@ -51,7 +51,7 @@ class ServerEngine:
         self._server = ClickHouseServer(url=url, user="default", password="", database=f"test_{next(_numbers)}")
         self.connect = self._server.connect
         self.write = self._server.write
-        self.settle = self._server.settle
+        self.make_durable = self._server.make_durable
 
     def ask(self, sql: str) -> Any:
         """As TestEngine.ask."""

@@ -1,6 +1,6 @@
 """The Kafka adapter on real brokers: killed, paused, filled by others, with topics that come back as others.
 
-Numbers in parentheses are invariants of parsec.adapters.kafka.reader (R) and kafka_writer (W).
+Numbers in parentheses are invariants of parsec.adapters.kafka.reader (R) and parsec.adapters.kafka.writer (W).
 """
 
 import json
@@ -176,17 +176,17 @@ def test_one_record_that_is_too_large_fails_alone(server: KafkaServer) -> None:
 def test_a_missing_topic_is_made_and_one_that_cannot_be_is_fatal(server: KafkaServer) -> None:
     opened = kafka(server.address, "made-by-parsec")
     opened.ensure_topic()
-    facts = opened.topic.info
-    assert facts is not None
-    assert (facts.partitions, facts.max_message_bytes, len(facts.log_id)) == (1, 1048588, 22)
+    topic = opened.topic.info
+    assert topic is not None
+    assert (topic.partitions, topic.max_message_bytes, len(topic.log_id)) == (1, 1048588, 22)
     options = KafkaOptions(brokers=server.address, topic="never-made", replication=3, deadline_s=5)
     never = KafkaCluster(options, SystemClock(), SystemRandom())
     with pytest.raises(Fatal, match="PARSEC_TOPIC_REPLICATION"):
         never.ensure_topic()
     writer = never.writer()
-    with pytest.raises(NotAcknowledged, match="cannot be made"):  # later it is no reason to stop
+    with pytest.raises(NotAcknowledged, match="cannot be created"):  # later it is no reason to stop
         writer.publish([group(0, 1)])
-    assert "cannot be made" in str(writer.refuses())
+    assert "cannot be created" in str(writer.refuses())
     writer.close()
 
 

@@ -99,12 +99,12 @@ def _open_store(settings: Settings, runtime: Runtime) -> "tuple[ClickHouseStore,
             password=settings.clickhouse_password,
             database=settings.clickhouse_database,
         )
-        store = ClickHouseStore(server, settings.retention, breathe=runtime.yield_gil)
+        store = ClickHouseStore(server, settings.retention, yield_gil=runtime.yield_gil)
         return store, [Resource("store", store.close)]
     keep_free = max(settings.disk_reserve // 2, LEAST_FREE_TO_MERGE)
     engine = ChdbEngine(Path(settings.data_dir) / "store", keep_free=keep_free)
-    store = ClickHouseStore(engine, settings.retention, breathe=runtime.yield_gil)
-    return store, [Resource("store", store.close), runtime.thread("store-sync", engine.keep_settled)]
+    store = ClickHouseStore(engine, settings.retention, yield_gil=runtime.yield_gil)
+    return store, [Resource("store", store.close), runtime.thread("store-sync", engine.watch_merges)]
 
 
 def _dedup(settings: Settings, runtime: Runtime, window: Window, store_name: str) -> Dedup:

@@ -1,21 +1,22 @@
-"""The store by day of receipt: how large each day is, and the end of one.
+"""The size of each day of receipt, and dropping a day, so that the store stays within its size limit.
 
-In: a client of its own, for one thread. Out: sizes, as the engine's parts tell them. Errors: Retryable, Fatal.
-Next: nothing.
+In: a client of its own, for one thread. Out: sizes according to the engine's parts. Errors: Retryable, Fatal.
 
-1. What is about to go is noted in `dropped_days`, durably, before anything of it goes: else a recount would miss it.
-2. Events lie in a partition for each day, which goes as one. Dead letters do not, for they are few: those of a day are
-   deleted, and share the bytes of their table by their number.
-3. A day that is gone already may be dropped again. With the rows of a partition their tokens are forgotten, too, so
-   that what recovery stores again is stored.
+1. A day is recorded in `dropped_days`, durably, before anything of it goes: otherwise a recount would miss it.
+2. Events have a partition for each day, which is dropped as one. Dead letters are few and have none: those of a day
+   are deleted, and count for their share of the table's bytes.
+3. A day that is gone may be dropped again. Dropping a partition also forgets its tokens, so that recovery can store the
+   rows again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from msgspec.structs import astuple
 
-from parsec.adapters.store import errors, native
+from parsec.adapters.store import errors
+from parsec.adapters.store.native import Table
 from parsec.ports.store import DaySize
 
 if TYPE_CHECKING:
@@ -30,17 +31,19 @@ _LETTER_BYTES = """
 SELECT sum(bytes_on_disk) FROM system.parts
 WHERE database = currentDatabase() AND table = 'dead_letters' AND active AND rows > 0
 """
-# A part of the engine's own caution, against a slip of the hand: 50 GB go only when somebody says so.
+# By default the engine protects partitions above 50 GB from being dropped by mistake.
 _DROP = "ALTER TABLE events DROP PARTITION ID {day:String} SETTINGS max_partition_size_to_drop = 0"
 _DELETE = "ALTER TABLE dead_letters DELETE WHERE toDate(time) = toDate({day:UInt32}) SETTINGS mutations_sync = 1"
-_NOTE_TYPES = {"day": "UInt32", "events": "UInt64", "dead_letters": "UInt64", "bytes": "UInt64"}
+_DROPPED = Table(  # the fields of DaySize
+    "dropped_days", {"day": "UInt32", "events": "UInt64", "dead_letters": "UInt64", "bytes": "UInt64"}
+)
 
-Write = Callable[["Client", str, Mapping[str, str], Iterable[bytes]], None]
-"""A block into a table, under the settings of every insert."""
+Write = Callable[["Client", Table, Iterable[bytes]], None]
+"""Inserts a block into a table, under the settings of every insert."""
 
 
 class ClickHouseDayPartitions:
-    """DayPartitions. Opens its client at the first call, on the thread that asks; `close` after its last."""
+    """DayPartitions. Opens its client at the first call, on the calling thread."""
 
     def __init__(self, connect: Callable[[], "Client"], write: Write) -> None:
         self._connect = connect
@@ -58,8 +61,7 @@ class ClickHouseDayPartitions:
         return sorted(days.values(), key=lambda each: each.day)
 
     def drop(self, day: DaySize) -> None:
-        block = native.block([(name, kind, [getattr(day, name)]) for name, kind in _NOTE_TYPES.items()])
-        self._write(self._client(), "dropped_days", _NOTE_TYPES, [block])
+        self._write(self._client(), _DROPPED, [_DROPPED.block([astuple(day)])])
         if day.dead_letters:
             self._command(_DELETE, {"day": day.day})
         self._command(_DROP, {"day": day.name.replace("-", "")})

@@ -1,7 +1,7 @@
-"""Errors of the engine and its driver to the four kinds that callers branch on.
+"""Translate the driver's errors to the four kinds that callers branch on.
 
-In: what clickhouse-connect raised. Out: Retryable, Poison, Fatal or Rejected(query_too_expensive), to be
-raised from it.
+In: an exception of clickhouse-connect. Out: Retryable, Poison, Fatal or Rejected(query_too_expensive), to be raised
+from it.
 """
 
 import re
@@ -16,18 +16,18 @@ _POISON = frozenset({
     33, 53, 69, 70, 117, 131, 190, 321, 349, 407, 636,  # not all data, wrong type, out of bound, incorrect, too large
 })  # fmt: skip
 _MEMORY = 241
-_TIME = "It takes longer than one question may (PARSEC_QUERY_TIMEOUT)"
-_READS = "It would read more than one question may (PARSEC_QUERY_ROWS, PARSEC_QUERY_BYTES)"
+_TIME = "The query takes longer than PARSEC_QUERY_TIMEOUT allows"
+_READS = "The query would read more than PARSEC_QUERY_ROWS or PARSEC_QUERY_BYTES allows"
 _NARROW = "shorten its time range, or add a word, a source or a severity that fewer events have."
 _TOO_EXPENSIVE = {
     158: f"{_READS}: {_NARROW}",
     159: f"{_TIME}: {_NARROW}",
     160: f"{_TIME}: {_NARROW}",
-    191: f"It holds more values than one question may: {_NARROW}",
-    _MEMORY: "It needs more memory than one question may (PARSEC_QUERY_MEMORY): group by fields with fewer values, or "
+    191: f"The query collects more values than one query may: {_NARROW}",
+    _MEMORY: "The query needs more memory than PARSEC_QUERY_MEMORY allows: group by fields with fewer values, or "
     + _NARROW,
     307: f"{_READS}: {_NARROW}",
-    396: "Its answer is larger than one may be: lower `limit` or `top`, or name the `fields` that you need.",
+    396: "The answer is too large: lower `limit` or `top`, or name the `fields` that you need.",
 }
 _OF_QUERY = re.compile(r"Query memory limit|\(for query\)")
 _BROKEN = frozenset({
@@ -36,15 +36,15 @@ _BROKEN = frozenset({
 
 
 def of_insert(error: Exception) -> ParsecError:
-    """Poison only for what parses or types wrongly; doubt (time, memory, disk, connection) is Retryable."""
+    """Poison only for parse and type errors; time-outs, memory, disk and connection are Retryable."""
     code = _code(error)
     if code in _POISON:
         return Poison(_text(error))
-    return _broken(error) or Retryable(f"the store does not take a block: {_text(error)}")
+    return _broken(error) or Retryable(f"the store refused an insert: {_text(error)}")
 
 
 def of_query(error: Exception) -> ParsecError:
-    """A limit that was hit is the question's fault, not the store's; memory that all share is not the question's."""
+    """Rejected when the query hit its own limit; memory that all queries share is not the query's fault."""
     code = _code(error)
     if code in _TOO_EXPENSIVE and (code != _MEMORY or _OF_QUERY.search(str(error))):
         return Rejected("query_too_expensive", _TOO_EXPENSIVE[code])
@@ -53,7 +53,7 @@ def of_query(error: Exception) -> ParsecError:
 
 def _broken(error: Exception) -> Fatal | None:
     if _code(error) in _BROKEN or (isinstance(error, ProgrammingError) and _code(error) is None):
-        return Fatal(f"the store cannot be used: {_text(error)}")
+        return Fatal(f"the store refuses Parsec's own SQL: {_text(error)}")
     return None
 
 

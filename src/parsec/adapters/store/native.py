@@ -1,16 +1,17 @@
-"""Columns to one block of ClickHouse's Native format, the cheapest thing the engine can read.
+"""Encode rows as one block of ClickHouse's Native format, the cheapest one for the engine to read.
 
-In: columns of Python values. Out: bytes of exactly one block. Faults: none that depend on what a tenant sent: texts are
-already valid UTF-8 of bounded size and numbers already fit (parsec.process.rows).
+In: rows as tuples of Python values. Out: bytes of exactly one block. Errors: none that depend on what a tenant sent:
+texts are valid UTF-8 of bounded size and numbers fit (parsec.process.rows).
+Next: parsec.adapters.store.clickhouse.
 
 A row format costs the engine about half a microsecond for each LowCardinality value it looks up; here the dictionary
 is made once per block by Python's own hash table. Each step below is one pass in C over a whole column.
 """
 
-import sys
-from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from itertools import chain
+from struct import pack
 from typing import Any
 
 Encode = Callable[[Sequence[Any]], bytes]
@@ -28,49 +29,53 @@ def _varint(number: int) -> bytes:
 _SHORT = [_varint(n) for n in range(1 << 14)]
 
 
-def _numbers(kind: str, values: Iterable[int]) -> bytes:
-    numbers = array(kind, values)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers.tobytes()
+def _numbers(code: str, values: Sequence[int]) -> bytes:
+    return pack(f"<{len(values)}{code}", *values)
 
 
-def _blobs(values: Sequence[bytes]) -> bytes:
+def _strings(values: Collection[Any]) -> bytes:
+    """Each value, text or bytes, after its length."""
     if not any(values):
         return bytes(len(values))
-    sizes = list(map(len, values))
+    encoded: Collection[bytes] = values if isinstance(next(iter(values)), bytes) else list(map(str.encode, values))
+    sizes = list(map(len, encoded))
     lengths = map(_SHORT.__getitem__ if max(sizes) < len(_SHORT) else _varint, sizes)
-    return b"".join(chain.from_iterable(zip(lengths, values, strict=True)))
+    return b"".join(chain.from_iterable(zip(lengths, encoded, strict=True)))
 
 
-def texts(values: Iterable[str]) -> bytes:
-    """String: each value after its length."""
-    return _blobs(list(map(str.encode, values)))
-
-
-def low_cardinality(values: Sequence[str]) -> bytes:
-    """LowCardinality(String): version, then the dictionary, then each value's place in it."""
-    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
-    width, kind = next((w, k) for w, k in enumerate("BHIQ") if len(places) <= 1 << (8 << w))
-    flags = width | 1 << 9 | 1 << 10  # width of a place, additional keys are here, the dictionary is new
-    head = _numbers("Q", [1, flags, len(places)]) + texts(places) + _numbers("Q", [len(values)])
+def _low_cardinality(values: Sequence[str]) -> bytes:
+    """Version, then the dictionary, then the index of each value in it."""
+    dictionary = {value: index for index, value in enumerate(dict.fromkeys(values))}
+    size = len(dictionary)
+    width, code = (0, "B") if size <= 1 << 8 else (1, "H") if size <= 1 << 16 else (2, "I")
+    flags = width | 1 << 9 | 1 << 10  # index width; the block brings keys; they are a new dictionary
+    head = pack("<QQQ", 1, flags, size) + _strings(dictionary) + pack("<Q", len(values))
     # Most such columns hold one value in the whole block.
-    return head + (bytes(len(values)) if len(places) == 1 else _numbers(kind, map(places.__getitem__, values)))
+    return head + (bytes(len(values)) if size == 1 else _numbers(code, [dictionary[value] for value in values]))
 
 
-ENCODERS: dict[str, Encode] = {
-    "String": lambda values: _blobs(values) if isinstance(values[0], bytes) else texts(values),
-    "LowCardinality(String)": low_cardinality,
-    "DateTime64(9, 'UTC')": lambda values: _numbers("q", values),
-    "UInt64": lambda values: _numbers("Q", values),
-    "UInt32": lambda values: _numbers("I", values),
-    "Date": lambda values: _numbers("H", values),
+_ENCODERS: dict[str, Encode] = {
+    "String": _strings,
+    "LowCardinality(String)": _low_cardinality,
+    "DateTime64(9, 'UTC')": partial(_numbers, "q"),
+    "UInt64": partial(_numbers, "Q"),
+    "UInt32": partial(_numbers, "I"),
+    "Date": partial(_numbers, "H"),
 }
 
 
-def block(columns: Sequence[tuple[str, str, Sequence[Any]]]) -> bytes:
-    """One block of (name, type, values); every column has the same number of values, at least one."""
-    parts = [_varint(len(columns)), _varint(len(columns[0][2]))]
-    for name, kind, values in columns:
-        parts += (texts((name, kind)), ENCODERS[kind](values))
-    return b"".join(parts)
+class Table:
+    """A table's columns by name and type, in the order of the values in a row."""
+
+    def __init__(self, name: str, columns: Mapping[str, str]) -> None:
+        self.name = name
+        self.columns = columns
+        self.insert_into = f"{name} ({', '.join(f'`{column}`' for column in columns)})"
+        self._encoders = [(_strings((column, kind)), _ENCODERS[kind]) for column, kind in columns.items()]
+
+    def block(self, rows: Collection[Sequence[Any]]) -> bytes:
+        """One block of these rows, at least one."""
+        parts = [_varint(len(self._encoders)), _varint(len(rows))]
+        for (head, encode), values in zip(self._encoders, zip(*rows, strict=True), strict=True):
+            parts += (head, encode(values))
+        return b"".join(parts)

@@ -1,11 +1,11 @@
-"""Questions to ClickHouse, each within its limits, each stopped when nobody wants the answer any more.
+"""Queries to ClickHouse, each within its limits, each stopped when its client has gone.
 
-In: SQL with bound values. Out: rows. Errors: Rejected(query_too_expensive), Retryable, Fatal as the port says.
-Next: nothing.
+In: SQL with bound values. Out: rows. Errors: Rejected(query_too_expensive), Retryable, Fatal as in the port.
 
-1. A client is used by one thread at a time: each asking thread has its own, read-only, as no client is that kills.
-2. A statement that may be given up has a mark of its own among its settings, by which the engine is told to kill it:
-   again and again until it has ended, for it may not have begun yet.
+1. A client is used by one thread at a time: each querying thread has its own, which is read-only. KILL QUERY needs one
+   that is not.
+2. A query carries a unique `log_comment`, by which it is killed: repeatedly until it has ended, for it may not have
+   started yet.
 """
 
 import threading
@@ -24,21 +24,21 @@ from parsec.ports.store import Cancellation, QueryLimits, T
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-_READ_ONLY = {"readonly": 2}  # 2: settings may come with a question
-_ALWAYS = {
+_READ_ONLY = {"readonly": 2}  # 2: a query may bring settings
+_SETTINGS = {
     "query_plan_max_limit_for_lazy_materialization": 20_000,  # the largest page reads its texts last, too
     "date_time_output_format": "'iso'",
     "output_format_json_quote_64bit_integers": 0,
     "output_format_json_escape_forward_slashes": 0,
 }
-_KILL = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC"
+_KILL = "KILL QUERY WHERE Settings['log_comment'] = {comment:String} ASYNC"
 _KILL_EVERY_S = 0.1
 
 Connect = Callable[[Mapping[str, str | int]], "Client"]
 
 
 class ClickHouseReader:
-    """StoreReader: one read-only client for each thread that asks."""
+    """StoreReader, with one read-only client for each thread."""
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
@@ -48,19 +48,19 @@ class ClickHouseReader:
         self._closed = False
 
     def select(self, sql: str, parameters: Mapping[str, Any], limits: QueryLimits, into: type[T]) -> list[T]:
-        mark = uuid4().hex
-        bounds = {
+        comment = uuid4().hex
+        settings = {
             "max_memory_usage": limits.max_memory_bytes,
             "max_execution_time": limits.timeout_s,
             "max_result_rows": limits.max_result_rows,
             "max_result_bytes": limits.max_result_bytes,
             "max_rows_to_read": limits.max_rows_read,
             "max_bytes_to_read": limits.max_bytes_read,
-            "log_comment": f"'{mark}'",
-            **_ALWAYS,
+            "log_comment": f"'{comment}'",
+            **_SETTINGS,
         }
-        text = f"{sql}\nSETTINGS {', '.join(f'{name} = {value}' for name, value in bounds.items())}"
-        with self._stoppable(mark, limits.cancellation):
+        text = f"{sql}\nSETTINGS {', '.join(f'{name} = {value}' for name, value in settings.items())}"
+        with self._cancellable(comment, limits.cancellation):
             try:
                 lines = self._client().raw_query(text, parameters=dict(parameters), fmt="JSONCompactEachRow")
             except (ClickHouseError, OSError) as error:
@@ -71,7 +71,7 @@ class ClickHouseReader:
         self.select("SELECT 1", {}, QueryLimits(64 << 20, 1.0), tuple[int])
 
     def close(self) -> None:
-        """Ends the connections of all threads, once their calls are done."""
+        """Closes the clients of all threads, each after its running query."""
         with self._lock:
             self._closed = True
             clients, self._clients = self._clients, []
@@ -79,22 +79,22 @@ class ClickHouseReader:
             client.close()
 
     @contextmanager
-    def _stoppable(self, mark: str, cancellation: Cancellation | None) -> Iterator[None]:
+    def _cancellable(self, comment: str, cancellation: Cancellation | None) -> Iterator[None]:
         if cancellation is None:
             yield
             return
         ended = threading.Event()
-        with cancellation.stopped_by(lambda: self._kill(mark, ended)):
+        with cancellation.stopped_by(lambda: self._kill(comment, ended)):
             try:
                 yield
             finally:
                 ended.set()
 
-    def _kill(self, mark: str, ended: threading.Event) -> None:
-        """Returns when the statement has ended; on another thread than its own."""
+    def _kill(self, comment: str, ended: threading.Event) -> None:
+        """Returns when the query has ended. Called on another thread than the query's."""
         while not ended.is_set():
             try:
-                self._client("killer", {}).query(_KILL, parameters={"mark": mark})
+                self._client("killer", {}).query(_KILL, parameters={"comment": comment})
             except (ClickHouseError, OSError) as error:
                 raise errors.of_query(error) from error
             ended.wait(_KILL_EVERY_S)

@@ -1,1 +1,1 @@
-"""chDB, which is ClickHouse as a library, and what its files need to survive a crash."""
+"""chDB: ClickHouse as a library in this process, and the protection of its files."""

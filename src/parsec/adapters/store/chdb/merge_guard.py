@@ -1,8 +1,8 @@
-"""Merges end before the disk does: they may write several times what they read, for the word index is made by them.
+"""Stop merges before they fill the disk: a merge may write several times what it reads, since it builds the text index.
 
-In: the directory of the store, and how many bytes are to stay free. Out: merges that run while fewer are free are
-ended, which gives back what they wrote, and none begins for a minute. What only drops expired events does not count as
-one. Errors: the driver's own. Next: nothing.
+In: the store's directory and the bytes to keep free. Out: while fewer are free, running merges are cancelled, which
+frees what they wrote, and none starts for a minute. Merges that only drop expired events do not count. Errors: the
+driver's own.
 """
 
 import os
@@ -20,24 +20,26 @@ _log = structlog.get_logger(__name__)
 
 
 class MergeGuard:
-    """For one thread, which looks often."""
+    """For one thread, which checks often."""
 
     def __init__(self, directory: Path, keep_free: int) -> None:
         self._directory = directory
         self._keep_free = keep_free
         self._paused_until: float | None = None
 
-    def look(self, client: "Client", now: float) -> None:
+    def check(self, client: "Client", now: float) -> None:
         """`now` is monotonic."""
         if self._paused_until is not None:
             if now >= self._paused_until:
                 client.command("SYSTEM START MERGES")
                 self._paused_until = None
-        elif (free := self._free()) < self._keep_free and client.command(_RUNNING):
+        elif (free := self._free_bytes()) < self._keep_free and client.command(_RUNNING):
             client.command("SYSTEM STOP MERGES")
             self._paused_until = now + PAUSE_S
-            _log.warning("The disk is nearly full; parts of the store are not merged for a while.", free_bytes=free)
+            _log.warning(
+                "The disk is nearly full: parts of the store are not merged for a minute. Make room.", free_bytes=free
+            )
 
-    def _free(self) -> int:
+    def _free_bytes(self) -> int:
         disk = os.statvfs(self._directory)
         return disk.f_bavail * disk.f_frsize

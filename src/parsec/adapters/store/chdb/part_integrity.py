@@ -1,11 +1,8 @@
-"""On a full disk the engine may leave files of a part short and take the part for whole. So parts are looked at.
+"""Find parts that are shorter than the engine believes: on a full disk it may write part of a file and not notice.
 
-A merged part takes the place of its sources; half a minute later they are gone, and with them what the part lacks. What
-an insert made short is dropped, to be inserted again.
-
-In: a client of the engine. Out: nothing, while parts are as long as the engine says. Errors: Fatal for a merged one,
-for a start takes the sources again: by then the short part is out of their way, unless they are gone already. Next:
-nothing.
+In: a client of the engine. Out: nothing while parts are whole; inserted parts that are short are dropped, so that they
+are inserted again. Errors: Fatal for a merged part, since half a minute after the merge its sources are removed. A
+restart uses the sources again: by then the short part is out of their way, unless they are gone already.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from parsec.adapters.store.chdb import sync
+from parsec.adapters.store.chdb.sync import part_directories
 from parsec.core.errors import Fatal, Retryable
 
 if TYPE_CHECKING:
@@ -43,76 +40,70 @@ _NOT_COUNTED = frozenset({
 _REMOVED_AT_START = "delete_tmp_"
 
 
-class MergedAreWhole:
-    """Looks at each merged part once. For one thread."""
+class MergedPartCheck:
+    """Checks each merged part once. For one thread."""
 
     def __init__(self) -> None:
-        self._seen: set[Path] = set()
+        self._checked: set[Path] = set()
 
-    def look(self, client: "Client") -> None:
+    def check(self, client: "Client") -> None:
         """Raises Fatal."""
-        there = {Path(row[1]): row for row in client.query(_MERGED).result_rows}
-        self._seen &= there.keys()
-        for part in there.keys() - self._seen:
-            table, _, length, rows, partition, first, last = there[part]
-            if (found := _length(part)) is None:
-                continue  # merged again meanwhile
-            if found < length:
-                where = {"table": table, "partition_id": partition, "first": first, "last": last}
-                sources = client.query(_SOURCES, parameters=where).result_rows
-                raise Fatal(_set_aside(part, length - found, _rows(sources) >= rows))
-            self._seen.add(part)
+        parts = {Path(row[1]): row for row in client.query(_MERGED).result_rows}
+        self._checked &= parts.keys()
+        for part in parts.keys() - self._checked:
+            table, _, length, rows, partition, first, last = parts[part]
+            if missing := _missing_bytes(part, length):
+                place = {"table": table, "partition_id": partition, "first": first, "last": last}
+                sources = client.query(_SOURCES, parameters=place).result_rows
+                raise Fatal(_set_aside(part, missing, sources_exist=_rows(sources) >= rows))
+            self._checked.add(part)
 
 
-class InsertedAreWhole:
-    """Looks at each part that an insert made once, also of an insert that failed: it may be there."""
+class InsertedPartCheck:
+    """Checks each part that an insert made once. A failed insert may have made one, too."""
 
     def __init__(self, tables: Mapping[str, Path]) -> None:
-        """What is there now was looked at by the engine as it opened."""
+        """The engine has checked the parts that are there now, when it opened."""
         self._tables = tables
-        self._seen = {table: _names(place) for table, place in tables.items()}
+        self._checked = {table: _inserted_names(directory) for table, directory in tables.items()}
 
-    def look(self, client: "Client", table: str) -> list[str]:
-        """The names of those that are short. They are dropped, and their tokens do not count any more. Raises Retryable
-        while the disk has no room even for that."""
+    def drop_short_parts(self, client: "Client", table: str) -> list[str]:
+        """Drops short parts, with their tokens; returns their names. Raises Retryable while the disk is too full."""
         from clickhouse_connect.driver.exceptions import Error
 
-        there = _names(self._tables[table])
-        fresh = there - self._seen[table]
-        self._seen[table] &= there
+        names = _inserted_names(self._tables[table])
+        fresh = names - self._checked[table]
+        self._checked[table] &= names
         if not fresh:
             return []
         try:
             active = client.query(_INSERTED, parameters={"table": table, "names": sorted(fresh)}).result_rows
-            short = [name for name, path, length in active if _is_short(Path(path), length)]
+            short = [name for name, path, length in active if _missing_bytes(Path(path), length)]
             for name in short:
                 client.command(f"ALTER TABLE {table} DROP PART '{name}'")
-                _log.warning("The disk was full: what an insert left short is inserted again.", part=name)
+                _log.warning("The disk was full and an insert was cut short; it is repeated.", part=name)
         except Error as error:
-            raise Retryable(f"whether inserts are whole cannot be said: {error}") from error
-        # Those that are not active were merged already, or another thread inserts them just now and looks afterwards.
-        self._seen[table] |= {name for name, _, _ in active}
+            raise Retryable(f"checking the inserted parts failed: {error}") from error
+        # Parts that are not active were merged already, or are being inserted by a thread that checks them afterwards.
+        self._checked[table] |= {name for name, _, _ in active}
         return short
 
 
-def _names(table: Path) -> set[str]:
-    return {part.name for part in sync.parts(table, inserted=True)}
+def _inserted_names(table: Path) -> set[str]:
+    return {part.name for part in part_directories(table, inserted=True)}
 
 
-def _is_short(part: Path, length: int) -> bool:
-    found = _length(part)
-    return found is not None and found < length  # else it was merged meanwhile
-
-
-def _length(part: Path) -> int | None:
+def _missing_bytes(part: Path, length: int) -> int:
+    """By how much a part is shorter than it should be; 0 for one that was merged meanwhile."""
     try:
-        return sum(file.stat().st_size for file in part.iterdir() if file.name not in _NOT_COUNTED)
+        found = sum(file.stat().st_size for file in part.iterdir() if file.name not in _NOT_COUNTED)
     except FileNotFoundError:
-        return None
+        return 0
+    return max(length - found, 0)
 
 
 def _rows(sources: Iterable[Sequence[int]]) -> int:
-    """Of those that no other one covers: what was merged in steps is there once for each of them."""
+    """The rows of those sources that no other one covers: a merge in steps leaves the parts of each step."""
     rows, end = 0, -1
     for first, last, held in sorted(sources, key=lambda source: (source[0], -source[1])):
         if first > end:
@@ -120,9 +111,10 @@ def _rows(sources: Iterable[Sequence[int]]) -> int:
     return rows
 
 
-def _set_aside(part: Path, lacking: int, sources_are_there: bool) -> str:
-    told = f"a merge left {part.name} short of {lacking} bytes, as on a full disk"
-    if not sources_are_there:
-        return f"{told}, and what it was merged from is gone; the next start sets it aside"
+def _set_aside(part: Path, missing: int, *, sources_exist: bool) -> str:
+    """Moves a short part out of the way of its sources, if they exist; what the operator has to know."""
+    problem = f"a merge left {part.name} short of {missing} bytes, as on a full disk: make room and start again"
+    if not sources_exist:
+        return f"{problem}; the parts it was merged from are gone, so the next start sets it aside"
     part.rename(part.with_name(_REMOVED_AT_START + part.name))
-    return f"{told}; nothing is lost, the next start goes on with what it was merged from"
+    return f"{problem}; nothing is lost, the next start uses the parts it was merged from"

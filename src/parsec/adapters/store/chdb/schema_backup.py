@@ -1,7 +1,7 @@
-"""The small files by which the engine knows its tables, kept twice: one that is damaged keeps the store from opening.
+"""Back up the small files that define the store's tables: a damaged one keeps the engine from opening.
 
-In: the store's directory. Out: `tables.json` in it, and damaged files put back from there, what stood in their place
-beside it as `*.corrupt`. Errors: OSError. Next: nothing.
+In: the store's directory. Out: `tables.json` in it; damaged files restored from there, the damaged ones kept beside
+them as `*.corrupt`. Errors: OSError.
 """
 
 import os
@@ -19,43 +19,45 @@ _FILES = ("metadata/*.sql", "store/*/*/*.sql", "store/*/*/format_version.txt")
 
 
 class SchemaBackup:
-    """Of one directory. Used while nobody else opens it."""
+    """Of one directory, used by one process at a time."""
 
     def __init__(self, store: Path) -> None:
         self._store = store
-        self._copy = store / "tables.json"
+        self._backup = store / "tables.json"
 
-    def keep(self) -> None:
-        """Once the store is open and its tables are as they should be."""
-        with suppress(OSError, UnicodeDecodeError):  # as on a full disk; the next start tries again
+    def save(self) -> None:
+        """Called when the store is open and its tables are as they should be."""
+        with suppress(OSError, UnicodeDecodeError):  # for example on a full disk; the next start tries again
             files = sorted(path for pattern in _FILES for path in self._store.glob(pattern))
             content = msgspec.json.encode({str(path.relative_to(self._store)): path.read_text() for path in files})
-            if _read(self._copy) == content:
+            if _read(self._backup) == content:
                 return
-            fresh = self._copy.with_suffix(".new")
+            fresh = self._backup.with_suffix(".new")
             _write(fresh, content)
-            fresh.replace(self._copy)
+            fresh.replace(self._backup)
             sync.directory(self._store)
 
-    def mend(self, *, missing_only: bool) -> None:
-        """Puts back those that are gone and, unless `missing_only`, those that are not as they were kept, which are set
-        aside. The copy may be the older one (a migration that was killed before `keep`), so that a file which differs
-        is replaced only once the engine has refused to open."""
+    def restore(self, *, missing_only: bool) -> None:
+        """Restores files that are missing and, unless `missing_only`, files that differ.
+
+        The backup may be the older one (a migration was killed before `save`), so files that differ are replaced only
+        after the engine has refused to open.
+        """
         try:
-            kept = msgspec.json.decode(_read(self._copy) or b"{}", type=dict[str, str])
+            saved = msgspec.json.decode(_read(self._backup) or b"{}", type=dict[str, str])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _log.warning("The copy of the store's definitions is damaged; it is made anew.", why=str(error))
+            _log.warning("The backup of the table definitions is damaged; a new one is made.", why=str(error))
             return
-        for name, text in kept.items():
+        for name, text in saved.items():
             path = self._store / name
             present = _read(path)
             if present == text.encode() or (present is not None and missing_only):
                 continue
             if present is not None:
-                path.replace(self._store / f"{name.replace('/', '-')}.corrupt")  # names alone repeat
+                path.replace(self._store / f"{name.replace('/', '-')}.corrupt")  # file names alone repeat
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, text.encode())
-            _log.error("A file of the store was damaged or gone; its copy was put in its place.", file=name)
+            _log.error("A file of the store was damaged or missing; it was restored from its backup.", file=name)
 
 
 def _read(path: Path) -> bytes | None:

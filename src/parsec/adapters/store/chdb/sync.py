@@ -1,7 +1,7 @@
-"""What the embedded engine leaves unsynced is synced here, so that what it reports as stored survives a power cut.
+"""Sync what the embedded engine leaves unsynced, so that what it reports as stored survives a power cut.
 
-In: the directories of its tables. Out: names and files on the medium. Errors: Fatal, because what could not be synced
-once may be called clean by the next sync without having been written. Decision 0004. Next: nothing.
+In: the directories of its tables. Out: names and files on disk. Errors: Fatal: after a failed sync the next one may
+report success without having written anything. See docs/decisions/0004.
 """
 
 import ctypes
@@ -14,13 +14,13 @@ from parsec.core.errors import Fatal
 
 
 def directory(path: Path) -> None:
-    """The names in it, and those renamed or removed."""
+    """The names in a directory, with all that were renamed or removed."""
     with _fatal():
         _sync(path)
 
 
 def file_system(path: Path) -> None:
-    """All that this process or an earlier one left unsynced of any file: hundreds of parts cost one call."""
+    """Everything that this process or an earlier one left unsynced: one call for hundreds of parts."""
     library = ctypes.CDLL(None, use_errno=True)
     with _fatal():
         if not hasattr(library, "syncfs"):
@@ -34,32 +34,32 @@ def file_system(path: Path) -> None:
             os.close(fd)
 
 
-def parts(table: Path, *, inserted: bool) -> set[Path]:
-    """Those that an insert made, or all others. Names end with a level or the number of a mutation, which is 0 only
-    after an insert."""
-    made = (path for path in table.iterdir() if not path.name.startswith(("tmp_", "delete_tmp_")))
-    return {path for path in made if path.name.rpartition("_")[2].isdigit() and path.name.endswith("_0") == inserted}
+def part_directories(table: Path, *, inserted: bool) -> set[Path]:
+    """The parts that inserts made, or all others. A part's name ends with its level or the number of a mutation, which
+    is 0 only after an insert."""
+    parts = (path for path in table.iterdir() if not path.name.startswith(("tmp_", "delete_tmp_")))
+    return {path for path in parts if path.name.rpartition("_")[2].isdigit() and path.name.endswith("_0") == inserted}
 
 
 class MergedParts:
-    """Parts of these tables that no insert made. The caller syncs all that are there now."""
+    """The merged parts of these tables. Those that are there at first are synced by the caller."""
 
     def __init__(self, tables: Sequence[Path]) -> None:
-        self._safe = {table: parts(table, inserted=False) for table in tables}
+        self._synced = {table: part_directories(table, inserted=False) for table in tables}
 
-    def settle(self) -> None:
-        """Syncs new ones with all their files, then their names."""
+    def sync(self) -> None:
+        """Syncs all files of new parts, then the parts' names."""
         with _fatal():
-            for table, safe in self._safe.items():
-                merged = parts(table, inserted=False)
-                for part in merged - safe:
+            for table, synced in self._synced.items():
+                merged = part_directories(table, inserted=False)
+                for part in merged - synced:
                     _sync_part(part)
                 _sync(table)
-                self._safe[table] = merged
+                self._synced[table] = merged
 
 
 def _sync_part(part: Path) -> None:
-    # A part that is removed meanwhile needs nothing: another one has taken its place.
+    # A part that is removed meanwhile was merged into another one.
     with suppress(FileNotFoundError):
         for file in part.iterdir():
             _sync(file)
@@ -79,4 +79,4 @@ def _fatal() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Fatal(f"the store cannot be synced: {error}") from error
+        raise Fatal(f"the store cannot be synced to disk; check the disk, then start again: {error}") from error

@@ -1,12 +1,12 @@
-"""Numbered SQL files to a schema: each is applied once, in order, and noted in table _migrations.
+"""Migrations: numbered SQL files, each applied once, in order, and recorded in table _migrations.
 
-In: a client whose database exists. Out: its tables, as this version wants them. Errors: Fatal when a file that was
-applied has changed since, or when the store knows migrations that this version does not; the driver's own otherwise.
-Damaged notes are no error: they are set aside, and made anew.
+In: a client whose database exists. Out: its tables, as this version needs them. Errors: Fatal when an applied file has
+changed since, or when the store has migrations that this version does not know; the driver's own otherwise. Damaged
+records are no error: they are set aside, and every migration is applied again.
 
-A file's statements end with `;` at the end of a line. They are written so that applying them twice changes nothing,
-for a crash may fall between a statement and its note. `-- needs: FEATURE` in the first line skips the file, without
-a note, where the engine lacks the feature; a later start on a newer engine applies it.
+A file's statements end with `;` at the end of a line. Applying them twice changes nothing, since a crash may fall
+between a statement and its record. `-- needs: FEATURE` in the first line skips the file, without a record, where the
+engine lacks the feature; a later start on a newer engine applies it.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from parsec.core.errors import Fatal
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-_NOTES = """
+_CREATE_TABLE = """
 CREATE TABLE IF NOT EXISTS _migrations
 (number UInt32, name String, digest String, applied_at DateTime('UTC') DEFAULT now('UTC'))
 ENGINE = MergeTree ORDER BY number SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 """
 _PROBES = {"text index": "SELECT count() FROM system.functions WHERE name = 'hasAnyTokens'"}
-# Numbers of ClickHouse's ErrorCodes.cpp: what reading of a damaged part raises.
+# Numbers of ClickHouse's ErrorCodes.cpp that reading a damaged part raises.
 _DAMAGED = frozenset({32, 33, 40, 117, 246, 271, 432})
 _lock = threading.Lock()
 _log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 def migrations() -> list[Migration]:
-    """Those that come with this version, in order."""
+    """The migrations of this version, in order."""
     found = []
     for file in resources.files(__package__).iterdir():
         if file.name.endswith(".sql"):
@@ -66,13 +66,13 @@ def migrations() -> list[Migration]:
 
 
 def migrate(client: "Client", known: list[Migration]) -> None:
-    """Applies what is missing. One at a time in this process; the data directory's lock keeps other processes out."""
+    """Applies the missing ones. The lock is for threads; other processes are kept out by the data directory's lock."""
     with _lock:
-        client.command(_NOTES)
-        noted = _noted(client)
-        _check(noted, known)
+        client.command(_CREATE_TABLE)
+        applied = _applied(client)
+        _check(applied, known)
         for migration in known:
-            if migration.number in noted or not _has(client, migration.needs):
+            if migration.number in applied or not _has(client, migration.needs):
                 continue
             for statement in migration.statements:
                 client.command(statement)
@@ -82,8 +82,8 @@ def migrate(client: "Client", known: list[Migration]) -> None:
             )
 
 
-def _noted(client: "Client") -> dict[int, str]:
-    """Digests by number. Where the notes are damaged there are none: what is applied twice changes nothing."""
+def _applied(client: "Client") -> dict[int, str]:
+    """The digests of applied migrations by number; none when the records are damaged."""
     from clickhouse_connect.driver.exceptions import Error
 
     try:
@@ -93,20 +93,23 @@ def _noted(client: "Client") -> dict[int, str]:
             raise
         client.command("ALTER TABLE _migrations DETACH PARTITION tuple()")
         _log.error(
-            "The notes of the store's migrations are damaged and were set aside, in `detached` of table _migrations; "
-            "each migration is applied again.",
+            "The records of the store's migrations are damaged and were set aside, in `detached` of table _migrations; "
+            "every migration is applied again.",
             why=str(error)[:500],
         )
         return {}
 
 
-def _check(noted: dict[int, str], known: list[Migration]) -> None:
-    newer = noted.keys() - {m.number for m in known}
+def _check(applied: dict[int, str], known: list[Migration]) -> None:
+    newer = applied.keys() - {m.number for m in known}
     if newer:
         raise Fatal(f"the store has migration {max(newer)}, which this version does not know: start a newer version")
     for migration in known:
-        if noted.get(migration.number, migration.digest) != migration.digest:
-            raise Fatal(f"migration {migration.number} ({migration.name}) was changed after it had been applied")
+        if applied.get(migration.number, migration.digest) != migration.digest:
+            raise Fatal(
+                f"migration {migration.number} ({migration.name}) was changed after it had been applied: install the "
+                "version of Parsec that the store was last used with, or a newer one"
+            )
 
 
 def _has(client: "Client", feature: str | None) -> bool:

@@ -100,7 +100,7 @@ def test_damaged_definitions_of_tables_are_put_back(tmp_path: Path, damage: str)
             path.unlink()
     found = _run(tmp_path, "print(store._client.query('SELECT day, events FROM dropped_days').result_rows)")
     assert "[(1, 7)]" in found.stdout, found.stderr
-    assert "its copy was put in its place" in found.stdout
+    assert "restored from its backup" in found.stdout
     assert [path.read_bytes() for path in files] == before
     assert len(list(store.glob("*.corrupt"))) == (0 if damage == "gone" else len(files))
 
@@ -113,7 +113,7 @@ def test_a_damaged_copy_of_the_definitions_stops_nothing_and_is_made_anew(tmp_pa
     copy.write_bytes(content)
     done = _run(tmp_path, "store.close()")
     assert (done.returncode, copy.read_bytes()) == (0, before), done.stderr
-    assert ("is made anew" in done.stdout) == (content != b"")
+    assert ("a new one is made" in done.stdout) == (content != b"")
 
 
 def test_damaged_notes_of_migrations_are_set_aside_and_all_is_applied_again(tmp_path: Path) -> None:
@@ -137,5 +137,5 @@ def test_a_damaged_definition_without_a_copy_is_told_with_what_to_do(tmp_path: P
     (tmp_path / "store" / "tables.json").write_bytes(b"{")
     next((tmp_path / "store").glob("store/*/*/events.sql")).write_bytes(b"")
     found = _run(tmp_path, "")
-    assert "put a backup in its place" in found.stderr
+    assert "put a backup in their place" in found.stderr
     assert "events.sql" in found.stderr

@@ -42,11 +42,11 @@ def test_a_merged_part_is_synced_once_before_its_name(tmp_path: Path, synced: li
     merged = sync.MergedParts([tmp_path])
     new = [part(tmp_path, "20261124_1_9_2"), part(tmp_path, "20261124_8_8_0_12")]
     part(tmp_path, "20261124_9_9_0")
-    merged.settle()
+    merged.sync()
     assert {*synced[:4]} == {path for each in new for path in (each, each / "data.bin")}
     assert all(synced.index(each / "data.bin") < synced.index(each) for each in new)
     assert synced[4:] == [tmp_path]
-    merged.settle()
+    merged.sync()
     assert synced[5:] == [tmp_path]
 
 
@@ -56,7 +56,7 @@ def test_a_part_that_goes_meanwhile_needs_no_sync(tmp_path: Path, monkeypatch: p
     names = iter([[gone], [gone / "data.bin"]])
     monkeypatch.setattr(Path, "iterdir", lambda _: iter(next(names)))
     (gone / "data.bin").unlink()
-    merged.settle()
+    merged.sync()
 
 
 def test_what_cannot_be_synced_is_fatal(tmp_path: Path) -> None:
