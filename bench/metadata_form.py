@@ -61,7 +61,7 @@ def _attributes(ddl: str) -> str:
     return ddl[start : ddl.index("    INDEX timestamp_minmax")]
 
 
-NAMES = list(EVENTS.columns)
+NAMES = list(EVENTS.types)
 DDL = migrations()[0].sql
 ATTRIBUTES = _attributes(DDL)
 NO_ATTRIBUTES = (ATTRIBUTES, "    search_text String EPHEMERAL,\n")
@@ -161,7 +161,7 @@ def tsv(made: list[Row]) -> bytes:
 def row_binary(made: list[Row]) -> bytes:
     out = bytearray()
     for row in made:
-        for name, kind in EVENTS.columns.items():
+        for name, kind in EVENTS.types.items():
             value = getattr(row, name)
             if isinstance(value, int):
                 out += value.to_bytes({"UInt32": 4, "Date": 2}.get(kind, 8), "little")
@@ -194,7 +194,7 @@ def insert(client: Any, made: list[Row], fmt: str, token: str) -> float:
     settings["insert_deduplication_token"] = token
     if fmt == "driver":
         values = list(zip(*map(astuple, made), strict=True))
-        client.insert("events", values, NAMES, column_type_names=list(EVENTS.columns.values()), column_oriented=True,
+        client.insert("events", values, NAMES, column_type_names=list(EVENTS.types.values()), column_oriented=True,
                       settings=settings)  # fmt: skip
         return 0.0
     block = ENCODERS[fmt](made)

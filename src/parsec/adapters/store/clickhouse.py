@@ -35,55 +35,9 @@ MINIMUM_VERSION = (26, 5)
 """The oldest engine that the contract suite has run on."""
 DAY_S = 86_400
 
-EVENTS = Table(
-    "events",
-    {  # the fields of Row
-        "tenant_id": "LowCardinality(String)",
-        "timestamp": "DateTime64(9, 'UTC')",
-        "severity": "LowCardinality(String)",
-        "source": "LowCardinality(String)",
-        "message": "String",
-        "metadata": "String",
-        "id": "String",
-        "received_at": "DateTime64(9, 'UTC')",
-        "region": "LowCardinality(String)",
-        "node": "LowCardinality(String)",
-        "log_id": "LowCardinality(String)",
-        "partition": "UInt32",
-        "offset": "UInt64",
-        "expires_on": "Date",
-        "search_text": "String",
-    },
-)
-_DEAD_LETTERS = Table(
-    "dead_letters",
-    {  # the fields of DeadLetter, and the day on which it expires
-        "log_id": "LowCardinality(String)",
-        "partition": "UInt32",
-        "offset": "UInt64",
-        "tenant_id": "LowCardinality(String)",
-        "reason": "LowCardinality(String)",
-        "detail": "String",
-        "raw": "String",
-        "stage": "LowCardinality(String)",
-        "expires_on": "Date",
-    },
-)
-_CHECKPOINTS = Table(
-    "ledger_marks",
-    {  # the fields of LedgerCheckpoint
-        "log_id": "LowCardinality(String)",
-        "partition": "UInt32",
-        "start": "UInt64",
-        "committed": "UInt64",
-        "stored": "UInt64",
-        "duplicate": "UInt64",
-        "dead": "UInt64",
-        "lost": "UInt64",
-        "expires_from": "UInt32",
-        "received_from": "UInt32",
-    },
-)
+EVENTS = Table("events", Row.__struct_fields__)
+_DEAD_LETTERS = Table("dead_letters", (*DeadLetter.__struct_fields__, "expires_on"))
+_CHECKPOINTS = Table("ledger_marks", LedgerCheckpoint.__struct_fields__)
 INSERT_SETTINGS = {
     "async_insert": 0,
     "insert_deduplicate": 1,

@@ -34,9 +34,7 @@ WHERE database = currentDatabase() AND table = 'dead_letters' AND active AND row
 # By default the engine protects partitions above 50 GB from being dropped by mistake.
 _DROP = "ALTER TABLE events DROP PARTITION ID {day:String} SETTINGS max_partition_size_to_drop = 0"
 _DELETE = "ALTER TABLE dead_letters DELETE WHERE toDate(time) = toDate({day:UInt32}) SETTINGS mutations_sync = 1"
-_DROPPED = Table(  # the fields of DaySize
-    "dropped_days", {"day": "UInt32", "events": "UInt64", "dead_letters": "UInt64", "bytes": "UInt64"}
-)
+_DROPPED = Table("dropped_days", DaySize.__struct_fields__)
 
 Write = Callable[["Client", Table, Iterable[bytes]], None]
 """Inserts a block into a table, under the settings of every insert."""

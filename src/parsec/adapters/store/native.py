@@ -8,7 +8,7 @@ A row format costs the engine about half a microsecond for each LowCardinality v
 is made once per block by Python's own hash table. Each step below is one pass in C over a whole column.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import chain
 from struct import pack
@@ -64,14 +64,26 @@ _ENCODERS: dict[str, Encode] = {
 }
 
 
-class Table:
-    """A table's columns by name and type, in the order of the values in a row."""
+_COLUMNS = {
+    "LowCardinality(String)": "tenant_id severity source region node log_id reason stage",
+    "String": "message metadata search_text id detail raw",
+    "DateTime64(9, 'UTC')": "timestamp received_at",
+    "UInt64": "offset start committed stored duplicate dead lost events dead_letters bytes",
+    "UInt32": "partition day expires_from received_from",
+    "Date": "expires_on",
+}
+"""The columns that Parsec inserts, by type: a name means the same in every table (parsec.adapters.store.migrations)."""
+_TYPES = {column: kind for kind, columns in _COLUMNS.items() for column in columns.split()}
 
-    def __init__(self, name: str, columns: Mapping[str, str]) -> None:
+
+class Table:
+    """A table with the columns of an insert, in the order of the values in a row."""
+
+    def __init__(self, name: str, columns: Sequence[str]) -> None:
         self.name = name
-        self.columns = columns
+        self.types = {column: _TYPES[column] for column in columns}
         self.insert_into = f"{name} ({', '.join(f'`{column}`' for column in columns)})"
-        self._encoders = [(_strings((column, kind)), _ENCODERS[kind]) for column, kind in columns.items()]
+        self._encoders = [(_strings((column, kind)), _ENCODERS[kind]) for column, kind in self.types.items()]
 
     def block(self, rows: Collection[Sequence[Any]]) -> bytes:
         """One block of these rows, at least one."""
