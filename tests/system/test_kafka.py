@@ -216,8 +216,8 @@ def test_what_expired_before_it_was_read_is_counted_as_lost(server: KafkaServer,
         assert 'parsec_process_events_total{fate="lost"} 15.0' in metrics
         assert 'parsec_process_partition_lag_events{partition="0"} 0.0' in metrics
         told = [json.loads(line) for line in parsec.logs().splitlines()]
-        assert [each["events"] for each in told if "were lost" in each["event"]] == [15]
-        assert {each["level"] for each in told if "were lost" in each["event"]} == {"error"}
+        assert [each["events"] for each in told if "log lost events" in each["event"]] == [15]
+        assert {each["level"] for each in told if "log lost events" in each["event"]} == {"error"}
 
 
 def test_a_topic_that_cannot_be_made_ends_the_start(server: KafkaServer, tmp_path: Path) -> None:
