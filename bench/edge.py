@@ -36,7 +36,6 @@ CALM_PER_S = 200
 """Single events of the tenant that keeps to its share."""
 LIMITS = {
     "PARSEC_LIMIT_EVENTS_PER_S": "100000000",
-    "PARSEC_LIMIT_EVENTS_BURST": "1000000000",
     "PARSEC_LIMIT_BYTES_PER_S": "1TiB",
 }
 UNCOUNTED = (sys.executable, __file__, "--uncounted")

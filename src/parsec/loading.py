@@ -1,13 +1,13 @@
-"""Settings from flags, the environment and a TOML file, in this order of precedence; all faults are told together.
+"""Load settings from flags, the environment and a TOML file, in this order of precedence.
 
-In: texts by name. Out: `Loaded`: the settings, and where each came from. Errors: BadSettings with every fault at once.
+In: texts by name. Out: `Loaded`: the settings, and where each came from. Errors: BadSettings with all faults at once.
 Next: parsec.wiring.serve.
 """
 
 import re
 import socket
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -19,12 +19,16 @@ from parsec.core.errors import BadSettings
 from parsec.core.units import parse_quantity, show_quantity
 from parsec.keys.file import KeysUnreadable
 from parsec.keys.file import read as read_keys
-from parsec.settings import ROLES, Setting, Settings, catalogue
+from parsec.settings import FORMER_SETTINGS, ROLES, Setting, Settings, catalogue, flag_of
 
 CLIENT_NAMES = frozenset(
     {"PARSEC_URL", "PARSEC_API_KEY", "PARSEC_TENANT", "PARSEC_CA_FILE", "PARSEC_PROFILE", "PARSEC_CONFIG"}
 )
-"""Names that clients read and the server must not stumble over."""
+"""Names for clients, which may stand in the server's environment, too."""
+
+LIKE, NEAR_MISS = 0.6, 0.86
+"""Similarity (difflib) of an unknown name to a setting: enough to suggest it; and, for a name without our prefix, to be
+taken for a mistake: KAFKA_BROKER and REDIS_ADDRESS are, KAFKA_BROKER_ID and CLICKHOUSE_DB, which servers read, not."""
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -53,11 +57,8 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | No
     problems: list[str] = []
     known = {setting.env: setting for setting in catalogue()}
     from_file, of_tenants = _read_file(config, known, problems) if config else ({}, {})
-    problems += [
-        f"{name}: no such setting{_did_you_mean(name, known)}"
-        for name in environ
-        if name.startswith("PARSEC_") and name not in known and name not in CLIENT_NAMES
-    ]
+    problems += [_former(flag_of(name), name) for name in flags if name in FORMER_SETTINGS]
+    problems += filter(None, (_wrong_name(name, known) for name in environ))
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in known.values():
@@ -82,12 +83,43 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | No
     return Loaded(settings, sources, tenants, config, lambda: load(flags, environ, config))
 
 
+def _wrong_name(name: str, known: Mapping[str, Setting]) -> str | None:
+    """What is wrong with a name of the environment; None: it is right, or none of our business."""
+    if name in known or name in CLIENT_NAMES:
+        return None
+    if name in FORMER_SETTINGS:
+        return _former(name, name)
+    if name.startswith("PARSEC_"):
+        return f"{name}: {_unknown(name, {each.removeprefix('PARSEC_'): each for each in (*known, *CLIENT_NAMES)})}"
+    family = name.partition("_")[0] + "_"
+    close = _closest(name, [each for each in known if each.startswith(family)], NEAR_MISS)
+    return f"{name}: did you mean {close}? Rename it, or unset it" if close else None
+
+
+def _former(name: str, env: str) -> str:
+    return f"{name} is no longer a setting: {FORMER_SETTINGS[env]}"
+
+
+def _unknown(name: str, known: Mapping[str, str]) -> str:
+    """`known`: what to compare with, and what to suggest for it."""
+    close = _closest(name.removeprefix("PARSEC_"), list(known), LIKE)
+    return "no such setting" + (f"; did you mean {known[close]}?" if close else "; `parsec serve --help` lists them")
+
+
+def _closest(name: str, known: Sequence[str], cutoff: float) -> str | None:
+    import difflib  # late: most commands never need it
+
+    return next(iter(difflib.get_close_matches(name, known, 1, cutoff)), None)
+
+
 def _for_tenant(
     settings: Settings, tenant: str, table: object, known: Mapping[str, Setting], problems: list[str]
 ) -> Settings:
     where = f"[tenants.{tenant}]"
     if tenant_name(tenant) != tenant:
-        problems.append(f"{where}: is no tenant's name: 1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")
+        problems.append(
+            f"{where}: not a valid tenant name: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit"
+        )
     if not isinstance(table, dict):
         problems.append(f"{where}: must be a table of settings")
         return settings
@@ -95,7 +127,8 @@ def _for_tenant(
     values: dict[str, Any] = {}
     for key, raw in table.items():
         if key not in names:
-            problems.append(f"{where} {key}: no such setting of a tenant{_did_you_mean(key, names)}")
+            allowed = " and ".join(_keys(setting.env)[0] for setting in known.values() if setting.spec.per_tenant)
+            problems.append(f"{where} {key}: no setting of a tenant; there are {allowed}")
             continue
         try:
             values[names[key].name] = parse(names[key], raw)
@@ -105,23 +138,20 @@ def _for_tenant(
 
 
 def conflicts(settings: Settings) -> list[str]:
-    """What is wrong with settings that are each allowed."""
+    """Faults of settings together, each of which is valid by itself."""
     problems, settings = _without_credentials(settings)
     problems += _key_conflicts(settings)
     if bool(settings.tls_certificate) != bool(settings.tls_key):
-        problems.append("PARSEC_TLS_CERTIFICATE and PARSEC_TLS_KEY: one needs the other")
+        problems.append("PARSEC_TLS_CERTIFICATE and PARSEC_TLS_KEY: set both, or neither")
     if settings.ingest_memory < settings.max_body_bytes:
-        problems.append("PARSEC_INGEST_MEMORY: is less than PARSEC_MAX_BODY_BYTES, so the largest bodies never fit")
+        problems.append("PARSEC_INGEST_MEMORY: must be at least PARSEC_MAX_BODY_BYTES, or the largest bodies never fit")
     problems += _role_conflicts(settings)
     problems += [
-        f"PARSEC_CORS_ORIGINS={origin}: must be *, or a scheme, a host and perhaps a port: https://ui.example.com"
+        f"PARSEC_CORS_ORIGINS={origin}: must be * or an origin such as https://ui.example.com"
         for origin in settings.origins
         if not re.fullmatch(r"\*|https?://[a-z0-9.\-\[\]:]+", origin)
     ]
-    try:
-        parse_pairs(settings.kafka_options)
-    except ValueError as error:
-        problems.append(f"PARSEC_KAFKA_OPTIONS: {error}")
+    problems += _kafka_conflicts(settings)
     if settings.redis_addr:
         try:
             host_and_port(settings.redis_addr)
@@ -130,15 +160,25 @@ def conflicts(settings: Settings) -> list[str]:
     return problems
 
 
+def _kafka_conflicts(settings: Settings) -> list[str]:
+    try:
+        options = parse_pairs(settings.kafka_options)
+    except ValueError as error:
+        return [f"PARSEC_KAFKA_OPTIONS: {error}"]
+    if settings.kafka_password and not options.get("security.protocol", "").lower().startswith("sasl_"):
+        return ["PARSEC_KAFKA_PASSWORD: needs security.protocol=sasl_ssl (or sasl_plaintext) in PARSEC_KAFKA_OPTIONS"]
+    return []
+
+
 def _without_credentials(settings: Settings) -> tuple[list[str], Settings]:
-    """An address with a user and a password in it would be shown wherever the address is."""
+    """Refuse users and passwords in addresses, which are logged."""
     told = {
         "clickhouse_url": ("CLICKHOUSE_URL", "CLICKHOUSE_USER and CLICKHOUSE_PASSWORD", "http://(hidden)"),
         "redis_addr": ("REDIS_ADDR", "REDIS_USERNAME and REDIS_PASSWORD", "(hidden):1"),
-        "kafka_brokers": ("KAFKA_BROKERS", "PARSEC_KAFKA_USER and PARSEC_KAFKA_PASSWORD", "(hidden)"),
+        "kafka_brokers": ("KAFKA_BROKERS", "PARSEC_KAFKA_OPTIONS and PARSEC_KAFKA_PASSWORD", "(hidden)"),
     }
     found = [name for name in told if "@" in getattr(settings, name)]
-    problems = [f"{told[name][0]}: must hold no user and no password; {told[name][1]} are for these" for name in found]
+    problems = [f"{told[name][0]}: must not contain a user or password; use {told[name][1]}" for name in found]
     return problems, msgspec.structs.replace(settings, **{name: told[name][2] for name in found})
 
 
@@ -153,8 +193,8 @@ def _key_conflicts(settings: Settings) -> list[str]:
     if keys or is_loopback(settings.host):
         return []
     return [
-        f"PARSEC_HOST={settings.host}: without API keys Parsec serves a loopback address only; make one with "
-        f"`parsec keys create`, or say PARSEC_AUTH=off to let anybody in who reaches it (no key is in {path})"
+        f"PARSEC_HOST={settings.host}: without API keys Parsec listens on loopback addresses only. Create a key with "
+        f"`parsec keys create` (there is none in {path}), or set PARSEC_AUTH=off to serve everyone without a key"
     ]
 
 
@@ -162,11 +202,11 @@ def _role_conflicts(settings: Settings) -> list[str]:
     problems = []
     roles = settings.roles
     if not roles <= ROLES:
-        return [f"PARSEC_ROLE={settings.role}: must be all, or some of ingest, process and query"]
+        return [f"PARSEC_ROLE={settings.role}: must be all, or any of ingest, process and query"]
     if settings.storage_backend == "clickhouse" and not settings.clickhouse_url and roles != {"ingest"}:
         problems.append("STORAGE_BACKEND=clickhouse: needs CLICKHOUSE_URL")
     if settings.clickhouse_url and settings.storage_backend != "clickhouse":
-        problems.append("CLICKHOUSE_URL: is used with STORAGE_BACKEND=clickhouse only")
+        problems.append("CLICKHOUSE_URL: needs STORAGE_BACKEND=clickhouse")
     if settings.clickhouse_url and not settings.clickhouse_url.startswith(("http://", "https://")):
         problems.append(f"CLICKHOUSE_URL={settings.clickhouse_url}: must begin with http:// or https://")
     if "`" in settings.clickhouse_database:
@@ -277,7 +317,7 @@ def _read_file(
     found: dict[str, Any] = {}
     for key, value in content.items():
         if key not in names:
-            problems.append(f"{path}: {key}: no such setting{_did_you_mean(key, names)}")
+            problems.append(_wrong_key(f"{path}: {key}", key, list(names)))
         elif names[key] in found:
             problems.append(f"{path}: {key}: given twice")
         else:
@@ -285,14 +325,17 @@ def _read_file(
     return found, tenants
 
 
-def _aliases(setting: Setting) -> Iterator[str]:
-    yield setting.env
-    yield setting.flag.removeprefix("--")
-    yield setting.flag.removeprefix("--").replace("-", "_")
+def _aliases(setting: Setting) -> tuple[str, ...]:
+    return setting.env, *_keys(setting.env)
 
 
-def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
-    import difflib
+def _keys(env: str) -> tuple[str, str]:
+    """Names of a setting in the file, beside that of the environment."""
+    name = flag_of(env).removeprefix("--")
+    return name, name.replace("-", "_")
 
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+
+def _wrong_key(where: str, key: str, known: Sequence[str]) -> str:
+    """What is wrong with a key of the file."""
+    former = {alias: env for env in FORMER_SETTINGS for alias in (env, *_keys(env))}
+    return _former(where, former[key]) if key in former else f"{where}: {_unknown(key, {name: name for name in known})}"

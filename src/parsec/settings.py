@@ -30,79 +30,85 @@ class Spec(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, typed. Sizes are in bytes, times in seconds unless the name says otherwise."""
 
-    # Where and as what this process runs.
-    host: Annotated[str, Spec("PARSEC_HOST", "Address to listen on. Without API keys only a loopback address.")] = (
-        "127.0.0.1"
-    )
-    port: Annotated[int, Spec("PARSEC_PORT", "Port to listen on; 0 picks a free one.", "", 0, 65535)] = 8080
+    # The process.
+    host: Annotated[
+        str, Spec("PARSEC_HOST", "Address to listen on. Without API keys it must be a loopback address.")
+    ] = "127.0.0.1"
+    port: Annotated[int, Spec("PARSEC_PORT", "Port to listen on. 0 picks a free port.", "", 0, 65535)] = 8080
     data_dir: Annotated[
-        str, Spec("PARSEC_DATA_DIR", "Directory of the log, the store and small state. One process at a time.")
+        str,
+        Spec(
+            "PARSEC_DATA_DIR", "Directory of the log, the store and small state. Only one process at a time can use it."
+        ),
     ] = "./data"
     role: Annotated[
         str,
         Spec(
             "PARSEC_ROLE",
-            "What this process does: all, or any of ingest, process and query with commas between. Anything but all "
-            "needs Kafka, and a ClickHouse server unless it only ingests.",
+            "What this process does: all, or any of ingest, process and query, separated by commas. Anything "
+            "but all needs Kafka and, unless it is ingest alone, a ClickHouse server.",
         ),
     ] = "all"
     keys_file: Annotated[
         str,
-        Spec("PARSEC_KEYS_FILE", "File of the API keys, see `parsec keys`; empty: keys.toml in the data directory."),
+        Spec("PARSEC_KEYS_FILE", "File of the API keys, see `parsec keys`. Empty: keys.toml in the data directory."),
     ] = ""
     auth: Annotated[
         Literal["keys", "off"],
         Spec(
             "PARSEC_AUTH",
-            "Ask for API keys once there are some; off: never, whoever reaches the address may do anything.",
+            "Whether API keys are needed. keys: as soon as the keys file has one. off: never, so that anyone who "
+            "reaches the address may do anything.",
         ),
     ] = "keys"
     tls_certificate: Annotated[
-        str,
-        Spec("PARSEC_TLS_CERTIFICATE", "File of the certificate, with its chain, to speak TLS; read again on change."),
+        str, Spec("PARSEC_TLS_CERTIFICATE", "PEM file of the TLS certificate with its chain. Reloaded when it changes.")
     ] = ""
-    tls_key: Annotated[str, Spec("PARSEC_TLS_KEY", "File of the certificate's key, without a password.")] = ""
-    region: Annotated[str, Spec("PARSEC_REGION", "Region written into every event.")] = "local"
-    node: Annotated[str, Spec("PARSEC_NODE", "Node name written into every event; default: the host's name.")] = ""
+    tls_key: Annotated[
+        str, Spec("PARSEC_TLS_KEY", "PEM file of the certificate's private key, without a password.")
+    ] = ""
+    region: Annotated[str, Spec("PARSEC_REGION", "Name of the region, written into every event.")] = "local"
+    node: Annotated[str, Spec("PARSEC_NODE", "Name of the node, written into every event. Empty: the host name.")] = ""
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Spec("PARSEC_LOG_LEVEL", "Least severe line that is logged.")
+        Literal["debug", "info", "warning", "error"],
+        Spec("PARSEC_LOG_LEVEL", "Lowest level of log lines. debug logs every request."),
     ] = "info"
     log_format: Annotated[
         Literal["auto", "json", "console"],
-        Spec("PARSEC_LOG_FORMAT", "Log lines as JSON or for people; auto: for people on a terminal."),
+        Spec("PARSEC_LOG_FORMAT", "Format of log lines. auto: console on a terminal, otherwise JSON."),
     ] = "auto"
-    stats_interval: Annotated[
-        float, Spec("PARSEC_STATS_INTERVAL", "Time between two stats lines in the log.", "seconds", 1, 3600)
-    ] = 30.0
 
-    # What a request may be.
+    # Requests and clients.
     max_body_bytes: Annotated[
         int,
         Spec("PARSEC_MAX_BODY_BYTES", "Largest request body, before and after decompression.", "bytes", 1024, 1 << 30),
     ] = 16 << 20
     max_event_bytes: Annotated[
-        int, Spec("PARSEC_MAX_EVENT_BYTES", "Largest encoded event.", "bytes", 1024, 16 << 20)
+        int, Spec("PARSEC_MAX_EVENT_BYTES", "Largest event, as encoded for the log.", "bytes", 1024, 16 << 20)
     ] = 256 << 10
     max_request_events: Annotated[
-        int, Spec("PARSEC_MAX_REQUEST_EVENTS", "Most events in one request.", "", 1, 1_000_000)
+        int, Spec("PARSEC_MAX_REQUEST_EVENTS", "Largest number of events in one request.", "", 1, 1_000_000)
     ] = 10_000
     ingest_lenient: Annotated[
         bool,
-        Spec("PARSEC_INGEST_LENIENT", "Fill in a missing timestamp (receipt), severity (info), source (unknown)."),
+        Spec(
+            "PARSEC_INGEST_LENIENT",
+            "Accept events without a timestamp (time of receipt), severity (info) or source (unknown).",
+        ),
     ] = False
     derive_ids: Annotated[
         Literal["body", "random"],
         Spec(
-            "PARSEC_DERIVE_IDS", "Ids for events without one: from the body, so that a retry is recognised, or random."
+            "PARSEC_DERIVE_IDS",
+            "Ids of events that have none. body: derived from the request body, so that a retry is "
+            "recognised. random: new ones.",
         ),
     ] = "body"
-
-    # What a client may do, whatever it asks for.
     max_connections: Annotated[
         int,
         Spec(
             "PARSEC_MAX_CONNECTIONS",
-            "Most open connections; as many as the limit on open files allows, if that is less.",
+            "Largest number of open connections. A low limit on open files lowers it.",
             "",
             1,
             1_000_000,
@@ -112,7 +118,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Spec(
             "PARSEC_MAX_CONNECTIONS_PER_ADDRESS",
-            "Most open connections of one client address (of IPv6: /64 network); 0: no limit. Not behind a proxy.",
+            "Largest number of open connections per client address (IPv6: per /64 network). 0: no limit. Do "
+            "not use it behind a proxy.",
             "",
             0,
             1_000_000,
@@ -122,7 +129,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Spec(
             "PARSEC_MAX_REQUESTS_PER_ADDRESS",
-            "Most requests per second of one client address, with bursts of as many; 0: no limit. Not behind a proxy.",
+            "Requests per second per client address, with bursts of one second. 0: no limit. Do not use it "
+            "behind a proxy.",
             "",
             0,
             1e9,
@@ -132,49 +140,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Spec(
             "PARSEC_CORS_ORIGINS",
-            "Origins whose pages may use Parsec in a browser, as https://ui.example.com, with commas between; *: any.",
+            "Origins of web pages that may use the API, such as https://ui.example.com, separated by commas. "
+            "*: any origin.",
         ),
     ] = ""
-    max_head_bytes: Annotated[
-        int, Spec("PARSEC_MAX_HEAD_BYTES", "Largest head of a request: address and headers.", "bytes", 4096, 1 << 20)
-    ] = 32 << 10
-    max_url_bytes: Annotated[
-        int, Spec("PARSEC_MAX_URL_BYTES", "Longest address of a request.", "bytes", 256, 1 << 20)
-    ] = 16 << 10
-    head_timeout: Annotated[
-        float, Spec("PARSEC_HEAD_TIMEOUT", "Longest time the head of a request may take to arrive.", "seconds", 1, 3600)
-    ] = 10.0
-    body_timeout: Annotated[
-        float, Spec("PARSEC_BODY_TIMEOUT", "Longest time a body may take to arrive.", "seconds", 1, 3600)
-    ] = 60.0
-    min_rate: Annotated[
-        float,
-        Spec(
-            "PARSEC_MIN_RATE",
-            "Bytes per second that a body must bring, on average once 5 s have passed, and that a client must take of "
-            "an answer; 0: any.",
-            "",
-            0,
-            1e9,
-        ),
-    ] = 256.0
-    send_timeout: Annotated[
-        float,
-        Spec(
-            "PARSEC_SEND_TIMEOUT",
-            "How long a client may take less of its answer than PARSEC_MIN_RATE before it is cut off.",
-            "seconds",
-            1,
-            3600,
-        ),
-    ] = 30.0
 
-    # The channel between HTTP and the workers.
+    # Memory and limits of ingest.
     channel_events: Annotated[
         int,
         Spec(
             "PARSEC_CHANNEL_EVENTS",
-            "Events that may wait for a worker; as many again of tenants with few.",
+            "Queue size in events. Tenants using little may exceed it by the same amount.",
             "",
             1,
             10_000_000,
@@ -184,7 +160,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Spec(
             "PARSEC_CHANNEL_BYTES",
-            "Bytes that may wait for a worker; as many again of tenants with few.",
+            "Queue size in bytes. Tenants using little may exceed it by the same amount.",
             "bytes",
             1 << 16,
             1 << 36,
@@ -194,26 +170,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Spec(
             "PARSEC_INGEST_MEMORY",
-            "Bytes of request bodies in hand at once; a quarter more of tenants with few.",
+            "Memory for request bodies in progress. Tenants using little may exceed it by a quarter.",
             "bytes",
             1 << 20,
             1 << 36,
         ),
     ] = 128 << 20
-
-    # What one tenant may send.
     limit_events_per_s: Annotated[
         float,
-        Spec("PARSEC_LIMIT_EVENTS_PER_S", "Events per second of one tenant; 0: no limit.", "", 0, 1e9, per_tenant=True),
-    ] = 0.0
-    limit_events_burst: Annotated[
-        float,
         Spec(
-            "PARSEC_LIMIT_EVENTS_BURST",
-            "Events that a tenant may send at once after a rest; 0: as many as in two seconds.",
+            "PARSEC_LIMIT_EVENTS_PER_S",
+            "Events per second per tenant, with bursts of two seconds. 0: no limit.",
             "",
             0,
-            1e10,
+            1e9,
             per_tenant=True,
         ),
     ] = 0.0
@@ -221,31 +191,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Spec(
             "PARSEC_LIMIT_BYTES_PER_S",
-            "Bytes per second of one tenant, in bodies after decompression; 0: no limit.",
+            "Bytes of decompressed bodies per second per tenant, with bursts of two seconds. 0: no limit.",
             "bytes",
             0,
             1 << 40,
             per_tenant=True,
         ),
     ] = 0.0
-    limit_bytes_burst: Annotated[
-        float,
-        Spec(
-            "PARSEC_LIMIT_BYTES_BURST",
-            "Bytes that a tenant may send at once after a rest; 0: as many as in two seconds.",
-            "bytes",
-            0,
-            1 << 44,
-            per_tenant=True,
-        ),
-    ] = 0.0
 
-    # From the channel to the log.
+    # Kafka.
+    kafka_brokers: Annotated[
+        str,
+        Spec(
+            "KAFKA_BROKERS",
+            "Bootstrap servers as host:port, separated by commas. Empty: use the embedded log instead of Kafka.",
+        ),
+    ] = ""
+    kafka_topic: Annotated[str, Spec("KAFKA_TOPIC", "Topic of the events. Created if it is missing.")] = "log-events"
+    topic_partitions: Annotated[
+        int, Spec("PARSEC_TOPIC_PARTITIONS", "Partitions of the topic, when Parsec creates it.", "", 1, 10_000)
+    ] = 12
+    topic_replication: Annotated[
+        int,
+        Spec(
+            "PARSEC_TOPIC_REPLICATION",
+            "Replication factor of the topic, when Parsec creates it. -1: the cluster's default.",
+            "",
+            -1,
+            32,
+        ),
+    ] = -1
     publish_batch_events: Annotated[
         int,
         Spec(
             "KAFKA_BATCH_SIZE",
-            "Events that close a publish batch; the embedded log takes all that waits, up to 8 MiB.",
+            "Events per publish batch. The embedded log ignores it and commits all that waits, up to 8 MiB.",
             "",
             1,
             100_000,
@@ -255,79 +235,58 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Spec(
             "KAFKA_BATCH_TIMEOUT_MS",
-            "Upper bound on the wait for a batch to fill: 2 ms at most, after a batch of 16 requests or more; 0: none.",
+            "Longest wait for a batch to fill. Only after a publish of 16 requests or more, and at most 2 ms. "
+            "0: never wait.",
             "milliseconds",
             0,
             60_000,
         ),
     ] = 100
     publish_retries: Annotated[
-        int, Spec("KAFKA_MAX_RETRIES", "Attempts to publish before an event is given up for this request.", "", 1, 100)
+        int, Spec("KAFKA_MAX_RETRIES", "Attempts to publish an event before its request fails.", "", 1, 100)
     ] = 3
-
-    # Kafka.
-    kafka_brokers: Annotated[
-        str, Spec("KAFKA_BROKERS", "Addresses to find the cluster by, with commas between; empty: the embedded log.")
-    ] = ""
-    kafka_topic: Annotated[str, Spec("KAFKA_TOPIC", "Topic of the events; made when it is missing.")] = "log-events"
-    topic_partitions: Annotated[
-        int, Spec("PARSEC_TOPIC_PARTITIONS", "Partitions of a topic that is made.", "", 1, 10_000)
-    ] = 12
-    topic_replication: Annotated[
-        int,
-        Spec("PARSEC_TOPIC_REPLICATION", "Replicas of a topic that is made; -1: as the cluster has it.", "", -1, 32),
-    ] = -1
-    kafka_pool: Annotated[int, Spec("KAFKA_POOL_SIZE", "Workers, each with its own producer.", "", 1, 64)] = 4
+    kafka_pool: Annotated[
+        int, Spec("KAFKA_POOL_SIZE", "Workers that publish to Kafka, each with its own producer.", "", 1, 64)
+    ] = 4
     kafka_compression: Annotated[
-        Literal["snappy", "gzip", "lz4", "zstd", "none"], Spec("KAFKA_COMPRESSION", "How batches are compressed.")
+        Literal["snappy", "gzip", "lz4", "zstd", "none"], Spec("KAFKA_COMPRESSION", "Compression of batches in Kafka.")
     ] = "snappy"
     kafka_group: Annotated[
-        str, Spec("KAFKA_CONSUMER_GROUP", "Consumer group of the processors; they share its partitions.")
+        str, Spec("KAFKA_CONSUMER_GROUP", "Consumer group of the processors, which share the topic's partitions.")
     ] = "parsec-processor"
-    publish_deadline: Annotated[
-        float,
+    kafka_password: Annotated[
+        str,
         Spec(
-            "PARSEC_PUBLISH_DEADLINE", "Longest wait for Kafka's acknowledgement, retries included.", "seconds", 0.1, 60
+            "PARSEC_KAFKA_PASSWORD",
+            "Password for SASL. The user and the mechanism are set in PARSEC_KAFKA_OPTIONS.",
+            secret=True,
         ),
-    ] = 2.0
-    kafka_tls: Annotated[bool, Spec("PARSEC_KAFKA_TLS", "Speak TLS with the brokers.")] = False
-    kafka_ca: Annotated[str, Spec("PARSEC_KAFKA_CA", "File of the authorities to trust; empty: the system's.")] = ""
-    kafka_certificate: Annotated[
-        str, Spec("PARSEC_KAFKA_CERTIFICATE", "File of our certificate, for brokers that ask for one.")
     ] = ""
-    kafka_key: Annotated[str, Spec("PARSEC_KAFKA_KEY", "File of the certificate's key.")] = ""
-    kafka_sasl: Annotated[
-        Literal["none", "plain", "scram-sha-256", "scram-sha-512"],
-        Spec("PARSEC_KAFKA_SASL", "How the user proves itself to the brokers."),
-    ] = "none"
-    kafka_user: Annotated[str, Spec("PARSEC_KAFKA_USER", "User for SASL.")] = ""
-    kafka_password: Annotated[str, Spec("PARSEC_KAFKA_PASSWORD", "Password for SASL.", secret=True)] = ""
     kafka_options: Annotated[
         str,
-        Spec("PARSEC_KAFKA_OPTIONS", "More options for librdkafka: name=value, with commas between.", secret=True),
+        Spec(
+            "PARSEC_KAFKA_OPTIONS",
+            "Options of librdkafka as name=value, separated by commas, for example "
+            "security.protocol=sasl_ssl,ssl.ca.location=/etc/kafka/ca.pem,sasl.mechanism=SCRAM-"
+            "SHA-512,sasl.username=parsec.",
+            secret=True,
+        ),
     ] = ""
-
-    # The spool, for events that Kafka does not acknowledge.
     spool: Annotated[
-        bool, Spec("PARSEC_SPOOL", "Keep events on this machine while Kafka does not answer; off: answer 503 instead.")
+        bool,
+        Spec(
+            "PARSEC_SPOOL",
+            "Keep events on the local disk while Kafka does not acknowledge them. false: answer 503 instead.",
+        ),
     ] = True
-    spool_max_bytes: Annotated[
-        int, Spec("PARSEC_SPOOL_MAX_BYTES", "Bound on the spool's files.", "bytes", 1 << 18, 1 << 44)
-    ] = 8 << 30
-    spool_drain_rate: Annotated[
-        float,
-        Spec("PARSEC_SPOOL_DRAIN_RATE", "Events per second that the spool gives to Kafka beside new ones.", "", 1, 1e9),
-    ] = 20_000.0
 
-    # The embedded log.
-    segment_bytes: Annotated[
-        int, Spec("PARSEC_SEGMENT_BYTES", "Size at which a log segment is closed.", "bytes", 1 << 16, 1 << 32)
-    ] = 128 << 20
+    # The log on the local disk.
     log_max_bytes: Annotated[
         int,
         Spec(
             "PARSEC_LOG_MAX_BYTES",
-            "Bound on the log's files; unread segments are never deleted, ingest answers 503 instead.",
+            "Largest size of the embedded log or, with Kafka, of the spool. Ingest answers 503 when unread "
+            "events fill it.",
             "bytes",
             1 << 18,
             1 << 44,
@@ -337,7 +296,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Spec(
             "PARSEC_LOG_RETENTION",
-            "How long segments that the processor has read are kept.",
+            "How long the embedded log keeps events after they are stored.",
             "seconds",
             0,
             10 * 365 * 86400.0,
@@ -347,7 +306,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Spec(
             "PARSEC_DISK_RESERVE",
-            "Free bytes below which ingest answers 503, so that the processor can drain.",
+            "Free disk space below which ingest answers 503, so that the processor can store what waits.",
             "bytes",
             0,
             1 << 44,
@@ -357,29 +316,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # The processor and the store.
     storage_backend: Annotated[
         Literal["embedded", "clickhouse"],
-        Spec("STORAGE_BACKEND", "Where events are stored: in this process, or on a ClickHouse server."),
+        Spec("STORAGE_BACKEND", "Where events are stored: in the data directory, or on a ClickHouse server."),
     ] = "embedded"
     clickhouse_url: Annotated[
-        str, Spec("CLICKHOUSE_URL", "Address of the ClickHouse server's HTTP interface: http://host:8123.")
+        str, Spec("CLICKHOUSE_URL", "Address of the ClickHouse server's HTTP interface, such as http://host:8123.")
     ] = ""
     clickhouse_user: Annotated[str, Spec("CLICKHOUSE_USER", "User of the ClickHouse server.")] = "default"
-    clickhouse_password: Annotated[
-        str, Spec("CLICKHOUSE_PASSWORD", "Password for the ClickHouse server.", secret=True)
-    ] = ""
+    clickhouse_password: Annotated[str, Spec("CLICKHOUSE_PASSWORD", "Password of that user.", secret=True)] = ""
     clickhouse_database: Annotated[
-        str, Spec("CLICKHOUSE_DATABASE", "Database on the ClickHouse server; made when it is missing.")
+        str, Spec("CLICKHOUSE_DATABASE", "Database on the ClickHouse server. Created if it is missing.")
     ] = "parsec"
-    process_batch_events: Annotated[
-        int, Spec("PARSEC_PROCESS_BATCH_EVENTS", "Most events in one insert.", "", 1, 1_000_000)
-    ] = 20_000
-    process_batch_bytes: Annotated[
-        int, Spec("PARSEC_PROCESS_BATCH_BYTES", "Most bytes in one insert.", "bytes", 1 << 16, 1 << 30)
-    ] = 16 << 20
     process_linger_ms: Annotated[
         int,
         Spec(
             "PARSEC_PROCESS_LINGER_MS",
-            "Longest wait for an insert to fill, times the partitions that have events waiting.",
+            "Longest wait for an insert to fill, multiplied by the number of partitions with waiting events.",
             "milliseconds",
             0,
             60_000,
@@ -387,43 +338,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 500
     retention: Annotated[
         float,
-        Spec("PARSEC_RETENTION", "How long events are kept, from their receipt.", "seconds", 3600, 100 * 365 * 86400.0),
+        Spec(
+            "PARSEC_RETENTION",
+            "How long events are kept, counted from their receipt.",
+            "seconds",
+            3600,
+            100 * 365 * 86400.0,
+        ),
     ] = 30 * 86400.0
     store_max_bytes: Annotated[
         int,
         Spec(
             "PARSEC_STORE_MAX_BYTES",
-            "Bytes on disk above which the store's oldest day of receipt goes, never today; 0: no bound.",
+            "Largest size of the store on disk. Beyond it the oldest day of receipt is dropped, but never "
+            "today. 0: no limit.",
             "bytes",
             0,
             1 << 50,
         ),
     ] = 0
-    query_timeout: Annotated[float, Spec("PARSEC_QUERY_TIMEOUT", "Deadline of one query.", "seconds", 0.1, 3600)] = 30.0
-    query_memory: Annotated[
-        int, Spec("PARSEC_QUERY_MEMORY", "Memory one query may use.", "bytes", 1 << 24, 1 << 40)
-    ] = 1 << 30
-    query_rows: Annotated[int, Spec("PARSEC_QUERY_ROWS", "Events one query may read; 0: no bound.", "", 0, 1 << 62)] = (
-        2_000_000_000
-    )
-    query_bytes: Annotated[
-        int, Spec("PARSEC_QUERY_BYTES", "Bytes one query may read, uncompressed; 0: no bound.", "bytes", 0, 1 << 60)
-    ] = 256 << 30
-    tails_per_tenant: Annotated[
-        int, Spec("PARSEC_TAILS_PER_TENANT", "Readers of live events (GET /query/tail) of one tenant.", "", 0, 10_000)
-    ] = 50
-    tails: Annotated[
-        int, Spec("PARSEC_TAILS", "Readers of live events of all tenants, in one process.", "", 0, 10_000)
-    ] = 200
-    tail_bytes: Annotated[
-        int,
-        Spec("PARSEC_TAIL_BYTES", "Events that wait for one slow reader; the oldest go first.", "bytes", 1024, 1 << 30),
-    ] = 256 << 10
     dedup_window: Annotated[
         float,
         Spec(
             "PARSEC_DEDUP_WINDOW",
-            "How long a repeated id is recognised and stored once, by time of receipt.",
+            "How long a repeated id is recognised, counted from its first receipt, and its event stored only once.",
             "seconds",
             1,
             86_400,
@@ -433,43 +371,60 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Spec(
             "PARSEC_DEDUP_IDS",
-            "Ids that are held at least; with more in a window, the oldest leave early, which is counted.",
+            "Number of ids that are remembered at least. With more in the window the oldest are forgotten "
+            "early, which is counted.",
             "",
             1000,
             100_000_000,
         ),
     ] = 1_000_000
 
+    # Queries.
+    query_timeout: Annotated[
+        float,
+        Spec(
+            "PARSEC_QUERY_TIMEOUT",
+            "Deadline of one query. It also limits what a query may read, per second: 67 million events and 9 "
+            "GiB, uncompressed.",
+            "seconds",
+            0.1,
+            3600,
+        ),
+    ] = 30.0
+    query_memory: Annotated[
+        int, Spec("PARSEC_QUERY_MEMORY", "Memory that one query may use.", "bytes", 1 << 24, 1 << 40)
+    ] = 1 << 30
+
     # Redis.
     redis_addr: Annotated[
         str,
         Spec(
             "REDIS_ADDR",
-            "Redis server as host:port, to share claims of ids and limits of tenants; empty: each process has its own.",
+            "Redis server as host:port, to share remembered ids and tenant limits between processes. Empty: "
+            "each process keeps its own.",
         ),
     ] = ""
     redis_username: Annotated[str, Spec("REDIS_USERNAME", "User of the Redis server.")] = ""
-    redis_password: Annotated[str, Spec("REDIS_PASSWORD", "Password for the Redis server.", secret=True)] = ""
-    redis_tls: Annotated[bool, Spec("REDIS_TLS", "Talk TLS to the Redis server; its certificate is verified.")] = False
-    redis_db: Annotated[int, Spec("REDIS_DB", "Number of the Redis database.", "", 0, 1_000_000)] = 0
-    redis_prefix: Annotated[str, Spec("REDIS_PREFIX", "What every key in Redis begins with.")] = "parsec:"
+    redis_password: Annotated[str, Spec("REDIS_PASSWORD", "Password of that user.", secret=True)] = ""
+    redis_tls: Annotated[bool, Spec("REDIS_TLS", "Use TLS for Redis and verify the server's certificate.")] = False
+    redis_db: Annotated[
+        int,
+        Spec("REDIS_DB", "Number of the Redis database. Two installations on one server need two.", "", 0, 1_000_000),
+    ] = 0
 
-    # Life.
+    # Stop.
     drain: Annotated[
-        float, Spec("PARSEC_DRAIN_S", "Wait between /readyz turning false and closing the listener.", "seconds", 0, 600)
-    ] = 0.0
-    shutdown_timeout: Annotated[
-        float, Spec("PARSEC_SHUTDOWN_TIMEOUT_S", "Longest time a stop may take.", "seconds", 1, 3600)
-    ] = 30.0
-    stall_after: Annotated[
         float,
         Spec(
-            "PARSEC_STALL_AFTER",
-            "A stage that has work and makes no progress for this long is not ready.",
+            "PARSEC_DRAIN_S",
+            "Time between /readyz turning false and closing the listener, for load balancers to notice.",
             "seconds",
-            1,
-            3600,
+            0,
+            600,
         ),
+    ] = 0.0
+    shutdown_timeout: Annotated[
+        float, Spec("PARSEC_SHUTDOWN_TIMEOUT_S", "Longest time that a stop may take.", "seconds", 1, 3600)
     ] = 30.0
 
     @property
@@ -510,6 +465,43 @@ def catalogue() -> tuple[Setting, ...]:
     settings = []
     for field in msgspec.structs.fields(Settings):
         kind, spec = get_args(hints[field.name])
-        flag = "--" + spec.env.removeprefix("PARSEC_").lower().replace("_", "-")
-        settings.append(Setting(field.name, spec.env, flag, kind, field.default, spec))
+        settings.append(Setting(field.name, spec.env, flag_of(spec.env), kind, field.default, spec))
     return tuple(settings)
+
+
+def flag_of(env: str) -> str:
+    """The flag of a setting that has this name in the environment."""
+    return "--" + env.removeprefix("PARSEC_").lower().replace("_", "-")
+
+
+FORMER_SETTINGS = {
+    "PARSEC_STATS_INTERVAL": "the stats line is logged every 30 s",
+    "PARSEC_MAX_HEAD_BYTES": "a request head may have 32 KiB",
+    "PARSEC_MAX_URL_BYTES": "a URL may have 16 KiB",
+    "PARSEC_HEAD_TIMEOUT": "a request head may take 10 s",
+    "PARSEC_BODY_TIMEOUT": "a request body may take 60 s",
+    "PARSEC_MIN_RATE": "a client must send and read at least 256 bytes per second",
+    "PARSEC_SEND_TIMEOUT": "a client that reads too slowly is disconnected after 30 s",
+    "PARSEC_LIMIT_EVENTS_BURST": "a burst is two seconds of PARSEC_LIMIT_EVENTS_PER_S",
+    "PARSEC_LIMIT_BYTES_BURST": "a burst is two seconds of PARSEC_LIMIT_BYTES_PER_S",
+    "PARSEC_SEGMENT_BYTES": "log segments are 128 MiB, or an eighth of PARSEC_LOG_MAX_BYTES if that is less",
+    "PARSEC_SPOOL_MAX_BYTES": "PARSEC_LOG_MAX_BYTES limits the spool, too",
+    "PARSEC_SPOOL_DRAIN_RATE": "the spool sends up to 20,000 events per second",
+    "PARSEC_PUBLISH_DEADLINE": "Kafka has 2 s to acknowledge, retries included",
+    "PARSEC_KAFKA_TLS": "set security.protocol=ssl, or sasl_ssl with SASL, in PARSEC_KAFKA_OPTIONS",
+    "PARSEC_KAFKA_CA": "set ssl.ca.location=FILE in PARSEC_KAFKA_OPTIONS",
+    "PARSEC_KAFKA_CERTIFICATE": "set ssl.certificate.location=FILE in PARSEC_KAFKA_OPTIONS",
+    "PARSEC_KAFKA_KEY": "set ssl.key.location=FILE in PARSEC_KAFKA_OPTIONS",
+    "PARSEC_KAFKA_SASL": "set security.protocol=sasl_ssl and sasl.mechanism=SCRAM-SHA-512 in PARSEC_KAFKA_OPTIONS",
+    "PARSEC_KAFKA_USER": "set sasl.username=NAME in PARSEC_KAFKA_OPTIONS",
+    "PARSEC_PROCESS_BATCH_EVENTS": "an insert has up to 20,000 events",
+    "PARSEC_PROCESS_BATCH_BYTES": "an insert has up to 16 MiB",
+    "PARSEC_TAILS": "up to 200 tails are open at once",
+    "PARSEC_TAILS_PER_TENANT": "up to 50 tails of a tenant are open at once",
+    "PARSEC_TAIL_BYTES": "up to 256 KiB of events wait for a slow tail",
+    "PARSEC_QUERY_ROWS": "PARSEC_QUERY_TIMEOUT limits it: 67 million events per second",
+    "PARSEC_QUERY_BYTES": "PARSEC_QUERY_TIMEOUT limits it: 9 GiB per second",
+    "PARSEC_STALL_AFTER": "a stage that makes no progress for 30 s is not ready",
+    "REDIS_PREFIX": "keys begin with parsec:, and REDIS_DB separates installations",
+}
+"""Names that were settings, and what holds instead. Giving one is an error that says so."""

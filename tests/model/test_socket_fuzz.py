@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.load import event
 from tests.support.process import Parsec
 from tests.support.results import keep
+from tests.support.sabotaged import under
 
 PATIENCE_S = 20.0
 BODY = json.dumps(event("fuzzed", "fuzz")).encode()
@@ -59,7 +60,7 @@ many = settings(max_examples=1_000, suppress_health_check=[HealthCheck.too_slow]
 @pytest.fixture(scope="module")
 def parsec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parsec]:
     data_dir = tmp_path_factory.mktemp("fuzz") / "data"
-    with Parsec(data_dir, PARSEC_DISK_RESERVE="0", PARSEC_HEAD_TIMEOUT="1s") as running:
+    with Parsec(data_dir, under(HEAD_TIMEOUT_S=1), PARSEC_DISK_RESERVE="0") as running:
         yield running
         assert running.terminate() == 0
         assert "Traceback" not in running.logs()

@@ -1,10 +1,10 @@
 """A reader of Kafka as the processor uses it, for tests: polled until something happens, by several readers in turn."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from parsec.adapters.kafka.cluster import KafkaCluster
-from parsec.adapters.kafka.config import KafkaOptions, Security
+from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.reader import KafkaReader
 from parsec.adapters.kafka.writer import KafkaWriter
 from parsec.core.clock import SystemClock, SystemRandom
@@ -30,8 +30,8 @@ def kafka(address: str, topic: str, *, deadline_s: float = 30.0, attempts: int =
     return KafkaCluster(options, SystemClock(), SystemRandom())
 
 
-def secured(address: str, topic: str, security: Security, deadline_s: float = 30.0) -> KafkaCluster:
-    options = KafkaOptions(brokers=address, topic=topic, partitions=1, deadline_s=deadline_s, security=security)
+def secured(address: str, topic: str, extra: Mapping[str, str], deadline_s: float = 30.0) -> KafkaCluster:
+    options = KafkaOptions(brokers=address, topic=topic, partitions=1, deadline_s=deadline_s, extra=extra)
     return KafkaCluster(options, SystemClock(), SystemRandom())
 
 

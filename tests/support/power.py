@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -40,16 +40,16 @@ def why_not() -> str | None:
 
 
 class Recording:
-    """One life of Parsec on a data directory, from its start to a clean stop."""
+    """One life of Parsec on a data directory, from its start to a clean stop. `under`: see Parsec."""
 
-    def __init__(self, data_dir: Path, place: Path, **settings: str) -> None:
+    def __init__(self, data_dir: Path, place: Path, under: Sequence[str] = (), **settings: str) -> None:
         self.data_dir = data_dir
         self._before = place / "before"
         self._trace = place / "trace"
         place.mkdir(parents=True)
         if data_dir.exists():
             shutil.copytree(data_dir, self._before, symlinks=True)
-        self.parsec = Parsec(data_dir, under=self._strace(), **settings)
+        self.parsec = Parsec(data_dir, under=[*self._strace(), *under], **settings)
         self.calls: list[Call] = []
         self.began = self.ended = 0.0
 

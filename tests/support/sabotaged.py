@@ -1,16 +1,21 @@
-"""`parsec serve` with a fault of the processor's, or of the questions'.
+"""`parsec serve` with a fault of the processor's, or of the questions', or with other constants than ours.
 
-    python tests/support/sabotaged.py slow|forgetful|idle|refusing|torn|endless [the command that it stands for]
+    python tests/support/sabotaged.py slow|forgetful|idle|refusing|torn|endless NAME=number... [the command it replaces]
 
 slow: a commit takes long, so that a kill often falls between insert and commit. forgetful: also without recovery by
 position, so that a test can show that it would see the lack of it. idle: nothing is ever read from the log. refusing:
 the store takes no block with a message that begins with `poison`. torn: no page after the first is answered.
 endless: the store is asked for events in a way that never ends.
+
+NAME: of CONSTANTS. What no operator has a reason to change is no setting; this is the only way to change it, for tests
+that would otherwise wait for minutes or write gigabytes.
 """
 
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -24,6 +29,8 @@ from parsec.process.batching import Partition
 from parsec.process.loop import Processor
 from parsec.query.sql.page import Page, Question, page
 from parsec.web.routes import query
+from parsec.web.routes.health import stage_check
+from parsec.wiring import log, processor, web
 
 COMMIT_TAKES_S = 0.2
 
@@ -63,7 +70,7 @@ def _first_only(store: StoreReader, question: Question, limits: QueryLimits) -> 
 
 
 def _endless(store: StoreReader, _: Question, limits: QueryLimits) -> Any:
-    return store.select("SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) = 1", {}, limits, tuple)
+    return store.select("SELECT count() FROM numbers(200000000000) WHERE sipHash64(number) = 1", {}, limits, tuple)
 
 
 _SLOW: tuple[object, str, Any] = (Processor, "_commit", _slow)
@@ -72,18 +79,44 @@ FAULTS: dict[str, list[tuple[object, str, Any]]] = {
     "torn": [(query, "page", _first_only)],
     "slow": [_SLOW],
     "forgetful": [_SLOW, (Partition, "__init__", _forget), (Processor, "_landed_below", _nothing_landed)],
-    "idle": [(Processor, "step", _idle)],
+    "idle": [(Processor, "step", _idle), (processor, "stage_check", partial(stage_check, stall_after_s=3600.0))],
     "refusing": [(ClickHouseStore, "insert", _refuse)],
 }
 
 
-def under(fault: str) -> tuple[str, ...]:
-    """The command for a `tests.support.process.Parsec` with this fault."""
-    return sys.executable, __file__, fault
+CONSTANTS: dict[str, tuple[ModuleType, str, str]] = {
+    "STATS_INTERVAL_S": (web, "STATS_INTERVAL_S", ""),
+    "SEGMENT_BYTES": (log, "SEGMENT_BYTES", ""),
+    "HEAD_TIMEOUT_S": (web, "ClientLimits", "head_timeout_s"),
+    "BODY_TIMEOUT_S": (web, "ClientLimits", "body_timeout_s"),
+    "SEND_TIMEOUT_S": (web, "ClientLimits", "send_timeout_s"),
+    "MIN_BYTES_PER_S": (web, "ClientLimits", "min_rate"),
+    "INSERT_BYTES": (processor, "InsertLimits", "max_bytes"),
+    "TAILS": (processor, "TailLimits", "in_all"),
+    "TAILS_PER_TENANT": (processor, "TailLimits", "per_tenant"),
+    "TAIL_BYTES": (processor, "TailLimits", "waiting_bytes"),
+}
+"""A constant of a module, or a default of a struct that the wiring makes."""
+
+
+def under(fault: str = "", **constants: float) -> tuple[str, ...]:
+    """The command for a `tests.support.process.Parsec` with this fault and these CONSTANTS."""
+    assert constants.keys() <= CONSTANTS.keys()
+    return sys.executable, __file__, fault, *(f"{name}={value}" for name, value in constants.items())
+
+
+def _set(constant: str) -> None:
+    name, _, text = constant.partition("=")
+    value = float(text) if "." in text else int(text)
+    module, attribute, field = CONSTANTS[name]
+    setattr(module, attribute, partial(getattr(module, attribute), **{field: value}) if field else value)
 
 
 if __name__ == "__main__":
-    for owner, name, change in FAULTS[sys.argv[1]]:
+    for owner, name, change in FAULTS.get(sys.argv[1], ()):
         assert hasattr(owner, name), f"nothing is called {name} in {owner}"
         setattr(owner, name, change)
+    for each in sys.argv[2:]:
+        if each.partition("=")[0] in CONSTANTS:
+            _set(each)
     main(["serve"])

@@ -7,9 +7,7 @@ from parsec.adapters.spool.spool import DiskSpool
 from parsec.core.clock import ManualClock
 from parsec.telemetry import Telemetry
 
-OPTIONS = LogOptions(
-    segment_bytes=1 << 13, max_bytes=1 << 16, retention_s=0.0, disk_reserve=0, bounded_by="PARSEC_SPOOL_MAX_BYTES"
-)
+OPTIONS = LogOptions(segment_bytes=1 << 13, max_bytes=1 << 16, retention_s=0.0, disk_reserve=0)
 
 
 def opened(directory: Path, telemetry: Telemetry | None = None) -> DiskSpool:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.load import Load, event
 from tests.support.process import Parsec
+from tests.support.sabotaged import under
 from tests.support.tampering import ROW_DOUBLED, ROW_GONE, tamper
 
 DIFFERENCE = 4
@@ -87,8 +88,8 @@ def test_a_running_parsec_is_not_recounted_offline(parsec: Parsec) -> None:
 @pytest.mark.integration
 @pytest.mark.timeout(300)
 def test_it_agrees_under_load_with_the_log_trimmed_and_after_kills(tmp_path: Path) -> None:
-    settings = {"PARSEC_SEGMENT_BYTES": "1MiB", "PARSEC_LOG_RETENTION": "0s", "PARSEC_PROCESS_LINGER_MS": "100"}
-    parsec = Parsec(tmp_path / "data", PARSEC_DISK_RESERVE="0", **settings)
+    settings = {"PARSEC_LOG_RETENTION": "0s", "PARSEC_PROCESS_LINGER_MS": "100", "PARSEC_DISK_RESERVE": "0"}
+    parsec = Parsec(tmp_path / "data", under(SEGMENT_BYTES=1 << 20), **settings)
     with parsec:
         for turn in range(3):
             if turn:

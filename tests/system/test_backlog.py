@@ -18,7 +18,7 @@ GROWTH_BYTES = 300 << 20
 
 def start_on_a_backlog(data_dir: Path, events: int) -> dict[str, float]:
     """What it found: seconds to the first accepted event and until all is stored, memory at the start and at most."""
-    with Parsec(data_dir, under("idle"), PARSEC_STALL_AFTER="1h") as parsec:
+    with Parsec(data_dir, under("idle")) as parsec:
         for first in range(0, events, PER_REQUEST):
             body = json.dumps([event(f"b-{first + n}") for n in range(PER_REQUEST)]).encode()
             assert parsec.ingest(body)[1]["accepted"] == PER_REQUEST

@@ -20,7 +20,7 @@ PASSWORDS = {
     name: f"canary-{name.lower()}-7f3a"
     for name in ("CLICKHOUSE_PASSWORD", "REDIS_PASSWORD", "PARSEC_KAFKA_PASSWORD", "PARSEC_KAFKA_OPTIONS")
 }
-PASSWORDS["PARSEC_KAFKA_OPTIONS"] = "ssl.key.password=canary-option-7f3a"
+PASSWORDS["PARSEC_KAFKA_OPTIONS"] = "security.protocol=sasl_ssl,ssl.key.password=canary-option-7f3a"
 
 
 def spellings(key: str) -> set[bytes]:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.load import event
 from tests.support.process import Parsec
+from tests.support.sabotaged import under
 
 PATIENCE_S = 20.0
 
@@ -17,7 +18,7 @@ PATIENCE_S = 20.0
 @pytest.fixture(scope="module")
 def parsec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parsec]:
     directory: Path = tmp_path_factory.mktemp("connection")
-    with Parsec(directory / "data", PARSEC_DISK_RESERVE="0", PARSEC_BODY_TIMEOUT="1s") as running:
+    with Parsec(directory / "data", under(BODY_TIMEOUT_S=1), PARSEC_DISK_RESERVE="0") as running:
         yield running
 
 

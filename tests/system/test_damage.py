@@ -12,8 +12,10 @@ import pytest
 from tests.support import damage
 from tests.support.load import TENANT, Load, event
 from tests.support.process import Parsec
+from tests.support.sabotaged import under
 
-SETTINGS = {"PARSEC_SEGMENT_BYTES": "64KiB", "PARSEC_DISK_RESERVE": "0", "PARSEC_PROCESS_LINGER_MS": "50"}
+SMALL_SEGMENTS = under(SEGMENT_BYTES=1 << 16)
+SETTINGS = {"PARSEC_DISK_RESERVE": "0", "PARSEC_PROCESS_LINGER_MS": "50"}
 NEW_EVENTS = 50
 
 
@@ -104,12 +106,12 @@ def state_files(data_dir: Path) -> list[Path]:
 def before(tmp_path_factory: pytest.TempPathFactory) -> Before:
     """Some segments of stored events, then some of events that were acknowledged and not yet stored."""
     data_dir = tmp_path_factory.mktemp("damage") / "data"
-    with Parsec(data_dir, **SETTINGS) as parsec:
+    with Parsec(data_dir, SMALL_SEGMENTS, **SETTINGS) as parsec:
         acknowledged = loaded(parsec, "stored", 1000)
         parsec.wait_processed()
         settled = len(damage.segments(data_dir)) - 1
         parsec.kill()
-    with Parsec(data_dir, **SETTINGS | {"PARSEC_PROCESS_LINGER_MS": "60000"}) as parsec:
+    with Parsec(data_dir, SMALL_SEGMENTS, **SETTINGS | {"PARSEC_PROCESS_LINGER_MS": "60000"}) as parsec:
         # The first batch of a start goes at once; what comes after it waits for a minute that this process has not.
         assert parsec.ingest(event("first"))[0] == 200
         parsec.wait_processed()
@@ -139,7 +141,7 @@ def after(before: Before, case: Case) -> tuple[dict[str, int], dict[str, int], C
     chance = Random(case.seed)
     for path in case.choose(before, chance):
         case.hurt(path, chance)
-    with Parsec(before.data_dir, **SETTINGS) as parsec:
+    with Parsec(before.data_dir, SMALL_SEGMENTS, **SETTINGS) as parsec:
         at_start = parsec.stats()["ledger"]
         status, answer = parsec.ingest([event(f"new-{n}") for n in range(NEW_EVENTS)])
         assert (status, answer["ack"], answer["accepted"]) == (200, "durable", NEW_EVENTS)

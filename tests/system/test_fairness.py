@@ -48,7 +48,7 @@ def each_is_stored_once(parsec: Parsec, calm: list[Calm]) -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize("named", [True, False], ids=["named by a header", "named in events"])
 def test_fifty_times_its_share_is_taken_as_its_share(tmp_path: Path, named: bool) -> None:
-    limits = {"PARSEC_LIMIT_EVENTS_PER_S": "200", "PARSEC_LIMIT_EVENTS_BURST": "400", "PARSEC_DISK_RESERVE": "0"}
+    limits = {"PARSEC_LIMIT_EVENTS_PER_S": "200", "PARSEC_DISK_RESERVE": "0"}
     with (
         Parsec(tmp_path / "data", **limits) as parsec,
         Flood(parsec.port, "flood", 100, per_s=100, named=named) as flood,

@@ -15,6 +15,7 @@ import pytest
 from tests.support.load import TENANT, event
 from tests.support.prerequisites import require
 from tests.support.process import Parsec
+from tests.support.sabotaged import under
 
 MIB = 1 << 20
 DISK_BYTES = 128 * MIB
@@ -137,11 +138,9 @@ def test_below_the_reserve_ingest_stops_the_processor_drains_and_both_go_on(smal
     reserve = 48 * MIB
     settings = {
         "PARSEC_DISK_RESERVE": str(reserve),
-        "PARSEC_SEGMENT_BYTES": "1MiB",
-        # The store wants as much free space as a block has bytes.
-        "PARSEC_PROCESS_BATCH_BYTES": "4MiB",
     }
-    parsec = Parsec(small_disk / "data", **settings)
+    # The store wants as much free space as a block has bytes.
+    parsec = Parsec(small_disk / "data", under(SEGMENT_BYTES=MIB, INSERT_BYTES=4 * MIB), **settings)
     parsec.log_path = small_disk.with_suffix(".log")
     with parsec:
         client = Insistent(parsec, "reserve").start()
@@ -169,10 +168,8 @@ def test_a_disk_filled_by_the_log_itself_is_made_free_by_the_processor_alone(sma
     reserve, log_share = 48 * MIB, 10 * MIB
     settings = {
         "PARSEC_DISK_RESERVE": str(reserve),
-        "PARSEC_SEGMENT_BYTES": "1GiB",
-        "PARSEC_PROCESS_BATCH_BYTES": "4MiB",
     }
-    parsec = Parsec(small_disk / "data", **settings)
+    parsec = Parsec(small_disk / "data", under(SEGMENT_BYTES=1 << 30, INSERT_BYTES=4 * MIB), **settings)
     parsec.log_path = small_disk.with_suffix(".log")
     with parsec:
         fill(small_disk, reserve + log_share)
@@ -191,11 +188,10 @@ def test_a_disk_full_to_its_last_byte_loses_nothing(small_disk: Path) -> None:
     """Without a reserve writes fail in the middle: segments, state and store must all take it."""
     settings = {
         "PARSEC_DISK_RESERVE": "0",
-        "PARSEC_SEGMENT_BYTES": "256KiB",
         "PARSEC_PROCESS_LINGER_MS": "200",
         "KAFKA_MAX_RETRIES": "1",
     }
-    parsec = Parsec(small_disk / "data", **settings)
+    parsec = Parsec(small_disk / "data", under(SEGMENT_BYTES=MIB // 4), **settings)
     parsec.log_path = small_disk.with_suffix(".log")
     with parsec:
         client = Insistent(parsec, "full").start()
@@ -241,11 +237,10 @@ def test_a_log_full_of_unread_events_refuses_until_they_are_stored(tmp_path: Pat
     bound = 1 * MIB
     settings = {
         "PARSEC_LOG_MAX_BYTES": str(bound),
-        "PARSEC_SEGMENT_BYTES": "64KiB",
         "PARSEC_DISK_RESERVE": "0",
         "PARSEC_PROCESS_LINGER_MS": "2500",
     }
-    with Parsec(tmp_path / "data", **settings) as parsec:
+    with Parsec(tmp_path / "data", under(SEGMENT_BYTES=MIB // 16), **settings) as parsec:
         client = Insistent(parsec, "bound").start()
         client.wait_for_refusal()
         ledger = parsec.stats()["ledger"]

@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.load import event
 from tests.support.process import Parsec
+from tests.support.sabotaged import under
 
 PATIENCE_S = 20.0
 HOST = b"Host: x\r\n"
@@ -26,8 +27,8 @@ CHUNKED = b"POST /ingest HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r
 @pytest.fixture(scope="module")
 def parsec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parsec]:
     directory: Path = tmp_path_factory.mktemp("hostile")
-    quick = {"PARSEC_HEAD_TIMEOUT": "2s", "PARSEC_SEND_TIMEOUT": "2s", "PARSEC_MIN_RATE": "100"}
-    with Parsec(directory / "data", PARSEC_DISK_RESERVE="0", PARSEC_MAX_BODY_BYTES="1MiB", **quick) as running:
+    quick = under(HEAD_TIMEOUT_S=2, SEND_TIMEOUT_S=2, MIN_BYTES_PER_S=100)
+    with Parsec(directory / "data", quick, PARSEC_DISK_RESERVE="0", PARSEC_MAX_BODY_BYTES="1MiB") as running:
         yield running
         assert running.terminate() == 0
         assert "Traceback" not in running.logs()

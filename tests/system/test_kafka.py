@@ -123,7 +123,7 @@ def test_without_a_spool_nothing_is_accepted_while_kafka_is_away(server: KafkaSe
 
 def test_a_full_spool_refuses_and_loses_nothing(server: KafkaServer, tmp_path: Path) -> None:
     topic = new_topic()
-    small = {"PARSEC_SPOOL_MAX_BYTES": "256KiB", "PARSEC_TOPIC_PARTITIONS": "1"}
+    small = {"PARSEC_LOG_MAX_BYTES": "256KiB", "PARSEC_TOPIC_PARTITIONS": "1"}
     with on_kafka(server, topic, tmp_path / "data", **small) as parsec:
         load = loaded(parsec, "full", 200)
         server.pause()

@@ -3,12 +3,11 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from parsec.adapters.kafka.config import Mechanism, Security
 from parsec.ports.broker import Counts
 from tests.support.kafka_parsec import on_kafka, until
 from tests.support.kafka_partitions import partition_of
@@ -21,7 +20,7 @@ from tests.support.tls import certificate
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-MECHANISMS: tuple[Mechanism, ...] = ("plain", "scram-sha-256", "scram-sha-512")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 class Guarded:
@@ -43,9 +42,18 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         yield Guarded(server, made, key)
 
 
-def assert_works(address: str, topic: str, security: Security) -> None:
+def sasl(guarded: Guarded, mechanism: str) -> dict[str, str]:
+    return {
+        "security.protocol": "sasl_ssl",
+        "ssl.ca.location": str(guarded.made),
+        "sasl.mechanism": mechanism,
+        "sasl.username": "parsec",
+    }
+
+
+def assert_works(address: str, topic: str, options: Mapping[str, str]) -> None:
     """Written, read and committed."""
-    opened = secured(address, topic, security)
+    opened = secured(address, topic, options)
     writer = opened.writer()
     publish(writer, 0, 5)
     reading = Reading(opened)
@@ -55,8 +63,8 @@ def assert_works(address: str, topic: str, security: Security) -> None:
     writer.close()
 
 
-def assert_refused(address: str, topic: str, security: Security) -> None:
-    opened = secured(address, topic, security, deadline_s=2.0)
+def assert_refused(address: str, topic: str, options: Mapping[str, str]) -> None:
+    opened = secured(address, topic, options, deadline_s=2.0)
     opened.ensure_topic()  # no reason not to start: a password can be mended
     assert not opened.breaker.health().connected
 
@@ -64,20 +72,18 @@ def assert_refused(address: str, topic: str, security: Security) -> None:
 def test_sasl_by_name_over_tls(guarded: Guarded) -> None:
     topic, address = guarded.server.make_topic(), guarded.server.sasl_address
     for mechanism in MECHANISMS:
-        good = Security(tls=True, ca_file=str(guarded.made), mechanism=mechanism, user="parsec", password="secret")
-        assert_works(address, topic, good)
-    bad = Security(tls=True, ca_file=str(guarded.made), mechanism="plain", user="parsec", password="wrong")
-    assert_refused(address, topic, bad)
+        assert_works(address, topic, sasl(guarded, mechanism) | {"sasl.password": "secret"})
+    assert_refused(address, topic, sasl(guarded, "PLAIN") | {"sasl.password": "wrong"})
 
 
 def test_tls_on_both_sides(guarded: Guarded, tmp_path: Path) -> None:
     topic, address = guarded.server.make_topic(), guarded.server.tls_address
-    ours = Security(tls=True, ca_file=str(guarded.made), certificate_file=str(guarded.made), key_file=str(guarded.key))
-    assert_works(address, topic, ours)
-    assert_refused(address, topic, Security(tls=True, ca_file=str(guarded.made)))  # the broker asks for a certificate
+    trusting = {"security.protocol": "ssl", "ssl.ca.location": str(guarded.made)}
+    ours = {"ssl.certificate.location": str(guarded.made), "ssl.key.location": str(guarded.key)}
+    assert_works(address, topic, trusting | ours)
+    assert_refused(address, topic, trusting)  # the broker asks for a certificate
     other, _ = certificate(tmp_path)
-    stranger = Security(tls=True, ca_file=str(other), certificate_file=str(guarded.made), key_file=str(guarded.key))
-    assert_refused(address, topic, stranger)  # we do not trust its
+    assert_refused(address, topic, trusting | ours | {"ssl.ca.location": str(other)})  # we do not trust the broker's
 
 
 def test_the_settings_by_their_names(guarded: Guarded, tmp_path: Path) -> None:
@@ -85,12 +91,8 @@ def test_the_settings_by_their_names(guarded: Guarded, tmp_path: Path) -> None:
     topic = server.make_topic()
     settings = {
         "KAFKA_BROKERS": server.sasl_address,
-        "PARSEC_KAFKA_TLS": "true",
-        "PARSEC_KAFKA_CA": str(guarded.made),
-        "PARSEC_KAFKA_SASL": "scram-sha-512",
-        "PARSEC_KAFKA_USER": "parsec",
         "PARSEC_KAFKA_PASSWORD": "secret",
-        "PARSEC_KAFKA_OPTIONS": "client.id=from-the-options",
+        "PARSEC_KAFKA_OPTIONS": ",".join(f"{name}={value}" for name, value in sasl(guarded, "SCRAM-SHA-512").items()),
     }
     with on_kafka(server, topic, tmp_path / "data", **settings) as parsec:
         assert parsec.ingest([event("guarded")])[1]["ack"] == "durable"

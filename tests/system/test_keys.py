@@ -26,6 +26,7 @@ from tests.support.addresses import About, Asked, all_addresses
 from tests.support.ingesting import compact
 from tests.support.load import event
 from tests.support.process import SOON_S, Parsec, eventually
+from tests.support.sabotaged import under
 from tests.support.tls import certificate
 
 Headers = Sequence[tuple[str, str]]
@@ -365,10 +366,10 @@ def test_tls_takes_a_new_certificate_and_keeps_its_connections(tmp_path: Path) -
         shutil.copy(source, target)
     parsec = Parsec(
         tmp_path / "data",
+        under(HEAD_TIMEOUT_S=1),
         PARSEC_DISK_RESERVE="0",
         PARSEC_TLS_CERTIFICATE=str(used[0]),
         PARSEC_TLS_KEY=str(used[1]),
-        PARSEC_HEAD_TIMEOUT="1",
     )
     parsec.tls = ssl.create_default_context(cafile=str(pairs[0][0]))
     with parsec:

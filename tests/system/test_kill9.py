@@ -10,9 +10,9 @@ from tests.support.rounds import rounds_lose_nothing
 from tests.support.sabotaged import under
 
 
-def kill_and_count(data_dir: Path, rounds: int, seed: int, command: tuple[str, ...] = ()) -> dict[str, int]:
+def kill_and_count(data_dir: Path, rounds: int, seed: int, fault: str = "") -> dict[str, int]:
     """kill -9 at the end of each round."""
-    parsec = Parsec(data_dir, command, PARSEC_SEGMENT_BYTES="1MiB", PARSEC_DISK_RESERVE="0")
+    parsec = Parsec(data_dir, under(fault, SEGMENT_BYTES=1 << 20), PARSEC_DISK_RESERVE="0")
     return rounds_lose_nothing(parsec, rounds, seed, 4000, Parsec.kill)
 
 
@@ -29,9 +29,9 @@ def test_ten_kills_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.integration
 @pytest.mark.timeout(600)
 def test_the_same_loop_sees_what_recovery_by_position_prevents(tmp_path: Path) -> None:
-    kill_and_count(tmp_path / "with", rounds=5, seed=4, command=under("slow"))
+    kill_and_count(tmp_path / "with", rounds=5, seed=4, fault="slow")
     with pytest.raises(AssertionError, match="stored more than once"):
-        kill_and_count(tmp_path / "without", rounds=5, seed=4, command=under("forgetful"))
+        kill_and_count(tmp_path / "without", rounds=5, seed=4, fault="forgetful")
 
 
 @pytest.mark.soak

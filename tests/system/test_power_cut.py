@@ -32,9 +32,10 @@ from tests.support.power import Recording
 from tests.support.prerequisites import require
 from tests.support.process import Parsec
 from tests.support.results import keep
+from tests.support.sabotaged import under
 
+SMALL_SEGMENTS = under(SEGMENT_BYTES=1 << 16)
 SETTINGS = {
-    "PARSEC_SEGMENT_BYTES": "64KiB",
     "PARSEC_LOG_RETENTION": "0",  # a segment goes as soon as its events are committed
     "PARSEC_PROCESS_LINGER_MS": "100",
     "PARSEC_DISK_RESERVE": "0",
@@ -142,14 +143,14 @@ def second_life(place: Path, seconds: float) -> Life:
     """A start on a used directory, load, then time enough for merged parts to lose what they came from."""
     data_dir = place / "data"
     data_dir.mkdir(parents=True)
-    with Parsec(data_dir, **SETTINGS) as parsec:
+    with Parsec(data_dir, SMALL_SEGMENTS, **SETTINGS) as parsec:
         assert parsec.terminate() == 0
     subprocess.run([sys.executable, "-c", HASTEN, str(data_dir / "store")], check=True, timeout=60)
     return record(data_dir, place, seconds, idle_s=REMOVAL_S)
 
 
 def record(data_dir: Path, place: Path, seconds: float, idle_s: float) -> Life:
-    recording = Recording(data_dir, place / "recording", **SETTINGS)
+    recording = Recording(data_dir, place / "recording", SMALL_SEGMENTS, **SETTINGS)
     parsec = recording.start()
     clients = Clients(parsec.port, "a")
     time.sleep(seconds)
@@ -164,7 +165,7 @@ def record(data_dir: Path, place: Path, seconds: float, idle_s: float) -> Life:
 def check(data_dir: Path, life: Life, at: float) -> None:
     """A start on what a cut left finds all that was acknowledged by then, nothing twice, and counts it right."""
     acknowledged = life.acknowledged_by(at)
-    with Parsec(data_dir, **SETTINGS) as parsec:
+    with Parsec(data_dir, SMALL_SEGMENTS, **SETTINGS) as parsec:
         parsec.wait_processed()
         found = Counter(one["id"] for one in parsec.search(TENANT))
         ledger = parsec.stats()["ledger"]
@@ -187,7 +188,7 @@ def survives(life: Life, place: Path, cuts: int, seed: int, cut_again: int) -> N
         print(f"seed {seed}, cut {n}: {name}, {at - life.recording.began:.3f} s after the start")
         life.recording.cut(at, left, chance)
         if n < cut_again:
-            again = Recording(left, place / f"again-{seed}-{n}", **SETTINGS)
+            again = Recording(left, place / f"again-{seed}-{n}", SMALL_SEGMENTS, **SETTINGS)
             again.start().wait_processed()
             again.end()
             left = place / f"cut-{seed}-{n}-again"

@@ -24,7 +24,7 @@ def endless(parsec: Parsec) -> socket.socket:
 
 def test_questions_of_clients_that_left_free_their_turns(tmp_path: Path) -> None:
     """Nothing but that ends them: they may take an hour."""
-    with Parsec(tmp_path / "data", under=under("endless"), PARSEC_QUERY_TIMEOUT="1h", PARSEC_QUERY_ROWS="0") as parsec:
+    with Parsec(tmp_path / "data", under=under("endless"), PARSEC_QUERY_TIMEOUT="1h") as parsec:
         for turn in range(1, 3):
             asking = [endless(parsec), endless(parsec)]
             end = time.monotonic() + 30

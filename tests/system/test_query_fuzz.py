@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.process import Parsec
+from tests.support.sabotaged import under
 from tests.support.tailing import Reader
 
 MINE, THEIRS, SECRET = 20, 500, "wolpertinger"
@@ -21,8 +22,8 @@ MINE, THEIRS, SECRET = 20, 500, "wolpertinger"
 @pytest.fixture(scope="module")
 def parsec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parsec]:
     """A few events of `mine`, and many of `theirs` that carry the secret in every field."""
-    settings = {"PARSEC_TAILS_PER_TENANT": "200", "PARSEC_PROCESS_LINGER_MS": "50"}
-    with Parsec(tmp_path_factory.mktemp("fuzz") / "data", **settings) as running:
+    data_dir = tmp_path_factory.mktemp("fuzz") / "data"
+    with Parsec(data_dir, under(TAILS_PER_TENANT=200), PARSEC_PROCESS_LINGER_MS="50") as running:
         mine = [
             {"tenant_id": "mine", "id": f"m{n}", "timestamp": f"2026-01-01T00:00:{n:02d}Z", "severity": "info",
              "source": "api", "message": f"line {n}", "metadata": {"n": n, "a": {"b": "x"}, "list": [1, 2]}}

@@ -12,6 +12,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from parsec.telemetry import Telemetry
 from tests.support.load import event
 from tests.support.process import Parsec
+from tests.support.sabotaged import under
 
 
 def test_health_tells_of_every_part(parsec: Parsec) -> None:
@@ -136,7 +137,7 @@ def test_other_addresses_are_problems_too(parsec: Parsec) -> None:
 
 
 def test_logs_tell_the_life_and_requests_only_when_asked(tmp_path: Path) -> None:
-    with Parsec(tmp_path / "data", PARSEC_DISK_RESERVE="0", PARSEC_LOG_LEVEL="debug", PARSEC_STATS_INTERVAL="1") as one:
+    with Parsec(tmp_path / "data", under(STATS_INTERVAL_S=1), PARSEC_DISK_RESERVE="0", PARSEC_LOG_LEVEL="debug") as one:
         one.ingest(event("logged-1"))
         time.sleep(1.5)
         assert one.terminate() == 0

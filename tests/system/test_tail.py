@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.load import event
 from tests.support.process import Parsec
+from tests.support.sabotaged import under
 from tests.support.tailing import Reader
 
 
@@ -48,7 +49,7 @@ def readers(parsec: Parsec) -> int:
 def test_fifty_readers_get_all_and_a_stuck_one_is_told_what_it_missed(tmp_path: Path) -> None:
     size, asked = 40_000, [f"id:k-*{n % 10}" for n in range(48)]
     with (
-        Parsec(tmp_path / "data", PARSEC_TAIL_BYTES="4MiB", PARSEC_CHANNEL_EVENTS="100000") as parsec,
+        Parsec(tmp_path / "data", under(TAIL_BYTES=4 << 20), PARSEC_CHANNEL_EVENTS="100000") as parsec,
         ExitStack() as held,
     ):
         stuck = held.enter_context(Reader(parsec.port, "k", stuck=True))
@@ -78,7 +79,7 @@ def test_fifty_readers_get_all_and_a_stuck_one_is_told_what_it_missed(tmp_path: 
 
 
 def test_a_reader_that_leaves_makes_room(tmp_path: Path) -> None:
-    with Parsec(tmp_path / "data", PARSEC_TAILS="1") as parsec:
+    with Parsec(tmp_path / "data", under(TAILS=1)) as parsec:
         for _ in range(3):
             with Reader(parsec.port, "a") as reader:
                 assert reader.status == 200
@@ -88,7 +89,7 @@ def test_a_reader_that_leaves_makes_room(tmp_path: Path) -> None:
 
 
 def test_a_stop_ends_readers_in_order(tmp_path: Path) -> None:
-    with Parsec(tmp_path / "data", PARSEC_TAILS_PER_TENANT="3") as parsec:
+    with Parsec(tmp_path / "data", under(TAILS_PER_TENANT=3)) as parsec:
         with Reader(parsec.port, "a") as one, Reader(parsec.port, "a"), Reader(parsec.port, "a", stuck=True):
             status, answer = parsec.get("/query/tail?tenant=a")
             assert (status, answer["code"]) == (429, "too_many_tails")

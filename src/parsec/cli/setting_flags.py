@@ -16,7 +16,7 @@ from parsec.cli.exit_handling import BAD_SETTINGS
 from parsec.core.errors import BadSettings
 from parsec.core.units import show_quantity
 from parsec.loading import Loaded, load
-from parsec.settings import Setting, catalogue
+from parsec.settings import FORMER_SETTINGS, Setting, catalogue, flag_of
 
 _METAVARS = {"bytes": "SIZE", "seconds": "TIME", "milliseconds": "MS"}
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -26,6 +26,8 @@ def setting_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--config` and one option per setting; the command gets texts under the settings' environment names."""
     for setting in reversed(catalogue()):
         command = _option(setting)(command)
+    for env in FORMER_SETTINGS:  # hidden, for an error that says what became of it
+        command = click.option(flag_of(env), env, is_flag=False, flag_value="true", hidden=True)(command)
     text = "TOML file with settings under these flags' names. [PARSEC_CONFIG]"
     return click.option("--config", type=_FILE, help=text)(command)
 

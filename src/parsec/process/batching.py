@@ -24,11 +24,11 @@ MakeRows = Callable[[Slice], tuple[list[Row], list[DeadLetter]]]
 
 
 class InsertLimits(msgspec.Struct, frozen=True):
-    """The size of one insert, and how long it may wait to fill."""
+    """The size of one insert, and how long it may wait to fill. Larger inserts take more memory, not less time."""
 
-    max_events: int
-    max_bytes: int
-    linger_s: float
+    max_events: int = 20_000
+    max_bytes: int = 16 << 20
+    linger_s: float = 0.5
 
 
 class Batch(msgspec.Struct, frozen=True):

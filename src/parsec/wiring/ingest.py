@@ -20,7 +20,7 @@ from parsec.service import Part, ThreadPart
 from parsec.settings import Settings
 from parsec.web.routes.health import Check, channel_check, stage_check
 from parsec.wiring.log import LogHandle
-from parsec.wiring.runtime import Checks, Runtime, redis_address
+from parsec.wiring.runtime import REDIS_PREFIX, Checks, Runtime, redis_address
 from parsec.wiring.tenant_limits import LimitsFile, policy_of
 
 GROUP_COMMIT_BYTES = 8 << 20
@@ -70,7 +70,7 @@ def open_ingest(loaded: Loaded, runtime: Runtime, log: LogHandle) -> IngestSide:
     checks: dict[str, Callable[[], Check]] = {"channel": channel_check(channel)} if workers else {}
     for number, worker in enumerate(workers, 1):
         name = "worker" if len(workers) == 1 else f"worker-{number}"
-        checks[name] = stage_check(name, worker, settings.stall_after)
+        checks[name] = stage_check(name, worker)
         parts.append(ThreadPart(name, worker.run, stop, runtime.fail, runtime.clock))
     parts.append(runtime.ticker("acks", 1.0, pipeline.expire))
     return IngestSide(pipeline, channel, workers, parts, checks)
@@ -82,8 +82,7 @@ def _tenant_limits(loaded: Loaded, runtime: Runtime, *, shared: bool) -> tuple[T
     parts: list[Part] = [runtime.ticker("tenant-limits", 1.0, LimitsFile(loaded, limits.change).reload_if_changed)]
     if shared:
         holder = runtime.random.bytes(8).hex()
-        prefix = loaded.settings.redis_prefix
-        leases = RedisLeases(redis_address(loaded.settings), prefix, holder, runtime.clock)
+        leases = RedisLeases(redis_address(loaded.settings), REDIS_PREFIX, holder, runtime.clock)
         parts.append(RateLease(limits, leases, runtime.fail))
     return limits, parts
 

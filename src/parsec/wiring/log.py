@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from parsec.adapters.kafka.cluster import KafkaCluster
-from parsec.adapters.kafka.config import KafkaOptions, Security
+from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.monitor import KafkaHealth
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.lock import DirectoryLock
@@ -22,7 +22,10 @@ from parsec.service import Part, Resource
 from parsec.settings import Settings
 from parsec.wiring.runtime import Runtime
 
-SMALLEST_SPOOL_SEGMENT, LARGEST_SPOOL_SEGMENT = 1 << 16, 32 << 20
+SEGMENT_BYTES, SPOOL_SEGMENT_BYTES, LEAST_SEGMENT_BYTES = 128 << 20, 32 << 20, 1 << 16
+"""A log is trimmed by whole segments: small ones mean many files, large ones a log that shrinks late."""
+SEGMENTS = 8
+"""At least so many make a full log."""
 
 
 class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +62,7 @@ def open_log(settings: Settings, runtime: Runtime) -> LogHandle:
 def open_embedded(settings: Settings, runtime: Runtime) -> LogHandle:
     """The log of this process alone. Raises Fatal."""
     options = LogOptions(
-        segment_bytes=settings.segment_bytes,
+        segment_bytes=_segment_bytes(settings.log_max_bytes, SEGMENT_BYTES),
         max_bytes=settings.log_max_bytes,
         retention_s=settings.log_retention,
         disk_reserve=settings.disk_reserve,
@@ -102,7 +105,7 @@ def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
         if ingest and settings.spool:
             spool = DiskSpool(Path(settings.data_dir) / "spool", _spool_options(settings), clock, telemetry)
             opened.callback(spool.close)
-            drain = Drain(spool, kafka.writer(), kafka.breaker, settings.spool_drain_rate, telemetry, clock)
+            drain = Drain(spool, kafka.writer(), kafka.breaker, telemetry, clock)
             threads.append(runtime.thread("spool-drain", drain.run))
         for _ in range(settings.kafka_pool if ingest else 0):
             writers.append(SpoolingWriter(kafka.writer(), spool, kafka.breaker))
@@ -129,6 +132,9 @@ def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
 
 
 def _kafka_options(settings: Settings) -> KafkaOptions:
+    extra = parse_pairs(settings.kafka_options)
+    if settings.kafka_password:
+        extra["sasl.password"] = settings.kafka_password
     return KafkaOptions(
         brokers=settings.kafka_brokers,
         topic=settings.kafka_topic,
@@ -137,25 +143,18 @@ def _kafka_options(settings: Settings) -> KafkaOptions:
         partitions=settings.topic_partitions,
         replication=settings.topic_replication,
         attempts=settings.publish_retries,
-        deadline_s=settings.publish_deadline,
-        security=Security(
-            tls=settings.kafka_tls,
-            ca_file=settings.kafka_ca,
-            certificate_file=settings.kafka_certificate,
-            key_file=settings.kafka_key,
-            mechanism=settings.kafka_sasl,
-            user=settings.kafka_user,
-            password=settings.kafka_password,
-        ),
-        extra=parse_pairs(settings.kafka_options),
+        extra=extra,
     )
 
 
 def _spool_options(settings: Settings) -> LogOptions:
     return LogOptions(
-        segment_bytes=max(SMALLEST_SPOOL_SEGMENT, min(LARGEST_SPOOL_SEGMENT, settings.spool_max_bytes // 8)),
-        max_bytes=settings.spool_max_bytes,
+        segment_bytes=_segment_bytes(settings.log_max_bytes, SPOOL_SEGMENT_BYTES),
+        max_bytes=settings.log_max_bytes,
         retention_s=0.0,
         disk_reserve=settings.disk_reserve,
-        bounded_by="PARSEC_SPOOL_MAX_BYTES",
     )
+
+
+def _segment_bytes(max_bytes: int, wanted: int) -> int:
+    return max(LEAST_SEGMENT_BYTES, min(wanted, max_bytes // SEGMENTS))

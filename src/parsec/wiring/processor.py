@@ -27,7 +27,7 @@ from parsec.service import Part, Resource, ThreadPart
 from parsec.settings import Settings
 from parsec.web.routes.health import Check, bound_check, stage_check
 from parsec.wiring.log import LogHandle
-from parsec.wiring.runtime import Checks, Runtime, redis_address
+from parsec.wiring.runtime import REDIS_PREFIX, Checks, Runtime, redis_address
 
 if TYPE_CHECKING:
     from parsec.adapters.store.clickhouse import ClickHouseStore
@@ -52,7 +52,7 @@ class ProcessorSide(msgspec.Struct, frozen=True):
 
 def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> ProcessorSide:
     """The store unless this process only ingests; a processor where it reads the log."""
-    tails = Subscriptions(TailLimits(settings.tails_per_tenant, settings.tails, settings.tail_bytes))
+    tails = Subscriptions(TailLimits())
     shared_progress = log.progress if settings.storage_backend != "embedded" else None
     if settings.roles == {"ingest"}:
         return ProcessorSide(None, None, tails, shared_progress)
@@ -75,7 +75,7 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
         runtime.thread("tail-fanout", fanout.run),
         _processor_part(settings, runtime, processor, log.begin_shutdown),
     ]
-    checks: dict[str, Callable[[], Check]] = {"processor": stage_check("processor", processor, settings.stall_after)}
+    checks: dict[str, Callable[[], Check]] = {"processor": stage_check("processor", processor)}
     if settings.store_max_bytes:
         size_retention = SizeRetention(
             store.day_partitions(), settings.store_max_bytes, runtime.telemetry, runtime.clock
@@ -110,7 +110,7 @@ def _open_store(settings: Settings, runtime: Runtime) -> "tuple[ClickHouseStore,
 def _dedup(settings: Settings, runtime: Runtime, window: Window, store_name: str) -> Dedup:
     if not settings.redis_addr:
         return LocalDedup(window, runtime.telemetry, runtime.clock, runtime.yield_gil)
-    prefix = f"{settings.redis_prefix}{store_name}:"
+    prefix = f"{REDIS_PREFIX}{store_name}:"
     return RedisDedup(redis_address(settings), prefix, window, runtime.telemetry, runtime.clock)
 
 
@@ -122,9 +122,7 @@ def _processor(
     claims: Claims,
     on_stored: Callable[[Sequence[Row]], None],
 ) -> Processor:
-    limits = InsertLimits(
-        settings.process_batch_events, settings.process_batch_bytes, settings.process_linger_ms / 1000
-    )
+    limits = InsertLimits(linger_s=settings.process_linger_ms / 1000)
 
     def make_rows(piece: Slice) -> tuple[list[Row], list[DeadLetter]]:
         return rows(piece, Rules(settings.retention, runtime.clock.time_ns()))

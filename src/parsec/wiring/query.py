@@ -28,6 +28,9 @@ from parsec.wiring.processor import ProcessorSide
 from parsec.wiring.runtime import Runtime
 
 QUERY_THREADS = 4
+ROWS_PER_S, BYTES_PER_S = 67_000_000, 9 << 30
+"""Read by one query, for each second of its deadline: more than two cores scan, so only a store that is much larger
+than its machine meets it. It ends a query by its plan, before the deadline."""
 
 
 class QuerySide(msgspec.Struct, frozen=True):
@@ -52,8 +55,8 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
     limits = QueryLimits(
         settings.query_memory,
         settings.query_timeout,
-        max_rows_read=settings.query_rows,
-        max_bytes_read=settings.query_bytes,
+        max_rows_read=int(settings.query_timeout * ROWS_PER_S),
+        max_bytes_read=int(settings.query_timeout * BYTES_PER_S),
     )
     executor = QueryExecutor(ThreadPoolExecutor(QUERY_THREADS, "parsec-query"), limits, telemetry)
     reader = store.reader()

@@ -23,6 +23,10 @@ Checks: TypeAlias = Mapping[str, Callable[[], Check]]
 """Health checks by the name that /health shows."""
 
 
+REDIS_PREFIX = "parsec:"
+"""Of all keys in Redis. REDIS_DB separates two installations on one server."""
+
+
 class Runtime(msgspec.Struct, frozen=True):
     """One per process. `fail` stops the process with an error; `yield_gil` gives the event loop its turn."""
 

@@ -28,13 +28,13 @@ def policy_of(loaded: Loaded) -> Policy:
 
 def _allowance(settings: Settings) -> Allowance:
     return Allowance(
-        _rate(settings.limit_events_per_s, settings.limit_events_burst),
-        _rate(settings.limit_bytes_per_s, settings.limit_bytes_burst),
+        _rate(settings.limit_events_per_s),
+        _rate(settings.limit_bytes_per_s),
     )
 
 
-def _rate(per_s: float, burst: float) -> Rate | None:
-    return Rate(per_s, max(1.0, burst or per_s * BURST_S)) if per_s else None
+def _rate(per_s: float) -> Rate | None:
+    return Rate(per_s, max(1.0, per_s * BURST_S)) if per_s else None
 
 
 class LimitsFile:

@@ -72,6 +72,14 @@ def test_serve_has_a_flag_for_every_setting() -> None:
         assert f"  {setting.flag} " in text
 
 
+@pytest.mark.parametrize("value", [[], ["=64KiB"]], ids=["alone", "with a value"])
+def test_the_flag_of_a_former_setting_says_what_became_of_it(value: list[str]) -> None:
+    result = run("serve", "".join(["--segment-bytes", *value]))
+    assert result.exit_code == 2
+    assert "  --segment-bytes is no longer a setting: log segments are 128 MiB" in result.stderr
+    assert "--segment-bytes" not in run("serve", "--help").stdout
+
+
 def test_a_flag_without_its_value_is_wrong_use() -> None:
     assert run("check-config", "--region").exit_code == 2
 
@@ -105,7 +113,8 @@ def test_what_would_not_be_seen_is_made_visible(text: str, shown: str) -> None:
 
 def test_no_secret_is_in_check_config() -> None:
     secrets = [setting for setting in catalogue() if setting.spec.secret]
-    result = run("check-config", env={setting.env: "canary=bird" for setting in secrets})
+    canaries = {setting.env: "canary=bird" for setting in secrets}
+    result = run("check-config", env=canaries | {"PARSEC_KAFKA_OPTIONS": "security.protocol=sasl_ssl,canary=bird"})
     assert result.exit_code == 0, result.output
     assert "canary" not in result.output
     rows = {row["name"]: row for row in json.loads(result.stdout)}

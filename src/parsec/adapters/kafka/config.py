@@ -6,7 +6,7 @@ option of PARSEC_KAFKA_OPTIONS that would break a promise. Next: parsec.adapters
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import structlog
@@ -42,24 +42,10 @@ OURS = {
 }
 """Options that PARSEC_KAFKA_OPTIONS may not change, and why."""
 
-Mechanism = Literal["none", "plain", "scram-sha-256", "scram-sha-512"]
-
-
-class Security(msgspec.Struct, frozen=True, kw_only=True):
-    """Authentication of this process and of the brokers. Files are PEM; empty: not used."""
-
-    tls: bool = False
-    ca_file: str = ""
-    certificate_file: str = ""
-    key_file: str = ""
-    mechanism: Mechanism = "none"
-    user: str = ""
-    password: str = ""
-
 
 class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """All options for Kafka. `attempts` and `deadline_s` bound one publish, whichever comes first. `extra`: options of
-    librdkafka."""
+    """All options for Kafka. `attempts` and `deadline_s` bound one publish, whichever comes first: with a spool behind
+    it a request need not wait long. `extra`: options of librdkafka, TLS and SASL among them."""
 
     brokers: str
     topic: str = "log-events"
@@ -69,7 +55,6 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
     replication: int = -1
     attempts: int = 3
     deadline_s: float = 2.0
-    security: Security = Security()
     extra: Mapping[str, str] = {}
 
 
@@ -124,30 +109,9 @@ def _client(options: KafkaOptions) -> Config:
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 1000,
         "topic.metadata.refresh.interval.ms": 60_000,
-        **_security(options.security),
         **options.extra,
         "bootstrap.servers": options.brokers,
     }
-
-
-def _security(security: Security) -> Config:
-    sasl = security.mechanism != "none"
-    config: Config = {}
-    if security.tls or sasl:
-        config["security.protocol"] = ("sasl_" if sasl else "") + ("ssl" if security.tls else "plaintext")
-    files = {
-        "ssl.ca.location": security.ca_file,
-        "ssl.certificate.location": security.certificate_file,
-        "ssl.key.location": security.key_file,
-    }
-    config |= {name: path for name, path in files.items() if path}
-    if sasl:
-        config |= {
-            "sasl.mechanism": security.mechanism.upper(),
-            "sasl.username": security.user,
-            "sasl.password": security.password,
-        }
-    return config
 
 
 class DriverLog:

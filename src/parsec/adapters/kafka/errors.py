@@ -9,7 +9,9 @@ from parsec.core.errors import Fatal, Retryable
 
 _UNREACHABLE = "Kafka cannot be reached; check KAFKA_BROKERS and that the brokers run"
 _TIMEOUT = "Kafka did not answer in time"
-_LOGIN = "Kafka refuses the login; check PARSEC_KAFKA_SASL, PARSEC_KAFKA_USER and PARSEC_KAFKA_PASSWORD"
+_LOGIN = (
+    "Kafka refuses the login; check PARSEC_KAFKA_PASSWORD, and sasl.mechanism and sasl.username in PARSEC_KAFKA_OPTIONS"
+)
 _MESSAGES = {
     KafkaError._TRANSPORT: _UNREACHABLE,
     KafkaError._ALL_BROKERS_DOWN: _UNREACHABLE,

@@ -25,14 +25,12 @@ _log = structlog.get_logger(__name__)
 
 
 class LogOptions(msgspec.Struct, frozen=True):
-    """`retention_s`: how long a segment is kept that every reader has passed. `max_bytes` goes before it; `bounded_by`
-    is the setting that it comes from."""
+    """`retention_s`: how long a segment is kept that every reader has passed, unless `max_bytes` is reached."""
 
     segment_bytes: int = 128 << 20
     max_bytes: int = 8 << 30
     retention_s: float = 3600.0
     disk_reserve: int = 512 << 20
-    bounded_by: str = "PARSEC_LOG_MAX_BYTES"
 
 
 class Retention:
@@ -67,7 +65,7 @@ class Retention:
         index = self._parts.index
         if self.full and index.committed < index.end:
             limit = show_quantity(self._options.max_bytes, "bytes")
-            return f"the log holds its {limit} ({self._options.bounded_by}) of events that nobody has read yet"
+            return f"the log holds its {limit} (PARSEC_LOG_MAX_BYTES) of events that nobody has read yet"
         if self._disk_is_low():
             if self._options.disk_reserve < FULL_BYTES:
                 return f"the disk is full ({self._free >> 10} KiB free): make room"

@@ -17,7 +17,7 @@ _POISON = frozenset({
 })  # fmt: skip
 _MEMORY = 241
 _TIME = "The query takes longer than PARSEC_QUERY_TIMEOUT allows"
-_READS = "The query would read more than PARSEC_QUERY_ROWS or PARSEC_QUERY_BYTES allows"
+_READS = "The query would read more than PARSEC_QUERY_TIMEOUT allows"
 _NARROW = "shorten its time range, or add a word, a source or a severity that fewer events have."
 _TOO_EXPENSIVE = {
     158: f"{_READS}: {_NARROW}",

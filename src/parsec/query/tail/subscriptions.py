@@ -21,11 +21,11 @@ from parsec.query.language.parse import parse
 
 
 class TailLimits(msgspec.Struct, frozen=True):
-    """How many readers there may be, and how many bytes may wait for each."""
+    """How many readers there may be, and how many bytes may wait for each. 200 readers hold up to 50 MiB."""
 
-    per_tenant: int
-    in_all: int
-    waiting_bytes: int
+    per_tenant: int = 50
+    in_all: int = 200
+    waiting_bytes: int = 256 << 10
 
 
 class Taken(msgspec.Struct, frozen=True):

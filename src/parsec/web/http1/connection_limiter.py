@@ -17,7 +17,19 @@ from typing import Protocol
 import msgspec
 
 from parsec.telemetry import Telemetry
-from parsec.web.http1.refusals import GAVE_WAY, REQUEST_RATE, TOO_MANY_CONNECTIONS, TOO_MANY_OF_ADDRESS, Refusal
+from parsec.web.http1.refusals import (
+    BODY_TIMEOUT_S,
+    GAVE_WAY,
+    HEAD_TIMEOUT_S,
+    MAX_HEAD_BYTES,
+    MAX_URL_BYTES,
+    MIN_BYTES_PER_S,
+    REQUEST_RATE,
+    SEND_TIMEOUT_S,
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_OF_ADDRESS,
+    Refusal,
+)
 
 MOST_ADDRESSES = 10_000
 LOOK_EVERY_S = 0.1
@@ -29,17 +41,17 @@ READING_WHY = 64
 
 
 class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client may do; see parsec.settings for each. 0 turns a limit per address off."""
+    """Limits of one client; 0 turns a limit per address off. Times in seconds, rates per second."""
 
     connections: int
     connections_per_address: int = 0
     requests_per_address: float = 0.0
-    head_timeout_s: float
-    body_timeout_s: float
-    min_rate: float
-    send_timeout_s: float
-    max_head_bytes: int
-    max_url_bytes: int
+    head_timeout_s: float = HEAD_TIMEOUT_S
+    body_timeout_s: float = BODY_TIMEOUT_S
+    min_rate: float = MIN_BYTES_PER_S
+    send_timeout_s: float = SEND_TIMEOUT_S
+    max_head_bytes: int = MAX_HEAD_BYTES
+    max_url_bytes: int = MAX_URL_BYTES
 
 
 class Waiting(Protocol):

@@ -1,7 +1,7 @@
 """Bounds on what a client may do to its connection, whatever it asks for: size and shape of heads, deadlines, rates.
 
 In: bytes. Out: requests for the application, or a refusal and the end of the connection.
-Memory of a connection: a head (`PARSEC_MAX_HEAD_BYTES` and a piece), uvicorn's 64 KiB of body, answers not taken yet.
+Memory of a connection: a head (`MAX_HEAD_BYTES` and a piece), uvicorn's 64 KiB of body, answers not taken yet.
 Next: parsec.web.http1.fast_path.
 
 1. Bytes go to the parser in pieces, so that what it holds of a head is bounded although it does not say how much it is.

@@ -11,6 +11,17 @@ import msgspec
 from parsec.api.problem import Problem
 from parsec.web.cors import DATA_ONLY
 
+# Limits of every client. No operator has a reason to change them; tests pass their own to ClientLimits.
+HEAD_TIMEOUT_S = 10.0
+BODY_TIMEOUT_S = 60.0
+MIN_BYTES_PER_S = 256.0
+"""Of a body, on average once 5 s have passed; and of an answer that the client reads."""
+SEND_TIMEOUT_S = 30.0
+"""How long a client may read more slowly than that."""
+MAX_HEAD_BYTES = 32 << 10
+MAX_URL_BYTES = 16 << 10
+MAX_HEADERS = 100
+
 
 class Refusal(msgspec.Struct, frozen=True):
     """`code` is also the label of `parsec_http_refused_total`."""
@@ -37,16 +48,29 @@ def malformed(why: str) -> Refusal:
     return Refusal("malformed_request", 400, why)
 
 
-URL_TOO_LONG = Refusal("url_too_long", 414, "The address is longer than PARSEC_MAX_URL_BYTES.")
-HEAD_TOO_LARGE = Refusal("head_too_large", 431, "The headers are larger than PARSEC_MAX_HEAD_BYTES, or too many.")
-HEAD_TOO_SLOW = Refusal("head_too_slow", 408, "The head of the request was not complete within PARSEC_HEAD_TIMEOUT.")
-BODY_TOO_SLOW = Refusal("body_too_slow", 408, "The body came slower than PARSEC_MIN_RATE or PARSEC_BODY_TIMEOUT allow.")
-VERSION = Refusal("http_version", 505, "Speak HTTP/1.1 or HTTP/1.0.")
-EXPECTATION = Refusal("expectation_failed", 417, "The only expectation that can be met is 100-continue.")
+URL_TOO_LONG = Refusal("url_too_long", 414, f"The URL is longer than {MAX_URL_BYTES >> 10} KiB. Shorten it.")
+HEAD_TOO_LARGE = Refusal(
+    "head_too_large",
+    431,
+    f"The headers have more than {MAX_HEAD_BYTES >> 10} KiB, or there are more than {MAX_HEADERS}. Send fewer.",
+)
+HEAD_TOO_SLOW = Refusal("head_too_slow", 408, f"The request head was not complete within {HEAD_TIMEOUT_S:.0f} s.")
+BODY_TOO_SLOW = Refusal(
+    "body_too_slow",
+    408,
+    f"The body was not complete within {BODY_TIMEOUT_S:.0f} s, or came slower than {MIN_BYTES_PER_S:.0f} bytes/s. "
+    "Send smaller requests.",
+)
+VERSION = Refusal("http_version", 505, "Use HTTP/1.1 or HTTP/1.0.")
+EXPECTATION = Refusal("expectation_failed", 417, "The header Expect may only be 100-continue.")
 TOO_MANY_PIPELINED = Refusal("too_many_pipelined", 429, "Wait for answers before you send more requests.", 1)
-TOO_MANY_CONNECTIONS = Refusal("too_many_connections", 503, "Too many connections are open; come again.", 1)
-TOO_MANY_OF_ADDRESS = Refusal("too_many_connections_of_address", 429, "Too many connections from this address.", 1)
-REQUEST_RATE = Refusal("too_many_requests_of_address", 429, "Too many requests from this address.", 1)
+TOO_MANY_CONNECTIONS = Refusal("too_many_connections", 503, "Too many connections are open. Try again later.", 1)
+TOO_MANY_OF_ADDRESS = Refusal(
+    "too_many_connections_of_address", 429, "Too many connections from this address. Close some.", 1
+)
+REQUEST_RATE = Refusal(
+    "too_many_requests_of_address", 429, "Too many requests from this address. Send them more slowly.", 1
+)
 
 GAVE_WAY = "gave_way"
 """Counted when a connection that waits is closed to make room for a new one."""

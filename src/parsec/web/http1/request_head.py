@@ -6,9 +6,15 @@ itself: two lengths, a length beside chunks, folded lines, space before a colon,
 
 from collections.abc import Sequence
 
-from parsec.web.http1.refusals import EXPECTATION, HEAD_TOO_LARGE, URL_TOO_LONG, VERSION, Refusal, malformed
-
-MOST_HEADERS = 100
+from parsec.web.http1.refusals import (
+    EXPECTATION,
+    HEAD_TOO_LARGE,
+    MAX_HEADERS,
+    URL_TOO_LONG,
+    VERSION,
+    Refusal,
+    malformed,
+)
 
 _LOOKED_AT = frozenset({b"host", b"transfer-encoding", b"expect"})
 _NO_HOST = malformed("The header Host must be there once.")
@@ -23,7 +29,7 @@ def fault(version: str, url: bytes, headers: Headers, max_url_bytes: int) -> Ref
         return VERSION
     if len(url) > max_url_bytes:
         return URL_TOO_LONG
-    if len(headers) > MOST_HEADERS:
+    if len(headers) > MAX_HEADERS:
         return HEAD_TOO_LARGE
     hosts = 0
     for name, _ in headers:

@@ -89,6 +89,8 @@ def _worst(checks: Mapping[str, Check]) -> HealthStatus:
     return "unhealthy" if "unhealthy" in found else "degraded" if "degraded" in found else "healthy"
 
 
+STALL_AFTER_S = 30.0
+"""A stage without progress for so long is not ready: no insert, publish or question of a sound process takes longer."""
 BEYOND_HELP = 10
 """A stage that hangs this many times longer than the limit will not come back by itself."""
 
@@ -179,7 +181,7 @@ def kafka_check(
     return check
 
 
-def stage_check(name: str, stage: Stage, stall_after_s: float) -> Callable[[], Check]:
+def stage_check(name: str, stage: Stage, stall_after_s: float = STALL_AFTER_S) -> Callable[[], Check]:
     """Unhealthy when the stage has work and makes no progress."""
 
     def check() -> Check:

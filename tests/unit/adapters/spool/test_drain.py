@@ -27,7 +27,7 @@ class Bench:
         self.spool = spool
         self.telemetry = Telemetry()
         self.kafka: KafkaCluster = cluster.opened(deadline_s=2.0)
-        self.drain = Drain(spool, self.kafka.writer(), self.kafka.breaker, RATE, self.telemetry, cluster.clock)
+        self.drain = Drain(spool, self.kafka.writer(), self.kafka.breaker, self.telemetry, cluster.clock, RATE)
 
     def count(self, name: str) -> int:
         return int(self.telemetry.value(f"parsec_{name}"))

@@ -93,8 +93,8 @@ def test_a_full_spool_refuses_and_says_which_setting_bounds_it(tmp_path: Path) -
     while spool.refuses() is None:
         spool.append(group(taken, 1, "x" * 1000))
         taken += 1
-    assert "PARSEC_SPOOL_MAX_BYTES" in str(spool.refuses())
-    with pytest.raises(Retryable, match="PARSEC_SPOOL_MAX_BYTES"):
+    assert "PARSEC_LOG_MAX_BYTES" in str(spool.refuses())
+    with pytest.raises(Retryable, match="PARSEC_LOG_MAX_BYTES"):
         spool.append(group(taken, 1))
     assert spool.size_bytes < OPTIONS.max_bytes + 2000  # the group with which it became full
     assert len(drained(spool)) == taken

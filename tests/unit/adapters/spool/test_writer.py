@@ -112,9 +112,9 @@ def test_a_full_spool_refuses_at_the_door_and_fails_what_is_inside(bench: Bench)
             break
     assert told is not None
     assert (told.failed, told.failed_events, told.spooled) == (frozenset({0}), 1, frozenset())
-    assert "PARSEC_SPOOL_MAX_BYTES" in told.why
+    assert "PARSEC_LOG_MAX_BYTES" in told.why
     refusal = str(bench.writer.refuses())
-    assert "PARSEC_SPOOL_MAX_BYTES" in refusal
+    assert "PARSEC_LOG_MAX_BYTES" in refusal
     assert "did not answer in time" in refusal
 
 
