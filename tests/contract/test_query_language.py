@@ -12,8 +12,8 @@ from parsec.core.timestamp import LATEST, SECOND
 from parsec.ports.store import Row, StoreReader
 from parsec.query.language.parse import parse
 from parsec.query.sql.page import Question
-from parsec.query.tail.match import Subject, predicate
 from parsec.query.timerange import TimeRange
+from tests.support.matching import Subject, predicate
 from tests.support.stored import ask
 from tests.support.stores import LIMITS, embedded_store
 

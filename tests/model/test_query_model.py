@@ -4,19 +4,23 @@ import json
 import os
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+import re2
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Rejected
 from parsec.ports.store import Row
+from parsec.query.language.ast import Field, Match, Matches
+from parsec.query.language.fields import MAX_REGEX_CHARS
 from parsec.query.language.parse import parse
 from parsec.query.sql.columns import Parameters
 from parsec.query.sql.compile import condition
-from parsec.query.tail.match import Subject, predicate
+from tests.support.matching import Subject, predicate
 from tests.support.stores import LIMITS, embedded_store
 
 NOON = 1_795_435_200_000_000_000  # 2026-11-23T12:00:00Z
@@ -138,6 +142,16 @@ class Asking:
         (answer,) = self._reader.select(sql, parameters.values, LIMITS, list[list[int]])
         return [sorted(offsets) for offsets in answer]
 
+    def matches(self, patterns: list[str]) -> list[list[str]]:
+        """The SEARCHED texts in which each pattern is found; given as they are, however little of them q would take."""
+        parameters = Parameters()
+        texts = f"(SELECT arrayJoin({parameters.bind(list(SEARCHED), 'Array(String)')}) AS source)"
+        tests = [condition(Match(Field("source"), Matches(pattern)), parameters) for pattern in patterns]
+        found = ", ".join(("count()", *(f"groupArrayIf(source, {test} = 1)" for test in tests)))
+        sql = f"SELECT {found} FROM {texts}"  # noqa: S608
+        (answer,) = self._reader.select(sql, parameters.values, LIMITS, list[Any])
+        return list(answer[1:])
+
     def keep(self, log: str, *metadata: str) -> None:
         self._store.insert([row(log, n, text) for n, text in enumerate(metadata)], log)
 
@@ -211,9 +225,46 @@ def row(log: str, offset: int, text: str) -> Row:
 @example("((a{31}){31})")
 @example("(a|b|){500}")
 @example("[^\\W\\d]{900}")
+@example("[\\p{L}]{1000}")
 def test_every_expression_that_is_taken_is_one_for_the_store(asking: Asking, pattern: str) -> None:
     try:
         parse(f"/{pattern}/")
     except Rejected:
         return
     asking.found(f"/{pattern}/")
+
+
+ATOMS = (
+    "a", "b", "ab", "abc", "x", "1", ".", "\\d", "\\w", "\\W", "\\s", "\\b", "\\B", "^", "$", "\\A", "\\z", "[ab]",
+    "[^a]", "[]a]", "[^]a]", "[a-c]", "[\\x41]", "\\x41", "\\x{61}", "\\pL", "\\PN", "\\p{Greek}", "[[:alpha:]]",
+    "\\Qa|b\\E", "\\Qab", "\\101", "\\0", "\\.", "\\n", "(?i)", "(?-i)", "(?-s)", "(?m)", "(?U)", "\u00e9", "\u00dc",
+    "{", "-", "|",
+)  # fmt: skip
+COUNTS = ("", "", "", "*", "+", "?", "{2}", "{0}", "{0,2}", "*?", "??", "{,2}", "{3,2}")
+counted = st.tuples(st.sampled_from(ATOMS), st.sampled_from(COUNTS)).map("".join)
+patterns = st.recursive(
+    st.lists(counted, min_size=1, max_size=4).map("".join),
+    lambda inner: st.tuples(
+        st.sampled_from(("(", "(?:", "(?i:", "(?P<n>", "(?-i:", "abc|(")), inner, st.sampled_from(COUNTS), inner
+    ).map(lambda parts: f"{parts[0]}{parts[1]}){parts[2]}{parts[3]}"),
+    max_leaves=4,
+).filter(lambda pattern: len(pattern) <= MAX_REGEX_CHARS)
+SEARCHED = (
+    "", "a", "ab", "abc", "Abc", "ABC", "xabc", "a|b", "]", "]abc", "bcd", "1", "\u00e9", "\u00e9ab", "\u03b1z", "\n",
+    "a\nb", "aab", "\u00fc", "\u00dc", "{2}", "a{2}", "Qab", "pLab", "x41", "41bc", "101", "A", "aaa", "a b", "\0",
+)  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(st.lists(patterns, min_size=30, max_size=30))
+@example([r"\x41bc", r"a\x62c", r"\101bc", r"\pLbc", "[]a]cd", "\u00dc\u00e9{0,2}", "(?:(?P<n>abc-)+)+?(?s)??"])
+def test_the_store_matches_as_re2_does(asking: Asking, some: list[str]) -> None:
+    options = re2.Options()
+    options.log_errors = False
+    options.dot_nl = True
+    expected = {}
+    for pattern in some:
+        with suppress(re2.error):
+            compiled = re2.compile(pattern, options)
+            expected[pattern] = [text for text in SEARCHED if compiled.search(text)]
+    assert dict(zip(expected, asking.matches(list(expected)), strict=True)) == expected

@@ -58,7 +58,8 @@ class Rig:
         self.telemetry = Telemetry()
         self.limits = limits
         self.largest = 1_000_000
-        self.stored: list[Row] = []
+        self.committed: list[int] = []
+        """Records that were committed at each call of on_commit."""
         self.processor, self.reader = self.start()
 
     def start(self) -> tuple[Processor, MemoryReader]:
@@ -67,11 +68,14 @@ class Rig:
         self.reader.largest = self.largest
         self.dedup = LocalDedup(WINDOW, self.telemetry, self.clock)
         self.claims = Claims(self.dedup, self.store, WINDOW, self.telemetry)
-        options = Options(make_rows, self.limits, on_stored=self.stored.extend)
+        options = Options(make_rows, self.limits, on_commit=self._note_commit)
         self.processor = Processor(
             self.reader, self.store, self.claims, options, self.telemetry, self.clock, FixedRandom()
         )
         return self.processor, self.reader
+
+    def _note_commit(self) -> None:
+        self.committed.append(sum(self.processor.positions().values()))
 
     def on(self, place: str, error: BaseException, times: int = 1) -> None:
         """The first `times` calls of a hook of log or store raise."""

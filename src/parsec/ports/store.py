@@ -136,7 +136,7 @@ class Cancellation:
 
 
 class QueryLimits(msgspec.Struct, frozen=True):
-    """What one query may cost; fixed by us, never by a client. 0 rows or bytes: no bound."""
+    """What one query may cost; fixed by us, never by a client. 0 rows, bytes or threads: no bound."""
 
     max_memory_bytes: int
     timeout_s: float
@@ -144,6 +144,7 @@ class QueryLimits(msgspec.Struct, frozen=True):
     max_result_bytes: int = 256 << 20
     max_rows_read: int = 0
     max_bytes_read: int = 0
+    max_threads: int = 0
     cancellation: Cancellation | None = None
 
 

@@ -10,7 +10,7 @@ Invariants, cited by tests
  3. A batch of an idle partition is inserted at once, of a busy one when full or `linger_s` after the insert before it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -19,7 +19,7 @@ from parsec.core.clock import Clock, Random
 from parsec.core.errors import Fatal, Poison, Retryable
 from parsec.ports.broker import LogReader, Progress
 from parsec.ports.dedup import Position
-from parsec.ports.store import Row, StoreWriter
+from parsec.ports.store import StoreWriter
 from parsec.process.batching import InsertLimits, MakeRows, free_rows, rows_of
 from parsec.process.bisect import Bisect
 from parsec.process.claims import Claims
@@ -51,7 +51,7 @@ class Options(msgspec.Struct, frozen=True):
     """`make_rows` makes rows of records; `limits` say how large inserts are and how long they wait to fill.
 
     `dead_letter_days`: how long the store keeps dead letters. `yield_gil` lets other threads run; called between parts
-    of about a millisecond of work. `on_stored` gets the rows of each range once it is committed, and returns at once.
+    of about a millisecond of work. `on_commit` is called after each commit and returns at once.
     """
 
     make_rows: MakeRows
@@ -59,7 +59,7 @@ class Options(msgspec.Struct, frozen=True):
     max_backoff_s: float = 5.0
     dead_letter_days: int = 30
     yield_gil: Callable[[], None] = lambda: None
-    on_stored: Callable[[Sequence[Row]], None] = lambda _: None
+    on_commit: Callable[[], None] = lambda: None
 
 
 class Processor:
@@ -255,7 +255,7 @@ class Processor:
         self._telemetry.commit_latency.observe(ended - started)
         partition.progress = progress
         self._assignments.publish_progress()
-        self._options.on_stored(range_commit.stored_rows())
+        self._options.on_commit()
         state.range_commit = state.conflicts_since = None
         state.has_work = bool(partition.slices)
         if state.paused:

@@ -262,13 +262,6 @@ class RangeCommit:
         counts.update((each.tenant_id, "stored" if each.offset in landed else "dead") for each in self._letters)
         return {key: count for key, count in counts.items() if count}
 
-    def stored_rows(self) -> Sequence[Row]:
-        """The rows that the store has, whoever inserted them; complete once Commit is proposed."""
-        dead, duplicates = self._not_stored()
-        if not (dead or duplicates):
-            return self.rows
-        return [row for row in self.rows if row.offset not in dead and row.offset not in duplicates]
-
     def _counts(self) -> Counts:
         offsets = self._offsets | self._landed_rows | self._landed_dead
         dead, duplicates = self._not_stored()

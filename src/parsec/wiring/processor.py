@@ -1,9 +1,10 @@
 """Open the store and the processor that moves events into it.
 
-In: settings, the log. Out: a `ProcessorSide`: the store, the processor where this process has one, tails to feed.
+In: settings, the log. Out: a `ProcessorSide`: the store, the processor where this process has one, subscriptions.
 Errors: ParsecError or OSError when the store cannot be opened. Next: parsec.wiring.query.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
@@ -21,8 +22,7 @@ from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
 from parsec.process.rows import Rules, rows
 from parsec.process.size_retention import SizeRetention
-from parsec.query.tail.fanout import Live
-from parsec.query.tail.subscriptions import Subscriptions, TailLimits
+from parsec.query.tail.subscriptions import CommittedOffsets, Subscriptions, TailLimits
 from parsec.service import Part, Resource, ThreadPart
 from parsec.settings import Settings
 from parsec.web.routes.health import Check, bound_check, stage_check
@@ -40,11 +40,13 @@ SECONDS_PER_DAY = 86_400
 
 
 class ProcessorSide(msgspec.Struct, frozen=True):
-    """`store`: None where this process only ingests. `shared_progress`: of all processes, where others store too."""
+    """`store`: None where this process only ingests. `shared_progress`: of all processes, where others store too.
+    `committed` is set by each commit of this process."""
 
     store: "ClickHouseStore | None"
     processor: Processor | None
     tails: Subscriptions
+    committed: threading.Event
     shared_progress: Callable[[], Mapping[int, Progress]] | None
     parts: Sequence[Part] = ()
     checks: Checks = {}
@@ -52,27 +54,25 @@ class ProcessorSide(msgspec.Struct, frozen=True):
 
 def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> ProcessorSide:
     """The store unless this process only ingests; a processor where it reads the log."""
-    tails = Subscriptions(TailLimits())
+    committed = threading.Event()
     shared_progress = log.progress if settings.storage_backend != "embedded" else None
     if settings.roles == {"ingest"}:
-        return ProcessorSide(None, None, tails, shared_progress)
+        return ProcessorSide(None, None, _subscriptions(), committed, shared_progress)
     store, parts = _open_store(settings, runtime)
     if log.reader is None:
-        return ProcessorSide(store, None, tails, shared_progress, parts)
+        return ProcessorSide(store, None, _subscriptions(shared_progress), committed, shared_progress, parts)
     window = Window(settings.dedup_window, settings.dedup_ids)
     dedup = _dedup(settings, runtime, window, store.name)
-    fanout = Live(tails)
     processor = _processor(
         settings,
         runtime,
         log.reader,
         store,
         Claims(dedup, store, window, runtime.telemetry),
-        fanout.offer if shared_progress is None else lambda _: None,
+        committed.set,
     )
     parts += [
         Resource("claims", dedup.close),
-        runtime.thread("tail-fanout", fanout.run),
         _processor_part(settings, runtime, processor, log.begin_shutdown),
     ]
     checks: dict[str, Callable[[], Check]] = {"processor": stage_check("processor", processor)}
@@ -82,7 +82,14 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
         )
         checks["store_bound"] = bound_check(size_retention.why)
         parts.append(runtime.thread("store-size", size_retention.run))
-    return ProcessorSide(store, processor, tails, shared_progress, parts, checks)
+    tails = _subscriptions(shared_progress, processor.progress)
+    return ProcessorSide(store, processor, tails, committed, shared_progress, parts, checks)
+
+
+def _subscriptions(*sources: Callable[[], Mapping[int, Progress]] | None) -> Subscriptions:
+    """`sources` of committed offsets: those of all processes may be a second old, those of this one are not."""
+    committed = CommittedOffsets(lambda: [each for source in sources if source for each in source().values()])
+    return Subscriptions(TailLimits(), committed)
 
 
 def _open_store(settings: Settings, runtime: Runtime) -> "tuple[ClickHouseStore, list[Part]]":
@@ -120,7 +127,7 @@ def _processor(
     reader: LogReader,
     store: "ClickHouseStore",
     claims: Claims,
-    on_stored: Callable[[Sequence[Row]], None],
+    on_commit: Callable[[], None],
 ) -> Processor:
     limits = InsertLimits(linger_s=settings.process_linger_ms / 1000)
 
@@ -129,7 +136,7 @@ def _processor(
 
     dead_letter_days = ceil(settings.retention / SECONDS_PER_DAY)
     options = Options(
-        make_rows, limits, yield_gil=runtime.yield_gil, on_stored=on_stored, dead_letter_days=dead_letter_days
+        make_rows, limits, yield_gil=runtime.yield_gil, on_commit=on_commit, dead_letter_days=dead_letter_days
     )
     return Processor(reader, store, claims, options, runtime.telemetry, runtime.clock, runtime.random)
 

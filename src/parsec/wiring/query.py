@@ -61,13 +61,12 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
     executor = QueryExecutor(ThreadPoolExecutor(QUERY_THREADS, "parsec-query"), limits, telemetry)
     reader = store.reader()
     completeness = CompletenessCheck(reader, watermark, log.waiting, clock)
+    poller = TailPoller(tails, reader, processor_side.committed, limits, clock)
     parts: list[Part] = [
         Resource("queries", executor.close),
         runtime.ticker("watermark", 1.0, watermark.sample),
+        runtime.thread("tail-poller", poller.run),
     ]
-    if shared is not None:  # other processes store events, too
-        poller = TailPoller(tails, reader, lambda: progress().values(), limits)
-        parts.append(runtime.thread("tail-poller", poller.run))
     routes = (
         *QueryRoutes(reader, completeness, executor, clock).routes(),
         *DeadLetterRoutes(reader, executor, clock).routes(),

@@ -56,6 +56,7 @@ class ClickHouseReader:
             "max_result_bytes": limits.max_result_bytes,
             "max_rows_to_read": limits.max_rows_read,
             "max_bytes_to_read": limits.max_bytes_read,
+            "max_threads": limits.max_threads,
             "log_comment": f"'{comment}'",
             **_SETTINGS,
         }

@@ -4,11 +4,16 @@ In: a name, and what stands after its colon. Out: a Field, a Test. Errors: Value
 callers know where in the question, or in which parameter, the name stood. Next: parsec.query.language.ast.
 """
 
+import math
+import re
 from difflib import get_close_matches
+from typing import Any
+
+import re2
 
 from parsec.api.event_rules import SEVERITIES, SEVERITY_ALIASES
 from parsec.core.errors import Rejected
-from parsec.query.language import regex, tokenizer
+from parsec.query.language import tokenizer
 from parsec.query.language.ast import (
     FIXED,
     TIMES,
@@ -23,12 +28,21 @@ from parsec.query.language.ast import (
     Phrase,
     Test,
 )
-from parsec.query.language.number_literal import number
 from parsec.query.timerange import moment
+
+_RE2_OPTIONS = re2.Options()
+_RE2_OPTIONS.log_errors = False  # to stderr
+_RE2_OPTIONS.dot_nl = True  # as the store's match()
 
 METADATA = "metadata."
 MAX_PATH_CHARS = 512
 MAX_PHRASE_WORDS = 100
+MAX_REGEX_CHARS = 500
+NUMBER_SPELLING = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?$"
+"""A text that counts as a number, in the syntax that Python's `re` and RE2 share."""
+
+_NUMBER = re.compile(NUMBER_SPELLING[:-1] + r"\Z")
+_INTEGERS = range(-(1 << 63), 1 << 64)
 _MEANT_SIGNS = {"&&": "AND", "&": "AND", "||": "OR", "|": "OR", "!": "NOT", "-": "NOT"}
 _LOWER = ("source", "severity")
 _MEANT = {
@@ -101,12 +115,12 @@ def message_test(parts: tuple[str, ...]) -> Test:
 
 
 def regex_test(field: Field, pattern: str) -> Test:
-    """A regular expression; RegexError (a ValueError) knows where in the pattern it breaks."""
+    """A regular expression of RE2, which is also what the store runs."""
     if field.name in TIMES:
         raise ValueError(f"{field} takes no regular expression; compare it: {field}:>2026-01-31T12:00:00Z.")
-    program = regex.compiled(pattern)
+    compiled = _compile(pattern)
     if field.name == "severity":
-        return OneOf(tuple(name for name in SEVERITIES if program.found_in(name)))
+        return OneOf(tuple(name for name in SEVERITIES if compiled.search(name)))
     return Matches(pattern)
 
 
@@ -128,6 +142,32 @@ def range_test(field: Field, low: str | None, high: str | None, *, with_low: boo
     return Between(
         None if low is None else kind[low], None if high is None else kind[high], with_low=with_low, with_high=with_high
     )
+
+
+def number(text: str) -> int | float | None:
+    """Exactly, for integers that the store can hold; else the nearest double. None: no number, or beyond a double."""
+    if not _NUMBER.match(text):
+        return None
+    if text.lstrip("-").isdigit() and int(text) in _INTEGERS:
+        return int(text)
+    found = float(text)
+    return found if math.isfinite(found) else None
+
+
+def _compile(pattern: str) -> Any:
+    if len(pattern) > MAX_REGEX_CHARS:
+        raise ValueError(f"a regular expression has at most {MAX_REGEX_CHARS} characters.")
+    if "\0" in pattern:
+        raise ValueError("a regular expression holds no NUL; write \\x00.")
+    try:
+        return re2.compile(pattern, _RE2_OPTIONS)
+    except re2.error as error:
+        # RE2 names what is wrong and the fragment, but no column.
+        what, _, fragment = error.args[0].decode(errors="replace").partition(": ")
+        near = f" near '{fragment}'" if fragment else ""
+        raise ValueError(
+            f"this regular expression is not valid: {what}{near}; put a backslash before a character that means itself."
+        ) from error
 
 
 def _severities(low: str | None, high: str | None, *, with_low: bool, with_high: bool) -> OneOf:

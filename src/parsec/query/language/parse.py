@@ -29,7 +29,6 @@ from parsec.query.language.ast import (
     Test,
     refused,
 )
-from parsec.query.language.regex import RegexError
 from parsec.query.language.syntax_errors import explain
 
 _MESSAGE = Field("message")
@@ -152,8 +151,6 @@ def _deeper(part: _Part, column: int, bind: Bind) -> _Part:
 def _judged(column: int, judge: Callable[[], Any]) -> Any:
     try:
         return judge()
-    except RegexError as error:
-        raise refused(column + 1 + error.at, str(error)) from error
     except ValueError as error:
         raise refused(column, str(error)) from error
 

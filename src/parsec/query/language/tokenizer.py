@@ -16,19 +16,9 @@ _NO_LETTER = r"[^0-9a-z\x{80}-\x{10FFFF}]"
 ANY: Word = ("", "")
 
 
-def split(text: str) -> list[str]:
-    """The words of a text, in order, as they are written."""
-    return _WORD.findall(text)
-
-
 def lower(text: str) -> str:
     """As the store's `lower`: ASCII only."""
     return text.encode().lower().decode()
-
-
-def fold(text: str) -> str:
-    """Each character by itself without its case, as regular expressions with `(?i)` compare it."""
-    return text.lower() if text.isascii() else "".join(map(_fold, text))
 
 
 def phrase(parts: Sequence[str]) -> tuple[Word, ...]:
@@ -74,12 +64,6 @@ def like(parts: Sequence[str], text: str) -> bool:
     return at <= end and text.endswith(last)
 
 
-def found(words: Sequence[Word], text: Sequence[str]) -> bool:
-    """Whether the words of a phrase follow each other among those of a text."""
-    count = len(words)
-    return any(all(like(word, text[at + n]) for n, word in enumerate(words)) for at in range(len(text) - count + 1))
-
-
 def _open_words(parts: Sequence[str]) -> Iterator[list[str]]:
     word: list[str] = []
     for n, part in enumerate(parts):
@@ -99,10 +83,3 @@ def _open_words(parts: Sequence[str]) -> Iterator[list[str]]:
 def _close(word: Sequence[str]) -> Word:
     """Of several wildcards in a row one is enough."""
     return word[0], *(part for part in word[1:-1] if part), *word[1:][-1:]
-
-
-def _fold(character: str) -> str:
-    folded = character.casefold()
-    if len(folded) > 1:
-        folded = character.lower()
-    return folded if len(folded) == 1 else character

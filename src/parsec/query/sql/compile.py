@@ -27,11 +27,15 @@ from parsec.query.language.ast import (
     Phrase,
     Test,
 )
-from parsec.query.language.number_literal import SPELLING, number
+from parsec.query.language.fields import NUMBER_SPELLING, number
 from parsec.query.sql.columns import BOOL, NUMBERS, STRING, Parameters, anything, below, typed
 
-_NUMBER_SPELLING = SPELLING.replace("\\", "\\\\")
+_NUMBER_PATTERN = NUMBER_SPELLING.replace("\\", "\\\\")
 _WILDCARDS = re.compile(r"([%_\\])")
+# The engine first looks for a text that each match must have, and takes that text from the pattern wrongly here: from
+# \x41bc it takes 41bc. Of an alternative without any text it takes none, and leaves everything to RE2.
+_MISREAD_REGEX = re.compile(r"\\[xpPQ0-9]|\[\^?\]|[^\x00-\x7f][*?{]|\(\?[A-Za-z-]+\)[*+?{]")
+_NEVER = r"[^\s\S]|"
 
 
 def condition(node: Node, parameters: Parameters) -> str:
@@ -70,7 +74,8 @@ def _text(column: str, test: Test, parameters: Parameters) -> str:
             return f"startsWith({column}, {parameters.text(first)})"
         return f"({column} LIKE {parameters.text(_like(test.parts))})"
     if isinstance(test, Matches):
-        return f"match({column}, {parameters.text(test.pattern)})"
+        misread = _MISREAD_REGEX.search(test.pattern)
+        return f"match({column}, {parameters.text(_NEVER + test.pattern if misread else test.pattern)})"
     assert isinstance(test, Between), "parsec.query.language.fields gives a text column no other test"
     return _within(column, test, lambda limit: parameters.text(str(limit)))
 
@@ -124,7 +129,7 @@ def _metadata_within(path: str, test: Between, parameters: Parameters) -> str:
     low_or_high = test.high if test.low is None else test.low
     if isinstance(low_or_high, str):
         return f"ifNull({_text(text, test, parameters)}, 0)"
-    spelled = f"if(match({text}, '{_NUMBER_SPELLING}'), toFloat64OrNull({text}), NULL)"
+    spelled = f"if(match({text}, '{_NUMBER_PATTERN}'), toFloat64OrNull({text}), NULL)"
     columns = [*(typed(path, kind, parameters) for kind in NUMBERS), spelled]
     choices = [
         _within(column, test, lambda limit: parameters.number(limit if isinstance(limit, int) else float(limit)))

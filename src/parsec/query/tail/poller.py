@@ -1,148 +1,160 @@
-"""Events that other processes store, to the readers who wait for such events.
+"""New events of the store, to the subscriptions that match them.
 
-In: how far each partition is committed, once a second. Out: each event as JSON to every tail whose question it matches,
-found by one question to the store per second and tenant, whatever number of tails share it. Errors: none; while the
-store does not answer its events wait there. Next: parsec.query.sql.compile.
+In: a signal for each commit, and how far each partition is committed. Out: each event as JSON to every subscription
+whose filter it matches. Errors: none; while the store does not answer its events wait there.
+Next: parsec.query.sql.new_events.
 
 Invariants, cited by tests
- 1. Below the committed offset of a partition everything is stored for good, so what lies between two polls is seen
-    once, and nothing is left out. Offsets that are behind what was seen are not seen again.
- 2. An answer is bounded in rows; what it leaves out is counted at the tails.
- 3. A tenant's first reader begins with what was known before it came, so that nothing falls between its coming and the
-    next poll: it may see what was stored a moment earlier.
+ 1. Below the committed offset of a partition everything is stored for good, so a subscription that advances from one
+    set of committed offsets to the next sees each event once.
+ 2. A round asks at most one statement per tenant, and rounds begin at least EVERY_S apart.
+ 3. After its work a round rests three times as long as it worked: tails take a quarter of one core at most.
+ 4. What one subscription has too much of is a gap in that one only.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import structlog
 
-from parsec.core.errors import Rejected, Retryable
-from parsec.ports.broker import Progress, Range
+from parsec.core.clock import Clock
+from parsec.core.errors import Fatal, Rejected, Retryable
 from parsec.ports.store import QueryLimits, StoreReader
-from parsec.query.sql.columns import Parameters
-from parsec.query.sql.compile import condition
-from parsec.query.sql.projection import Projection
-from parsec.query.tail.subscriptions import Subscriptions, Watch
+from parsec.query.sql.new_events import SHOWN, Filter, NewEvents, Offsets, count_new_events, new_events
+from parsec.query.tail.subscriptions import Subscription, Subscriptions
 
 _log = structlog.get_logger(__name__)
 
-EVERY_S = 1.0
-KNOWN_SOON_S = 0.1
-"""How soon it is looked again after a start: what is stored before anything is known, a reader would miss."""
-MOST_ROWS = 5_000
-
-Places = Mapping[tuple[str, int], int]
-"""The committed offset by log and partition."""
+EVERY_S = 0.25
+LOOK_S = 0.5
+"""Without a signal: other processes commit, too."""
+REST = 3.0
+"""Seconds of rest for each second of work."""
+TIMEOUT_S = 2.0
+"""For a statement, as other tenants wait for it."""
+MOST_BYTES = 64 << 20
+SLICE_EVENTS = 100
+"""Encoded at once: about half a millisecond in which no other thread has the interpreter."""
 
 _ENCODER = msgspec.json.Encoder()
-_SHOWN = Projection()
 
 
 class TailPoller:
-    """`run` in a thread of its own. `progress` is that of all partitions, whoever reads them; none: not known yet."""
+    """`run` in a thread of its own. `signal` is set by each commit of this process."""
 
     def __init__(
-        self, tails: Subscriptions, store: StoreReader, progress: Callable[[], Iterable[Progress]], limits: QueryLimits
+        self,
+        subscriptions: Subscriptions,
+        store: StoreReader,
+        signal: threading.Event,
+        limits: QueryLimits,
+        clock: Clock,
     ) -> None:
-        self._tails = tails
+        self._subscriptions = subscriptions
         self._store = store
-        self._progress = progress
-        self._limits = limits
-        self._known: Places = {}
-        self._since: dict[str, Places] = {}
+        self._signal = signal
+        self._limits = msgspec.structs.replace(
+            limits, timeout_s=min(limits.timeout_s, TIMEOUT_S), max_result_bytes=MOST_BYTES, max_threads=1
+        )
+        self._clock = clock
 
     def run(self, stop: threading.Event) -> None:
-        """Polls until `stop`."""
-        self.poll()
-        while not stop.wait(EVERY_S if self._known else KNOWN_SOON_S):
-            self.poll()
+        """Rounds until `stop`."""
+        while not stop.is_set():
+            self._signal.wait(LOOK_S)
+            self._signal.clear()
+            for rest_s in self.round():
+                if stop.wait(rest_s):
+                    return
 
-    def poll(self) -> None:
-        """What was committed since the last time, or since before a tenant got its first reader."""
-        now = list(self._progress())  # before it is looked who waits (invariant 3)
-        if not now:
+    def round(self) -> Iterator[float]:
+        """Serves each tenant once. Yields for how many seconds to rest before it goes on, the last time before the
+        next round."""
+        began = self._clock.monotonic()
+        until = self._subscriptions.committed.now()
+        asked_s = 0.0
+        for tenant, subscriptions in self._subscriptions.by_tenant.items():
+            asked_at = self._clock.monotonic()
+            waiting = _waiting(subscriptions, until)
+            found = self._ask(tenant, waiting, until) if waiting else None
+            asked_s += self._clock.monotonic() - asked_at
+            if found is not None:
+                yield from _deliver(waiting, found)
+        yield max(began + EVERY_S - self._clock.monotonic(), REST * asked_s)
+
+    def _ask(self, tenant: str, waiting: Sequence[Subscription], until: Offsets) -> NewEvents | None:
+        try:
+            found = new_events(
+                self._store, tenant, [Filter(each.node, each.since) for each in waiting], until, self._limits
+            )
+        except Retryable as error:
+            _log.warning("The store does not answer; live events are sent once it does.", why=str(error))
+            return None
+        except (Rejected, Fatal) as error:
+            _log.warning("Live events of a tenant could not be found within the limits.", tenant=tenant, why=str(error))
+            self._skip(tenant, waiting, until)
+            return None
+        for each in waiting[: found.evaluated]:
+            each.since = until
+        return found
+
+    def _skip(self, tenant: str, waiting: Sequence[Subscription], until: Offsets) -> None:
+        """Past events that no one compares with the filters."""
+        try:
+            count = count_new_events(self._store, tenant, waiting[0].since, until, self._limits)
+        except (Rejected, Retryable) as error:
+            _log.warning("The store does not count a tenant's new events; they are tried again.", why=str(error))
             return
-        watched = self._tails.watched
-        before = self._known or _farther({}, now)
-        self._known = _farther(before, now)
-        self._since = {tenant: self._since.get(tenant, before) for tenant in watched}
-        for tenant, watches in watched.items():
-            moved = _moved(self._since[tenant], now)
-            try:
-                if moved:
-                    self._tell(tenant, watches, moved)
-            except Retryable as error:
-                _log.warning("Live events wait in the store, which does not answer.", why=str(error))
-                continue
-            except Rejected as error:
-                _log.warning("Live events of a second cost too much to find.", tenant=tenant, why=error.message)
-                _miss(watches, sum(each.last - each.first + 1 for each in moved))
-            self._since[tenant] = self._known
-
-    def _tell(self, tenant: str, watches: Sequence[Watch], moved: Sequence[Range]) -> None:
-        parameters = Parameters()
-        where = f"tenant_id = {parameters.text(tenant)} AND ({_between(moved, parameters)})"
-        found = [condition(watch.node, parameters) for watch in watches]
-        matches = ", ".join(f"{each} = 1 AS match{n}" for n, each in enumerate(found))
-        sql = (
-            f"SELECT log_id, partition, offset, {', '.join(_SHOWN.columns)}, {matches} FROM events"  # noqa: S608
-            f" WHERE {where} AND ({' OR '.join(found)})"
-            f" ORDER BY log_id, partition, offset LIMIT {parameters.bind(MOST_ROWS + 1, 'UInt32')}"
-        )
-        rows = self._store.select(sql, parameters.values, self._limits, list[Any])
-        shown = 3 + len(_SHOWN.columns)
-        messages = [_ENCODER.encode(_SHOWN.shown(row[3:shown])) for row in rows[:MOST_ROWS]]
-        for n, watch in enumerate(watches):
-            wanted = [message for row, message in zip(rows, messages, strict=False) if row[shown + n]]
-            for tail in watch.tails if wanted else ():
-                tail.put(wanted)
-        if len(rows) > MOST_ROWS:
-            _miss(watches, self._beyond(where, parameters, rows[MOST_ROWS][:3]))
-
-    def _beyond(self, where: str, parameters: Parameters, first: Sequence[Any]) -> int:
-        """How many events of the tenant stand from this position on."""
-        log_id, partition, offset = first
-        place = (
-            parameters.text(log_id),
-            parameters.bind(partition, "UInt32"),
-            parameters.bind(offset, "UInt64"),
-        )
-        sql = f"SELECT count() FROM events WHERE {where} AND (log_id, partition, offset) >= ({', '.join(place)})"  # noqa: S608
-        ((count,),) = self._store.select(sql, parameters.values, self._limits, tuple[int])
-        return count
+        for each in waiting:
+            each.miss(unchecked=count)
+            each.since = until
 
 
-def _farther(places: Places, now: Sequence[Progress]) -> Places:
-    """A partition that is not heard of this time stays where it was, and none goes back."""
-    farther = dict(places)
-    for each in now:
-        key = (each.log_id, each.partition)
-        farther[key] = max(farther.get(key, 0), each.committed)
-    return farther
+def _waiting(subscriptions: Sequence[Subscription], until: Offsets) -> list[Subscription]:
+    """Those for which something was committed, the one that lags most first."""
+    for each in subscriptions:
+        each.since = each.since or until  # opened before any offset was known
+    behind = [each for each in subscriptions if each.since != until]
+    return sorted(behind, key=lambda each: sum(each.since.values()))
 
 
-def _moved(since: Places, now: Sequence[Progress]) -> list[Range]:
-    """What was committed in between. A partition that was not known before is new: all of it is."""
-    firsts = [since.get((each.log_id, each.partition), each.start) for each in now]
-    return [
-        Range(each.log_id, each.partition, first, each.committed - 1)
-        for each, first in zip(now, firsts, strict=True)
-        if first < each.committed
-    ]
-
-
-def _between(moved: Sequence[Range], parameters: Parameters) -> str:
-    return " OR ".join(
-        f"log_id = {parameters.text(each.log_id)} AND partition = {parameters.bind(each.partition, 'UInt32')}"
-        f" AND offset >= {parameters.bind(each.first, 'UInt64')} AND offset <= {parameters.bind(each.last, 'UInt64')}"
-        for each in moved
+def _deliver(subscriptions: Sequence[Subscription], found: NewEvents) -> Iterator[float]:
+    """Yields rests between slices, in which readers take what they were sent."""
+    too_many = _report_gaps(subscriptions, found)
+    events = sorted(
+        ((event, group.filters) for group in found.groups for event in group.events), key=lambda each: each[0][:3]
     )
+    for first in range(0, len(events), SLICE_EVENTS):
+        began = time.thread_time()  # without the wait for the interpreter
+        messages: dict[int, list[bytes]] = defaultdict(list)
+        for event, numbers in events[first : first + SLICE_EVENTS]:
+            message = _encode(event)
+            for number in numbers:
+                if too_many[number]:
+                    too_many[number] -= 1
+                else:
+                    messages[number].append(message)
+        for number, some in messages.items():
+            subscriptions[number].put(some)
+        yield REST * (time.thread_time() - began)
 
 
-def _miss(watches: Sequence[Watch], events: int) -> None:
-    for watch in watches:
-        for tail in watch.tails:
-            tail.miss(events)
+def _report_gaps(subscriptions: Sequence[Subscription], found: NewEvents) -> list[int]:
+    """By subscription how many of the found events, oldest first, exceed its bound."""
+    matched, rows = [0] * found.evaluated, [0] * found.evaluated
+    for group in found.groups:
+        for number in group.filters:
+            matched[number] += group.count
+            rows[number] += len(group.events)
+    for number, count in enumerate(matched):
+        if missed := count - min(rows[number], found.most_rows):
+            subscriptions[number].miss(skipped=missed)
+    return [max(0, count - found.most_rows) for count in rows]
+
+
+def _encode(event: Sequence[Any]) -> bytes:
+    return _ENCODER.encode(SHOWN.shown(event[3:]))

@@ -1,27 +1,29 @@
-"""Readers that wait for events from now on: who asks what, and what waits for each.
+"""Subscriptions to new events, and what waits for the reader of each.
 
-In: a tenant and an expression for each reader, messages from whoever finds events. Out: messages, and how many were
-missed. Errors: Rejected(invalid_query, too_many_tails), Retryable after `close`. Next: parsec.query.tail.fanout.
+In: a tenant and an expression for each subscription, messages from the poller. Out: messages, and how many were missed.
+Errors: Rejected(invalid_query, too_many_tails), Retryable after `close`. Next: parsec.query.tail.poller.
 
 Invariants, cited by tests
  1. What waits for a reader is bounded in bytes: the oldest message goes first, and is counted.
- 2. Nobody waits for a reader: `put` and `miss` return at once.
+ 2. No one waits for a reader: `put` and `miss` return at once.
  3. A reader is woken once for all that came since it last took.
 """
 
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from parsec.core.errors import Rejected, Retryable
+from parsec.ports.broker import Progress
 from parsec.query.language.ast import Node
 from parsec.query.language.parse import parse
+from parsec.query.sql.new_events import Offsets
 
 
 class TailLimits(msgspec.Struct, frozen=True):
-    """How many readers there may be, and how many bytes may wait for each. 200 readers hold up to 50 MiB."""
+    """How many subscriptions there may be, and how many bytes may wait for each: 50 MiB for 200 of them."""
 
     per_tenant: int = 50
     in_all: int = 200
@@ -31,8 +33,8 @@ class TailLimits(msgspec.Struct, frozen=True):
 class Taken(msgspec.Struct, frozen=True):
     """What came since the last one was taken. The missed ones come before `messages`.
 
-    `skipped`: events that were found and not taken in time. `unchecked`: events of the tenant that nobody compared with
-    the question, because too many came. `ended`: nothing will follow.
+    `skipped`: events that matched, but too many came at once, or they were not taken in time. `unchecked`: events of
+    the tenant that were not compared with the filter, because that took too long. `ended`: nothing will follow.
     """
 
     messages: Sequence[bytes]
@@ -42,11 +44,15 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Subscription:
-    """What waits for one reader. `wake` is called from any thread and returns at once."""
+    """What waits for one reader. `wake` is called from any thread and returns at once.
 
-    def __init__(self, tenant: str, question: str, waiting_bytes: int, wake: Callable[[], None]) -> None:
+    `since`: the offsets up to which events were compared with `node`; only parsec.query.tail.poller moves it.
+    """
+
+    def __init__(self, tenant: str, node: Node, since: Offsets, waiting_bytes: int, wake: Callable[[], None]) -> None:
         self.tenant = tenant
-        self.question = question
+        self.node = node
+        self.since = since
         self._waiting_bytes = waiting_bytes
         self._wake = wake
         self._lock = threading.Lock()
@@ -58,7 +64,7 @@ class Subscription:
         self._woken = False
 
     def put(self, messages: Sequence[bytes]) -> None:
-        """Events of this question, in order."""
+        """Events that match, in order."""
         with self._lock:
             for message in messages:
                 self._messages.append(message)
@@ -66,19 +72,20 @@ class Subscription:
                 while self._bytes > self._waiting_bytes and len(self._messages) > 1:
                     self._bytes -= len(self._messages.popleft())
                     self._skipped += 1
-            self._tell()
+            self._notify()
 
-    def miss(self, events: int) -> None:
-        """So many events came that these were not compared."""
+    def miss(self, *, skipped: int = 0, unchecked: int = 0) -> None:
+        """So many events came that these are not among the messages; meanings as in Taken."""
         with self._lock:
-            self._unchecked += events
-            self._tell()
+            self._skipped += skipped
+            self._unchecked += unchecked
+            self._notify()
 
     def end(self) -> None:
         """Nothing follows; what waits may still be taken."""
         with self._lock:
             self._ended = True
-            self._tell()
+            self._notify()
 
     def take(self, most_bytes: int) -> Taken:
         """At least one message, if there is any, and about `most_bytes` at most. Never waits."""
@@ -94,77 +101,78 @@ class Subscription:
             self._skipped = self._unchecked = 0
             return answer
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if not self._woken:
             self._woken = True
             self._wake()
 
 
-class Watch(msgspec.Struct, frozen=True):
-    """One question, and all who ask it: it is compared with an event once, however many they are."""
+class CommittedOffsets:
+    """The farthest committed offset of each partition that this process has heard of. From any thread."""
 
-    question: str
-    node: Node
-    tails: tuple[Subscription, ...]
+    def __init__(self, progress: Callable[[], Iterable[Progress]]) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._known: Offsets = {}
 
-
-Watched = Mapping[str, Sequence[Watch]]
-"""Questions by tenant."""
+    def now(self) -> Offsets:
+        """A partition that is not heard of this time stays where it was, and none goes back."""
+        with self._lock:
+            farthest = dict(self._known)
+            for each in self._progress():
+                key = (each.log_id, each.partition)
+                farthest[key] = max(farthest.get(key, 0), each.committed)
+            if farthest != self._known:
+                self._known = farthest
+            return self._known
 
 
 class Subscriptions:
-    """All readers of a process. `watched` is replaced as a whole, so that any thread reads it without a lock."""
+    """All of a process. `by_tenant` is replaced as a whole, so that any thread reads it without a lock."""
 
-    def __init__(self, bounds: TailLimits) -> None:
-        self._bounds = bounds
+    def __init__(self, limits: TailLimits, committed: CommittedOffsets) -> None:
+        self._limits = limits
+        self.committed = committed
         self._lock = threading.Lock()
-        self._open: list[Subscription] = []
         self._closed = False
-        self.watched: Watched = {}
+        self.by_tenant: Mapping[str, tuple[Subscription, ...]] = {}
 
-    def open(self, tenant: str, question: str, wake: Callable[[], None]) -> Subscription:
-        """A reader of what is found from now on. Raises Rejected, Retryable."""
-        node = parse(question)
+    def open(self, tenant: str, q: str, wake: Callable[[], None]) -> Subscription:
+        """A subscription to events that are committed from now on. Raises Rejected, Retryable."""
+        node = parse(q)
         with self._lock:
             if self._closed:
                 raise Retryable("Parsec is stopping.")
             self._check_room(tenant)
-            tail = Subscription(tenant, question, self._bounds.waiting_bytes, wake)
-            self._open.append(tail)
-            same = next((watch for watch in self.watched.get(tenant, ()) if watch.question == question), None)
-            watch = Watch(question, node, (*(same.tails if same else ()), tail))
-            self._replace(tenant, question, watch)
-        return tail
+            opened = Subscription(tenant, node, self.committed.now(), self._limits.waiting_bytes, wake)
+            self._replace(tenant, (*self.by_tenant.get(tenant, ()), opened))
+        return opened
 
-    def leave(self, tail: Subscription) -> None:
-        """The reader is gone; safe to call twice."""
+    def leave(self, subscription: Subscription) -> None:
+        """Its reader has gone; safe to call twice."""
         with self._lock:
-            if tail not in self._open:
-                return
-            self._open.remove(tail)
-            same = next(watch for watch in self.watched[tail.tenant] if watch.question == tail.question)
-            rest = tuple(each for each in same.tails if each is not tail)
-            self._replace(tail.tenant, tail.question, msgspec.structs.replace(same, tails=rest) if rest else None)
+            left = self.by_tenant.get(subscription.tenant, ())
+            self._replace(subscription.tenant, tuple(each for each in left if each is not subscription))
 
     def close(self) -> None:
-        """Ends all of them, and lets nobody in."""
+        """Ends all subscriptions and opens no more."""
         with self._lock:
             self._closed = True
-            for tail in self._open:
-                tail.end()
+            for subscriptions in self.by_tenant.values():
+                for each in subscriptions:
+                    each.end()
 
     def _check_room(self, tenant: str) -> None:
-        of_tenant = Counter(tail.tenant for tail in self._open)[tenant]
-        for count, most, whose in (
-            (of_tenant, self._bounds.per_tenant, "this tenant"),
-            (len(self._open), self._bounds.in_all, "this process"),
+        of_tenant = len(self.by_tenant.get(tenant, ()))
+        in_all = sum(map(len, self.by_tenant.values()))
+        for count, most, owner in (
+            (of_tenant, self._limits.per_tenant, "This tenant"),
+            (in_all, self._limits.in_all, "This process"),
         ):
             if count >= most:
-                message = f"{whose.capitalize()} has {most} readers of live events already; close one, or ask later."
+                message = f"{owner} has {most} tails open already; close one, or try again later."
                 raise Rejected("too_many_tails", message, status=429)
 
-    def _replace(self, tenant: str, question: str, watch: Watch | None) -> None:
-        watches = [each for each in self.watched.get(tenant, ()) if each.question != question]
-        watches += [watch] if watch is not None else []
-        others = {name: each for name, each in self.watched.items() if name != tenant}
-        self.watched = others | ({tenant: watches} if watches else {})
+    def _replace(self, tenant: str, subscriptions: tuple[Subscription, ...]) -> None:
+        others = {name: each for name, each in self.by_tenant.items() if name != tenant}
+        self.by_tenant = others | ({tenant: subscriptions} if subscriptions else {})

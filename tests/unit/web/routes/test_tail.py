@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from parsec.keys.caller import ANYBODY
-from parsec.query.tail.subscriptions import Subscriptions, TailLimits
+from parsec.query.tail.subscriptions import CommittedOffsets, Subscriptions, TailLimits
 from parsec.telemetry import Telemetry
 from parsec.web.routes.tail import TailRoutes
 
@@ -18,7 +18,11 @@ class Opened:
     """A reader of tenant `a` whose key holds while told so."""
 
     def __init__(self, heartbeat_s: float) -> None:
-        self.tails, self.telemetry, self.holds = Subscriptions(TailLimits(1, 1, 20)), Telemetry(), True
+        self.tails, self.telemetry, self.holds = (
+            Subscriptions(TailLimits(1, 1, 20), CommittedOffsets(list)),
+            Telemetry(),
+            True,
+        )
         self._routes = TailRoutes(self.tails, self.telemetry, heartbeat_s)
 
     async def read(self) -> AsyncIterator[str]:
@@ -47,9 +51,9 @@ def test_events_gaps_and_the_end_come_as_messages_and_are_counted() -> None:
         opened = Opened(NEVER_S)
         sent = opened.read()
         await anext(sent)
-        ((watch,),) = opened.tails.watched.values()
-        watch.tails[0].put([b'{"id":"a"}', b'{"id":"b"}', b'{"id":"c"}'])
-        watch.tails[0].miss(7)
+        ((subscription,),) = opened.tails.by_tenant.values()
+        subscription.put([b'{"id":"a"}', b'{"id":"b"}', b'{"id":"c"}'])
+        subscription.miss(unchecked=7)
         gap = 'event: gap\ndata: {"skipped":1,"unchecked":7}\n\n'
         assert await anext(sent) == gap + 'data: {"id":"b"}\n\ndata: {"id":"c"}\n\n'
         opened.tails.close()
@@ -69,8 +73,8 @@ def test_a_key_that_ended_ends_the_answer_before_anything_else_is_sent() -> None
         sent = opened.read()
         await anext(sent)
         opened.holds = False
-        ((watch,),) = opened.tails.watched.values()
-        watch.tails[0].put([b"{}"])
+        ((subscription,),) = opened.tails.by_tenant.values()
+        subscription.put([b"{}"])
         assert [("event: end" in chunk, "{}" in chunk) async for chunk in sent] == [(True, False)]
 
     asyncio.run(body())

@@ -1,18 +1,18 @@
-"""A tree asked of events that are not in the store yet.
+"""What a filter means, in plain Python: the tests compare the store's answers with it.
 
-In: a Node, rows on their way into the store. Out: whether an event belongs to the answer, exactly as the store would
-say; docs/query-language.md names the exceptions. Errors: none. Takes time linear in the event.
-Next: parsec.query.language.tokenizer.
+docs/query-language.md names the events on which they may differ.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import msgspec
+import re2
 
 from parsec.ports.store import Row
-from parsec.query.language import regex, tokenizer
+from parsec.query.language import tokenizer
 from parsec.query.language.ast import (
     AllOf,
     AnyOf,
@@ -31,7 +31,7 @@ from parsec.query.language.ast import (
     Phrase,
     Test,
 )
-from parsec.query.language.number_literal import number
+from parsec.query.language.fields import number
 
 Predicate = Callable[["Subject"], bool]
 Scalar = str | int | float | bool | list[Any]
@@ -51,11 +51,11 @@ class Subject:
 
     @cached_property
     def words(self) -> list[str]:
-        return tokenizer.split(self.lowered)
+        return _split(self.lowered)
 
     @cached_property
     def folded_words(self) -> list[str]:
-        return tokenizer.split(tokenizer.fold(self.row.message))
+        return _split(_fold(self.row.message))
 
     @cached_property
     def metadata(self) -> dict[str, Scalar]:
@@ -91,9 +91,9 @@ def _match(field: Field, test: Test) -> Predicate:
         if tokenizer.is_ascii(found):
             # Few messages hold it anywhere; only those are worth splitting.
             longest = max((part for word in found for part in word), key=len)
-            return lambda subject: longest in subject.lowered and tokenizer.found(found, subject.words)
-        folded = tuple(tuple(map(tokenizer.fold, word)) for word in found)
-        return lambda subject: tokenizer.found(folded, subject.folded_words)
+            return lambda subject: longest in subject.lowered and _found(found, subject.words)
+        folded = tuple(tuple(map(_fold, word)) for word in found)
+        return lambda subject: _found(folded, subject.folded_words)
     if isinstance(test, Exists):
         return lambda subject: getattr(subject.row, name) != ""
     if isinstance(test, Between):
@@ -111,7 +111,10 @@ def _text(test: Test) -> Callable[[str], bool]:
         parts = test.parts
         return lambda text: tokenizer.like(parts, text)
     assert isinstance(test, Matches), "parsec.query.language.fields gives a text no other test"
-    return regex.compiled(test.pattern).found_in
+    options = re2.Options()
+    options.dot_nl = True
+    compiled = re2.compile(test.pattern, options)
+    return lambda text: compiled.search(text) is not None
 
 
 def _in_metadata(path: str, test: Test) -> Predicate:
@@ -180,3 +183,28 @@ def _flat(path: str | None, value: dict[str, Any]) -> Iterator[tuple[str, Scalar
             yield from _flat(place, inner)
         elif inner is not None:
             yield place, inner
+
+
+_WORD = re.compile(r"[0-9A-Za-z\x80-\U0010ffff]+")
+
+
+def _split(text: str) -> list[str]:
+    return _WORD.findall(text)
+
+
+def _found(words: Sequence[tuple[str, ...]], text: Sequence[str]) -> bool:
+    """Whether the words of a phrase follow each other among those of a text."""
+    starts = range(len(text) - len(words) + 1)
+    return any(all(tokenizer.like(word, text[at + n]) for n, word in enumerate(words)) for at in starts)
+
+
+def _fold(text: str) -> str:
+    """Each character by itself without its case, as regular expressions with `(?i)` compare it."""
+    return "".join(map(_fold_one, text))
+
+
+def _fold_one(character: str) -> str:
+    folded = character.casefold()
+    if len(folded) > 1:
+        folded = character.lower()
+    return folded if len(folded) == 1 else character
