@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parsec.api.status import StatsAnswer
 from parsec.cli.client_flags import api_key, ca_file, new_client, server_flags
 from parsec.cli.exit_handling import GAVE_UP, NOT_ALL, fail
 from parsec.cli.terminal import is_terminal, progress_bar, visible
@@ -93,17 +94,17 @@ def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
         fail(doubt, NOT_ALL)
 
 
-def _stats(client: Client, within_s: float) -> dict[str, Any]:
-    """As `processed_stats`; empty when the key may not see them."""
+def _stats(client: Client, within_s: float) -> StatsAnswer | None:
+    """As `processed_stats`; None when the key may not see them."""
     try:
         return processed_stats(client, within_s)
     except Rejected as error:
         if error.code != "missing_scope":
             raise
-        return {}
+        return None
 
 
-def processed_stats(client: Client, within_s: float, retry: RetryPolicy | None = None) -> dict[str, Any]:
+def processed_stats(client: Client, within_s: float, retry: RetryPolicy | None = None) -> StatsAnswer:
     """The server's counts, once it has processed all events or `within_s` has passed. Raises as Client.stats."""
     from parsec.loadgen.report import in_flight
 

@@ -54,28 +54,6 @@ def server_flags(command: Command) -> Command:
     return command
 
 
-def tenant_flag(text: str) -> Callable[[Command], Command]:
-    """Adds `--tenant` with this help."""
-    return click.option(
-        "--tenant", envvar="PARSEC_TENANT", default=lambda: profile().tenant, help=f"{text} [PARSEC_TENANT]"
-    )
-
-
-def scope_flags(command: Command) -> Command:
-    """Adds EXPRESSION, `--url`, `--tenant`, `--from` and `--to`: which events."""
-    for add in (
-        click.option("--to", "end", help="Latest timestamp, exclusive. Default: now."),
-        click.option(
-            "--from", "start", help="Earliest timestamp, inclusive: RFC 3339, epoch, or relative as -2h. Default: -1h."
-        ),
-        tenant_flag("Tenant to query; the default is the key's."),
-        server_flags,
-        click.argument("expression", required=False),
-    ):
-        command = add(command)
-    return command
-
-
 def api_key(url: str) -> str | None:
     """The key of PARSEC_API_KEY, or of the profile. A profile's key goes to the profile's address only."""
     chosen = profile()

@@ -5,14 +5,15 @@ Next: parsec.client.
 
 import base64
 import sys
+from typing import Any
 
 import click
 
-from parsec.cli.client_flags import open_client, server_flags, tenant_flag
+from parsec.api import parameters
+from parsec.cli.client_flags import open_client, server_flags
+from parsec.cli.query_flags import query_flags
 from parsec.cli.terminal import counted, is_terminal, print_json_lines, print_table, visible
 from parsec.client import DeadLetterSummary
-
-_TENANT = "Tenant of the dead letters, or - for those without one; the default is the key's."
 
 
 @click.group()
@@ -21,21 +22,19 @@ def deadletters() -> None:
 
 
 @deadletters.command("list")
+@query_flags(parameters.DEAD_LETTERS, pages=True)
 @server_flags
-@tenant_flag(_TENANT)
-@click.option("--from", "start", help="Earliest time, inclusive: RFC 3339, epoch, or as -2h. Default: no limit.")
-@click.option("--to", "end", help="Latest time, exclusive.")
-@click.option("--reason", help="Only those with this reason.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most dead letters to print.")
-def list_(url: str, tenant: str | None, start: str | None, end: str | None, reason: str | None, limit: int) -> None:
+def list_(url: str, **asked: Any) -> None:
     """List dead letters, newest first.
 
-    Prints a table on a terminal, JSON lines in a pipe. Exit code: 0 answered (also with none), 1 refused, 3 no answer.
+    `--tenant -` lists those without a tenant. Prints a table on a terminal, JSON lines in a pipe.
+
+    Exit code: 0 answered (also with none), 1 refused, 3 no answer.
     """
     found: list[DeadLetterSummary] = []
     cursor: str | None = None
     with open_client(url) as client:
-        for page in client.dead_letter_pages(tenant, start=start, end=end, reason=reason, limit=limit):
+        for page in client.dead_letter_pages(**asked):
             found += page.dead_letters
             cursor = page.cursor
             if not is_terminal():
@@ -51,8 +50,8 @@ def list_(url: str, tenant: str | None, start: str | None, end: str | None, reas
 
 @deadletters.command()
 @click.argument("position")
+@query_flags(parameters.DEAD_LETTER)
 @server_flags
-@tenant_flag(_TENANT)
 def show(position: str, url: str, tenant: str | None) -> None:
     """Print the bytes of the dead letter at POSITION (from `list`), and its reason on standard error.
 

@@ -8,8 +8,8 @@ Next: parsec.cli.terminal.
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import click
 import msgspec
@@ -40,20 +40,11 @@ class Printer(Protocol):
         """Raises BrokenPipeError."""
 
 
-def output_flags(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--output` and `--fields`."""
-    fields = click.option("--fields", help="Fields to print of each event, as id,message,metadata.user.id.")
-    output = click.option(
-        "--output",
-        type=click.Choice(["table", "json", "csv", "raw"]),
-        help="raw: the messages alone. Default: table on a terminal, json (one event per line) in a pipe.",
-    )
-    return output(fields(command))
-
-
-def split_fields(fields: str | None) -> tuple[str, ...]:
-    """The names in `--fields`."""
-    return tuple(name.strip() for name in (fields or "").split(",") if name.strip())
+output_flag = click.option(
+    "--output",
+    type=click.Choice(["table", "json", "csv", "raw"]),
+    help="raw: the messages alone. Default: table on a terminal, json (one event per line) in a pipe.",
+)
 
 
 def printer(output: Output | None, fields: Sequence[str]) -> Printer:

@@ -6,13 +6,15 @@ Next: parsec.client.
 import os
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 import msgspec
 
-from parsec.cli.client_flags import open_client, scope_flags, warn_if_incomplete
+from parsec.api import parameters
+from parsec.cli.client_flags import open_client, server_flags, warn_if_incomplete
 from parsec.cli.exit_handling import INTERRUPTED, NOT_ALL, fail
+from parsec.cli.query_flags import query_flags
 from parsec.cli.terminal import counted, progress_bar, visible
 from parsec.client import Client
 from parsec.core.errors import ParsecError, Retryable
@@ -26,7 +28,7 @@ class _Progress(msgspec.Struct, frozen=True):
     `total`: about how many events there are, counted for a progress bar only.
     """
 
-    asked: list[str | None]
+    asked: dict[str, Any]
     cursor: str
     events: int
     size_bytes: int
@@ -34,7 +36,7 @@ class _Progress(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@scope_flags
+@query_flags(parameters.EVENTS, without=("order", "fields", "limit"))
 @click.option(
     "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File for the JSON lines."
 )
@@ -46,15 +48,8 @@ class _Progress(msgspec.Struct, frozen=True):
     show_default=True,
     help="Seconds to retry a page.",
 )
-def export(
-    expression: str | None,
-    url: str,
-    tenant: str | None,
-    start: str | None,
-    end: str | None,
-    output: Path,
-    give_up_after_s: float,
-) -> None:
+@server_flags
+def export(url: str, output: Path, give_up_after_s: float, **asked: Any) -> None:
     """Write all events of a query to a file.
 
     The oldest come first, one JSON object per line. EXPRESSION selects events, as for `parsec query`. OUTPUT.begun
@@ -64,7 +59,6 @@ def export(
     Exit code: 0 all written, 1 refused or the file is in the way, 3 no answer: run the same command again.
     """
     note = output.with_name(output.name + ".begun")
-    asked = [expression, tenant, start, end]
     begun = _read_progress(note, asked, output)
     with open_client(url) as client, output.open("ab") as file:
         file.truncate(begun.size_bytes if begun else 0)
@@ -77,7 +71,7 @@ def export(
     click.echo(f"{counted(events, 'event')} written to {visible(str(output))}", err=True)
 
 
-def _read_progress(note: Path, asked: list[str | None], output: Path) -> _Progress | None:
+def _read_progress(note: Path, asked: dict[str, Any], output: Path) -> _Progress | None:
     """None: nothing is there yet. Ends the command when the file or the note is not of this export."""
     names = f"{visible(str(note))} and {visible(output.name)}"
     if not note.exists():
@@ -94,15 +88,17 @@ def _read_progress(note: Path, asked: list[str | None], output: Path) -> _Progre
 
 
 def _write_all(
-    client: Client, file: BinaryIO, note: Path, asked: list[str | None], begun: _Progress | None, give_up_after_s: float
+    client: Client,
+    file: BinaryIO,
+    note: Path,
+    asked: dict[str, Any],
+    begun: _Progress | None,
+    give_up_after_s: float,
 ) -> int:
-    q, tenant, start, end = asked
     cursor, events = (begun.cursor, begun.events) if begun else (None, 0)
     reported: set[str] = set()
     # A cursor holds the time range that the first page resolved.
-    pages = client.pages(
-        tenant, q=q, start=start, end=end, limit=None, cursor=cursor, order="oldest", give_up_after_s=give_up_after_s
-    )
+    pages = client.pages(**asked, limit=None, cursor=cursor, order="oldest", give_up_after_s=give_up_after_s)
     total = begun.total if begun else _total(client, asked) if sys.stderr.isatty() else None
     of = "" if total is None else f" of about {total:,}"
     with progress_bar(total, done=events) as show:
@@ -119,11 +115,10 @@ def _write_all(
     return events
 
 
-def _total(client: Client, asked: list[str | None]) -> int | None:
+def _total(client: Client, asked: dict[str, Any]) -> int | None:
     """None: unknown, which is no reason not to export."""
-    q, tenant, start, end = asked
     try:
-        count = client.aggregate(tenant, q=q, start=start, end=end).groups[0].values["count"]
+        count = client.aggregate(**asked).groups[0].values["count"]
     except (ParsecError, LookupError):
         return None
     return int(count or 0)

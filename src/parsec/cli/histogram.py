@@ -3,9 +3,13 @@
 Next: parsec.client.
 """
 
+from typing import Any
+
 import click
 
-from parsec.cli.client_flags import open_client, scope_flags, warn_if_incomplete
+from parsec.api import parameters
+from parsec.cli.client_flags import open_client, server_flags, warn_if_incomplete
+from parsec.cli.query_flags import query_flags
 from parsec.cli.terminal import counted, is_terminal, print_json_lines, visible
 from parsec.client import Histogram
 
@@ -14,25 +18,16 @@ _WHOLE = "\u2588"
 
 
 @click.command()
-@scope_flags
-@click.option("--interval", "interval_s", type=click.IntRange(min=1), help="Seconds per bar. Default: about 60 bars.")
-@click.option("--by", help="Count the values of this field separately, as severity or metadata.user.id.")
-def histogram(
-    expression: str | None,
-    url: str,
-    tenant: str | None,
-    start: str | None,
-    end: str | None,
-    interval_s: int | None,
-    by: str | None,
-) -> None:
+@query_flags(parameters.HISTOGRAM)
+@server_flags
+def histogram(url: str, **asked: Any) -> None:
     """Count events over time.
 
     EXPRESSION selects events, as for `parsec query`. Prints bars on a terminal, one JSON object per bucket in a pipe.
     Exit code: 0 answered, 1 refused, 3 no answer.
     """
-    with open_client(url, expression=expression) as client:
-        found = client.histogram(tenant, q=expression, start=start, end=end, interval_s=interval_s, by=by)
+    with open_client(url, expression=asked["q"]) as client:
+        found = client.histogram(**asked)
     if is_terminal():
         _print_bars(found)
     else:

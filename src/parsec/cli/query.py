@@ -1,34 +1,22 @@
 """`parsec query`: search events, newest first. In: an expression and a time range. Out: events. Next: parsec.client."""
 
-from typing import Literal
+from typing import Any
 
 import click
 
-from parsec.cli.client_flags import open_client, scope_flags, warn_if_incomplete
-from parsec.cli.event_output import Output, output_flags, printer, split_fields
+from parsec.api import parameters
+from parsec.cli.client_flags import open_client, server_flags, warn_if_incomplete
+from parsec.cli.event_output import Output, output_flag, printer
+from parsec.cli.query_flags import query_flags
 from parsec.cli.terminal import counted, is_terminal, visible
 
 
 @click.command()
-@scope_flags
-@output_flags
-@click.option(
-    "--order", type=click.Choice(["newest", "oldest"]), default="newest", show_default=True, help="Printed first."
-)
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most events to print.")
+@query_flags(parameters.EVENTS, pages=True)
+@output_flag
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Seconds per page.")
-def query(
-    expression: str | None,
-    url: str,
-    output: Output | None,
-    fields: str | None,
-    order: Literal["newest", "oldest"],
-    limit: int,
-    timeout: float,
-    tenant: str | None,
-    start: str | None,
-    end: str | None,
-) -> None:
+@server_flags
+def query(url: str, output: Output | None, timeout: float, **asked: Any) -> None:
     """Find events, newest first.
 
     EXPRESSION selects them, as 'severity:error source:api-* "timed out"'; see docs/query-language.md. Put -- before an
@@ -36,12 +24,11 @@ def query(
 
     Exit code: 0 answered (also without events), 1 refused, 3 no answer.
     """
-    names = split_fields(fields)
-    to = printer(output, names)
+    to = printer(output, asked["fields"])
     first, page, printed = None, None, 0
     reported: set[str] = set()
-    with open_client(url, timeout, expression) as client:
-        for page in client.pages(tenant, q=expression, start=start, end=end, limit=limit, order=order, fields=names):
+    with open_client(url, timeout, asked["q"]) as client:
+        for page in client.pages(**asked):
             to.show(page.events)
             first = first or page
             printed += len(page.events)

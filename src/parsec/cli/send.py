@@ -11,7 +11,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from parsec.cli.client_flags import api_key, new_client, server_flags, tenant_flag
+from parsec.cli.client_flags import api_key, new_client, profile, server_flags
 from parsec.cli.exit_handling import GAVE_UP, INTERRUPTED, NOT_ALL
 from parsec.cli.terminal import counted, progress_bar, visible
 from parsec.client import Client, IngestAnswer, RetryPolicy
@@ -25,7 +25,12 @@ SHOWN_ERRORS = 10
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
 @server_flags
-@tenant_flag("Tenant of plain text lines, and of events that name none.")
+@click.option(
+    "--tenant",
+    envvar="PARSEC_TENANT",
+    default=lambda: profile().tenant,
+    help="Tenant of plain text lines, and of events that name none. [PARSEC_TENANT]",
+)
 @click.option("--source", help="Source of plain text lines (default: the file's name) and of events without one.")
 @click.option("--severity", help="Severity of plain text lines (default: info) and of events without one.")
 @click.option("--batch", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Events per request.")

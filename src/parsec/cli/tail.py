@@ -1,10 +1,14 @@
 """`parsec tail`: follow new events. In: an expression. Out: events, and gaps on standard error. Next: parsec.client."""
 
+from typing import Any
+
 import click
 import msgspec
 
-from parsec.cli.client_flags import open_client, server_flags, tenant_flag
-from parsec.cli.event_output import Output, output_flags, printer, split_fields
+from parsec.api import parameters
+from parsec.cli.client_flags import open_client, server_flags
+from parsec.cli.event_output import Output, output_flag, printer
+from parsec.cli.query_flags import query_flags, split_names
 from parsec.cli.terminal import counted, visible
 from parsec.client import Gap, RetryPolicy
 
@@ -13,11 +17,11 @@ SILENCE_S = 30.0
 
 
 @click.command()
-@click.argument("expression", required=False)
+@query_flags(parameters.TAIL)
+@output_flag
+@click.option("--fields", help="Fields to print of each event, as id,message,metadata.user.id.")
 @server_flags
-@tenant_flag("Tenant to follow; the default is the key's.")
-@output_flags
-def tail(expression: str | None, url: str, tenant: str | None, output: Output | None, fields: str | None) -> None:
+def tail(url: str, output: Output | None, fields: str | None, **asked: Any) -> None:
     """Follow events as they are stored, from now on.
 
     EXPRESSION selects events, as for `parsec query`. A broken connection is replaced. Gaps are reported on standard
@@ -25,9 +29,9 @@ def tail(expression: str | None, url: str, tenant: str | None, output: Output | 
 
     Exit code: 1 refused, 3 no answer at the start, 130 interrupted.
     """
-    to = printer(output, split_fields(fields))
-    with open_client(url, SILENCE_S, expression, RetryPolicy(on_wait=_report_wait)) as client:
-        for found in client.tail(tenant, q=expression):
+    to = printer(output, split_names(fields))
+    with open_client(url, SILENCE_S, asked["q"], RetryPolicy(on_wait=_report_wait)) as client:
+        for found in client.tail(**asked):
             if isinstance(found, msgspec.Raw):
                 to.show([found])
             else:

@@ -8,20 +8,18 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate
 
 import msgspec
 
 from parsec.api.ingest import IngestAnswer
 from parsec.client import requests
 from parsec.client.async_transport import AsyncConnection, request_bytes
-from parsec.client.requests import AnyPage, Pages, Request, T
+from parsec.client.requests import AnyPage, P, Pages, Request, T
 from parsec.client.retries import Attempts, RetryPolicy, ingest_answer, query_answer, raise_for_status
 from parsec.client.tail import ENDED, Gap, Tail
-from parsec.client.transport import Response, find_endpoint
+from parsec.client.transport import Response, connection_options
 from parsec.core.errors import Retryable
-
-P = ParamSpec("P")
 
 
 def _query(build: Callable[P, Request[T]]) -> "Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]":
@@ -62,7 +60,7 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """As Client; `sleep` takes the place of the one in `retry`."""
-        self._endpoint = find_endpoint(url, api_key, ca_file, timeout_s)
+        self._options = connection_options(url, api_key, ca_file, timeout_s)
         self._retry = retry or RetryPolicy()
         self._sleep = sleep
         self._idle: list[AsyncConnection] = []
@@ -83,7 +81,7 @@ class AsyncClient:
         self, body: bytes, *, defaults: Mapping[str, str] | None = None, give_up_after_s: float | None = 60.0
     ) -> IngestAnswer:
         """As Client.send."""
-        path = requests.path_with("/ingest", defaults or {})
+        path = requests.ingest_path(defaults)
         return await self._attempt(ingest_answer, path, body, give_up_after_s)
 
     async def get(self, request: Request[T], give_up_after_s: float | None = None) -> T:
@@ -109,7 +107,7 @@ class AsyncClient:
     ) -> AsyncGenerator[msgspec.Raw | Gap, None]:
         """As Client.tail."""
         tail = Tail(self._retry, give_up_after_s)
-        request = request_bytes(self._endpoint, requests.tail(tenant, q))
+        request = request_bytes(self._options, requests.tail(tenant, q=q).path)
         while True:
             try:
                 async with aclosing(self._stream(request)) as pieces:
@@ -127,7 +125,7 @@ class AsyncClient:
             await self._sleep(wait_s)
 
     async def _stream(self, request: bytes) -> AsyncGenerator[bytes | Response, None]:
-        connection = await AsyncConnection.connect(self._endpoint)
+        connection = await AsyncConnection.connect(self._options)
         try:
             async for piece in connection.stream(request):
                 yield piece
@@ -137,7 +135,7 @@ class AsyncClient:
     async def _attempt(
         self, read: Callable[[Response], T], path: str, body: bytes | None, give_up_after_s: float | None
     ) -> T:
-        request = request_bytes(self._endpoint, path, body)
+        request = request_bytes(self._options, path, body)
         attempts = Attempts(self._retry, give_up_after_s)
         while True:
             try:
@@ -148,7 +146,7 @@ class AsyncClient:
 
     async def _exchange(self, request: bytes) -> Response:
         while True:
-            connection = self._idle.pop() if self._idle else await AsyncConnection.connect(self._endpoint)
+            connection = self._idle.pop() if self._idle else await AsyncConnection.connect(self._options)
             try:
                 return await connection.exchange(request)
             except Retryable:

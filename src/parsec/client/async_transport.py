@@ -14,27 +14,27 @@ from typing import cast
 import httptools
 import msgspec
 
-from parsec.client.transport import JSON, Endpoint, Response, describe
+from parsec.client.transport import JSON, ConnectionOptions, Response, describe
 from parsec.core.errors import Retryable
 
 MAX_BUFFERED = 1 << 20
 
 
-def request_bytes(endpoint: Endpoint, path: str, body: bytes | None = None) -> bytes:
+def request_bytes(options: ConnectionOptions, path: str, body: bytes | None = None) -> bytes:
     """A whole HTTP/1.1 request: GET, or POST of a body."""
-    headers = {"Host": endpoint.address.authority, **endpoint.headers}
+    headers = {"Host": options.address.authority, **options.headers}
     if body is not None:
         headers |= {**JSON, "Content-Length": str(len(body))}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     method = "GET" if body is None else "POST"
-    return f"{method} {endpoint.address.prefix}{path} HTTP/1.1\r\n{lines}\r\n".encode() + (body or b"")
+    return f"{method} {options.address.prefix}{path} HTTP/1.1\r\n{lines}\r\n".encode() + (body or b"")
 
 
 class AsyncConnection(asyncio.Protocol):
     """Made by `connect`."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, options: ConnectionOptions) -> None:
+        self._options = options
         self._transport: asyncio.Transport | None = None
         self._wake = asyncio.Event()
         self._failure: str | None = None
@@ -42,13 +42,13 @@ class AsyncConnection(asyncio.Protocol):
         self._begin()
 
     @classmethod
-    async def connect(cls, endpoint: Endpoint) -> "AsyncConnection":
+    async def connect(cls, options: ConnectionOptions) -> "AsyncConnection":
         """Raises Retryable."""
-        address, loop = endpoint.address, asyncio.get_running_loop()
-        connection = cls(endpoint)
+        address, loop = options.address, asyncio.get_running_loop()
+        connection = cls(options)
         try:
-            async with asyncio.timeout(endpoint.timeout_s):
-                await loop.create_connection(lambda: connection, address.host, address.port, ssl=endpoint.tls)
+            async with asyncio.timeout(options.timeout_s):
+                await loop.create_connection(lambda: connection, address.host, address.port, ssl=options.tls)
         except OSError as error:  # TimeoutError and ssl.SSLError are OSErrors
             reason = "no connection in time" if isinstance(error, TimeoutError) else describe(error)
             raise connection._retryable(reason) from error
@@ -154,7 +154,7 @@ class AsyncConnection(asyncio.Protocol):
         if self._failure is None:
             self._wake.clear()
             try:
-                async with asyncio.timeout(self._endpoint.timeout_s):
+                async with asyncio.timeout(self._options.timeout_s):
                     await self._wake.wait()
             except TimeoutError as error:
                 raise self._retryable("no answer in time") from error
@@ -165,4 +165,4 @@ class AsyncConnection(asyncio.Protocol):
         self._failure = self._failure or reason
 
     def _retryable(self, reason: str) -> Retryable:
-        return Retryable(f"{self._endpoint.address.url}: {reason}", after_s=0.0)
+        return Retryable(f"{self._options.address.url}: {reason}", after_s=0.0)

@@ -7,19 +7,17 @@ Next: parsec.client.transport.
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Concatenate
 
 import msgspec
 
 from parsec.api.ingest import IngestAnswer
 from parsec.client import requests
-from parsec.client.requests import AnyPage, Pages, Request, T
+from parsec.client.requests import AnyPage, P, Pages, Request, T
 from parsec.client.retries import Attempts, RetryPolicy, ingest_answer, query_answer, raise_for_status
 from parsec.client.tail import ENDED, Gap, Tail
-from parsec.client.transport import Connection, Response, find_endpoint
+from parsec.client.transport import Connection, Response, connection_options
 from parsec.core.errors import Retryable
-
-P = ParamSpec("P")
 
 
 def _query(build: Callable[P, Request[T]]) -> "Callable[Concatenate[Client, P], T]":
@@ -66,9 +64,9 @@ class Client:
 
         Raises ValueError when `url` is no address, OSError when `ca_file` cannot be read.
         """
-        self._endpoint = find_endpoint(url, api_key, ca_file, timeout_s)
+        self._options = connection_options(url, api_key, ca_file, timeout_s)
         self._retry = retry or RetryPolicy()
-        self._connection = Connection(self._endpoint)
+        self._connection = Connection(self._options)
 
     def __enter__(self) -> "Client":
         return self
@@ -94,7 +92,7 @@ class Client:
         whole is refused (key, size, encoding), Retryable after `give_up_after_s` (None: after one attempt): then its
         fate is unknown.
         """
-        path = requests.path_with("/ingest", defaults or {})
+        path = requests.ingest_path(defaults)
         return self._attempt(ingest_answer, path, body, give_up_after_s)
 
     def get(self, request: Request[T], give_up_after_s: float | None = None) -> T:
@@ -124,10 +122,10 @@ class Client:
         connection fails, or none succeeds for `give_up_after_s`.
         """
         tail = Tail(self._retry, give_up_after_s)
-        path = requests.tail(tenant, q)
+        path = requests.tail(tenant, q=q).path
         while True:
             try:
-                with closing(Connection(self._endpoint).stream(path)) as pieces:
+                with closing(Connection(self._options).stream(path)) as pieces:
                     for piece in pieces:
                         if isinstance(piece, Response):
                             raise_for_status(piece)

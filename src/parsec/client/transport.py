@@ -26,7 +26,7 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class ConnectionOptions(msgspec.Struct, frozen=True):
     """A Parsec and how to connect to it. `timeout_s` bounds one wait for the socket; `tls` is None for plain HTTP."""
 
     address: Address
@@ -35,7 +35,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     timeout_s: float
 
 
-def find_endpoint(url: str | None, api_key: str | None, ca_file: str | None, timeout_s: float) -> Endpoint:
+def connection_options(
+    url: str | None, api_key: str | None, ca_file: str | None, timeout_s: float
+) -> ConnectionOptions:
     """`url` and `api_key` default to PARSEC_URL and PARSEC_API_KEY; an empty key means none.
 
     Raises ValueError when `url` is no address or a header cannot hold the key, OSError when `ca_file` cannot be read.
@@ -45,7 +47,7 @@ def find_endpoint(url: str | None, api_key: str | None, ca_file: str | None, tim
     if api_key and not (api_key.isascii() and api_key.isprintable()):
         raise ValueError("the API key is not valid; keys hold printable ASCII characters only")
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    return Endpoint(address, headers, address.tls_context(ca_file), timeout_s)
+    return ConnectionOptions(address, headers, address.tls_context(ca_file), timeout_s)
 
 
 class _Stale(Exception):
@@ -55,13 +57,13 @@ class _Stale(Exception):
 class Connection:
     """Connects with the first request. Not for two threads at once."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        host, port, timeout_s = endpoint.address.host, endpoint.address.port, endpoint.timeout_s
-        if endpoint.tls is None:
+    def __init__(self, options: ConnectionOptions) -> None:
+        self._options = options
+        host, port, timeout_s = options.address.host, options.address.port, options.timeout_s
+        if options.tls is None:
             self._http = http.client.HTTPConnection(host, port, timeout=timeout_s)
         else:
-            self._http = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=endpoint.tls)
+            self._http = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=options.tls)
 
     def request(self, path: str, body: bytes | None = None) -> Response:
         """GET, or POST of a body. Raises Retryable; replaces a kept connection that the server has closed."""
@@ -122,10 +124,10 @@ class Connection:
 
     def _send(self, path: str, body: bytes | None) -> None:
         method, more = ("GET", {}) if body is None else ("POST", JSON)
-        self._http.request(method, self._endpoint.address.prefix + path, body, {**self._endpoint.headers, **more})
+        self._http.request(method, self._options.address.prefix + path, body, {**self._options.headers, **more})
 
     def _retryable(self, error: Exception) -> Retryable:
-        return Retryable(f"{self._endpoint.address.url}: {describe(error)}", after_s=0.0)
+        return Retryable(f"{self._options.address.url}: {describe(error)}", after_s=0.0)
 
 
 def describe(error: Exception) -> str:

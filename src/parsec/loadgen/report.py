@@ -4,34 +4,35 @@ In: a Result, and the server's counts (GET /stats) before and after the load. Ou
 reason why counts differ or cannot be compared. Errors: none. Next: parsec.cli.bench.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
+from parsec.api.status import StatsAnswer
 from parsec.loadgen.plan import Result
 
-Stats = Mapping[str, Any]
-_WAITING = (("ledger", "in_flight"), ("channel", "buffered"), ("spool", "waiting"))
+_FATES = ("stored", "duplicate", "dead", "lost")
 
 
-def in_flight(stats: Stats) -> int:
+def in_flight(stats: StatsAnswer) -> int:
     """Accepted events that are not processed yet."""
-    return sum(_part(stats, part).get(name, 0) for part, name in _WAITING)
+    return int(stats.ledger.get("in_flight", 0)) + stats.channel.buffered + stats.spool.waiting
 
 
-def report(result: Result, before: Stats, after: Stats) -> tuple[dict[str, Any], str]:
-    """The report, and a doubt about its counts; "" without one. Empty stats: the key may not see them."""
+def report(result: Result, before: StatsAnswer | None, after: StatsAnswer | None) -> tuple[dict[str, Any], str]:
+    """The report, and a doubt about its counts; "" without one. None: the key may not see the server's counts."""
     found = _measured(result)
-    if not (before and after):
+    if before is None or after is None:
         hidden = "counts cannot be compared: only an API key with the scope admin sees the server's"
         return found | {"server": None, "counts_agree": None}, hidden
-
-    def grown(part: str, name: str) -> int:
-        return int(_part(after, part).get(name, 0) - _part(before, part).get(name, 0))
-
-    processed = sum(grown("ledger", fate) for fate in ("stored", "duplicate", "dead", "lost"))
-    published = grown("producer", "messages_sent")
-    agree, doubt = _agreement(result, published, processed, before, after)
-    server = {"published": published, "processed": processed, "stored": grown("ledger", "stored")}
+    grown = {name: int(after.ledger.get(name, 0) - before.ledger.get(name, 0)) for name in _FATES}
+    processed, published = sum(grown.values()), after.producer.messages_sent - before.producer.messages_sent
+    for stats, when in ((before, "before"), (after, "after")):
+        if left := in_flight(stats):
+            agree: bool | None = None
+            doubt = f"counts cannot be compared: {when} the run {left:,} events were not processed in time"
+            break
+    else:
+        agree, doubt = _agreement(result, published, processed if after.ledger else None)
+    server = {"published": published, "processed": processed, "stored": grown["stored"]}
     return found | {"server": server, "counts_agree": agree}, doubt
 
 
@@ -50,23 +51,15 @@ def _measured(result: Result) -> dict[str, Any]:
     }
 
 
-def _agreement(result: Result, published: int, processed: int, before: Stats, after: Stats) -> tuple[bool | None, str]:
+def _agreement(result: Result, published: int, processed: int | None) -> tuple[bool | None, str]:
     """None: cannot be said."""
     least = result.accepted
     most = least + result.unanswered  # events without an answer may or may not have been accepted
     answered = f"accepted {least:,} and left {most - least:,} without a clear answer"
-    for stats, when in ((before, "before"), (after, "after")):
-        if left := in_flight(stats):
-            return None, f"counts cannot be compared: {when} the run {left:,} events were not processed in time"
     if not least <= published <= most:
         return False, f"counts differ: the server made {published:,} events durable, but {answered}"
-    if not _part(after, "ledger"):
+    if processed is None:
         return None, "counts cannot be compared: the server's /stats has no ledger of processed events"
     if not least <= processed <= most:
         return False, f"counts differ: the server processed {processed:,} events, but {answered}"
     return True, ""
-
-
-def _part(stats: Stats, name: str) -> Mapping[str, int]:
-    part = stats.get(name)
-    return part if isinstance(part, dict) else {}

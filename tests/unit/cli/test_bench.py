@@ -2,9 +2,20 @@
 
 import json
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from parsec.api.status import (
+    ChannelStats,
+    DedupStats,
+    LogStats,
+    ProducerStats,
+    SpoolStats,
+    StatsAnswer,
+    StoreStats,
+    WorkerStats,
+)
 from parsec.cli import main
 from parsec.cli.bench import processed_stats
 from parsec.client import Client, RetryPolicy
@@ -16,14 +27,21 @@ from tests.support.process import free_port
 NO_LEDGER: dict[str, int] = {}
 
 
-def stats(published: int, ledger: dict[str, int] | None = None, buffered: int = 0) -> Reply:
-    """What /stats says when all that is published was stored, unless `ledger` says otherwise."""
+def stats(published: int, ledger: dict[str, int] | None = None, buffered: int = 0, spooled: int = 0) -> Reply:
+    """The answer of /stats when everything published was stored, unless `ledger` says otherwise."""
     if ledger is None:
         ledger = {"stored": published, "duplicate": 0, "dead": 0, "lost": 0, "in_flight": 0}
-    channel = {"buffered": buffered}
-    return Reply(
-        200, json.dumps({"producer": {"messages_sent": published}, "channel": channel, "ledger": ledger}).encode()
+    answer = StatsAnswer(
+        WorkerStats(published, 0),
+        ProducerStats(published, 0, 0),
+        ChannelStats(buffered, 10_000, 0, 1 << 20),
+        SpoolStats(0, 0, 0, spooled),
+        ledger,
+        DedupStats(0, 0, 0, 0.0),
+        LogStats(0),
+        StoreStats(0, 0, 0, 0, 0),
     )
+    return Reply(200, msgspec.json.encode(answer))
 
 
 def taken(events: int) -> Reply:
@@ -98,11 +116,11 @@ def test_it_waits_until_all_is_processed(server: Answering) -> None:
 
 
 def test_what_waits_for_kafka_has_not_settled(server: Answering) -> None:
-    server.will(Reply(200, b'{"producer":{},"ledger":{},"spool":{"waiting":7}}'), stats(7))
+    server.will(stats(0, spooled=7), stats(7))
     clock = ManualClock()
     with Client(server.url) as client:
         counts = processed_stats(client, 1.0, RetryPolicy(clock, clock.advance))
-    assert (counts["producer"]["messages_sent"], in_flight(counts)) == (7, 0)
+    assert (counts.producer.messages_sent, in_flight(counts)) == (7, 0)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_buckets_are_lines_in_a_pipe(server: Answering) -> None:
     assert found.exit_code == 0, found.output
     assert [json.loads(line) for line in found.stdout.splitlines()] == BUCKETS
     assert found.stderr == "1,001 events, 60 s per bar\n"
-    assert server.asked[0].path == "/query/histogram?tenant=t&q=a+b&by=source&interval=60"
+    assert server.asked[0].path == "/query/histogram?tenant=t&q=a+b&interval=60&by=source"
 
 
 def test_bars_on_a_terminal_show_everything_above_nothing(server: Answering) -> None:

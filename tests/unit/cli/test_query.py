@@ -104,7 +104,7 @@ def test_what_to_show_and_in_which_order_is_asked_for(server: Answering) -> None
     server.will(page({"id": "1", "metadata.a": 5}))
     result = run(server.url, "--tenant", "acme", "--fields", "id, metadata.a,", "--order", "oldest", "--output", "csv")
     assert result.stdout == "id,metadata.a\n1,5\n"
-    assert server.asked[0].path.endswith("&order=oldest&fields=id%2Cmetadata.a")
+    assert server.asked[0].path == "/query/events?tenant=acme&order=oldest&fields=id%2Cmetadata.a&limit=100"
 
 
 OUTPUTS = {

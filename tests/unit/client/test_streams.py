@@ -12,7 +12,7 @@ import pytest
 
 from parsec.client import AsyncClient, Client, Gap
 from parsec.client.async_transport import MAX_BUFFERED, AsyncConnection, request_bytes
-from parsec.client.transport import find_endpoint
+from parsec.client.transport import connection_options
 from tests.support.waiting import Waiting
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -111,9 +111,9 @@ def test_what_is_not_taken_waits_in_bounded_memory() -> None:  # [2] of async_co
         connection.sendall(b"0\r\n\r\n")
 
     async def do(url: str) -> int:
-        endpoint = find_endpoint(url, None, None, 30.0)
-        connection = await AsyncConnection.connect(endpoint)
-        stream = connection.stream(request_bytes(endpoint, "/query/tail"))
+        options = connection_options(url, None, None, 30.0)
+        connection = await AsyncConnection.connect(options)
+        stream = connection.stream(request_bytes(options, "/query/tail"))
         await anext(stream)
         before = -1
         while before != sent:  # until the server cannot send more
