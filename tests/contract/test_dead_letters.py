@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.api.parameters import NO_TENANT
 from parsec.api.query import DeadLetterSummary
 from parsec.core.errors import Rejected
 from parsec.ports.store import DeadLetter, StoreReader
-from parsec.query.sql.dead_letters import UNTOLD, DeadQuestion, letter, letters
+from parsec.query.sql.dead_letters import DeadQuestion, letter, letters
 from parsec.query.timerange import TimeRange
 from tests.support.stored import ALL_TIMES
 from tests.support.stores import LIMITS, embedded_store
@@ -66,7 +67,7 @@ def test_the_bytes_come_back_as_they_were(reader: StoreReader) -> None:
     text = letter(reader, "acme", "log-1", 0, 3, LIMITS)
     assert text is not None
     assert (text.raw, text.raw_base64, text.raw_bytes) == ('{"n":3}', None, 7)
-    binary = letter(reader, UNTOLD, "log-1", 0, 21, LIMITS)
+    binary = letter(reader, NO_TENANT, "log-1", 0, 21, LIMITS)
     assert binary is not None
     assert (binary.raw, binary.raw_base64) == (None, "/wA=")
 
@@ -75,6 +76,6 @@ def test_a_letter_is_shown_to_its_tenant_alone(reader: StoreReader) -> None:
     assert letter(reader, "acme", "log-1", 0, 20, LIMITS) is None
     assert letter(reader, "acme", "log-1", 0, 21, LIMITS) is None
     assert letter(reader, "stranger", "log-1", 0, 20, LIMITS) is not None
-    assert [each.position for each in letters(reader, DeadQuestion(UNTOLD, ALL_TIMES, 9), LIMITS).dead_letters] == [
+    assert [each.position for each in letters(reader, DeadQuestion(NO_TENANT, ALL_TIMES, 9), LIMITS).dead_letters] == [
         "log-1/0/21"
     ]

@@ -84,6 +84,6 @@ ADDRESSES: dict[tuple[str, str], tuple[Right, Callable[[About], Asked]]] = {
 
 def all_addresses() -> dict[tuple[str, str], tuple[Right, Callable[[About], Asked]]]:
     """ADDRESSES, checked against what openapi.yaml declares, as that is against the routes of the code."""
-    declared = {(operation.method, operation.path) for operation in OPERATIONS}
+    declared = {(operation.endpoint.method, operation.endpoint.path) for operation in OPERATIONS}
     assert set(ADDRESSES) == declared, "say in tests/support/addresses.py who may use a new address"
     return ADDRESSES

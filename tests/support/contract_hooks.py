@@ -15,6 +15,7 @@ import schemathesis
 from hypothesis import strategies as st
 
 from parsec.api.event_rules import SEVERITY_ALIASES
+from parsec.api.parameters import ENDPOINTS
 from parsec.core.clock import SystemClock
 from parsec.core.errors import Rejected
 from parsec.ingest.error_codes import CODES
@@ -36,6 +37,9 @@ TERMS = ("word", '"two words"', "severity:error", "source:seed*", "metadata.n:>5
          "NOT debug", "*", "timestamp:>2026-01-01T00:00:00Z", "metadata.user.id:*", "(a OR b)")  # fmt: skip
 METRICS = ("count", "distinct(source)", "max(metadata.n)", "avg(metadata.n)", "p95(metadata.n)", "min(timestamp)")
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstd.compress}
+
+NEEDS = [(each.name, each.spec.needs) for one in ENDPOINTS for each in one.parameters if each.spec.needs]
+"""A parameter and its companion, which openapi.yaml can name in words only."""
 
 EVENTS = st.fixed_dictionaries(
     {
@@ -73,8 +77,10 @@ def as_it_is(_: Any, value: object) -> bytes:
 
 @schemathesis.hook
 def filter_query(_: Any, query: Mapping[str, Any] | None) -> bool:
-    """Whether the range of a question is one, and has no more buckets than a histogram may."""
+    """Whether no companion is missing, the range of a question is one, and has no more buckets than allowed."""
     given = query or {}
+    if any(name in given and needed not in given for name, needed in NEEDS):
+        return False
     try:
         between = timerange(given.get("from"), given.get("to"), SystemClock())
         return _buckets(between, int(given.get("interval") or 0)) < MOST_BUCKETS

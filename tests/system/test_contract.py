@@ -10,7 +10,7 @@ from parsec.web.openapi.operation import Operation
 from tests.support.process import Parsec
 
 COMMITTED = Path(__file__).parents[2] / "openapi.yaml"
-STRICT = [each for each in OPERATIONS if each.path.startswith(("/query", "/deadletters", "/ingest"))]
+STRICT = [each for each in OPERATIONS if each.endpoint.path.startswith(("/query", "/deadletters", "/ingest"))]
 
 
 def test_the_committed_document_is_served(parsec: Parsec) -> None:
@@ -19,12 +19,12 @@ def test_the_committed_document_is_served(parsec: Parsec) -> None:
     assert body == COMMITTED.read_bytes()
 
 
-@pytest.mark.parametrize("operation", STRICT, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", STRICT, ids=lambda operation: operation.endpoint.name)
 def test_the_parameters_are_those_that_the_route_knows(parsec: Parsec, operation: Operation) -> None:
-    path = re.sub(r"{\w+}", "0", operation.path)
-    status, _, body = parsec.request(operation.method.upper(), f"{path}?no_such_parameter=1", b"{}")
+    path = re.sub(r"{\w+}", "0", operation.endpoint.path)
+    status, _, body = parsec.request(operation.endpoint.method.upper(), f"{path}?no_such_parameter=1", b"{}")
     assert (status, b"unknown_parameter" in body) == (400, True), body
-    sentence = re.search(rb"(?:There is|The parameters are) ([a-z_, ]+)\.", body)
+    sentence = re.search(rb"(?:Valid parameters:|The parameters are) ([a-z_, ]+)\.", body)
     assert sentence, body
     known = set(sentence[1].decode().split(", "))
-    assert known == {each.name for each in operation.parameters if each.where == "query"}
+    assert known == {each.name for each in operation.endpoint.parameters if not each.spec.in_path}

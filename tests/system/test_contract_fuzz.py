@@ -59,7 +59,7 @@ def fuzzed(parsec: Parsec, key: str, seconds: int, tmp_path: Path, *more: str) -
     assert "Traceback" not in parsec.logs(), parsec.logs()[-8000:]
     assert key not in parsec.logs()
     tested = {case.get("name", "") for case in ElementTree.parse(report).iter("testcase")}  # noqa: S314 (ours)
-    expected = {f"{each.method.upper()} {each.path}" for each in OPERATIONS} - {f"GET {NEVER_ENDS}"}
+    expected = {f"{each.endpoint.method.upper()} {each.endpoint.path}" for each in OPERATIONS} - {f"GET {NEVER_ENDS}"}
     assert expected <= tested, told
     found = next(line for line in run.stdout.splitlines() if " generated" in line)
     return {"cases": int(found.split()[0].replace(",", "")), "operations": len(expected)}

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from random import Random
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from parsec.api.parameters import ENDPOINTS, TAIL
 from tests.support.process import Parsec
 from tests.support.sabotaged import under
 from tests.support.tailing import Reader
@@ -48,14 +50,9 @@ PIECES = (
 )
 odd = st.lists(st.sampled_from(PIECES), max_size=5).map("".join) | st.text(max_size=12)
 text = odd | odd.map("metadata.{}".format) | odd.map("max(metadata.{})".format) | odd.map("metadata.n:{}".format)
-NAMES = (
-    *("q", "from", "to", "limit", "cursor", "order", "fields", "format", "interval", "by", "metric", "top", "before"),
-    *("after", "tenant", "name"),
-)
-PATHS = (
-    "/query/events", "/query/histogram", "/query/aggregate", "/query/fields", "/query/fields/{}/values",
-    "/query/events/{}", "/query/events/{}/context", "/deadletters", "/deadletters/{}/0/0",
-)  # fmt: skip
+ASKED = [each for each in ENDPOINTS if each.path.startswith(("/query", "/deadletters")) and each is not TAIL]
+NAMES = sorted({each.name for endpoint in ASKED for each in endpoint.parameters})
+PATHS = sorted(re.sub("{(partition|offset)}", "0", re.sub("{(id|name|log_id)}", "{}", each.path)) for each in ASKED)
 
 
 def counted(answer: Any) -> Iterator[int]:

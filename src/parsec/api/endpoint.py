@@ -22,15 +22,16 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """What is declared about a parameter beside its name, type and default, inside its Annotated type.
 
     `minimum`, `maximum`: of an integer. `format` names the syntax of a text for OpenAPI and the fuzz tests; the code
-    that knows the syntax checks it. `max_count`: how often a list parameter may be repeated; with `commas` a list is
-    one text instead. `needs`: another parameter without which this one is refused. `default`: for the docs, where None
-    stands for what the server does without a value.
+    that knows the syntax checks it. `max_count`: the longest list; a list parameter is repeated, or with `commas` one
+    text. `needs`: another parameter without which this one is refused. `default`: for the docs, where None stands for
+    what the server does without a value.
     """
 
     help: str
     minimum: int | None = None
     maximum: int | None = None
     max_chars: int | None = None
+    pattern: str = ""
     format: str = ""
     max_count: int = 1
     commas: bool = False
@@ -52,8 +53,14 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     default: Any
     spec: Spec
 
-    def value(self, text: str) -> str | int:
+    @property
+    def json_type(self) -> str:
+        return "integer" if self.kind == "integer" else "string"
+
+    def value(self, text: str) -> Any:
         """The value that a text stands for. Raises Rejected(invalid_parameter)."""
+        if self.spec.commas:
+            return tuple(part.strip() for part in text.split(",") if part.strip())
         if self.kind == "integer":
             low, high = self.spec.minimum or 0, self.spec.maximum or 0
             if len(text) > _MAX_DIGITS or not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
@@ -72,10 +79,13 @@ A = TypeVar("A")
 
 
 class Endpoint(Generic[Q, A]):
-    """A GET: its path, the struct `query` of its parameters, and the struct `answer` that the server sends."""
+    """A path, the struct `query` of its parameters, and the struct `answer` that the server sends."""
 
-    def __init__(self, name: str, path: str, query: type[Q], answer: type[A]) -> None:
+    def __init__(
+        self, name: str, path: str, query: type[Q], answer: type[A], method: Literal["get", "post"] = "get"
+    ) -> None:
         self.name = name
+        self.method = method
         self.path = path
         self.query = query
         self.answer = answer
@@ -95,14 +105,11 @@ class Endpoint(Generic[Q, A]):
                 )
                 message = f"Unknown parameter `{name}`. {valid}"
                 raise Rejected("unknown_parameter", message, field=name)
-            value: Any = text if parameter.kind == "text" else parameter.value(text)
-            if parameter.spec.commas:
-                value = tuple(part.strip() for part in text.split(",") if part.strip())
-            elif parameter.is_list:
-                value = (*given.get(parameter.keyword, ()), value)
-                if len(value) > parameter.spec.max_count:
-                    raise parameter.refused(f"`{name}` may be given at most {parameter.spec.max_count} times.")
-                given[parameter.keyword] = value
+            value = parameter.value(text)
+            if parameter.is_list and not parameter.spec.commas:
+                value = given[parameter.keyword] = (*given.get(parameter.keyword, ()), value)
+            if parameter.is_list and len(value) > parameter.spec.max_count:
+                raise parameter.refused(f"`{name}` takes at most {parameter.spec.max_count} values.")
             if given.setdefault(parameter.keyword, value) != value:
                 raise parameter.refused(f"`{name}` is given twice with different values; give it once.")
         for parameter in self._needy:

@@ -1,4 +1,4 @@
-"""Every query parameter of every GET, declared once.
+"""Every query parameter of every endpoint, declared once.
 
 A field of a struct is a parameter: its type, its default, and a Spec with help text, range and what it needs. The name
 of the field is the client's keyword; `name` is the name in the address where that differs. Everything else about a
@@ -15,6 +15,8 @@ import msgspec
 
 from parsec.api.audit import Audit
 from parsec.api.endpoint import Endpoint, Spec
+from parsec.api.event import TENANT_PATTERN
+from parsec.api.ingest import IngestAnswer
 from parsec.api.query import (
     AggregateAnswer,
     DeadLetterDetail,
@@ -26,6 +28,7 @@ from parsec.api.query import (
     Histogram,
     ValueList,
 )
+from parsec.api.status import HealthAnswer, LivenessAnswer, ReadinessAnswer, StatsAnswer
 
 DEFAULT_LIMIT = 100
 MAX_PAGE = 10_000
@@ -60,9 +63,9 @@ _Query: TypeAlias = Annotated[
 _From: TypeAlias = Annotated[
     str | None,
     Spec(
-        help="The start of the range, inclusive: RFC 3339, a number since 1970, `now`, or relative as `-2h`.",
+        help="The start of the range, inclusive: RFC 3339, a number since 1970, `now`, or relative as `-2h`. Without "
+        "it, an hour before the end.",
         format="parsec-time",
-        default="-1h",
         example="-2h",
     ),
 ]
@@ -83,6 +86,16 @@ _Cursor: TypeAlias = Annotated[
     ),
 ]
 _EventId: TypeAlias = Annotated[str, Spec(help="The id of an event.", format="parsec-event-id", in_path=True)]
+_FieldNames: TypeAlias = Annotated[
+    Sequence[str],
+    Spec(
+        help="Names to try for this field, in order, separated by commas; its own name is tried last. A dot leads into "
+        "nested objects.",
+        commas=True,
+        max_count=16,
+        pattern="^[^,]{1,256}(,[^,]{1,256}){0,15}$",
+    ),
+]
 _Neighbours: TypeAlias = Annotated[int, Spec(help="Most events on this side.", minimum=0, maximum=MAX_NEIGHBOURS)]
 
 
@@ -110,6 +123,7 @@ class EventsQuery(ScopeQuery, frozen=True, kw_only=True):
             help=f"The fields to show, at most {MAX_SHOWN_FIELDS}, separated by commas; without it, all of an event.",
             format="parsec-fields",
             commas=True,
+            max_count=MAX_SHOWN_FIELDS,
             example="id,message,metadata.user.id",
         ),
     ] = ()
@@ -213,10 +227,26 @@ class DeadLetterQuery(msgspec.Struct, frozen=True):
     tenant: _Tenant = None
 
 
+class IngestQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Of POST /ingest. parsec.ingest.field_mapping parses these, once per distinct query string."""
+
+    ack: Annotated[Literal["durable", "enqueued"], Spec(help="When to answer.")] = "durable"
+    id_field: _FieldNames = ()
+    tenant_field: _FieldNames = ()
+    timestamp_field: _FieldNames = ()
+    severity_field: _FieldNames = ()
+    source_field: _FieldNames = ()
+    message_field: _FieldNames = ()
+    tenant_id: Annotated[str | None, Spec(help="For events without a tenant.", pattern=TENANT_PATTERN)] = None
+    source: Annotated[str | None, Spec(help="For events without a source.", pattern=r"\S", max_chars=256)] = None
+    severity: Annotated[str | None, Spec(help="For events without a severity.", format="parsec-severity")] = None
+
+
 class NoQuery(msgspec.Struct, frozen=True):
     """Of an endpoint without parameters."""
 
 
+INGEST = Endpoint("ingest", "/ingest", IngestQuery, IngestAnswer, "post")
 EVENTS = Endpoint("events", "/query/events", EventsQuery, EventPage)
 TAIL = Endpoint("tail", "/query/tail", TailQuery, NoneType)
 HISTOGRAM = Endpoint("histogram", "/query/histogram", HistogramQuery, Histogram)
@@ -229,6 +259,13 @@ DEAD_LETTERS = Endpoint("deadLetters", "/deadletters", DeadLettersQuery, DeadLet
 DEAD_LETTER = Endpoint("deadLetter", "/deadletters/{log_id}/{partition}/{offset}", DeadLetterQuery, DeadLetterDetail)
 AUDIT = Endpoint("audit", "/admin/audit", NoQuery, Audit)
 
+HEALTH = Endpoint("health", "/health", NoQuery, HealthAnswer)
+LIVEZ = Endpoint("livez", "/livez", NoQuery, LivenessAnswer)
+READYZ = Endpoint("readyz", "/readyz", NoQuery, ReadinessAnswer)
+STATS = Endpoint("stats", "/stats", NoQuery, StatsAnswer)
+METRICS = Endpoint("metrics", "/metrics", NoQuery, NoneType)
+OPENAPI = Endpoint("openapi", "/openapi.yaml", NoQuery, NoneType)
+
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
-    EVENTS, TAIL, HISTOGRAM, AGGREGATE, FIELDS, VALUES, EVENT, CONTEXT, DEAD_LETTERS, DEAD_LETTER, AUDIT,
+    INGEST, EVENTS, TAIL, HISTOGRAM, AGGREGATE, FIELDS, VALUES, EVENT, CONTEXT, DEAD_LETTERS, DEAD_LETTER, AUDIT,
 )  # fmt: skip

@@ -1,21 +1,20 @@
 """Events as JSON lines or CSV, page after page, so that an answer of any length takes the memory of one page.
 
-In: a question and how to ask a page. Out: chunks of the body. Errors: those of the first page are told as usual; later
-ones are tried again for a while, then the connection breaks off, so that a partial answer never looks whole.
+In: a question, its first page, and a function that asks for another. Out: chunks of the body. Errors: a page that fails
+is asked for again for a while; then the connection breaks off, so that a partial answer never looks complete.
 """
 
 import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Literal, cast
+from typing import cast
 
 import msgspec
 
+from parsec.api.parameters import Format
 from parsec.core.errors import Retryable
 from parsec.query.sql.page import Page, Question
-
-Format = Literal["json", "ndjson", "csv"]
 
 MEDIA_TYPES: dict[Format, str] = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
 PAGE_EVENTS = 1_000
@@ -27,8 +26,8 @@ _ENCODER = msgspec.json.Encoder()
 AskPage = Callable[[Question], Awaitable[Page]]
 
 
-def accepted(header: str) -> Format:
-    """The format that an Accept header likes best, of several the one that it names first; else JSON."""
+def accepted_format(header: str) -> Format:
+    """The format with the greatest q in an Accept header, the first of several; JSON without one."""
     best, best_quality = "json", 0.0
     for part in header.split(","):
         wanted, *parameters = (piece.strip().lower() for piece in part.split(";"))
@@ -41,17 +40,17 @@ def accepted(header: str) -> Format:
     return cast("Format", best)
 
 
-async def chunks(form: Format, first: Page, question: Question, ask: AskPage) -> AsyncIterator[bytes]:
-    """`first` answers `question`; what follows is asked for as the client takes it, to the end."""
-    yield whole(form, first, question)
+async def all_pages(form: Format, first: Page, question: Question, ask: AskPage) -> AsyncIterator[bytes]:
+    """The page `first` of `question` and all that follow, each asked for when the client has taken the one before."""
+    yield one_page(form, first, question)
     page = first
     while page.cursor is not None:
-        page = await _patiently(ask, msgspec.structs.replace(question, cursor=page.cursor))
+        page = await _retried(ask, msgspec.structs.replace(question, cursor=page.cursor))
         yield _rows(page, question) if form == "csv" else _lines(page)
 
 
-def whole(form: Format, page: Page, question: Question) -> bytes:
-    """A page as a body of its own."""
+def one_page(form: Format, page: Page, question: Question) -> bytes:
+    """A page as a body of its own, in CSV with a line of names."""
     return _csv([_names(question)]) + _rows(page, question) if form == "csv" else _lines(page)
 
 
@@ -70,7 +69,7 @@ def _rows(page: Page, question: Question) -> bytes:
     return _csv([[_cell(each.get(name)) for name in _names(question)] for each in page.events])
 
 
-async def _patiently(ask: AskPage, question: Question) -> Page:
+async def _retried(ask: AskPage, question: Question) -> Page:
     for _ in range(ATTEMPTS - 1):
         try:
             return await ask(question)
@@ -90,7 +89,7 @@ def _csv(rows: Sequence[Sequence[str]]) -> bytes:
 
 
 def _cell(value: object) -> str:
-    """Text as it is, nothing as nothing, all else as JSON."""
+    """Text as it is, null as an empty cell, anything else as JSON."""
     if isinstance(value, msgspec.Raw) and bytes(value).startswith((b'"', b"n")):
         value = msgspec.json.decode(value)
     if value is None:

@@ -9,7 +9,7 @@ from tests.support.addresses import all_addresses
 
 
 def test_the_app_asks_for_what_is_declared() -> None:
-    declared = {operation.path: operation.scope for operation in OPERATIONS if operation.path != "/ingest"}
+    declared = {each.endpoint.path: each.scope for each in OPERATIONS if each.endpoint.path != "/ingest"}
     assert {path: needed(path) or "" for path in declared} == declared
     assert {path: right for (_, path), (right, _) in all_addresses().items() if path != "/ingest"} == declared
 

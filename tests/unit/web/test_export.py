@@ -8,7 +8,7 @@ import pytest
 from parsec.core.errors import Rejected, Retryable
 from parsec.query.sql.page import Page, Question
 from parsec.query.timerange import TimeRange
-from parsec.web.export import ATTEMPTS, accepted, chunks
+from parsec.web.export import ATTEMPTS, accepted_format, all_pages
 
 QUESTION = Question("acme", TimeRange(0, 1), 2, fields=("id",))
 FIRST = Page([{"id": "a"}, {"id": "b"}], "next")
@@ -25,7 +25,7 @@ LAST = Page([{"id": "c"}], None)
     ],
 )  # fmt: skip
 def test_the_format_that_a_client_likes_best_is_sent(header: str, form: str) -> None:
-    assert accepted(header) == form
+    assert accepted_format(header) == form
 
 
 def read(*answers: Page | Exception) -> list[bytes]:
@@ -42,7 +42,7 @@ def read(*answers: Page | Exception) -> list[bytes]:
     async def all_of(body: AsyncIterator[bytes]) -> list[bytes]:
         return [chunk async for chunk in body]
 
-    sent = asyncio.run(all_of(chunks("ndjson", FIRST, QUESTION, ask)))
+    sent = asyncio.run(all_of(all_pages("ndjson", FIRST, QUESTION, ask)))
     assert left == []
     return sent
 

@@ -35,24 +35,25 @@ def routes_in_the_code() -> Iterator[str]:
 
 def test_every_route_is_declared_and_every_declaration_is_a_route() -> None:
     declared = set(document()["paths"])
-    assert declared == ASGI_PATHS | set(routes_in_the_code()), "declare it in parsec/web/contract, then make docs"
+    assert declared == ASGI_PATHS | set(routes_in_the_code()), "declare it in parsec/web/openapi, then make docs"
 
 
 def test_names_of_operations_are_unique() -> None:
-    assert len({operation.name for operation in OPERATIONS}) == len(OPERATIONS)
+    assert len({operation.endpoint.name for operation in OPERATIONS}) == len(OPERATIONS)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.endpoint.name)
 def test_the_scope_is_the_one_that_the_route_asks_for(operation: Any) -> None:
-    assert operation.scope == ("ingest" if operation.path in ASGI_PATHS else needed(operation.path) or "")
-    assert {401, 403} <= {answer.status for answer in operation.answers} or not operation.scope
+    path = operation.endpoint.path
+    assert operation.scope == ("ingest" if path in ASGI_PATHS else needed(path) or "")
+    assert {401, 403} <= {response.status for response in operation.responses} or not operation.scope
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.endpoint.name)
 def test_a_path_names_its_parameters(operation: Any) -> None:
-    in_path = {each.name for each in operation.parameters if each.where == "path"}
-    assert set(re.findall(r"{(\w+)}", operation.path)) == in_path
-    assert all(each.required for each in operation.parameters if each.where == "path")
+    in_path = {each.name for each in operation.endpoint.parameters if each.spec.in_path}
+    assert set(re.findall(r"{(\w+)}", operation.endpoint.path)) == in_path
+    assert all(each.required == each.spec.in_path for each in operation.endpoint.parameters)
 
 
 def references(value: Any) -> Iterator[str]:

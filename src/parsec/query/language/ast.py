@@ -10,7 +10,6 @@ from parsec.core.errors import Rejected
 
 MAX_DEPTH = 50
 MAX_TERMS = 100
-MAX_CHARS = 4096
 
 FIXED = ("id", "timestamp", "received_at", "severity", "source", "message", "region", "node")
 """Fields of every event that a question may name; the tenant is never among them, it comes from the key."""

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, cast
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedInput
 
+from parsec.api.parameters import MAX_QUERY_CHARS
 from parsec.query.language import fields
 from parsec.query.language.ast import (
-    MAX_CHARS,
     MAX_DEPTH,
     MAX_TERMS,
     AllOf,
@@ -38,8 +38,8 @@ _PIECES = re.compile(r"\\(.)|(\*)|([^\\*]+)", re.DOTALL)
 
 def parse(text: str) -> Node:
     """The tree of an expression; Everything of a blank one. Raises Rejected."""
-    if len(text) > MAX_CHARS:
-        raise refused(MAX_CHARS + 1, f"an expression has at most {MAX_CHARS} characters.")
+    if len(text) > MAX_QUERY_CHARS:
+        raise refused(MAX_QUERY_CHARS + 1, f"an expression has at most {MAX_QUERY_CHARS} characters.")
     if "\0" in text:
         raise refused(text.index("\0") + 1, "an expression holds no NUL.")
     try:

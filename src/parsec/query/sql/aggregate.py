@@ -20,9 +20,6 @@ from parsec.query.sql.columns import Parameters
 from parsec.query.sql.filter import Scope, where
 from parsec.query.sql.projection import shortest
 
-MOST_FIELDS = 3
-MOST_METRICS = 10
-MOST_GROUPS = 10_000
 _METRIC = re.compile(r"([a-z]+|p[0-9]{1,2}(?:\.[0-9]{1,3})?)(?:\((.*)\))?", re.DOTALL)
 _OF_NUMBERS = {"min": "min", "max": "max", "avg": "avg", "sum": "sum"}
 
@@ -57,12 +54,8 @@ def aggregate(
     store: StoreReader, scope: Scope, metrics: Sequence[Metric], by: Sequence[Field], top: int, limits: QueryLimits
 ) -> list[AggregateGroup]:
     """The `top` groups by the first metric, greatest first; one group of everything without fields."""
-    if not 1 <= len(metrics) <= MOST_METRICS:
-        raise Rejected("invalid_parameter", f"Ask for 1 to {MOST_METRICS} metrics.", field="metric")
-    if len(by) > MOST_FIELDS:
-        raise Rejected("invalid_parameter", f"Group by at most {MOST_FIELDS} fields.", field="by")
     parameters = Parameters()
-    sql = _statement(scope, metrics, by, min(top, MOST_GROUPS), parameters)
+    sql = _statement(scope, metrics, by, top, parameters)
     rows = store.select(sql, parameters.values, limits, list[Any])
     return [_group(row, metrics, by) for row in rows]
 

@@ -11,15 +11,13 @@ from typing import Any
 
 import msgspec
 
+from parsec.api.parameters import NO_TENANT
 from parsec.api.query import DeadLetterDetail, DeadLetterPage, DeadLetterSummary
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query import cursor
 from parsec.query.sql.columns import Parameters
 from parsec.query.sql.keyset_page import beyond, position
 from parsec.query.timerange import TimeRange
-
-UNTOLD = "-"
-"""Stands for the tenant of letters that do not tell theirs; no tenant can have this name."""
 
 _COLUMNS = "time, log_id, partition, offset, tenant_id, reason, stage, detail, length(raw)"
 
@@ -88,7 +86,7 @@ def letter(
 
 
 def _stored(tenant: str) -> str:
-    return "" if tenant == UNTOLD else tenant
+    return "" if tenant == NO_TENANT else tenant
 
 
 def _told(row: list[Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from parsec.query.sql.columns import Parameters
 from parsec.query.sql.filter import Scope, where
 
 MOST_NAMES = 1_000
-MOST_VALUES = 10_000
 
 
 def names(store: StoreReader, scope: Scope, limits: QueryLimits) -> list[FieldCount]:
@@ -39,6 +38,6 @@ def values(store: StoreReader, scope: Scope, field: Field, top: int, limits: Que
     sql = (
         f"SELECT {columns.text_of(field, parameters)} AS value, count() AS often FROM events"  # noqa: S608
         f" WHERE {where(scope, parameters)} AND isNotNull(value)"
-        f" GROUP BY value ORDER BY often DESC, value LIMIT {parameters.bind(min(top, MOST_VALUES), 'UInt32')}"
+        f" GROUP BY value ORDER BY often DESC, value LIMIT {parameters.bind(top, 'UInt32')}"
     )
     return [ValueCount(*row) for row in store.select(sql, parameters.values, limits, tuple[str, int])]

@@ -15,7 +15,7 @@ from parsec.query.sql.filter import Scope, where
 from parsec.query.timerange import TimeRange
 
 MOST_BUCKETS = 2_000
-MOST_VALUES = 10
+NAMED_VALUES = 10
 """Values of `by` that are counted by name; the rest is in `count` only."""
 _AIM = 60
 _NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800)
@@ -72,7 +72,7 @@ def _statement(scope: Scope, step_s: int, by: Field | None, parameters: Paramete
         text = columns.text_of(by, parameters)
         most = (
             f"SELECT {text} AS value FROM events WHERE {condition} AND isNotNull(value)"  # noqa: S608
-            f" GROUP BY value ORDER BY count() DESC, value LIMIT {MOST_VALUES}"
+            f" GROUP BY value ORDER BY count() DESC, value LIMIT {NAMED_VALUES}"
         )
         value = f"if({text} IN ({most}), toNullable({text}), NULL)"
     return (

@@ -10,13 +10,11 @@ from typing import Any
 
 import msgspec
 
-from parsec.core.errors import Rejected
 from parsec.query.language import fields
 from parsec.query.language.ast import TIMES
 
 EVENT = ("id", "tenant_id", "timestamp", "severity", "source", "message", "metadata", "received_at")
 """What an event shows when nothing is chosen."""
-MAX_FIELDS = 50
 _NULL = msgspec.Raw(b"null")
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -27,8 +25,6 @@ class Projection:
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.names = tuple(dict.fromkeys(names)) or EVENT
-        if len(self.names) > MAX_FIELDS:
-            raise Rejected("invalid_parameter", f"An answer shows at most {MAX_FIELDS} fields.", field="fields")
         self._paths = {name: _path(name) for name in self.names}
         wanted = ("metadata" if path is not None else name for name, path in self._paths.items())
         self.columns = tuple(dict.fromkeys(wanted))

@@ -1,27 +1,26 @@
-"""The declarations of all routes as one OpenAPI document.
+"""The OpenAPI document of all endpoints.
 
-In: parsec.web.openapi's operations. Out: openapi.yaml, as text. Errors: none.
+In: the operations of parsec.web.openapi, the structs of parsec.api. Out: openapi.yaml, as text. Errors: none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import cleandoc
 from typing import Any
 
 import msgspec
 
 from parsec import __version__
+from parsec.api.endpoint import Parameter
 from parsec.api.problem import Problem
 from parsec.web.openapi import ingest, query, service
-from parsec.web.openapi.operation import JSON, Answer, Operation, Parameter, Schema
-from parsec.web.openapi.query import DEAD_LETTER_OPERATIONS
-from parsec.web.openapi.service import ADMIN_OPERATIONS, EARLY
+from parsec.web.openapi.operation import JSON, Operation, Response, Schema
+from parsec.web.openapi.service import EARLY
 from parsec.web.openapi.yaml_text import yaml
 
 OPERATIONS: tuple[Operation, ...] = (
     *ingest.OPERATIONS,
     *query.OPERATIONS,
-    *DEAD_LETTER_OPERATIONS,
-    *ADMIN_OPERATIONS,
+    *service.ADMIN_OPERATIONS,
     *service.OPERATIONS,
 )
 
@@ -31,9 +30,9 @@ _SECURITY = {
     "basic": {"type": "http", "scheme": "basic", "description": "Any user, the API key as the password."},
 }
 _REFERENCE = "#/components/schemas/{name}"
-_ABOUT = """Log events in, answers when they are safe, and questions about them. docs/api.md says the same for people;
-docs/errors.md has every error code. Parsec may add fields to any answer. Without API keys it serves this machine alone
-and asks for none; `security` says what holds as soon as there is one, with the scope that a key needs."""
+_ABOUT = """Send log events, get an answer once they are safe, and query them. docs/api.md describes the same for
+people, and docs/errors.md lists the error codes. Parsec may add fields to any answer. Without API keys it serves its
+own machine only and needs no key; with keys, `security` names the scope that a key needs."""
 
 
 def text() -> str:
@@ -48,9 +47,6 @@ def document() -> dict[str, Any]:
     for schema in components.values():
         schema["description"] = cleandoc(schema.get("description", ""))
     named = dict(zip(types, references, strict=True))
-    paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, named)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -60,13 +56,26 @@ def document() -> dict[str, Any]:
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "http://127.0.0.1:8080"}],
-        "paths": paths,
+        "paths": {each.endpoint.path: {each.endpoint.method: _operation(each, named)} for each in OPERATIONS},
         "components": {
-            "responses": {str(status): _answer(refused, named) for status, refused in EARLY.items()},
+            "responses": {str(status): _response(response, named) for status, response in EARLY.items()},
             "schemas": {name: components[name] for name in sorted(components)},
             "securitySchemes": _SECURITY,
         },
     }
+
+
+def parameter_schema(parameter: Parameter) -> dict[str, Any]:
+    """The JSON Schema of a parameter's value."""
+    spec = parameter.spec
+    bounds = {"minimum": spec.minimum, "maximum": spec.maximum} if parameter.kind == "integer" else {}
+    words = {"format": spec.format or None, "pattern": spec.pattern or None, "maxLength": spec.max_chars}
+    type_ = {"enum": parameter.choices} if parameter.choices else {"type": parameter.json_type}
+    schema = {name: value for name, value in (type_ | bounds | words).items() if value is not None}
+    if parameter.is_list and not spec.commas:
+        return {"type": "array", "items": schema, "maxItems": spec.max_count}
+    default = parameter.default if spec.default is None else spec.default
+    return schema if default is None or parameter.is_list else schema | {"default": default}
 
 
 def _anything(type_: type) -> dict[str, Any]:
@@ -76,23 +85,28 @@ def _anything(type_: type) -> dict[str, Any]:
     raise NotImplementedError
 
 
-def _types(operation: Operation) -> Sequence[type]:
-    bodies = [body for answer in operation.answers for body in answer.body.values()]
-    return [*operation.mentions, *(part for body in bodies if isinstance(body, tuple) for part in body)]
+def _types(operation: Operation) -> list[type]:
+    bodies = [body for response in operation.responses for body in response.body.values()]
+    return [*operation.mentions, *(body for body in bodies if isinstance(body, type))]
 
 
 def _operation(operation: Operation, named: Mapping[type, Schema]) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "operationId": operation.name,
+    endpoint = operation.endpoint
+    described: dict[str, Any] = {
+        "operationId": endpoint.name,
         "summary": operation.summary,
         "description": operation.help,
     }
     if operation.scope:
-        told["security"] = [{name: [operation.scope]} for name in _SECURITY]
-    if operation.parameters:
-        told["parameters"] = [_parameter(each) for each in operation.parameters]
+        described["security"] = [{name: [operation.scope]} for name in _SECURITY]
+    if endpoint.parameters or operation.headers:
+        headers = [
+            {"name": one.name, "in": "header", "description": one.help, "required": False, "schema": one.schema}
+            for one in operation.headers
+        ]
+        described["parameters"] = [*(_parameter(each) for each in endpoint.parameters), *headers]
     if operation.body is not None:
-        told["requestBody"] = {
+        described["requestBody"] = {
             "description": operation.body.help,
             "required": True,
             "content": {
@@ -100,46 +114,39 @@ def _operation(operation: Operation, named: Mapping[type, Schema]) -> dict[str, 
                 for media, schema in operation.body.content.items()
             },
         }
-    told["responses"] = _responses(operation, named)
-    return told
+    described["responses"] = _responses(operation, named)
+    return described
 
 
 def _responses(operation: Operation, named: Mapping[type, Schema]) -> dict[str, Any]:
     """Those of the route, and those that any request may get before a route sees it."""
-    answers = {answer.status: _answer(answer, named) for answer in operation.answers}
-    for status, refused in EARLY.items():
-        if status in answers:
-            answers[status]["content"] |= _answer(refused, named)["content"]
+    responses = {response.status: _response(response, named) for response in operation.responses}
+    for status, refusal in EARLY.items():
+        if status in responses:
+            responses[status]["content"] |= _response(refusal, named)["content"]
         else:
-            answers[status] = {"$ref": f"#/components/responses/{status}"}
-    return {str(status): answers[status] for status in sorted(answers)}
+            responses[status] = {"$ref": f"#/components/responses/{status}"}
+    return {str(status): responses[status] for status in sorted(responses)}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    schema = parameter.schema
-    if parameter.at_most > 1:
-        schema = {"type": "array", "items": schema, "maxItems": parameter.at_most}
-    told = {
+    spec = parameter.spec
+    described = {
         "name": parameter.name,
-        "in": parameter.where,
-        "description": parameter.help,
+        "in": "path" if spec.in_path else "query",
+        "description": f"{spec.help} Needs `{spec.needs}`." if spec.needs else spec.help,
         "required": parameter.required,
-        "schema": schema,
+        "schema": parameter_schema(parameter),
     }
-    return told if parameter.example is None else told | {"example": parameter.example}
+    return described if spec.example is None else described | {"example": spec.example}
 
 
-def _answer(answer: Answer, named: Mapping[type, Schema]) -> dict[str, Any]:
-    told: dict[str, Any] = {"description": answer.help}
-    if answer.headers:
-        told["headers"] = {name: {"required": True, "schema": schema} for name, schema in answer.headers.items()}
-    if answer.body:
-        told["content"] = {media: {"schema": _schema(body, named)} for media, body in answer.body.items()}
-    return told
-
-
-def _schema(body: tuple[type, ...] | Schema, named: Mapping[type, Schema]) -> Schema:
-    if isinstance(body, tuple):
-        parts = [named[part] for part in body]
-        return parts[0] if len(parts) == 1 else {"allOf": parts}
-    return body
+def _response(response: Response, named: Mapping[type, Schema]) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": response.help}
+    if response.headers:
+        described["headers"] = {name: {"required": True, "schema": schema} for name, schema in response.headers.items()}
+    if response.body:
+        described["content"] = {
+            media: {"schema": named[body] if isinstance(body, type) else body} for media, body in response.body.items()
+        }
+    return described

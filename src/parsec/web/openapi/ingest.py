@@ -2,21 +2,10 @@
 
 from parsec.api.event import NEW_EVENT_SCHEMA, NEW_EVENTS_SCHEMA, TENANT_PATTERN, NewEvent, NewEventBatch
 from parsec.api.ingest import IngestAnswer
-from parsec.api.problem import Problem
+from parsec.api.parameters import INGEST
+from parsec.api.problem import PROBLEM_TYPE, Problem
 from parsec.ingest.error_codes import CODES
-from parsec.ingest.field_mapping import PARAMETERS
-from parsec.web.openapi.operation import (
-    JSON,
-    NO_KEY,
-    PROBLEM,
-    RETRY_AFTER,
-    TEXT,
-    Answer,
-    Body,
-    Operation,
-    Parameter,
-    sent,
-)
+from parsec.web.openapi.operation import JSON, NO_KEY, RETRY_AFTER, TEXT, Body, Header, Operation, Response, sent
 
 _EXAMPLE = {
     "tenant_id": "acme",
@@ -28,7 +17,7 @@ _EXAMPLE = {
 }
 _BODY = Body(
     "One event, an array of events, a batch object, JSON lines, or JSON objects one after the other; the Content-Type "
-    "does not matter. Accepted is a body of which at least one event is accepted.",
+    "does not matter. The request succeeds if at least one event is accepted.",
     {
         JSON: {
             "anyOf": [
@@ -43,78 +32,57 @@ _BODY = Body(
 )
 
 
-def _list_of_names(parameter: str, field: str) -> Parameter:
-    return Parameter(
-        parameter,
-        f"Names to try for `{field}`, in order, with commas between; `{field}` itself is tried last. A dot leads into "
-        "nested objects.",
-        {"type": "string", "pattern": "^[^,]{1,256}(,[^,]{1,256}){0,15}$"},
-    )
-
-
 def _codes(status: int) -> str:
     return ", ".join(f"`{name}`" for name, code in CODES.items() if code.status == status)
 
 
-def _refused(status: int, why: str, *, again: bool = False) -> Answer:
+def _refused(status: int, why: str, *, again: bool = False) -> Response:
     codes = _codes(status)
     help_ = f"{why} Codes: {codes}." if codes else why
-    return sent(help_, IngestAnswer, status=status, headers=RETRY_AFTER if again else None)
+    return sent(help_, IngestAnswer, status, RETRY_AFTER if again else None)
 
 
 OPERATIONS = (
     Operation(
-        "post",
-        "/ingest",
-        "ingest",
-        "Take in events",
-        "A request's valid events are admitted as one: all are as safe as `ack` says, or the answer is 429 or 503. "
-        "A request that is sent again byte for byte is stored once.",
-        [
-            sent("At least one event was accepted; `errors` tells of the others.", IngestAnswer),
-            _refused(400, "Every event is invalid, or the body or the address cannot be read."),
-            sent(f"No API key, or none that holds. Codes: {_codes(401)}.", IngestAnswer, status=401, headers=NO_KEY),
-            Answer(
+        INGEST,
+        "Send events",
+        "The valid events of a request are accepted together: all are as safe as `ack` says, or the answer is 429 or "
+        "503. A request that is sent again byte for byte is stored once.",
+        (
+            sent("At least one event was accepted; `errors` lists the rejected ones.", IngestAnswer),
+            _refused(400, "Every event is invalid, or the body or a parameter cannot be read."),
+            sent(f"The API key is missing or invalid. Codes: {_codes(401)}.", IngestAnswer, 401, NO_KEY),
+            Response(
                 403,
-                "The API key may not send events, or is for another tenant than the header's; as a problem: a page of "
-                "another origin may not write here.",
-                {JSON: (IngestAnswer,), PROBLEM: (Problem,)},
+                "The API key may not send events, or belongs to another tenant than the header names; as a problem: a "
+                "page of another origin may not write here.",
+                {JSON: IngestAnswer, PROBLEM_TYPE: Problem},
             ),
             _refused(408, "The body did not arrive in time."),
             _refused(413, "Too large."),
             _refused(415, "Unknown encoding."),
             _refused(
-                429, "Not now: send the same bytes again. A used up limit is told in `RateLimit-*` fields.", again=True
+                429, "Send the same bytes again later. `RateLimit-*` headers describe a used up limit.", again=True
             ),
-            _refused(503, "Nothing can be made durable now: send the same bytes again.", again=True),
-        ],
-        [
-            Parameter("ack", "When to answer.", {"enum": ["durable", "enqueued"], "default": "durable"}),
-            *(_list_of_names(name, field) for name, field in PARAMETERS.items()),
-            Parameter("tenant_id", "Of events that name none.", {"type": "string", "pattern": TENANT_PATTERN}),
-            Parameter("source", "Of events that have none.", {"type": "string", "pattern": r"\S", "maxLength": 256}),
-            Parameter("severity", "Of events that have none.", {"type": "string", "format": "parsec-severity"}),
-            Parameter(
+            _refused(503, "Nothing can be made durable now. Send the same bytes again later.", again=True),
+        ),
+        "ingest",
+        (
+            Header(
                 "X-Tenant-ID",
-                "Of events that name none, where the address names none.",
+                "For events without a tenant, unless the parameter `tenant_id` names one.",
                 {"type": "string", "pattern": TENANT_PATTERN},
-                "header",
             ),
-            Parameter(
+            Header(
                 "Idempotency-Key",
-                "Takes the place of the body where ids are derived: a retry may then differ in bytes.",
+                "Replaces the digest of the body in derived ids, so that a retry may differ in bytes.",
                 TEXT,
-                "header",
             ),
-            Parameter(
-                "Content-Encoding",
-                "How the body is compressed.",
-                {"enum": ["identity", "gzip", "deflate", "zstd"]},
-                "header",
+            Header(
+                "Content-Encoding", "How the body is compressed.", {"enum": ["identity", "gzip", "deflate", "zstd"]}
             ),
-        ],
+        ),
         _BODY,
-        scope="ingest",
-        mentions=(NewEvent, NewEventBatch),
+        (NewEvent, NewEventBatch),
     ),
 )

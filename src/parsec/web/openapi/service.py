@@ -1,9 +1,9 @@
-"""/health, /livez, /readyz, /stats, /metrics and /openapi.yaml, for openapi.yaml."""
+"""/health, /livez, /readyz, /stats, /metrics, /openapi.yaml and /admin/audit, for openapi.yaml."""
 
-from collections.abc import Iterator
+from typing import Any
 
-from parsec.api.audit import Audit
-from parsec.api.status import HealthAnswer, LivenessAnswer, ReadinessAnswer, StatsAnswer
+from parsec.api.endpoint import Endpoint
+from parsec.api.parameters import AUDIT, HEALTH, LIVEZ, METRICS, OPENAPI, READYZ, STATS
 from parsec.web.http1 import refusals
 from parsec.web.http1.refusals import Refusal
 from parsec.web.openapi.operation import (
@@ -11,106 +11,89 @@ from parsec.web.openapi.operation import (
     QUESTION_ERRORS,
     RETRY_AFTER,
     TEXT,
-    Answer,
     Operation,
+    Response,
     problem,
     sent,
 )
 
-_NO_STORE = {"Cache-Control": {"const": "no-store"}}
+
+def _check(endpoint: Endpoint[Any, Any], summary: str, help_: str, good: str, bad: str) -> Operation:
+    headers = {"Cache-Control": {"const": "no-store"}}
+    answers = (sent(good, endpoint.answer, 200, headers), sent(bad, endpoint.answer, 503, headers))
+    return Operation(endpoint, summary, help_, answers)
+
 
 OPERATIONS = (
-    Operation(
-        "get",
-        "/health",
-        "health",
-        "Every part and its state",
-        "Answers at once, whatever hangs. `degraded` and `unhealthy` parts say `why`.",
-        [
-            sent("Healthy or degraded.", HealthAnswer, headers=_NO_STORE),
-            sent("Unhealthy.", HealthAnswer, status=503, headers=_NO_STORE),
-        ],
+    _check(
+        HEALTH,
+        "Show the state of every part",
+        "Answers at once, even if a part hangs. `degraded` and `unhealthy` parts say `why`.",
+        "Healthy or degraded.",
+        "Unhealthy.",
+    ),
+    _check(
+        LIVEZ,
+        "Tell whether a restart would help",
+        "For a supervisor: 503 when only a restart can help a part.",
+        "The process is alive.",
+        "Restart the process.",
+    ),
+    _check(
+        READYZ,
+        "Tell whether to send requests here",
+        "For a load balancer: 503 during start and stop, and when a part is unhealthy.",
+        "Send requests here.",
+        "Send no requests here.",
     ),
     Operation(
-        "get",
-        "/livez",
-        "livez",
-        "Whether a restart would help",
-        "For a supervisor: 503 when a part is beyond help.",
-        [
-            sent("The process lives.", LivenessAnswer, headers=_NO_STORE),
-            sent("Restart it.", LivenessAnswer, status=503, headers=_NO_STORE),
-        ],
+        STATS,
+        "Show counts and the ledger",
+        "The work of this process since its start, and the fate of every offset of the log.",
+        (sent("The counts.", STATS.answer), *KEY_ERRORS),
+        "admin",
     ),
     Operation(
-        "get",
-        "/readyz",
-        "readyz",
-        "Whether to send requests here",
-        "For a load balancer: 503 while starting, stopping, or when a part is unhealthy.",
-        [
-            sent("Send requests.", ReadinessAnswer, headers=_NO_STORE),
-            sent("Send none.", ReadinessAnswer, status=503, headers=_NO_STORE),
-        ],
+        METRICS,
+        "Show metrics for Prometheus",
+        "In the Prometheus text format, or as OpenMetrics if `Accept` asks for it: see docs/metrics.md.",
+        (Response(200, "The metrics.", {"text/plain": TEXT, "application/openmetrics-text": TEXT}), *KEY_ERRORS),
+        "admin",
     ),
     Operation(
-        "get",
-        "/stats",
-        "stats",
-        "Counts and the ledger",
-        "What this process has done since its start, and what became of every offset of the log.",
-        [sent("The figures.", StatsAnswer), *KEY_ERRORS],
-        scope="admin",
-    ),
-    Operation(
-        "get",
-        "/metrics",
-        "metrics",
-        "Figures for Prometheus",
-        "In the Prometheus text format, or as OpenMetrics to whoever asks for it by `Accept`: see docs/metrics.md.",
-        [Answer(200, "The figures.", {"text/plain": TEXT, "application/openmetrics-text": TEXT}), *KEY_ERRORS],
-        scope="admin",
-    ),
-    Operation(
-        "get",
-        "/openapi.yaml",
-        "openapi",
-        "This document",
-        "What this version of Parsec promises, as OpenAPI.",
-        [Answer(200, "OpenAPI 3.1.", {"application/yaml": {}})],
+        OPENAPI,
+        "Show this document",
+        "The HTTP interface of this version of Parsec, as OpenAPI.",
+        (Response(200, "OpenAPI 3.1.", {"application/yaml": {}}),),
     ),
 )
-
-
 ADMIN_OPERATIONS = (
     Operation(
-        "get",
-        "/admin/audit",
-        "audit",
-        "The ledger, recounted",
+        AUDIT,
+        "Recount the ledger",
         "Counts rows and dead letters of the store by position, up to the committed offset of each partition, and "
-        "compares them with the ledger. `difference` is 0 when all is where it should be; `not_recounted` offsets are "
-        "those whose events may have left the store by age or by size.",
-        [sent("The recount.", Audit), *QUESTION_ERRORS],
-        scope="admin",
+        "compares them with the ledger. `difference` is 0 when everything is in its place; the events of "
+        "`not_recounted` offsets may have left the store by age or by size.",
+        (sent("The recount.", AUDIT.answer), *QUESTION_ERRORS),
+        "admin",
     ),
 )
 
 
-def _refusals() -> Iterator[Refusal]:
-    yield refusals.malformed("The request could be read in two ways.")
-    yield from (each for each in vars(refusals).values() if isinstance(each, Refusal))
-
-
-def _answers() -> Iterator[tuple[int, Answer]]:
+def _early() -> dict[int, Response]:
     by_status: dict[int, list[Refusal]] = {}
-    for refusal in _refusals():
+    known = [each for each in vars(refusals).values() if isinstance(each, Refusal)]
+    for refusal in (refusals.malformed("The request could be read in two ways."), *known):
         by_status.setdefault(refusal.status, []).append(refusal)
-    for status, told in sorted(by_status.items()):
-        again = all(one.retry_after_s is not None for one in told)
-        text = " ".join(f"`{one.code}`: {one.detail}" for one in told)
-        yield status, problem(status, text, RETRY_AFTER if again else None)
+    return {
+        status: problem(
+            status,
+            " ".join(f"`{one.code}`: {one.detail}" for one in refused),
+            RETRY_AFTER if all(one.retry_after_s is not None for one in refused) else None,
+        )
+        for status, refused in sorted(by_status.items())
+    }
 
 
-EARLY = dict(_answers())
-"""By status. The connection ends after each of them."""
+EARLY = _early()
+"""The answers that a request to any endpoint may get before a route sees it; the connection ends after each."""

@@ -12,12 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from parsec.api.audit import Audit
+from parsec.api.parameters import AUDIT
 from parsec.core.clock import Clock
 from parsec.ports.broker import Progress
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.audit import audit, today
 from parsec.telemetry import Telemetry
-from parsec.web.parameters import Parameters
+from parsec.web.parameters import parameters
 from parsec.web.query_executor import QueryExecutor
 from parsec.web.responses import JsonResponse
 
@@ -47,7 +48,7 @@ class AdminRoutes:
 
     async def audit(self, request: Request) -> Response:
         """Counts the store's rows and dead letters by position; takes about a second for each ten million."""
-        Parameters(request, ())
+        parameters(request, AUDIT)
         progress, day = list(self._progress()), today(self._clock)
 
         def recount(limits: QueryLimits) -> Audit:

@@ -1,11 +1,11 @@
 """GET /query/...: parameters to a question, rows to JSON.
 
-In: query parameters. Out: an object with the answer, `complete_until` and `missing`. Errors: 400 with the parameter's
-name, 404 for an event that is not there, 503 while the store does not answer. Next: parsec.query.sql.page.
+In: the parameters that parsec.api.parameters declares. Out: the answers of parsec.api.query. Errors: 400 with the
+parameter's name, 404 when there is no such event, 503 while the store does not answer. Next: parsec.query.sql.page.
 """
 
 from collections.abc import Callable
-from typing import TypedDict, TypeVar, cast
+from typing import TypedDict, TypeVar
 
 import msgspec
 from starlette.convertors import Convertor, register_url_convertor
@@ -13,6 +13,20 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from parsec.api.parameters import (
+    AGGREGATE,
+    CONTEXT,
+    DEFAULT_LIMIT,
+    EVENT,
+    EVENTS,
+    FIELDS,
+    HISTOGRAM,
+    VALUES,
+    EventQuery,
+    Format,
+    ScopeQuery,
+    ValuesQuery,
+)
 from parsec.api.query import (
     COMPLETE_UNTIL_HEADER,
     CURSOR_HEADER,
@@ -33,21 +47,19 @@ from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.fields import named
 from parsec.query.language.parse import parse
 from parsec.query.sql import facets, lookup
-from parsec.query.sql.aggregate import MOST_GROUPS, aggregate, metric
-from parsec.query.sql.facets import MOST_VALUES
+from parsec.query.sql.aggregate import aggregate, metric
 from parsec.query.sql.filter import Scope
 from parsec.query.sql.histogram import histogram
-from parsec.query.sql.keyset_page import Order
 from parsec.query.sql.page import Page, Question, page
-from parsec.query.timerange import EVER
+from parsec.query.timerange import EVER, timerange
 from parsec.web.completeness import CompletenessCheck
-from parsec.web.export import MEDIA_TYPES, PAGE_EVENTS, Format, accepted, chunks, whole
-from parsec.web.parameters import DEFAULT_LIMIT, MAX_LIMIT, Parameters
+from parsec.web.export import MEDIA_TYPES, PAGE_EVENTS, accepted_format, all_pages, one_page
+from parsec.web.parameters import opened_cursor, parameters, sealed_cursor, tenant_of
 from parsec.web.query_executor import QueryExecutor
 
 
 class _Text(Convertor[str]):
-    """Any text in an address, slashes and line breaks, too: an id may hold both, and `path` stops at the latter."""
+    """Any text in a path, with slashes and line breaks: an id may hold both, and `path` stops at a line break."""
 
     regex = "(?s:.*)"
 
@@ -60,15 +72,10 @@ class _Text(Convertor[str]):
 
 register_url_convertor("text", _Text())
 
-DEFAULT_TOP = 10
-MOST_AROUND = 1_000
-WEEK_S = 604_800
 _CONTEXT = "/context"
-_SCOPE = ("tenant", "q", "from", "to")
+_ENCODER = msgspec.json.Encoder()
 
 T = TypeVar("T")
-
-_ENCODER = msgspec.json.Encoder()
 
 
 class _Known(TypedDict):
@@ -79,12 +86,14 @@ class _Known(TypedDict):
 
 
 class QueryRoutes:
-    """The questions a person or a program may ask."""
+    """The questions about stored events."""
 
-    def __init__(self, store: StoreReader, missing: CompletenessCheck, asker: QueryExecutor, clock: Clock) -> None:
+    def __init__(
+        self, store: StoreReader, completeness: CompletenessCheck, executor: QueryExecutor, clock: Clock
+    ) -> None:
         self._store = store
-        self._missing = missing
-        self._asker = asker
+        self._completeness = completeness
+        self._executor = executor
         self._clock = clock
 
     def routes(self) -> list[Route]:
@@ -99,146 +108,137 @@ class QueryRoutes:
         ]
 
     async def events(self, request: Request) -> Response:
-        """Events of one tenant, a page at a time."""
-        given = Parameters(request, (*_SCOPE, "order", "fields", "limit", "cursor", "format"))
+        """Events of one tenant: a page as JSON, or one or all pages as JSON lines or CSV."""
+        asked = parameters(request, EVENTS)
         question = Question(
-            given.tenant(),
-            given.between(self._clock),
-            given.whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
-            given.cursor(),
-            given.text("q") or "",
-            cast("Order", given.one_of("order", "newest", "oldest")),
-            tuple(name.strip() for name in (given.text("fields") or "").split(",") if name.strip()),
+            tenant_of(request, asked.tenant),
+            timerange(asked.start, asked.end, self._clock),
+            asked.limit or DEFAULT_LIMIT,
+            opened_cursor(request, asked.cursor),
+            asked.q or "",
+            asked.order,
+            tuple(asked.fields),
         )
-        form = accepted(request.headers.get("accept", ""))
-        if given.text("format") is not None:
-            form = cast("Format", given.one_of("format", *MEDIA_TYPES))
+        form = asked.format or accepted_format(request.headers.get("accept", ""))
         if form != "json":
-            return await self._lines(request, form, question, given)
+            return await self._lines(request, form, question, all_of_them=asked.limit is None)
 
         def answer(limits: QueryLimits, known: _Known) -> EventPage:
             found = page(self._store, question, limits)
-            return EventPage([_json(each) for each in found.events], given.sealed(found.cursor), **known)
+            return EventPage([_json(one) for one in found.events], sealed_cursor(request, found.cursor), **known)
 
         return await self._answered(request, Scope(question.tenant, question.between), answer)
 
-    async def _lines(self, request: Request, form: Format, question: Question, given: Parameters) -> Response:
-        """With a limit one page, whose cursor stands in the head; else all there is, page after page."""
-        limited, until_ns = given.text("limit") is not None, self._missing.until_ns()
-        first = question if limited else msgspec.structs.replace(question, limit=PAGE_EVENTS)
+    async def _lines(self, request: Request, form: Format, question: Question, *, all_of_them: bool) -> Response:
+        """One page with the next cursor in a header, or all pages, one after the other."""
+        until_ns = self._completeness.until_ns()
+        first = msgspec.structs.replace(question, limit=PAGE_EVENTS) if all_of_them else question
 
         async def ask_page(of: Question) -> Page:
-            return await self._asker.ask(request, of.tenant, lambda limits: page(self._store, of, limits))
+            return await self._executor.ask(request, of.tenant, lambda limits: page(self._store, of, limits))
 
         def begin(limits: QueryLimits) -> tuple[Page, list[str]]:
-            missing = self._missing.of(first.tenant, first.between.start_ns, until_ns, limits)
+            missing = self._completeness.of(first.tenant, first.between.start_ns, until_ns, limits)
             return page(self._store, first, limits), missing
 
-        found, missing = await self._asker.ask(request, first.tenant, begin)
-        headers = {
-            COMPLETE_UNTIL_HEADER: text_of(until_ns),
-            MISSING_HEADER: msgspec.json.encode(missing).decode(),
-        }
-        if not limited:
-            body = chunks(form, found, first, ask_page)
+        found, missing = await self._executor.ask(request, first.tenant, begin)
+        headers = {COMPLETE_UNTIL_HEADER: text_of(until_ns), MISSING_HEADER: _ENCODER.encode(missing).decode()}
+        if all_of_them:
+            body = all_pages(form, found, first, ask_page)
             return StreamingResponse(body, headers=headers, media_type=MEDIA_TYPES[form])
         if found.cursor is not None:
-            headers[CURSOR_HEADER] = given.sealed(found.cursor) or ""
-        return Response(whole(form, found, first), headers=headers, media_type=MEDIA_TYPES[form])
+            headers[CURSOR_HEADER] = sealed_cursor(request, found.cursor) or ""
+        return Response(one_page(form, found, first), headers=headers, media_type=MEDIA_TYPES[form])
 
     async def histogram(self, request: Request) -> Response:
-        """How many events in each stretch of time."""
-        given = Parameters(request, (*_SCOPE, "interval", "by"))
-        scope = self._scope(given)
-        by, step = given.text("by"), given.whole("interval", 0, 0, 52 * WEEK_S)
-        field = None if by is None else named(by, "by")
+        """Counts of events per interval."""
+        asked = parameters(request, HISTOGRAM)
+        scope, by = self._scope(request, asked), None if asked.by is None else named(asked.by, "by")
 
         def answer(limits: QueryLimits, known: _Known) -> Histogram:
-            return Histogram(*histogram(self._store, scope, limits, interval_s=step or None, by=field), **known)
+            found = histogram(self._store, scope, limits, interval_s=asked.interval_s or None, by=by)
+            return Histogram(*found, **known)
 
         return await self._answered(request, scope, answer)
 
     async def aggregate(self, request: Request) -> Response:
-        """Figures about events, in groups."""
-        given = Parameters(request, (*_SCOPE, "top"), repeatable=("metric", "by"))
-        scope, top = self._scope(given), given.whole("top", DEFAULT_TOP, 1, MOST_GROUPS)
-        metrics = [metric(text) for text in given.all("metric") or ["count"]]
-        by = [named(name, "by") for name in given.all("by")]
-        return await self._answered(
-            request,
-            scope,
-            lambda limits, known: AggregateAnswer(aggregate(self._store, scope, metrics, by, top, limits), **known),
-        )
+        """Metrics of events, in groups."""
+        asked = parameters(request, AGGREGATE)
+        scope, metrics = self._scope(request, asked), [metric(text) for text in asked.metrics]
+        by = [named(name, "by") for name in asked.by]
+
+        def answer(limits: QueryLimits, known: _Known) -> AggregateAnswer:
+            return AggregateAnswer(aggregate(self._store, scope, metrics, by, asked.top, limits), **known)
+
+        return await self._answered(request, scope, answer)
 
     async def fields(self, request: Request) -> Response:
-        """Which fields events have, and how many events have each."""
-        scope = self._scope(Parameters(request, _SCOPE))
-        return await self._answered(
-            request, scope, lambda limits, known: FieldList(facets.names(self._store, scope, limits), **known)
-        )
+        """The fields of events, and the number of events that have each."""
+        scope = self._scope(request, parameters(request, FIELDS))
+
+        def answer(limits: QueryLimits, known: _Known) -> FieldList:
+            return FieldList(facets.names(self._store, scope, limits), **known)
+
+        return await self._answered(request, scope, answer)
 
     async def values(self, request: Request) -> Response:
-        """Which values a field has, the most frequent first."""
-        given = Parameters(request, (*_SCOPE, "limit"))
-        scope, field = self._scope(given), named(request.path_params["name"], "name")
-        most = given.whole("limit", DEFAULT_LIMIT, 1, MOST_VALUES)
-        return await self._answered(
-            request,
-            scope,
-            lambda limits, known: ValueList(facets.values(self._store, scope, field, most, limits), **known),
-        )
+        """The values of a field, the most frequent first."""
+        asked = parameters(request, VALUES)
+        scope, field = self._scope(request, asked), named(asked.field, "name")
+
+        def answer(limits: QueryLimits, known: _Known) -> ValueList:
+            return ValueList(facets.values(self._store, scope, field, asked.limit, limits), **known)
+
+        return await self._answered(request, scope, answer)
 
     async def event(self, request: Request) -> Response:
         """The newest event with an id."""
-        return await self._event(request, request.path_params["id"])
+        return await self._event(request, parameters(request, EVENT))
 
-    async def _event(self, request: Request, event_id: str) -> Response:
-        tenant = Parameters(request, ("tenant",)).tenant()
+    async def _event(self, request: Request, asked: EventQuery) -> Response:
+        tenant = tenant_of(request, asked.tenant)
 
         def answer(limits: QueryLimits, known: _Known) -> EventAnswer:
-            return EventAnswer(_json(_there(lookup.event(self._store, tenant, event_id, limits))), **known)
+            return EventAnswer(_json(_found(lookup.event(self._store, tenant, asked.id, limits))), **known)
 
         return await self._answered(request, Scope(tenant, EVER), answer)
 
     async def context(self, request: Request) -> Response:
-        """What the same source said just before and just after an event, all oldest first."""
+        """The events of the same source just before and after an event, oldest first."""
         if not request.scope["raw_path"].endswith(_CONTEXT.encode()):  # its slash is escaped: it belongs to the id
-            return await self._event(request, request.path_params["id"] + _CONTEXT)
-        given = Parameters(request, ("tenant", "before", "after"))
-        tenant, counts = (
-            given.tenant(),
-            (given.whole("before", 10, 0, MOST_AROUND), given.whole("after", 10, 0, MOST_AROUND)),
-        )
+            asked_event = parameters(request, EVENT)
+            return await self._event(request, msgspec.structs.replace(asked_event, id=asked_event.id + _CONTEXT))
+        asked = parameters(request, CONTEXT)
+        tenant, counts = tenant_of(request, asked.tenant), (asked.before, asked.after)
 
         def answer(limits: QueryLimits, known: _Known) -> EventContext:
-            before, event, after = _there(
-                lookup.surroundings(self._store, tenant, request.path_params["id"], counts, limits)
-            )
+            before, event, after = _found(lookup.surroundings(self._store, tenant, asked.id, counts, limits))
             return EventContext([_json(one) for one in before], _json(event), [_json(one) for one in after], **known)
 
         return await self._answered(request, Scope(tenant, EVER), answer)
 
-    def _scope(self, given: Parameters) -> Scope:
-        return Scope(given.tenant(), given.between(self._clock), parse(given.text("q") or ""))
+    def _scope(self, request: Request, asked: ScopeQuery | ValuesQuery) -> Scope:
+        between = timerange(asked.start, asked.end, self._clock)
+        return Scope(tenant_of(request, asked.tenant), between, parse(asked.q or ""))
 
     async def _answered(
         self, request: Request, scope: Scope, answer: Callable[[QueryLimits, _Known], Completeness]
     ) -> Response:
         # Read before the store is asked: the answer promises nothing about what arrives meanwhile.
-        until_ns = self._missing.until_ns()
+        until_ns = self._completeness.until_ns()
 
         def body(limits: QueryLimits) -> bytes:
-            missing = self._missing.of(scope.tenant, scope.between.start_ns, until_ns, limits)
+            missing = self._completeness.of(scope.tenant, scope.between.start_ns, until_ns, limits)
             return _ENCODER.encode(answer(limits, {"complete_until": text_of(until_ns), "missing": missing}))
 
-        return Response(await self._asker.ask(request, scope.tenant, body), media_type="application/json")
+        return Response(await self._executor.ask(request, scope.tenant, body), media_type="application/json")
 
 
 def _json(event: dict[str, object]) -> msgspec.Raw:
     return msgspec.Raw(_ENCODER.encode(event))
 
 
-def _there(found: T | None) -> T:
+def _found(found: T | None) -> T:
     if found is None:
         raise Rejected("not_found", "This tenant has no event with this id.", status=404)
     return found

@@ -14,9 +14,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from parsec.api.parameters import TAIL
 from parsec.query.tail.subscriptions import Subscription, Subscriptions, Taken
 from parsec.telemetry import Telemetry
-from parsec.web.parameters import Parameters
+from parsec.web.parameters import parameters, tenant_of
 
 CHUNK_BYTES = 64 << 10
 HEARTBEAT_S = 10.0
@@ -42,9 +43,9 @@ class TailRoutes:
 
     async def tail(self, request: Request) -> Response:
         """What is stored from now on."""
-        given = Parameters(request, ("tenant", "q"))
+        asked = parameters(request, TAIL)
         loop, came = asyncio.get_running_loop(), asyncio.Event()
-        tail = self._tails.open(given.tenant(), given.text("q") or "", lambda: _wake(loop, came))
+        tail = self._tails.open(tenant_of(request, asked.tenant), asked.q or "", lambda: _wake(loop, came))
         request.scope["endless"] = True  # a stop does not wait for it to be read
         self._telemetry.tails.inc()
         return _Stream(self._messages(tail, came, request.scope["still"]), lambda: self._left(tail))
