@@ -15,7 +15,6 @@ from parsec.api import parameters
 from parsec.api.endpoint import Endpoint
 from parsec.api.parameters import DeadLettersQuery, EventsQuery, NoQuery
 from parsec.api.query import DeadLetterDetail, DeadLetterPage, EventPage
-from parsec.api.status import StatsAnswer
 from parsec.core.errors import Rejected
 
 P = ParamSpec("P")
@@ -24,8 +23,6 @@ AnyPage = TypeVar("AnyPage", bound=EventPage | DeadLetterPage)
 
 PAGE_EVENTS = 1_000
 """Per request: a page is held in memory, and each event may be 256 KiB."""
-
-STATS = Endpoint("stats", "/stats", NoQuery, StatsAnswer)
 
 
 class Request(msgspec.Struct, Generic[T], frozen=True):
@@ -65,7 +62,7 @@ event = _requests(parameters.EVENT, parameters.EventQuery)
 context = _requests(parameters.CONTEXT, parameters.ContextQuery)
 dead_letters = _requests(parameters.DEAD_LETTERS, parameters.DeadLettersQuery)
 audit = _requests(parameters.AUDIT, NoQuery)
-stats = _requests(STATS, NoQuery)
+stats = _requests(parameters.STATS, NoQuery)
 tail = _requests(parameters.TAIL, parameters.TailQuery)
 
 
