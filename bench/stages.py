@@ -24,7 +24,7 @@ from _running import Parsec, arguments, load, medians, publish
 
 STAGES = {
     "event loop": {
-        "HTTP": "parsec.web.http1.limits:GuardedConnection.data_received",
+        "HTTP": "parsec.web.http1.limits:LimitedConnection.data_received",
         "JSON to events": "parsec.ingest.pipeline:pieces",
         "normalising": "parsec.ingest.pipeline:normalize",
         "queue, limits, counts": "parsec.ingest.pipeline:Pipeline.ingest_at_once",

@@ -61,7 +61,7 @@ class FakeCluster:
         self.forgotten = False
         monkeypatch.setattr(producer, "Producer", lambda config: _Producer(self, config))
         monkeypatch.setattr(topic, "AdminClient", lambda _: _Admin(self))
-        monkeypatch.setattr(topic, "Consumer", lambda _: _Asker(self))
+        monkeypatch.setattr(topic, "Consumer", lambda _: _OffsetsConsumer(self))
 
     def opened(self, random: Random | None = None, **options: Any) -> KafkaCluster:
         wanted = KafkaOptions(brokers="nowhere:1", topic="t", **options)
@@ -167,7 +167,7 @@ class _Admin:
         return future
 
 
-class _Asker:
+class _OffsetsConsumer:
     def __init__(self, cluster: FakeCluster) -> None:
         self._cluster = cluster
 
@@ -197,7 +197,7 @@ class _Asker:
         self._cluster.forgotten = False
 
     def close(self) -> None:
-        self._cluster.calls.append("closed the asker")
+        self._cluster.calls.append("closed the offsets consumer")
 
     def _answer(self, timeout_s: float) -> None:
         if self._cluster.away:

@@ -53,7 +53,7 @@ def of_query(error: Exception) -> ParsecError:
 
 def _broken(error: Exception) -> Fatal | None:
     if _code(error) in _BROKEN or (isinstance(error, ProgrammingError) and _code(error) is None):
-        return Fatal(f"the store refuses Parsec's own SQL: {_text(error)}")
+        return Fatal(f"the store cannot be used, check its tables and the user's rights: {_text(error)}")
     return None
 
 

@@ -92,10 +92,10 @@ def test_what_asks_is_connected_anew_when_it_gets_no_answer_for_long(cluster: Fa
     cluster.away = True
     began = cluster.clock.monotonic()
     while cluster.clock.monotonic() < began + RECONNECT_AFTER_S:
-        assert "closed the asker" not in cluster.calls
+        assert "closed the offsets consumer" not in cluster.calls
         kafka.probe()
     kafka.probe()
-    assert cluster.calls.count("closed the asker") >= 1
+    assert cluster.calls.count("closed the offsets consumer") >= 1
     with pytest.raises(Retryable):
         kafka.topic.ends(1.0)
     cluster.away = False
