@@ -1,5 +1,6 @@
 """Settings: precedence, every fault at once, and a catalogue that is in order."""
 
+import ast
 import re
 import socket
 from pathlib import Path
@@ -11,6 +12,8 @@ from parsec.core.errors import BadSettings
 from parsec.core.units import show_quantity
 from parsec.loading import fault, host_and_port, load, parse
 from parsec.settings import FORMER_SETTINGS, Setting, Settings, Spec, catalogue, flag_of
+
+SOURCES = Path(__file__).parents[2] / "src" / "parsec"
 
 
 def write(tmp_path: Path, content: str) -> Path:
@@ -163,6 +166,15 @@ def test_a_former_setting_is_a_fault_that_says_what_holds_instead(tmp_path: Path
 def test_what_a_former_setting_became_names_settings_that_there_are() -> None:
     named = re.findall(r"\b(?:PARSEC|KAFKA|REDIS)_[A-Z_]+", " ".join(FORMER_SETTINGS.values()))
     assert set(named) <= {setting.env for setting in catalogue()}
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCES)))
+def test_no_message_names_a_former_setting(module: Path) -> None:
+    if module.name == "settings.py":
+        return
+    texts = [node.value for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Constant)]
+    named = re.findall(r"\b[A-Z][A-Z_]+\b", " ".join(text for text in texts if isinstance(text, str)))
+    assert not FORMER_SETTINGS.keys() & set(named)
 
 
 def test_there_are_few_settings() -> None:

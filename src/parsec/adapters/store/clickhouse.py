@@ -169,7 +169,7 @@ class ClickHouseStore:
             self._client.close()
 
     def _blocks(self, rows: Sequence[Row]) -> Iterator[bytes]:
-        """Chunks that take about a millisecond each; the engine makes one block of them (INSERT_SETTINGS)."""
+        """Chunks that take about half a millisecond each; the engine makes one block of them (INSERT_SETTINGS)."""
         for first in range(0, len(rows), _CHUNK_ROWS):
             yield EVENTS.block(list(map(astuple, rows[first : first + _CHUNK_ROWS])))
             self._yield_gil()
