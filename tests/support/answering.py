@@ -23,13 +23,17 @@ class Asked(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """`status` 0: the connection is closed without an answer. `unread`: it answers without reading the body."""
+    """`status` 0: the connection is closed without an answer. `unread`: it answers without reading the body.
+
+    `after`: it answers once so many requests have come in all.
+    """
 
     status: int
     body: bytes = b"{}"
     headers: Mapping[str, str] = {}
     unread: bool = False
     close_after: bool = False
+    after: int = 0
 
 
 def problem(status: int, code: str, detail: str = "No.", **headers: str) -> Reply:
@@ -76,9 +80,20 @@ class Answering:
         self.url = ""
         self.asked: list[Asked] = []
         self.replies: deque[Reply] = deque()
+        self._came = threading.Condition()
 
     def will(self, *replies: Reply) -> None:
         self.replies.extend(replies)
+
+    def came(self, asked: Asked) -> None:
+        with self._came:
+            self.asked.append(asked)
+            self._came.notify_all()
+
+    def wait_asked(self, count: int) -> None:
+        """Until so many requests have come."""
+        with self._came:
+            assert self._came.wait_for(lambda: len(self.asked) >= count, 30)
 
     def next_reply(self) -> Reply:
         return self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
@@ -96,7 +111,8 @@ def answering() -> Iterator[Answering]:
             reply = state.next_reply()
             length = 0 if reply.unread else int(self.headers.get("Content-Length") or 0)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            state.asked.append(Asked(self.command, self.path, headers, self.rfile.read(length)))
+            state.came(Asked(self.command, self.path, headers, self.rfile.read(length)))
+            state.wait_asked(reply.after)
             self.close_connection = reply.unread or reply.close_after or reply.status == 0
             if reply.status == 0:
                 return

@@ -4,6 +4,7 @@ It stands where the driver's classes are imported; everything above it is the re
 """
 
 import enum
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from parsec.adapters.kafka import producer, topic
+from parsec.adapters.kafka import producer, topic, writer
 from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.core.clock import ManualClock, Random, SystemRandom
@@ -62,6 +63,8 @@ class FakeCluster:
         monkeypatch.setattr(producer, "Producer", lambda config: _Producer(self, config))
         monkeypatch.setattr(topic, "AdminClient", lambda _: _Admin(self))
         monkeypatch.setattr(topic, "Consumer", lambda _: _OffsetsConsumer(self))
+        monkeypatch.setattr(topic, "time", SimpleNamespace(sleep=self.clock.advance))
+        monkeypatch.setattr(writer, "threading", SimpleNamespace(Event=lambda: _Event(self.clock)))
 
     def opened(self, random: Random | None = None, **options: Any) -> KafkaCluster:
         wanted = KafkaOptions(brokers="nowhere:1", topic="t", **options)
@@ -83,6 +86,19 @@ class FakeCluster:
 
 def kafka_error(code: int, *, fatal: bool = False) -> KafkaError:
     return KafkaError(code, "", fatal)
+
+
+class _Event(threading.Event):
+    """Waiting for it takes the clock's time."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self.is_set() and timeout is not None:
+            self._clock.advance(timeout)
+        return self.is_set()
 
 
 class _Producer:

@@ -1,5 +1,10 @@
 """A retry policy that never sleeps: the clock moves instead."""
 
+from functools import partial
+from importlib import import_module
+
+import pytest
+
 from parsec.client import RetryPolicy
 from parsec.core.clock import ManualClock
 
@@ -19,3 +24,12 @@ class Waiting:
 
     async def sleep_async(self, seconds: float) -> None:
         self.sleep(seconds)
+
+
+def without_waiting(monkeypatch: pytest.MonkeyPatch, command: str) -> Waiting:
+    """Retries of this command of `parsec` take no time."""
+    waiting = Waiting()
+    monkeypatch.setattr(
+        import_module(f"parsec.cli.{command}"), "RetryPolicy", partial(RetryPolicy, sleep=waiting.sleep)
+    )
+    return waiting

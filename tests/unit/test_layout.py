@@ -80,6 +80,18 @@ def test_unit_tests_mirror_the_sources() -> None:
     assert unit <= {path.name for path in SOURCES.iterdir() if path.is_dir()}
 
 
+def test_no_unit_test_sleeps() -> None:
+    """They advance a clock, or wait for an event; `asyncio.sleep(0)` only lets others run."""
+    sleeping = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (ROOT / "tests" / "unit").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("sleep", "time.sleep", "asyncio.sleep")
+        if ast.unparse(node.args[0]) != "0"
+    ]
+    assert sleeping == []
+
+
 def test_make_has_its_verbs_and_explains_them() -> None:
     shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     explained = set(re.findall(r"^  make ([a-z-]+) +\S", shown, re.MULTILINE))

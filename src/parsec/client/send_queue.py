@@ -210,7 +210,7 @@ class SendQueue:
                 due_s = self._oldest_at + LINGER_S - self._now()
                 full = len(self._waiting) >= BATCH_EVENTS or self._bytes >= BATCH_BYTES
                 if not full and due_s > 0 and not self._is_flushing():
-                    self._changed.wait(due_s)
+                    self._pause(due_s)
                     continue
                 batch: list[bytes] = []
                 size = 0
@@ -269,8 +269,12 @@ class SendQueue:
                     return True
                 if deadline is not None and self._now() + left_s > deadline:
                     return False
-                self._changed.wait(left_s)
+                self._pause(left_s)
         return False
+
+    def _pause(self, seconds: float) -> None:
+        """Waits in the sending thread, which holds the lock, unless something changes before."""
+        self._changed.wait(seconds)
 
     def _finish(self, body: bytes, count: int, dropped: int = 0, rejected: int = 0) -> None:
         with self._changed:

@@ -5,11 +5,12 @@ buckets, or the word that there are none. Errors: none of its own. Next: parsec.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from parsec.core.clock import Clock, SystemClock
 from parsec.ingest.rate_limits import TenantLimits
 from parsec.ports.rate_leases import Leases
 
@@ -25,10 +26,19 @@ class RateLease:
 
     name = "rate-leases"
 
-    def __init__(self, limits: TenantLimits, leases: Leases, fail: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        limits: TenantLimits,
+        leases: Leases,
+        fail: Callable[[], None],
+        clock: Clock = SystemClock(),  # noqa: B008 (it has no state)
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._limits = limits
         self._leases = leases
         self._fail = fail
+        self._clock = clock
+        self._sleep = sleep
         self._thread = ThreadPoolExecutor(1, "parsec-leases")
         self._task: asyncio.Task[None] | None = None
 
@@ -55,11 +65,10 @@ class RateLease:
 
     async def _run(self) -> None:
         try:
-            loop = asyncio.get_running_loop()
             while True:
-                began = loop.time()
+                began = self._clock.monotonic()
                 await self.step()
-                await asyncio.sleep(max(PAUSE_S, REST * (loop.time() - began)))
+                await self._sleep(max(PAUSE_S, REST * (self._clock.monotonic() - began)))
         except Exception:  # noqa: BLE001 (the top of a part: log, stop the service)
             _log.exception("A part died; the service stops.", part=self.name)
             self._fail()

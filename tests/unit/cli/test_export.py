@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -115,9 +114,7 @@ def test_ctrl_c_says_how_to_go_on(server: Answering, tmp_path: Path) -> None:
     server.will(events("a", cursor="c1"), Reply(503, headers={"Retry-After": "50"}))
     command = [sys.executable, "-m", "parsec", "export", "--url", server.url, "--output", str(tmp_path / "out")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
-        while len(server.asked) < 2:
-            time.sleep(0.01)
-        time.sleep(0.1)
+        server.wait_asked(2)
         os.kill(child.pid, signal.SIGINT)
         _, said = child.communicate(timeout=30)
     assert (child.returncode, said) == (130, "parsec: interrupted; run the same command again to go on from here\n")

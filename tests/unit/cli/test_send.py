@@ -11,6 +11,7 @@ from parsec.cli import main
 from parsec.client import IngestError
 from tests.support.answering import Answering, Reply, accepted, problem, refused
 from tests.support.process import free_port
+from tests.support.waiting import without_waiting
 
 CLEAN = {"PARSEC_TENANT": None, "PARSEC_API_KEY": None, "PARSEC_URL": None}
 
@@ -99,11 +100,13 @@ def test_giving_up_has_its_own_exit_code() -> None:
     assert "gave up after 0 s" in result.stderr
 
 
-def test_waiting_is_told(server: Answering) -> None:
+def test_waiting_is_told(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = without_waiting(monkeypatch, "send")
     server.will(problem(503, "unavailable", "The disk is full."), took(1))
     result = run(server.url, stdin='{"a":1}\n')
     assert result.exit_code == 0
     assert "The disk is full. (unavailable)" in result.stderr
+    assert len(waiting.waits) == 1
     assert server.asked[0].body == server.asked[1].body
 
 

@@ -6,18 +6,27 @@ import signal
 import subprocess
 import sys
 
+import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
 from tests.support.answering import Answering, Reply, problem
 from tests.support.process import free_port
 from tests.support.terminal import on_terminal
+from tests.support.waiting import without_waiting
 
 EVENT = (
     b'{"timestamp":"2026-11-23T12:00:00.5Z","severity":"error","source":"api","message":"bad\\u001b[31m \xe2\x80\xae!"}'
 )
 STREAM = Reply(200, b": from now on\n\ndata: " + EVENT + b'\n\nevent: gap\ndata: {"skipped":1234,"unchecked":5}\n\n')
+
+
 NO = problem(400, "invalid_query", "Column 3: what is ) here?")
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_waiting(monkeypatch, "tail")
 
 
 def run(*arguments: str) -> Result:

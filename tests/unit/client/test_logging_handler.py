@@ -18,6 +18,7 @@ from parsec.client import Client, IngestError, ParsecHandler, RetryPolicy
 from parsec.client.send_queue import SendQueue
 from tests.support.answering import Answering, Reply, accepted, problem, refused
 from tests.support.process import free_port
+from tests.support.waiting import Waiting
 
 BUSY = problem(503, "unavailable", "The disk is full.")
 
@@ -53,12 +54,28 @@ def sent(server: Answering) -> list[Any]:
     return list(found.values())
 
 
-def until(reached: Callable[[], bool]) -> None:
-    """Waits for another thread."""
-    end = time.monotonic() + 20
-    while not reached():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.002)
+def until_sent(handler: ParsecHandler, count: int) -> None:
+    """Waits for the sending thread."""
+    changed = handler._queue._changed
+    with changed:
+        assert changed.wait_for(lambda: handler.counts.sent == count, 20)
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    """What the sending threads of handlers wait, which takes no time."""
+    waiting = Waiting()
+
+    class Hurried(SendQueue):
+        def __init__(self, connect: Callable[[], Client], max_bytes: int, summary: Callable[[int], bytes], _: object):
+            super().__init__(connect, max_bytes, summary, waiting.retry)
+
+        def _pause(self, seconds: float) -> None:
+            waiting.sleep(seconds)
+            self._changed.notify_all()  # a flush may be late by now
+
+    monkeypatch.setattr("parsec.client.logging_handler.SendQueue", Hurried)
+    return waiting
 
 
 def test_records_arrive_together_after_a_flush(
@@ -81,18 +98,27 @@ def test_records_arrive_together_after_a_flush(
     assert (counts.put, counts.sent, counts.dropped, counts.rejected) == (3, 3, 0, 0)
 
 
-def test_without_a_flush_an_event_is_on_its_way_soon_and_a_full_batch_at_once(
-    server: Answering, logger_to: Make, monkeypatch: pytest.MonkeyPatch
+def test_without_a_flush_an_event_is_on_its_way_after_a_second(
+    server: Answering, logger_to: Make, waiting: Waiting
 ) -> None:
-    server.will(took(1), took(500))
+    server.will(took())
     logger, handler = logger_to(server.url)
     logger.info("alone")
-    until(lambda: handler.counts.sent == 1)
+    until_sent(handler, 1)
+    assert waiting.waits == [1.0]
+
+
+def test_a_full_batch_is_on_its_way_at_once(
+    server: Answering, logger_to: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("parsec.client.send_queue.LINGER_S", 1000.0)
+    server.will(took(500))
+    logger, handler = logger_to(server.url)
     for n in range(501):
         logger.info("many %d", n)
-    until(lambda: handler.counts.sent == 501)
-    assert [asked.body.count(b"\n") + 1 for asked in server.asked] == [1, 500]
+    until_sent(handler, 500)
+    assert [asked.body.count(b"\n") + 1 for asked in server.asked] == [500]
+    server.replies[0] = took(1)
 
 
 def test_a_formatter_decides_on_the_message(server: Answering, logger_to: Make) -> None:
@@ -104,14 +130,16 @@ def test_a_formatter_decides_on_the_message(server: Answering, logger_to: Make) 
     assert sent(server)[0]["message"] == "WARNING: x"
 
 
-def test_a_busy_server_gets_the_very_same_bytes_when_it_said(server: Answering, logger_to: Make) -> None:
-    server.will(Reply(429, b"{}", {"Retry-After": "1"}), BUSY, Reply(0), took(2))
-    logger, handler = logger_to(server.url)
-    started = time.monotonic()
-    logger.info("a")
-    logger.info("b")
+def test_a_busy_server_gets_the_very_same_bytes_when_it_said(
+    server: Answering, logger_to: Make, waiting: Waiting
+) -> None:
+    server.will(Reply(429, b"{}", {"Retry-After": "17"}), BUSY, Reply(0), took(2))
+    logger, handler = logger_to(server.url, timeout_s=60.0)
+    with handler._queue._changed:  # so that the thread sees both
+        logger.info("a")
+        logger.info("b")
     assert handler.flush()
-    assert time.monotonic() - started >= 1.0
+    assert 17.0 in waiting.waits
     assert len({asked.body for asked in server.asked}) == 1
     assert len(server.asked) == 4
     assert handler.counts.sent == 2
@@ -191,17 +219,22 @@ def test_what_would_fit_into_a_hole_is_dropped_with_it(server: Answering) -> Non
 
 
 def test_a_server_that_hangs_stops_nobody_and_close_keeps_its_deadline(  # [3]
-    logger_to: Make, capsys: pytest.CaptureFixture[str]
+    logger_to: Make, capsys: pytest.CaptureFixture[str], waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    del waiting  # the first event does not linger
+    monkeypatch.setattr("parsec.client.send_queue._JOIN_S", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         logger, handler = logger_to(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=60.0)
         logger.info("x")
+        connection, _ = silent.accept()
+        assert connection.recv(1)
         started = time.monotonic()
-        assert not handler.flush(0.2)
+        assert not handler.flush(0.0)
         logger.info("y")
         handler.close()
         handler.close()
         assert time.monotonic() - started < 30  # it does not wait again for what did not move
+        connection.close()
     assert handler.counts.dropped == 2
     assert "they could not be sent in time: 2" in capsys.readouterr().err
     logger.info("too late")
@@ -209,12 +242,12 @@ def test_a_server_that_hangs_stops_nobody_and_close_keeps_its_deadline(  # [3]
     assert "their handler is closed" in capsys.readouterr().err
 
 
-def test_a_server_that_comes_back_gets_everything(logger_to: Make) -> None:
+def test_a_server_that_comes_back_gets_everything(logger_to: Make, waiting: Waiting) -> None:
     """Nobody listens at first; then somebody does, on the same port."""
     port = free_port()
     logger, handler = logger_to(f"http://127.0.0.1:{port}")
     logger.info("early")
-    assert not handler.flush(0.2)
+    assert not handler.flush(5.0)
     got: list[bytes] = []
 
     def serve(listener: socket.socket) -> None:
@@ -322,8 +355,8 @@ def test_wrong_arguments_are_told_at_once(wrong: dict[str, Any]) -> None:
         ParsecHandler(**{"url": "http://127.0.0.1:1", **wrong})
 
 
-def program(server_url: str, code: str) -> subprocess.CompletedProcess[str]:
-    """A Python program that logs to this server through the root logger."""
+def program(server_url: str, code: str, begun: Callable[[], None] = lambda: None) -> subprocess.CompletedProcess[str]:
+    """A Python program that logs to this server through the root logger, and reads a line once `begun` returns."""
     head = f"""
         import logging, os, sys, atexit, signal, warnings
         from parsec.client import ParsecHandler
@@ -333,7 +366,11 @@ def program(server_url: str, code: str) -> subprocess.CompletedProcess[str]:
         logging.getLogger().setLevel("INFO")
     """
     text = textwrap.dedent(head) + textwrap.dedent(code)
-    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", text], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        begun()
+        out, err = child.communicate("go on\n", timeout=60)
+    return subprocess.CompletedProcess(child.args, child.returncode, out, err)
 
 
 def messages(server: Answering) -> list[str]:
@@ -392,20 +429,19 @@ def test_a_fork_sends_nothing_twice_and_loses_nothing(server: Answering) -> None
 
 
 def test_a_fork_while_the_thread_waits_for_a_server_leaves_the_child_free(server: Answering) -> None:  # [5]
-    server.will(Reply(429, b"{}", {"Retry-After": "2"}), took())
+    server.will(took()._replace(after=2), took())
     code = """
-        import time
+        from parsec.client import send_queue
+        send_queue.LINGER_S = 0.0
         logging.info("parent")
-        while handler._queue._client is None:
-            time.sleep(0.01)
-        time.sleep(0.2)
+        sys.stdin.readline()
         child = os.fork()
         if not child:
             logging.info("child")
             os._exit(0 if handler.flush() else 1)
         assert os.waitpid(child, 0)[1] == 0
     """
-    ended = program(server.url, code)
+    ended = program(server.url, code, lambda: server.wait_asked(1))
     assert ended.returncode == 0, ended.stderr
     assert messages(server) == ["child", "parent"]
 

@@ -1,17 +1,16 @@
 """Rates that several processes share: what all of them take together, with leases and without."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 import pytest
 
 from parsec.core.clock import ManualClock
 from parsec.ingest.policy import Allowance, Policy
-from parsec.ingest.rate_lease import RateLease
+from parsec.ingest.rate_lease import PAUSE_S, REST, RateLease
 from parsec.ingest.rate_limits import Cost, TenantLimits
 from parsec.ingest.token_bucket import Rate
-from parsec.ports.rate_leases import Leased, Leases, Want
+from parsec.ports.rate_leases import Leased, Want
 from tests.support.memory_leases import MemoryBank, MemoryLeases
 
 RATE = Rate(100, 200)
@@ -139,17 +138,18 @@ def test_nobody_is_refused_below_the_rate() -> None:
     assert refused == 0
 
 
-class Broken:
-    """Leases with a bug; and how often they were asked."""
+class Slow:
+    """Leases that are given after so many seconds, or fail."""
 
-    def __init__(self, seconds: float = 0.0, fault: Exception | None = None) -> None:
+    def __init__(self, clock: ManualClock, seconds: float = 0.0, fault: Exception | None = None) -> None:
         self.calls = 0
+        self._clock = clock
         self._seconds = seconds
         self._fault = fault
 
     def lease(self, wants: Sequence[Want]) -> Leased | None:
         self.calls += 1
-        time.sleep(self._seconds)
+        self._clock.advance(self._seconds)
         if self._fault is not None:
             raise self._fault
         return Leased([0.0] * len(wants), 1)
@@ -158,29 +158,45 @@ class Broken:
         return
 
 
-def run_for(seconds: float, leases: Leases) -> int:
-    """Runs the part while a tenant is short; how often it said that it failed."""
+def run_part(leases: Slow, clock: ManualClock) -> tuple[list[float], int]:
+    """Runs the part while a tenant is short, until its third pause or a failure: pauses and number of failures."""
+    pauses: list[float] = []
     failures: list[None] = []
 
     async def run() -> None:
-        limits = TenantLimits(Policy(Allowance(events=RATE)), ManualClock(), shared=True)
+        enough = asyncio.Event()
+
+        async def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                enough.set()
+                await asyncio.Event().wait()
+
+        def fail() -> None:
+            failures.append(None)
+            enough.set()
+
+        limits = TenantLimits(Policy(Allowance(events=RATE)), clock, shared=True)
         limits.take((Cost("acme", 10_000, 1),))
-        part = RateLease(limits, leases, lambda: failures.append(None))
+        part = RateLease(limits, leases, fail, clock, pause)
         await part.start()
-        await asyncio.sleep(seconds)
+        await asyncio.wait_for(enough.wait(), 20)
         await part.stop(0.0)
 
     asyncio.run(run())
-    return len(failures)
+    return pauses, len(failures)
 
 
 def test_a_fault_of_ours_stops_the_service() -> None:
-    leases = Broken(fault=RuntimeError("a bug"))
-    assert run_for(0.2, leases) == 1
+    clock = ManualClock()
+    leases = Slow(clock, fault=RuntimeError("a bug"))
+    assert run_part(leases, clock) == ([], 1)
     assert leases.calls == 1
 
 
-def test_a_slow_server_is_asked_less_often() -> None:
-    leases = Broken(seconds=0.05)
-    assert run_for(0.6, leases) == 0
-    assert 1 <= leases.calls <= 3
+@pytest.mark.parametrize(("answer_s", "pause_s"), [(0.001, PAUSE_S), (0.05, REST * 0.05)])
+def test_a_slow_server_is_asked_less_often(answer_s: float, pause_s: float) -> None:
+    clock = ManualClock()
+    pauses, failures = run_part(Slow(clock, answer_s), clock)
+    assert pauses == pytest.approx([pause_s] * 3)
+    assert failures == 0

@@ -56,9 +56,8 @@ def stuck(began: threading.Event, ended: threading.Event) -> Callable[[QueryLimi
     return question
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    while not holds():  # noqa: ASYNC110 (it waits for threads)
-        await asyncio.sleep(0.01)
+async def begins(question: threading.Event) -> None:
+    assert await asyncio.to_thread(question.wait, 10)
 
 
 def test_a_question_whose_client_has_left_is_stopped_and_keeps_its_turn_until_then() -> None:  # 1, 2
@@ -66,11 +65,12 @@ def test_a_question_whose_client_has_left_is_stopped_and_keeps_its_turn_until_th
         leaves, stays, ended = asyncio.Event(), asyncio.Event(), threading.Event()
         began = [threading.Event(), threading.Event()]
         asked = [asyncio.ensure_future(asker.ask(request(leaves), "a", stuck(each, ended))) for each in began]
-        await until(lambda: all(each.is_set() for each in began))
+        for each in began:
+            await begins(each)
         leaves.set()
-        for each in asked:
+        for answer_of in asked:
             with pytest.raises(ClientDisconnect):
-                await each
+                await answer_of
         with pytest.raises(Rejected, match="2 questions of this tenant") as refused:
             await asker.ask(request(stays), "a", lambda _: "too many of this tenant")
         assert (refused.value.code, refused.value.status) == ("too_many_questions", 503)
@@ -81,7 +81,7 @@ def test_a_question_whose_client_has_left_is_stopped_and_keeps_its_turn_until_th
             try:
                 answer = await asker.ask(request(stays), "a", lambda _: "a turn again")
             except Rejected:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
         assert telemetry.value("parsec_query_cancelled_total") == 2
 
     asking(body)
@@ -92,7 +92,7 @@ def test_a_question_that_is_cancelled_before_its_turn_never_begins() -> None:
         leaves, ended, began = asyncio.Event(), threading.Event(), threading.Event()
         ran: list[str] = []
         first = asyncio.ensure_future(asker.ask(request(asyncio.Event()), "a", stuck(began, ended)))
-        await until(began.is_set)
+        await begins(began)
         second = asyncio.ensure_future(asker.ask(request(leaves), "b", lambda _: ran.append("b")))
         await asyncio.sleep(0)
         leaves.set()

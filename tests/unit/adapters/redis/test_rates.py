@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from parsec.adapters.redis.link import RedisAddress
+from parsec.adapters.redis.link import FIRST_PAUSE_S, RedisAddress
 from parsec.adapters.redis.rates import LISTED_S, RedisLeases
 from parsec.core.clock import ManualClock, SystemClock
 from parsec.core.errors import Fatal
@@ -54,7 +54,8 @@ def test_every_key_goes_by_itself_once_its_bucket_is_full_again(server: RedisSer
 
 @pytest.mark.integration
 def test_a_server_that_hangs_or_comes_back_empty_costs_half_a_second_and_a_burst(server: RedisServer) -> None:
-    leases = RedisLeases(RedisAddress("127.0.0.1", server.port), "test:", "a", SystemClock())
+    clock = ManualClock()
+    leases = RedisLeases(RedisAddress("127.0.0.1", server.port), "test:", "a", clock)
     assert leases.lease([WANT]) is not None
     server.pause()
     started = time.monotonic()
@@ -63,7 +64,7 @@ def test_a_server_that_hangs_or_comes_back_empty_costs_half_a_second_and_a_burst
     server.resume()
     server.kill9()
     server.restart()
-    time.sleep(0.2)
+    clock.advance(FIRST_PAUSE_S)
     found = leases.lease([WANT])
     assert found is not None
     assert list(found.amounts) == [100]
