@@ -18,7 +18,7 @@ from parsec.client import DeadLetterSummary
 
 @click.group()
 def deadletters() -> None:
-    """Look at records that could not become rows of the store."""
+    """List records that could not be stored, or print one."""
 
 
 @deadletters.command("list")

@@ -1,24 +1,21 @@
 """A handler for the logging module: sends records to a Parsec in the background.
 
-In: log records of any thread. Out: events, into parsec.client.send_queue. Errors: none into the program; records that
+In: log records of any thread. Out: events, in a queue that a thread sends. Errors: none into the program; records that
 cannot become an event go to `handleError`, events that cannot be sent are counted in `counts` and reported once on
-standard error. Next: parsec.client.send_queue.
+standard error. Next: parsec.client.record_encoder.
 
     logging.getLogger().addHandler(ParsecHandler("http://127.0.0.1:8080", tenant="acme", source="billing"))
 
 It flushes at exit (the logging module calls `close`), for at most `timeout_s`.
 """
 
-import itertools
 import logging
 import os
 import sys
 import weakref
-from typing import Any
-
-import msgspec
 
 from parsec.client.client import Client
+from parsec.client.record_encoder import RecordEncoder
 from parsec.client.retries import RetryPolicy
 from parsec.client.send_queue import SendCounts, SendQueue
 
@@ -117,117 +114,3 @@ def _flush_at_worker_exit(handler: ParsecHandler) -> None:
     util = sys.modules.get("multiprocessing.util")
     if multiprocessing is not None and util is not None and multiprocessing.parent_process() is not None:
         util.Finalize(None, handler.flush, exitpriority=0)
-
-
-MAX_EVENT_BYTES = 200 << 10
-"""A Parsec takes 256 KiB by default, envelope included."""
-_MAX_CHARACTERS = 64 << 10
-_KEPT_CHARACTERS = 8 << 10
-"""Kept of message and traceback in an event that is too large: 48 KiB each when every character is escaped."""
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_SEVERITIES = ((50, "fatal"), (40, "error"), (30, "warn"), (20, "info"), (10, "debug"))
-_EMPTY = "(empty)"
-
-
-def severity(level: int) -> str:
-    """The highest severity that a level of the logging module reaches."""
-    return next((name for least, name in _SEVERITIES if level >= least), "trace")
-
-
-class RecordEncoder:
-    """Records to events of one tenant (None: the key's) and source (None: the logger's name)."""
-
-    def __init__(self, tenant: str | None, source: str | None) -> None:
-        self._tenant = tenant
-        self._source = source
-        self.restart_ids()
-
-    def restart_ids(self) -> None:
-        """No two processes share ids, not even after a fork."""
-        self._prefix = os.urandom(8).hex()
-        self._numbers = itertools.count(1)
-
-    def encode(self, record: logging.LogRecord, message: str) -> bytes:
-        """The event of a record with this formatted message."""
-        own = _standard_fields(record)
-        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        metadata = own | {f"_{name}" if name in own else name: value for name, value in extra.items()}
-        encoded = self._encode(record, message[:_MAX_CHARACTERS], metadata)
-        if len(encoded) <= MAX_EVENT_BYTES:
-            return encoded
-        if "exception" in own:
-            own["exception"]["traceback"] = own["exception"]["traceback"][-_KEPT_CHARACTERS:]
-        own = {name: value[-_KEPT_CHARACTERS:] if isinstance(value, str) else value for name, value in own.items()}
-        return self._encode(record, message[:_KEPT_CHARACTERS], own | {"cut": f"{len(encoded)} bytes"})
-
-    def _encode(self, record: logging.LogRecord, message: str, metadata: dict[str, Any]) -> bytes:
-        event = {
-            "id": f"{self._prefix}-{next(self._numbers)}",
-            "timestamp": int(record.created * 1_000_000),
-            "severity": severity(record.levelno or 0),
-            "source": (self._source or record.name or "root")[:256],
-            "message": message if message.strip() else _EMPTY,
-            "metadata": metadata,
-        }
-        if self._tenant is not None:
-            event["tenant_id"] = self._tenant
-        try:
-            return _ENCODER.encode(event)
-        except Exception:  # noqa: BLE001 (values are anyone's, and so are their errors)
-            return _ENCODER.encode(_encodable(event))
-
-
-def _standard_fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What the logging module itself knows about a record."""
-    found: dict[str, Any] = {
-        "logger": record.name,
-        "file": f"{record.pathname}:{record.lineno}",
-        "function": record.funcName,
-        "process": record.process,
-        "thread": record.threadName,
-    }
-    task = getattr(record, "taskName", None)
-    if task is not None:
-        found["task"] = task
-    if record.exc_info and record.exc_info[0] is not None:
-        kind, error, _ = record.exc_info
-        found["exception"] = {
-            "type": kind.__qualname__,
-            "message": _without_surrogates(_text(error)[:_KEPT_CHARACTERS]),
-            "traceback": _without_surrogates(logging.Formatter().formatException(record.exc_info)[-_MAX_CHARACTERS:]),
-        }
-    elif record.exc_text:
-        found["exception"] = {"traceback": _without_surrogates(record.exc_text[-_MAX_CHARACTERS:])}
-    if record.stack_info:
-        found["stack"] = record.stack_info[-_MAX_CHARACTERS:]
-    return found
-
-
-def _encodable(event: dict[str, Any]) -> dict[str, Any]:
-    """Each value by itself: as it is where JSON can hold it, else as text."""
-    metadata = {_without_surrogates(name): _raw(value) for name, value in event["metadata"].items()}
-    return {name: _without_surrogates(value) if isinstance(value, str) else value for name, value in event.items()} | {
-        "metadata": metadata
-    }
-
-
-def _raw(value: object) -> object:
-    try:
-        return msgspec.Raw(_ENCODER.encode(value))
-    except Exception:  # noqa: BLE001 (as above)
-        return _without_surrogates(_text(value))
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception:  # noqa: BLE001 (as above)
-        return f"<{type(value).__qualname__}>"
-
-
-def _without_surrogates(text: str) -> str:
-    """JSON in UTF-8 cannot hold half a surrogate pair: it becomes an escape."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-_ENCODER = msgspec.json.Encoder(enc_hook=_text)

@@ -1,0 +1,227 @@
+"""A record of the logging module becomes one event, whatever is in it."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parsec.api.event_rules import MAX_AHEAD_S, MAX_METADATA_DEPTH, MAX_METADATA_KEYS
+from parsec.client.record_encoder import MAX_BYTES, RecordEncoder, severity
+from parsec.core.clock import ManualClock
+from tests.support.ingesting import NOW_NS, take
+
+
+class Hostile:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+NOW_S = NOW_NS // 1_000_000_000
+
+
+def encoder(tenant: str | None = "acme", source: str | None = None) -> RecordEncoder:
+    return RecordEncoder(tenant, source, ManualClock(NOW_NS))
+
+
+def event(message: str = "hello", records: RecordEncoder | None = None, **facts: Any) -> Any:
+    record = logging.makeLogRecord({"name": "app.db", "levelno": logging.INFO, "created": NOW_S + 0.25, **facts})
+    encoded = (records or encoder()).encode(record, message)
+    assert b"\n" not in encoded
+    assert len(encoded) <= MAX_BYTES
+    taken = take(encoded, tenant="acme")
+    assert (taken.codes, len(taken.envelopes)) == ([], 1)
+    return json.loads(encoded)
+
+
+def test_what_the_logging_module_knows_is_there() -> None:
+    found = event(pathname="/srv/app.py", lineno=7, funcName="pay", process=12, threadName="main", order=4711)
+    assert found.pop("id")
+    assert found == {
+        "timestamp": "2026-09-21T14:13:20.250000Z",
+        "severity": "info",
+        "source": "app.db",
+        "message": "hello",
+        "tenant_id": "acme",
+        "metadata": {
+            "logger": "app.db",
+            "file": "/srv/app.py:7",
+            "function": "pay",
+            "process": 12,
+            "thread": "main",
+            "order": 4711,
+        },
+    }
+
+
+def test_tenant_and_source_are_told_or_left_to_the_key_and_the_logger() -> None:
+    assert event(records=encoder(None, "billing"))["source"] == "billing"
+    assert "tenant_id" not in event(records=encoder(None, "billing"))
+
+
+@pytest.mark.parametrize(
+    ("level", "name"),
+    [(0, "trace"), (5, "trace"), (10, "debug"), (20, "info"), (25, "info"), (30, "warn"), (40, "error"), (50, "fatal")],
+)
+def test_levels_are_severities(level: int, name: str) -> None:
+    assert severity(level) == name
+
+
+def test_an_exception_goes_into_the_metadata() -> None:
+    try:
+        raise ValueError("too \ud800 much")
+    except ValueError:
+        info = sys.exc_info()
+    found = event(exc_info=info)["metadata"]["exception"]
+    assert found["type"] == "ValueError"
+    assert found["message"] == "too \\ud800 much"
+    assert found["traceback"].startswith("Traceback (most")
+    assert "exception" not in event(exc_info=(None, None, None))["metadata"]
+    assert event(exc_text="Traceback x")["metadata"]["exception"] == {"traceback": "Traceback x"}
+    assert event(stack_info="Stack x")["metadata"]["stack"] == "Stack x"
+
+
+def test_extra_fields_that_json_cannot_say_become_text() -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    extra: dict[str, Any] = {
+        "when": datetime(2026, 1, 1, tzinfo=UTC),
+        "big": 10**30,
+        "set": {5},
+        "loop": loop,
+        "h": Hostile(),
+    }
+    found = event("a\ud800b", good=1.5, logger="mine", **extra)
+    metadata = found["metadata"]
+    assert found["message"] == "a\\ud800b"
+    assert metadata["good"] == 1.5
+    assert metadata["when"] == "2026-01-01T00:00:00Z"
+    assert metadata["big"] in (10**30, str(10**30))
+    assert metadata["set"] == [5]
+    assert metadata["loop"] == "[[...]]"
+    assert metadata["h"] == "<Hostile>"
+    assert (metadata["logger"], metadata["_logger"]) == ("app.db", "mine")
+
+
+def test_what_is_too_long_is_cut_and_an_empty_message_is_none_to_a_parsec() -> None:
+    found = event("\x00" * 500_000, huge="x" * 500_000, stack_info="y" * 300_000)
+    assert found["message"].startswith("\x00")
+    assert "huge" not in found["metadata"]
+    assert found["metadata"]["cut"].endswith(" bytes")
+    assert len(event("x" * 500_000)["message"]) == 64 << 10
+    assert event(" \n")["message"] == "(empty)"
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_what_nests_too_deep_becomes_its_text() -> None:
+    fine, deep = nested(MAX_METADATA_DEPTH - 1), nested(MAX_METADATA_DEPTH)
+    metadata = event(fine=fine, deep=deep, abyss=nested(50_000))["metadata"]
+    assert metadata["fine"] == fine
+    assert metadata["deep"] == str(deep)
+    assert metadata["abyss"] == "<list>"
+
+
+def test_more_fields_than_an_event_may_have_are_cut() -> None:
+    extra: dict[str, Any] = {f"field{n}": n for n in range(300)}
+    metadata = event(**extra)["metadata"]
+    assert len(metadata) == MAX_METADATA_KEYS
+    assert (metadata["logger"], metadata["field0"], metadata["cut"]) == ("app.db", 0, "50 fields")
+
+
+@pytest.mark.parametrize("created", [-1.5, NOW_S + MAX_AHEAD_S + 1, float("nan"), float("inf"), 1e300])
+def test_a_time_that_no_event_can_have_becomes_the_present(created: float) -> None:
+    found = event(created=created)
+    assert found["timestamp"] == "2026-09-21T14:13:20Z"
+    assert found["metadata"]["created"] == (created if abs(created) < float("inf") else None)
+
+
+def test_a_small_time_is_no_other_unit() -> None:
+    assert event(created=1.5)["timestamp"] == "1970-01-01T00:00:01.500000Z"
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [("", "root"), (" \n", "root"), ("\u0130" * 300, "i\u0307" * 128), ("\ud800", "\\ud800")]
+)
+def test_any_name_of_a_logger_is_a_source(name: str, source: str) -> None:
+    assert event(name=name)["source"] == source
+
+
+def test_a_tenant_that_no_event_can_have_is_told_at_once() -> None:
+    with pytest.raises(ValueError, match="tenant 'a b' is not valid; use 1 to 64"):
+        RecordEncoder("a b", None)
+    assert event(records=encoder(" Acme "))["tenant_id"] == "acme"
+
+
+def test_an_event_of_long_texts_only_fits_all_the_same() -> None:
+    text = "\x00" * 100_000
+    names = ("name", "pathname", "funcName", "threadName", "taskName", "exc_text", "stack_info")
+    facts: dict[str, Any] = dict.fromkeys(names, text)
+    found = event(text, **facts)
+    assert found["metadata"]["stack"] == "\x00" * 1024
+
+
+def test_ids_are_never_the_same_also_in_a_child() -> None:
+    records = encoder()
+    ids = {event(records=records)["id"] for _ in range(100)}
+    records.restart_ids()
+    ids |= {event(records=records)["id"] for _ in range(100)}
+    assert len(ids) == 200
+
+
+any_text = st.text(st.sampled_from('a \n\x00"\ud800\u0130\xe9'), max_size=8) | st.text(st.characters(), max_size=8)
+numbers = st.integers() | st.sampled_from([20, 4000, 5000]).map(lambda digits: 10**digits) | st.floats()
+values = st.recursive(
+    st.none() | numbers | any_text | st.binary() | st.builds(Hostile) | st.datetimes() | st.decimals(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(any_text | st.integers() | st.none() | st.tuples(st.integers()), inner, max_size=3)
+        | st.integers(29, 34).map(nested)
+    ),
+    max_leaves=6,
+)
+extras = st.dictionaries(
+    any_text.map(lambda name: f"x{name}") | st.integers() | st.none() | st.binary(max_size=4), values, max_size=4
+)
+widths = st.just(0) | st.integers(240, 260)
+long_texts = st.builds(lambda text, times: text * times, any_text, st.sampled_from([1, 1, 2_000, 50_000]))
+standard = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": long_texts,
+        "created": st.sampled_from([-1e9, -1.0, 0.0, 1.0, NOW_S + MAX_AHEAD_S, 1e12]) | st.floats(),
+        "levelno": st.integers(-10, 100),
+        "process": st.none() | numbers,
+        "threadName": long_texts | st.none(),
+        "taskName": long_texts,
+        "pathname": long_texts,
+        "exc_text": long_texts,
+        "stack_info": long_texts,
+    },
+)
+
+
+@settings(max_examples=300)
+@given(long_texts, extras, widths, standard)
+def test_a_parsec_accepts_the_event_of_any_record(
+    message: str, extra: dict[Any, Any], width: int, facts: dict[str, Any]
+) -> None:
+    """Deep and wide metadata, keys that are no text, half surrogate pairs, NaN, huge numbers, any time, long texts."""
+    record = logging.makeLogRecord({"name": "app.db", "levelno": logging.INFO, "created": NOW_S, **facts})
+    vars(record).update(extra | {f"wide{n}": n for n in range(width)})
+    encoded = encoder().encode(record, message)
+    assert len(encoded) <= MAX_BYTES
+    taken = take(encoded)
+    assert taken.codes == []
+    (envelope,) = taken.envelopes
+    assert len(msgspec.json.decode(envelope.metadata, type=dict[str, msgspec.Raw])) <= MAX_METADATA_KEYS
