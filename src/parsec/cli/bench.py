@@ -52,13 +52,14 @@ _UPDATE_S = 0.5
 )
 @click.option(
     "--settle",
+    "processing_s",
     default=120.0,
     show_default=True,
     type=click.FloatRange(0),
     help="Seconds to wait, before and after, until the server has processed all durable events.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, the default in a pipe.")
-def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
+def bench(url: str, processing_s: float, as_json: bool, **plan: Any) -> None:
     """Send generated events and check the server's counts.
 
     Compares the server's answers with what it made durable and processed. A request that is answered 429 or 5xx is not
@@ -78,10 +79,10 @@ def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
     plan["timeout_s"] = plan.pop("timeout")
     try:
         with new_client(url, _STATS_TIMEOUT_S) as client:
-            before = _stats(client, settle)
+            before = _stats(client, processing_s)
             load = Load(Plan(url, api_key=api_key(url), ca_file=ca_file(), **plan))
             uvloop.run(_run(load))
-            after = _stats(client, settle)
+            after = _stats(client, processing_s)
     except Rejected as error:
         fail(visible(f"{url}: {error.message} ({error.code})"), GAVE_UP)
     except Retryable as error:

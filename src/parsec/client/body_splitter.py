@@ -1,9 +1,9 @@
-"""A stream of unknown length to request bodies, in flat memory.
+"""Splits a stream of any length into request bodies, in constant memory.
 
 In: bytes of JSON lines, of one or several JSON values in any layout (an array, `{"events": [...]}`, pretty-printed
-objects), or plain text lines. Out: bodies of at most so many events and bytes, one event a line, each event's bytes
-as they were. Events are cut apart here, not judged: what is broken goes to the server as it is and gets its verdict.
-Errors: Rejected(event_too_large) for one event beyond 16 MiB.
+objects), or plain text lines. Out: bodies of limited events and bytes, one event per line, the bytes of each event
+unchanged. A broken event passes through unchanged too; the server rejects it. Errors: Rejected(event_too_large) for an
+event beyond 16 MiB. Next: parsec.client.client.
 """
 
 import io
@@ -26,11 +26,11 @@ _CHUNK_BYTES = 1 << 16
 _LOOK_AHEAD_BYTES = 256
 _IDLE_S = 0.5
 
-# In flight between cutting and batching: an event's bytes, or None for "nothing more comes just now".
+# Between splitting and batching: the bytes of an event, or None when the stream pauses.
 Pieces = Iterator[bytes | None]
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-# Group 1 is the next bracket outside strings, or the quote of a string that has not ended yet.
+# Group 1 is the next bracket outside strings, or the quote that opens an unfinished string.
 _BRACKETS = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb')*+([{}\[\]"])', re.DOTALL)
 _BRACKETS_AND_COMMAS = re.compile(rb'(?:[^"{}\[\],]++|' + _STRING + rb')*+([{}\[\],"])', re.DOTALL)
 _EVENTS_OBJECT = re.compile(rb'\{\s*"events"\s*:\s*\[')
@@ -47,7 +47,7 @@ class SplitBody(msgspec.Struct, frozen=True):
 
 
 class BodySource:
-    """A binary stream by chunks. `bytes_read` tells a progress bar how far it is."""
+    """A binary stream in chunks. `bytes_read` is its position, for a progress bar."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -66,7 +66,7 @@ class BodySource:
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def chunks(self) -> Pieces:
-        """None whenever nothing came for half a second, so that a slow pipe's last events need not wait."""
+        """None whenever nothing came for half a second, so that the last events of a slow pipe are sent."""
         while True:
             if self._descriptor is not None and not select.select([self._descriptor], [], [], _IDLE_S)[0]:
                 yield None
@@ -83,7 +83,7 @@ class BodySource:
 
 
 def events_of(source: BodySource, kind: Kind | None, wrap: Callable[[bytes], bytes]) -> Pieces:
-    """The events of a stream. `kind` None: seen from its first line. `wrap` makes an event of a line of text."""
+    """The events of a stream. `kind` None: detected from its first line. `wrap` makes an event of a line of text."""
     chunks = source.chunks()
     head = _first_line(chunks)
     kind = kind or kind_of(head)
@@ -96,7 +96,7 @@ def events_of(source: BodySource, kind: Kind | None, wrap: Callable[[bytes], byt
 
 
 def kind_of(head: bytes) -> Kind:
-    """JSON when it begins as an object or an array of something does; "[2026-01-01] started" is text."""
+    """JSON when it begins like an object or an array of objects or arrays; "[2026-01-01] started" is text."""
     head = head.lstrip(_BOM + _BLANK)
     if head[:1] == b"[":
         return "json" if head[1:].lstrip(_BLANK)[:1] in (b"{", b"[", b"]", b"") else "text"
@@ -104,14 +104,14 @@ def kind_of(head: bytes) -> Kind:
 
 
 def _one_a_line(head: bytes) -> bool:
-    """Whether newlines part the values: unless the first line is an array or clearly unfinished. A bad line harms
-    no other then, while brackets out of step would."""
+    """Whether newlines separate the values: unless the first line is an array or clearly unfinished. Then a bad line
+    harms no other line, as unbalanced brackets would."""
     first = head.lstrip(_BOM + _BLANK).partition(b"\n")[0].rstrip(_BLANK)
     return not (first.startswith(b"[") or _EVENTS_OBJECT.match(first) or first.endswith((b"{", b"[", b",")))
 
 
 def bodies(pieces: Iterable[bytes | None], max_events: int, max_bytes: int = MAX_BODY_BYTES) -> Iterator[SplitBody]:
-    """Closes a body at `max_events`, before `max_bytes` (a larger event travels alone), or when the stream pauses."""
+    """Ends a body at `max_events`, before `max_bytes` (a larger event is sent alone), or when the stream pauses."""
     held: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -130,7 +130,7 @@ def bodies(pieces: Iterable[bytes | None], max_events: int, max_bytes: int = MAX
 
 
 def _first_line(chunks: Pieces) -> bytes:
-    """Up to and with the chunk that ends the first line that is not blank."""
+    """All chunks up to the one that ends the first line that is not blank."""
     head = bytearray()
     for chunk in chunks:
         head += chunk or b""
@@ -180,13 +180,13 @@ def _bound(rest: bytearray) -> None:
 
 
 class _Splitter:
-    """Cuts JSON values apart, looking at brackets and strings alone.
+    """Splits JSON values by their brackets and strings alone.
 
-    1. `rest` begins where the present piece begins; `_at` is how far it was looked through.
-    2. `_depth` counts the brackets open at `_at`. A piece ends where it comes back to `_floor`, which is above 0
-       inside an array of events only.
+    1. `rest` begins where the current piece begins; `_at` is how far it was scanned.
+    2. `_depth` counts the brackets open at `_at`. A piece ends where it returns to `_floor`, which is above 0 inside an
+       array of events only.
     3. `_closing`: the array of an `{"events": [...]}` object has ended, and the object's own `}` is still to come.
-       Anything before it is a piece, so that the server may refuse it; nothing is left out in silence.
+       Anything before it is a piece, so that the server rejects it; nothing is dropped silently.
     """
 
     def __init__(self) -> None:
@@ -210,7 +210,7 @@ class _Splitter:
         self._at -= start
 
     def end(self) -> Iterator[bytes]:
-        """What an input that stops in the middle leaves is a piece too, though a broken one."""
+        """The rest of an input that stops in the middle is a piece too, a broken one."""
         yield from self.feed(b"", final=True)
         if piece := bytes(self.rest).strip(_BLANK):
             yield _on_one_line(piece)
@@ -230,7 +230,7 @@ class _Splitter:
         return match
 
     def _turn(self, match: re.Match[bytes]) -> tuple[int, int] | None:
-        """Takes the bracket or comma in; if a piece ends here: its end, and where the next one begins."""
+        """Counts the bracket or comma; if a piece ends here: its end, and the start of the next one."""
         at, token = match.start(1), match[1]
         if token == b",":
             return at, at + 1
@@ -254,7 +254,7 @@ class _Splitter:
 
 
 def _on_one_line(piece: bytes) -> bytes:
-    """Line breaks between tokens become spaces; one inside a string, which JSON forbids, stays as forbidden."""
+    """Line breaks between tokens become spaces; one inside a string becomes another character that JSON forbids."""
     if b"\n" not in piece:
         return piece
     return _STRINGS_AND_BREAKS.sub(lambda m: b" " if m[0] == b"\n" else m[0].replace(b"\n", b"\v"), piece)
