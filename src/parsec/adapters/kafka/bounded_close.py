@@ -1,6 +1,7 @@
 """Close a client of the driver within a bound, and never while a thread is inside one of its calls.
 
 In: a close function. Out: nothing; the client is closed, or its close goes on in a background thread. Errors: none.
+Next: parsec.adapters.kafka.consumer.
 
 Closing a consumer waits for its coordinator, and a client that lost its last broker at a bad moment may never answer
 again (librdkafka 2.16); neither may keep a process from ending. Closing a client while another thread uses it crashes

@@ -16,7 +16,7 @@ Invariants, cited by tests
     help. All epochs end with it.
 
 The protocol is cooperative: a rebalance leaves the partitions that stay with their reader alone, batches in hand and
-open reservations included, and a partition changes hands only after its old reader has heard of it. With the eager
+open reservations included, and a partition changes hands only after its old reader has released it. With the eager
 protocol each rebalance would end all epochs of all readers and leave each batch in hand in doubt.
 """
 

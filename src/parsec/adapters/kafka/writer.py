@@ -6,7 +6,7 @@ Next: parsec.adapters.kafka.reader.
 
 Invariants, cited by tests
  1. `publish` returns only when Kafka acknowledged every record, and not later than the deadline and a purge after it.
- 2. When `publish` raises, no queue of ours holds what was not acknowledged: nothing is sent behind the caller's back.
+ 2. When `publish` raises, no queue of ours holds what was not acknowledged: nothing is sent later.
  3. A record that is sent again while an earlier attempt may have arrived carries the header `maybe-duplicate`. One that
     was certainly written is not sent again; one that was certainly not written carries no header.
  4. Records of one publish keep their order as long as no attempt fails.

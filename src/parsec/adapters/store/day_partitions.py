@@ -1,6 +1,7 @@
 """The size of each day of receipt, and dropping a day, so that the store stays within its size limit.
 
 In: a client of its own, for one thread. Out: sizes according to the engine's parts. Errors: Retryable, Fatal.
+Next: parsec.process.size_retention.
 
 1. A day is recorded in `dropped_days`, durably, before anything of it goes: otherwise a recount would miss it.
 2. Events have a partition for each day, which is dropped as one. Dead letters are few and have none: those of a day

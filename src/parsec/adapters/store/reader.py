@@ -1,6 +1,7 @@
 """Queries to ClickHouse, each within its limits, each stopped when its client has gone.
 
 In: SQL with bound values. Out: rows. Errors: Rejected(query_too_expensive), Retryable, Fatal as in the port.
+Next: parsec.query.
 
 1. A client is used by one thread at a time: each querying thread has its own, which is read-only. KILL QUERY needs one
    that is not.

@@ -2,7 +2,7 @@
 
 In: the store's directory and the bytes to keep free. Out: while fewer are free, running merges are cancelled, which
 frees what they wrote, and none starts for a minute. Merges that only drop expired events do not count. Errors: the
-driver's own.
+driver's own. Next: parsec.adapters.store.chdb.engine.
 """
 
 import os

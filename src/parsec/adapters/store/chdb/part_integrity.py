@@ -3,6 +3,7 @@
 In: a client of the engine. Out: nothing while parts are whole; inserted parts that are short are dropped, so that they
 are inserted again. Errors: Fatal for a merged part, since half a minute after the merge its sources are removed. A
 restart uses the sources again: by then the short part is out of their way, unless they are gone already.
+Next: parsec.adapters.store.chdb.engine.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

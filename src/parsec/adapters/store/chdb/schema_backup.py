@@ -1,7 +1,7 @@
 """Back up the small files that define the store's tables: a damaged one keeps the engine from opening.
 
 In: the store's directory. Out: `tables.json` in it; damaged files restored from there, the damaged ones kept beside
-them as `*.corrupt`. Errors: OSError.
+them as `*.corrupt`. Errors: OSError. Next: parsec.adapters.store.chdb.engine.
 """
 
 import os

@@ -2,6 +2,7 @@
 
 In: the directories of its tables. Out: names and files on disk. Errors: Fatal: after a failed sync the next one may
 report success without having written anything. See docs/decisions/0004.
+Next: parsec.adapters.store.chdb.engine.
 """
 
 import ctypes
