@@ -55,11 +55,13 @@ check: $(VENV)/.dev ## style, types, who imports whom, docs in step with the cod
 	@for topic in settings metrics; do \
 	  $(BIN)/parsec reference $$topic | diff -u docs/$$topic.md - || { echo "docs/$$topic.md: run make docs"; exit 1; }; \
 	done
+	@$(BIN)/parsec reference api < docs/api.md | diff -u docs/api.md - || { echo "docs/api.md: run make docs"; exit 1; }
 	@$(BIN)/parsec reference openapi | diff -u openapi.yaml - || { echo "openapi.yaml: run make docs"; exit 1; }
 
-docs: $(VENV)/.dev ## write docs/settings.md, docs/metrics.md and openapi.yaml anew
+docs: $(VENV)/.dev ## write docs/settings.md, docs/metrics.md, openapi.yaml and the tables of docs/api.md anew
 	for topic in settings metrics; do $(BIN)/parsec reference $$topic > docs/$$topic.md || exit 1; done
 	$(BIN)/parsec reference openapi > openapi.yaml
+	$(BIN)/parsec reference api < docs/api.md > docs/api.md.new && mv docs/api.md.new docs/api.md
 
 bench: $(VENV)/.dev ## every file of bench/ but the soak, one claim each
 	@for file in $(filter-out bench/soak.py,$(wildcard bench/[a-z]*.py)); do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done

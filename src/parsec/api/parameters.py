@@ -51,6 +51,9 @@ _Tenant: TypeAlias = Annotated[
     str | None,
     Spec(help="The tenant of the events. Needed without an API key, and with a key of no tenant; else the key's."),
 ]
+_LetterTenant: TypeAlias = Annotated[
+    str | None, Spec(help="As in `GET /query/events`. `-` stands for dead letters without a readable tenant.")
+]
 _Query: TypeAlias = Annotated[
     str | None,
     Spec(
@@ -208,9 +211,10 @@ class ContextQuery(msgspec.Struct, frozen=True):
     after: _Neighbours = 10
 
 
-class DeadLettersQuery(TenantQuery, frozen=True, kw_only=True):
+class DeadLettersQuery(msgspec.Struct, frozen=True):
     """Of GET /deadletters."""
 
+    tenant: _LetterTenant = None
     start: _SinceAlways = msgspec.field(default=None, name="from")
     end: _To = msgspec.field(default=None, name="to")
     reason: Annotated[str | None, Spec(help="Only dead letters with this reason.")] = None
@@ -224,13 +228,16 @@ class DeadLetterQuery(msgspec.Struct, frozen=True):
     log_id: Annotated[str, Spec(help="The id of the log.", in_path=True)]
     partition: Annotated[int, Spec(help="The partition.", minimum=0, maximum=2**32 - 1, in_path=True)]
     offset: Annotated[int, Spec(help="The offset.", minimum=0, maximum=2**64 - 1, in_path=True)]
-    tenant: _Tenant = None
+    tenant: _LetterTenant = None
 
 
 class IngestQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Of POST /ingest. parsec.ingest.field_mapping parses these, once per distinct query string."""
 
-    ack: Annotated[Literal["durable", "enqueued"], Spec(help="When to answer.")] = "durable"
+    ack: Annotated[
+        Literal["durable", "enqueued"],
+        Spec(help="Answer when events are durable, or when they are enqueued."),
+    ] = "durable"
     id_field: _FieldNames = ()
     tenant_field: _FieldNames = ()
     timestamp_field: _FieldNames = ()
