@@ -18,6 +18,7 @@ from parsec.query.language.fields import field
 from parsec.query.language.parse import parse
 from parsec.query.sql import aggregate, facets, histogram, lookup
 from parsec.query.sql.filter import Scope
+from parsec.query.sql.histogram import GroupBy
 from parsec.query.sql.keyset_page import Order
 from parsec.query.sql.page import Question, page
 from parsec.query.timerange import TimeRange
@@ -198,14 +199,19 @@ def test_a_histogram_has_every_bucket_of_the_range(reader: StoreReader) -> None:
     ],
 )
 def test_a_histogram_counts_values_of_any_field(reader: StoreReader, by: str, expected: list[dict[str, int]]) -> None:
-    _, buckets = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=600, by=field(by))
+    _, buckets = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=600, groups=GroupBy(field(by), 10))
     assert [bucket.by for bucket in buckets[:2]] == expected
     assert [bucket.count for bucket in buckets[:2]] == [10, 10]
 
 
-def test_a_histogram_names_the_most_frequent_values_and_counts_all(reader: StoreReader) -> None:
-    _, buckets = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=3600, by=field("id"))
-    assert (len(buckets[0].by), buckets[0].count) == (histogram.NAMED_VALUES, 20)
+@pytest.mark.parametrize(
+    ("by", "most", "named"), [("id", 10, 10), ("id", 1, 1), ("severity", 2, 2), ("severity", 6, 3)]
+)
+def test_a_histogram_names_the_most_frequent_values_and_counts_all(
+    reader: StoreReader, by: str, most: int, named: int
+) -> None:
+    _, buckets = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=3600, groups=GroupBy(field(by), most))
+    assert (len(buckets[0].by), buckets[0].count) == (named, 20)
 
 
 def test_a_range_within_a_bucket_counts_only_itself(reader: StoreReader) -> None:
@@ -334,7 +340,7 @@ def test_no_name_makes_the_store_fail(store: ClickHouseStore, name: str, tenant:
     count, distinct = aggregate.metric("count"), aggregate.metric("distinct(source)")
     assert aggregate.aggregate(reader, odd, [count, distinct], [named], 5, limits) == []
     assert facets.values(reader, odd, named, 5, limits) == []
-    histogram.histogram(reader, Scope(tenant, HOUR), limits, by=named)
+    histogram.histogram(reader, Scope(tenant, HOUR), limits, groups=GroupBy(named, 10))
     ask(reader, Question(tenant, ALL_TIMES, 1, fields=(name,)), limits)
     if named.name == "metadata":
         average = aggregate.Metric("avg", "avg", named)

@@ -139,6 +139,7 @@ def test_an_export_has_each_event_once_oldest_first(filled: Parsec, tmp_path: Pa
     ("/query/events?tenant=q&format=xml", "invalid_parameter", "format"),
     ("/query/events?tenant=q&format=csv&q=(", "invalid_query", "q"),
     ("/query/histogram?tenant=q&by=colour", "invalid_parameter", "by"),
+    ("/query/histogram?tenant=q&limit_groups=3", "missing_parameter", "by"),
     ("/query/histogram?tenant=q&interval=x", "invalid_parameter", "interval"),
     ("/query/histogram?tenant=q&from=0&interval=1", "invalid_parameter", "interval"),
     ("/query/aggregate?tenant=q&metric=sum(source)", "invalid_parameter", "metric"),

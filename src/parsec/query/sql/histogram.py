@@ -1,9 +1,12 @@
 """How many events there were in each stretch of time.
 
-In: a scope, an interval or none, a field or none. Out: every bucket of the range, also the empty ones. Errors:
+In: a scope, an interval or none, groups or none. Out: every bucket of the range, also the empty ones. Errors:
 Rejected(invalid_parameter, query_too_expensive), Retryable. Next: parsec.ports.store.
 """
 
+from typing import NamedTuple
+
+from parsec.api.event_rules import SEVERITIES
 from parsec.api.query import HistogramBucket
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import SECOND, text_of
@@ -15,14 +18,24 @@ from parsec.query.sql.filter import Scope, where
 from parsec.query.timerange import TimeRange
 
 MOST_BUCKETS = 2_000
-NAMED_VALUES = 10
-"""Values of `by` that are counted by name; the rest is in `count` only."""
 _AIM = 60
 _NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800)
 
 
+class GroupBy(NamedTuple):
+    """The `most` frequent values of a field, over the whole range, are counted apart; others are in `count` only."""
+
+    field: Field
+    most: int
+
+
 def histogram(
-    store: StoreReader, scope: Scope, limits: QueryLimits, *, interval_s: int | None = None, by: Field | None = None
+    store: StoreReader,
+    scope: Scope,
+    limits: QueryLimits,
+    *,
+    interval_s: int | None = None,
+    groups: GroupBy | None = None,
 ) -> tuple[int, list[HistogramBucket]]:
     """The seconds of an interval, and the counts of the whole scope."""
     step_s = interval(scope.between) if interval_s is None else interval_s
@@ -31,7 +44,7 @@ def histogram(
         message = f"The range has more than {MOST_BUCKETS} such intervals; {interval(scope.between)} s would do."
         raise Rejected("invalid_parameter", message, field="interval")
     parameters = Parameters()
-    sql = _statement(scope, step_s, by, parameters)
+    sql = _statement(scope, step_s, groups, parameters)
     counts: dict[int, int] = dict.fromkeys(range(first, last + 1), 0)
     named: dict[int, dict[str, int]] = {number: {} for number in counts}
     for number, value, count in store.select(sql, parameters.values, limits, tuple[int, str | None, int]):
@@ -62,17 +75,17 @@ def _numbers(between: TimeRange, step_s: int) -> tuple[int, int]:
     return between.start_ns // step, (between.end_ns - 1) // step
 
 
-def _statement(scope: Scope, step_s: int, by: Field | None, parameters: Parameters) -> str:
+def _statement(scope: Scope, step_s: int, groups: GroupBy | None, parameters: Parameters) -> str:
     condition = where(scope, parameters)
     number = f"intDiv(toUnixTimestamp64Nano(timestamp), {parameters.bind(step_s * SECOND, 'Int64')})"
     value = "CAST(NULL, 'Nullable(String)')"
-    if by is not None and by.name == "severity":
+    if groups is not None and groups.field.name == "severity" and groups.most >= len(SEVERITIES):
         value = "toNullable(severity)"  # few enough to be counted in one pass
-    elif by is not None:
-        text = columns.text_of(by, parameters)
+    elif groups is not None:
+        text = columns.text_of(groups.field, parameters)
         most = (
             f"SELECT {text} AS value FROM events WHERE {condition} AND isNotNull(value)"  # noqa: S608
-            f" GROUP BY value ORDER BY count() DESC, value LIMIT {NAMED_VALUES}"
+            f" GROUP BY value ORDER BY count() DESC, value LIMIT {parameters.bind(groups.most, 'UInt32')}"
         )
         value = f"if({text} IN ({most}), toNullable({text}), NULL)"
     return (

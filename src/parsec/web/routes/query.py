@@ -49,7 +49,7 @@ from parsec.query.language.parse import parse
 from parsec.query.sql import facets, lookup
 from parsec.query.sql.aggregate import aggregate, metric
 from parsec.query.sql.filter import Scope
-from parsec.query.sql.histogram import histogram
+from parsec.query.sql.histogram import GroupBy, histogram
 from parsec.query.sql.page import Page, Question, page
 from parsec.query.timerange import EVER, timerange
 from parsec.web.completeness import CompletenessCheck
@@ -153,10 +153,11 @@ class QueryRoutes:
     async def histogram(self, request: Request) -> Response:
         """Counts of events per interval."""
         asked = parameters(request, HISTOGRAM)
-        scope, by = self._scope(request, asked), None if asked.by is None else named(asked.by, "by")
+        scope = self._scope(request, asked)
+        groups = None if asked.by is None else GroupBy(named(asked.by, "by"), asked.limit_groups)
 
         def answer(limits: QueryLimits, known: _Known) -> Histogram:
-            found = histogram(self._store, scope, limits, interval_s=asked.interval_s or None, by=by)
+            found = histogram(self._store, scope, limits, interval_s=asked.interval_s or None, groups=groups)
             return Histogram(*found, **known)
 
         return await self._answered(request, scope, answer)
