@@ -95,7 +95,7 @@ def open_web(
     return WebSide(
         [
             runtime.ticker("keys", FILE_CHECK_INTERVAL_S, keyring.look),
-            *([] if tls is None else [runtime.ticker("certificate", FILE_CHECK_INTERVAL_S, tls.look)]),
+            *([] if tls is None else [runtime.ticker("certificate", FILE_CHECK_INTERVAL_S, tls.reload_if_changed)]),
             server,
             Resource("tails", processor.tails.close),
             runtime.ticker("connections", 1.0, server.sweep),

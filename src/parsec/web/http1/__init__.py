@@ -1,1 +1,1 @@
-"""HTTP/1.1 connections: limits, deadlines, and the fast path of small ingest requests."""
+"""HTTP/1.1 connections on uvicorn: how they end, their limits, and the fast path of small ingest requests."""

@@ -1,13 +1,13 @@
-"""uvicorn's protocol with an end that clients can follow: a refusal comes after the answers that are due, and arrives.
+"""Close connections so that clients read every answer: uvicorn's protocol with refusals and half-closed connections.
 
-In: what uvicorn's protocol takes. Out: its answers, and last a refusal (parsec.web.http1.refusals) or nothing.
-Next: parsec.web.http1.limits.
+In: the callbacks of the transport and of uvicorn. Out: uvicorn's answers, and last a refusal
+(parsec.web.http1.refusals) or nothing. Next: parsec.web.http1.limits.
 
-1. A refusal is the last answer on its connection; nothing behind the request it is about is parsed.
-2. After it the connection stays half open for a moment: closing it at once would reset it, and a client that is
-   still sending would not read why.
-3. A client that ends its side gets the answers to what it asked as a whole, unless the store is asked already; what
-   is not whole is given up.
+1. A refusal is the last answer on its connection; nothing after the refused request is parsed.
+2. After a refusal the connection stays half open for a moment: closing it at once would reset it, and a client that
+   is still sending would not read the answer.
+3. A client that closes its sending side gets the answers to its whole requests, except to queries that the store
+   already works on; incomplete requests are dropped.
 """
 
 from typing import Any
@@ -18,87 +18,87 @@ from parsec.web.http1.connection_limiter import ConnectionLimiter, address_of
 from parsec.web.http1.refusals import Refusal
 
 LINGER_S = 2.0
-"""For a refused client to read why."""
+"""How long a refused client may take to read the answer."""
 
 
 class ClosingConnection(HttpToolsProtocol):
-    """One client's connection, from the gate to its end."""
+    """One client's connection, from the connection limiter to its end."""
 
-    def __init__(self, gate: ConnectionLimiter, **of_uvicorn: Any) -> None:
-        super().__init__(**of_uvicorn)
-        self._gate = gate
+    def __init__(self, limiter: ConnectionLimiter, **uvicorn_arguments: Any) -> None:
+        super().__init__(**uvicorn_arguments)
+        self._limiter = limiter
         self._address = ""
-        self._let_in = False
-        self._gives_way = False
-        self._served: RequestResponseCycle | None = None  # by the application, the last one
-        self._deaf = False  # what still comes is thrown away
-        self._last_words: bytes | None = None  # a refusal that waits for the answers before it
-        self._ended_at: float | None = None  # when the last words were said
-        self._client_ended = False
-        self._server_stops = False
+        self._admitted = False
+        self._evicted = False
+        self._served: RequestResponseCycle | None = None  # the last one given to the application
+        self._discarding = False  # further input is dropped
+        self._refusal: bytes | None = None  # waits for the answers before it
+        self._lingering_since: float | None = None  # when the refusal was sent
+        self._client_half_closed = False
+        self._shutting_down = False
         self._in_head = False
-        self._waits_since: float | None = self.loop.time()  # for a request, or for the rest of its head
+        self._idle_since: float | None = self.loop.time()  # without a whole request head
 
-    def waited_s(self, now: float) -> float:
-        """How long for a whole head; see parsec.web.http1.connection_limiter."""
-        return 0.0 if self._waits_since is None else now - self._waits_since
+    def idle_s(self, now: float) -> float:
+        """See parsec.web.http1.connection_limiter.Evictable."""
+        return 0.0 if self._idle_since is None else now - self._idle_since
 
-    def give_way(self) -> None:
-        self._deaf = self._gives_way = True
-        self._waits_since = None
+    def evict(self) -> None:
+        self._discarding = self._evicted = True
+        self._idle_since = None
         self.transport.close()
 
     def shutdown(self) -> None:
-        self._server_stops = True
-        if self._ended_at is not None:
+        self._shutting_down = True
+        if self._lingering_since is not None:
             self.transport.close()
         else:
             super().shutdown()
 
-    # What the transport calls.
+    # Called by the transport.
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._address = address_of(self.client)
-        refusal = self._gate.enter(self._address, self.connections, self.loop.time())  # type: ignore[arg-type]
-        self._let_in = refusal is None
+        refusal = self._limiter.admit(self._address, self.connections, self.loop.time())  # type: ignore[arg-type]
+        self._admitted = refusal is None
         if refusal is not None:
             self._refuse(refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._served is not None and not self._served.response_complete:  # perhaps not the last one that came
+        if self._served is not None and not self._served.response_complete:  # not `cycle` while requests are pipelined
             self._served.disconnected = True
             self._served.message_event.set()
         self.pipeline.clear()
         super().connection_lost(exc)
-        if self._let_in:
-            self._gate.leave(self._address, gave_way=self._gives_way)
+        if self._admitted:
+            self._limiter.release(self._address, evicted=self._evicted)
         else:
-            self._gate.leave_refused()
+            self._limiter.release_refused()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """True keeps our side open. A client that ends while it gets an answer, or while the store works on it
-        (parsec.web.query_executor), is taken to have left."""
+        """True keeps our side open. A client that half-closes during an answer, or while the store works on its query
+        (parsec.web.query_executor), counts as disconnected."""
         served = self._served
         left = (
             served is not None
             and not served.response_complete
             and (served.response_started or served.scope.get("given_up_with_client", False))
         )
-        if self._deaf or left or self.scheme == "https":
+        if self._discarding or left or self.scheme == "https":
             return None
-        self._client_ended = self._deaf = True
-        self._waits_since = None
-        return self._abandon_unfinished() or None
+        self._client_half_closed = self._discarding = True
+        self._idle_since = None
+        return self._abandon_incomplete() or None
 
-    # What uvicorn calls.
+    # Called by uvicorn.
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._served = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Like uvicorn's, but that the end of an idle connection is left to a sweep."""
+        """Like uvicorn's, but without a keep-alive timer for each request: `sweep` closes idle connections."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -107,42 +107,42 @@ class ClosingConnection(HttpToolsProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        elif self._last_words is not None:
-            self._end()
-        elif self._client_ended:
+        elif self._refusal is not None:
+            self._finish()
+        elif self._client_half_closed:
             self.transport.close()
         elif not self._in_head:
-            self._waits_since = self.loop.time()
+            self._idle_since = self.loop.time()
 
-    # What comes after a request that is not served.
+    # Refusals.
 
     def _refuse(self, refusal: Refusal, answer: bytes | None = None) -> None:
-        """`answer`: from its headers on, where it is not to be the refusal's own."""
-        self._gate.count(refusal.code)
-        self._deaf = True
+        """`answer`: headers and body to send instead of the refusal's own."""
+        self._limiter.count(refusal.code)
+        self._discarding = True
         self._in_head = False
-        self._waits_since = None
-        self._last_words = b"".join([*self._head_of_answer(refusal.status), answer or refusal.on_wire()])
-        if not self._abandon_unfinished():
-            self._end()
+        self._idle_since = None
+        self._refusal = b"".join([*self._head_of_answer(refusal.status), answer or refusal.on_wire()])
+        if not self._abandon_incomplete():
+            self._finish()
 
     def _head_of_answer(self, status: int) -> list[bytes]:
-        """The status line and what stands in every answer."""
+        """The status line and the headers of every answer."""
         head = [STATUS_LINE[status]]
         for name, value in self.server_state.default_headers:
             head += (name, b": ", value, b"\r\n")
         return head
 
-    def _abandon_unfinished(self) -> bool:
-        """Takes a request whose body will not be complete out of hand. True: others are still to be answered."""
+    def _abandon_incomplete(self) -> bool:
+        """Drop a request whose body will never be complete. True: earlier requests still wait for answers."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return False
         if not cycle.more_body:
             return True
-        if cycle.response_started:  # it is answered without its body, and that ends the connection
+        if cycle.response_started:  # its answer ends the connection
             cycle.keep_alive = False
-            self._last_words = None
+            self._refusal = None
             return True
         waits = bool(self.pipeline) and self.pipeline[0][0] is cycle
         if waits:
@@ -151,14 +151,14 @@ class ClosingConnection(HttpToolsProtocol):
         cycle.message_event.set()
         return waits
 
-    def _end(self) -> None:
-        """Says the last words and leaves the client a moment to read them."""
-        words, self._last_words = self._last_words, None
-        if words is not None:
-            self.transport.write(words)
-        self._ended_at = self.loop.time()
-        patient = self._let_in or self._gate.may_read_why()
-        if patient and self.transport.can_write_eof() and not self._server_stops:
+    def _finish(self) -> None:
+        """Send the refusal and give the client a moment to read it."""
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            self.transport.write(refusal)
+        self._lingering_since = self.loop.time()
+        may_linger = self._admitted or self._limiter.may_linger()
+        if may_linger and self.transport.can_write_eof() and not self._shutting_down:
             self.transport.write_eof()
             self.flow.resume_reading()
         else:

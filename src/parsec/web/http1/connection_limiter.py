@@ -1,11 +1,12 @@
-"""How many clients are let in at once, and how often those of one address may ask.
+"""Limit open connections, and connections and requests per client address.
 
-In: connections as they come and go. Out: None, or why one is refused. Runs on the event loop.
+In: connections as they open and close, requests as they begin. Out: None, or a Refusal. Runs on the event loop.
+Next: parsec.web.http1.close.
 
-1. At most `connections` are open that were let in, and a few more while they read why they were not.
-2. At the bound a new client is worth more than one that has sent no whole request for a second: the longest of those
-   give way. They are looked for at most ten times a second, so that a flood of connections costs little.
-3. What is kept of addresses is bounded: those with an open connection, and the last ones that asked.
+1. At most `connections` admitted ones are open, and a few refused ones while their clients read why.
+2. At the connection limit, evict the longest-idle clients: those that have sent no whole request head for a second.
+   The search runs at most ten times a second, so that a flood of connections costs little.
+3. Memory for addresses is bounded: those with an open connection, and the last ones that sent a request.
 """
 
 from collections import Counter, OrderedDict
@@ -19,7 +20,7 @@ import msgspec
 from parsec.telemetry import Telemetry
 from parsec.web.http1.refusals import (
     BODY_TIMEOUT_S,
-    GAVE_WAY,
+    EVICTED,
     HEAD_TIMEOUT_S,
     MAX_HEAD_BYTES,
     MAX_URL_BYTES,
@@ -31,13 +32,13 @@ from parsec.web.http1.refusals import (
     Refusal,
 )
 
-MOST_ADDRESSES = 10_000
-LOOK_EVERY_S = 0.1
-WAITS_LONG_S = 1.0
-GIVE_WAY_SHARE, GIVE_WAY_LEAST = 20, 8
-"""One in twenty of all connections gives way at once, or eight."""
-READING_WHY = 64
-"""So many refused clients at once are waited for until they have read why."""
+MAX_ADDRESSES = 10_000
+EVICT_INTERVAL_S = 0.1
+EVICTABLE_AFTER_S = 1.0
+EVICT_SHARE, EVICT_LEAST = 20, 8
+"""Evict one in twenty of all connections at once, but at least eight."""
+MAX_LINGERING = 64
+"""Refused connections that stay open at once, for their clients to read why."""
 
 
 class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,13 +55,14 @@ class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_url_bytes: int = MAX_URL_BYTES
 
 
-class Waiting(Protocol):
-    """A connection as it looks from here."""
+class Evictable(Protocol):
+    """A connection that may be closed while it is idle."""
 
-    def waited_s(self, now: float) -> float:
-        """How long it has waited for a whole head; 0: it is being answered, or was not let in."""
+    def idle_s(self, now: float) -> float:
+        """Seconds without a whole request head; 0 while a request is answered, and for a refused connection."""
 
-    def give_way(self) -> None: ...
+    def evict(self) -> None:
+        """Close at once."""
 
 
 class ConnectionLimiter:
@@ -69,17 +71,17 @@ class ConnectionLimiter:
     def __init__(self, limits: ClientLimits, telemetry: Telemetry) -> None:
         self.limits = limits
         self._telemetry = telemetry
-        self._inside = 0
+        self._admitted = 0
         self._refused = 0
-        self._leaving = 0  # of those inside, to make room
-        self._looked_at = float("-inf")
+        self._evicting = 0  # of the admitted, still closing
+        self._evicted_at = float("-inf")
         self._of_address: Counter[str] = Counter()
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def enter(self, address: str, all_here: Iterable[Waiting], now: float) -> Refusal | None:
-        """`leave` must follow if it is let in, `leave_refused` if not."""
+    def admit(self, address: str, all_here: Iterable[Evictable], now: float) -> Refusal | None:
+        """A new connection. `release` must follow if it is admitted, `release_refused` if not."""
         refusal = None
-        if self._inside - self._leaving >= self.limits.connections and not self._make_room(all_here, now):
+        if self._admitted - self._evicting >= self.limits.connections and not self._evict_idle(all_here, now):
             refusal = TOO_MANY_CONNECTIONS
         most = self.limits.connections_per_address
         if most:
@@ -88,58 +90,58 @@ class ConnectionLimiter:
             elif refusal is None:
                 self._of_address[address] += 1
         if refusal is None:
-            self._inside += 1
-            self._telemetry.http_connections.set(self._inside)
+            self._admitted += 1
+            self._telemetry.http_connections.set(self._admitted)
         else:
             self._refused += 1
         return refusal
 
-    def leave(self, address: str, *, gave_way: bool) -> None:
-        self._inside -= 1
-        self._leaving -= gave_way
-        self._telemetry.http_connections.set(self._inside)
+    def release(self, address: str, *, evicted: bool) -> None:
+        self._admitted -= 1
+        self._evicting -= evicted
+        self._telemetry.http_connections.set(self._admitted)
         if self.limits.connections_per_address:
             self._of_address[address] -= 1
             if not self._of_address[address]:
                 del self._of_address[address]
 
-    def leave_refused(self) -> None:
+    def release_refused(self) -> None:
         self._refused -= 1
 
-    def may_read_why(self) -> bool:
-        """Whether a refused client is given the time to read its answer."""
-        return self._refused <= READING_WHY
+    def may_linger(self) -> bool:
+        """Whether a refused connection may stay open, for its client to read the answer."""
+        return self._refused <= MAX_LINGERING
 
-    def ask(self, address: str, now: float) -> Refusal | None:
-        """One request of an address: an allowance that refills, and holds one second's worth."""
+    def admit_request(self, address: str, now: float) -> Refusal | None:
+        """A new request: a token bucket per address that holds the tokens of one second."""
         rate = self.limits.requests_per_address
         most = max(1.0, rate)
         left, at = self._allowances.pop(address, (most, now))
         left = min(most, left + (now - at) * rate)
         self._allowances[address] = (max(0.0, left - 1.0), now)
-        if len(self._allowances) > MOST_ADDRESSES:
+        if len(self._allowances) > MAX_ADDRESSES:
             self._allowances.popitem(last=False)
         return None if left >= 1.0 else REQUEST_RATE
 
     def count(self, code: str) -> None:
-        """Of a refusal, or of a connection that was ended."""
+        """Count a refusal, or a connection that was closed, under its code."""
         self._telemetry.http_refused.labels(code).inc()
 
-    def _make_room(self, all_here: Iterable[Waiting], now: float) -> bool:
-        if now - self._looked_at < LOOK_EVERY_S:
+    def _evict_idle(self, all_here: Iterable[Evictable], now: float) -> bool:
+        if now - self._evicted_at < EVICT_INTERVAL_S:
             return False
-        self._looked_at = now
-        waiting = [each for each in all_here if each.waited_s(now) >= WAITS_LONG_S]
-        most = max(GIVE_WAY_LEAST, self.limits.connections // GIVE_WAY_SHARE)
-        for each in nlargest(most, waiting, lambda it: it.waited_s(now)):
-            each.give_way()
-            self.count(GAVE_WAY)
-            self._leaving += 1
+        self._evicted_at = now
+        waiting = [each for each in all_here if each.idle_s(now) >= EVICTABLE_AFTER_S]
+        most = max(EVICT_LEAST, self.limits.connections // EVICT_SHARE)
+        for each in nlargest(most, waiting, lambda it: it.idle_s(now)):
+            each.evict()
+            self.count(EVICTED)
+            self._evicting += 1
         return bool(waiting)
 
 
 def address_of(client: tuple[str, int] | None) -> str:
-    """What is counted as one address: of IPv6 the network that one customer usually gets."""
+    """The client address that limits apply to: with IPv6 the /64 network, which one customer usually gets."""
     host = client[0] if client is not None else ""
     if ":" not in host:
         return host

@@ -49,8 +49,8 @@ class _Exchange:
 class FastPathConnection(LimitedConnection):
     """Made by uvicorn for each connection; `ingest` is the same route that ASGI requests reach."""
 
-    def __init__(self, ingest: IngestRoute, gate: ConnectionLimiter, **of_uvicorn: Any) -> None:
-        super().__init__(gate, **of_uvicorn)
+    def __init__(self, ingest: IngestRoute, limiter: ConnectionLimiter, **uvicorn_arguments: Any) -> None:
+        super().__init__(limiter, **uvicorn_arguments)
         self._ingest = ingest
         self._exchange: _Exchange | None = None  # the last one on the short way
         self._nobody_waits = asyncio.Event()

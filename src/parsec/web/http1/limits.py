@@ -1,12 +1,12 @@
-"""Bounds on what a client may do to its connection, whatever it asks for: size and shape of heads, deadlines, rates.
+"""Limit every connection: size and form of request heads, deadlines, minimum rates, pipelining.
 
 In: bytes. Out: requests for the application, or a refusal and the end of the connection.
-Memory of a connection: a head (`MAX_HEAD_BYTES` and a piece), uvicorn's 64 KiB of body, answers not taken yet.
+Memory per connection: a head (`MAX_HEAD_BYTES` and a chunk), uvicorn's 64 KiB of body, unread answers.
 Next: parsec.web.http1.fast_path.
 
-1. Bytes go to the parser in pieces, so that what it holds of a head is bounded although it does not say how much it is.
-2. No timer per request: `sweep`, once a second, ends what takes too long.
-3. A client is not blamed for the time in which we do not read from it.
+1. The parser gets bytes in chunks, which bounds its memory for a head: it does not report how much it holds.
+2. There is no timer per request: `sweep`, once a second, closes what takes too long.
+3. Time in which we do not read from a client does not count against it.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from parsec.web.http1 import request_head
 from parsec.web.http1.close import LINGER_S, ClosingConnection
 from parsec.web.http1.connection_limiter import ConnectionLimiter
 from parsec.web.http1.refusals import (
-    ANSWER_NOT_TAKEN,
+    ANSWER_UNREAD,
     BODY_TOO_SLOW,
     HEAD_TOO_LARGE,
     HEAD_TOO_SLOW,
@@ -28,81 +28,81 @@ from parsec.web.http1.refusals import (
     malformed,
 )
 
-PIECE_BYTES = 16 << 10
-MOST_PIPELINED = 32
-"""Requests of one connection that wait for the answer to one before them."""
-SLOW_AFTER_S = 5.0
-"""A body's rate is looked at from then on."""
-MOST_OVERHEAD_BYTES = 16 << 10
-"""Of chunk sizes, extensions and trailers beyond eight times what they carry."""
+CHUNK_BYTES = 16 << 10
+MAX_PIPELINED = 32
+"""Requests of one connection that wait for the answer to an earlier one."""
+RATE_CHECK_AFTER_S = 5.0
+"""The rate of a body is checked from then on."""
+MAX_OVERHEAD_BYTES = 16 << 10
+"""Of chunk sizes, extensions and trailers, beyond eight times the bytes of the body."""
 
 
-class Stop(Exception):
-    """Ends the parser from within a callback; what is to be said has been."""
+class StopParsing(Exception):
+    """Raised in a callback to end the parser, after the refusal is sent."""
 
 
 class LimitedConnection(ClosingConnection):
-    """One client's connection."""
+    """One client's connection, within limits."""
 
-    def __init__(self, gate: ConnectionLimiter, **of_uvicorn: Any) -> None:
-        super().__init__(gate, **of_uvicorn)
-        self._limits = gate.limits
-        self._piece_bytes = 0
-        self._head_bytes = 0  # of the head in hand, but for its first piece
-        self._in_body = False  # of a request on ASGI's way
+    def __init__(self, limiter: ConnectionLimiter, **uvicorn_arguments: Any) -> None:
+        super().__init__(limiter, **uvicorn_arguments)
+        self._limits = limiter.limits
+        self._chunk_bytes = 0
+        self._head_bytes = 0  # of the current head, without its first chunk
+        self._in_body = False  # of a request that takes the ASGI path
         self._body_since = 0.0
-        self._body_bytes = 0  # of all bodies so far
-        self._body_began_at = 0  # in that count
+        self._body_bytes = 0  # of all bodies of the connection
+        self._body_began_at = 0  # in `_body_bytes`
         self._overhead_bytes = 0
         self._keep_alive_after_body = False
-        self._not_taken: tuple[float, int] | None = None  # since when so many bytes of answers wait for the client
+        self._unread: tuple[float, int] | None = None  # since when, and how many bytes of answers
 
     def sweep(self, now: float) -> None:
-        """Ends a connection that is idle, or that keeps a head, a body or answers on their way for too long."""
+        """Close a connection that is idle, or whose head, body or answer takes too long."""
         if self.transport.is_closing() or self.flow.write_paused:
             self._sweep_answers(now)
-        elif self._ended_at is not None:
-            if now - self._ended_at >= LINGER_S:
+        elif self._lingering_since is not None:
+            if now - self._lingering_since >= LINGER_S:
                 self.transport.close()
-        elif self._waits_since is not None:
-            if self._in_head and now - self._waits_since >= self._limits.head_timeout_s:
+        elif self._idle_since is not None:
+            if self._in_head and now - self._idle_since >= self._limits.head_timeout_s:
                 self._refuse(HEAD_TOO_SLOW)
-            elif not self._in_head and now - self._waits_since >= self.timeout_keep_alive:
+            elif not self._in_head and now - self._idle_since >= self.timeout_keep_alive:
                 self.transport.close()
         elif self._body_is_slow(now):
             self._refuse(BODY_TOO_SLOW)
 
-    # What the transport calls.
+    # Called by the transport.
 
     def data_received(self, data: bytes) -> None:
-        if len(data) <= PIECE_BYTES:
+        if len(data) <= CHUNK_BYTES:
             self._feed(data)
             return
         whole = memoryview(data)
-        for at in range(0, len(data), PIECE_BYTES):
-            self._feed(whole[at : at + PIECE_BYTES])
+        for at in range(0, len(data), CHUNK_BYTES):
+            self._feed(whole[at : at + CHUNK_BYTES])
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if not self._client_ended:
-            self.flow.pause_reading()  # from a client that does not read its answers nothing more is read
+        if not self._client_half_closed:
+            self.flow.pause_reading()  # read nothing from a client that does not read its answers
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._not_taken = None
+        self._unread = None
         self.flow.resume_reading()
 
-    # What the parser calls.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
         self._in_head = True
-        self._head_bytes = -self._piece_bytes
-        self._waits_since = self.loop.time()
+        self._head_bytes = -self._chunk_bytes
+        self._idle_since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # else it stands behind the body, where nothing is believed
+        if self._in_head:  # trailers, after the body, are ignored
             self.headers.append((name.lower(), value))
 
     def on_body(self, body: bytes) -> None:
@@ -110,32 +110,32 @@ class LimitedConnection(ClosingConnection):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._in_head:  # the parser has given up on a request that will be read again
+        if self._in_head:  # the parser gave up; the request will be parsed again
             return
         self._in_body = False
         super().on_message_complete()
-        if self._keep_alive_after_body and not self.cycle.response_started and not self._server_stops:
+        if self._keep_alive_after_body and not self.cycle.response_started and not self._shutting_down:
             self.cycle.keep_alive = True
 
     def _begin_request(self, version: str) -> bool:
-        """The head is complete, whichever way the request takes. False: it will be read again. Raises Stop."""
+        """Check a complete head. False: it will be parsed again, without an upgrade. Raises StopParsing."""
         if self.parser.should_upgrade():
             return False
         self._in_head = False
-        self._waits_since = None
+        self._idle_since = None
         refusal = request_head.fault(version, self.url, self.headers, self._limits.max_url_bytes)
-        if refusal is None and self._head_bytes >= 0:  # it came in several pieces
+        if refusal is None and self._head_bytes >= 0:  # it came in several chunks
             size = request_head.size_of(self.url, self.headers)
             refusal = HEAD_TOO_LARGE if size > self._limits.max_head_bytes else None
         if refusal is None and self._limits.requests_per_address:
-            refusal = self._gate.ask(self._address, self.loop.time())
+            refusal = self._limiter.admit_request(self._address, self.loop.time())
         if refusal is not None:
             self._refuse_new(refusal)
         return True
 
     def _begin_asgi(self, version: str) -> None:
-        """Hands a request to the application. Raises Stop."""
-        if len(self.pipeline) >= MOST_PIPELINED:
+        """Pass a request to the application. Raises StopParsing."""
+        if len(self.pipeline) >= MAX_PIPELINED:
             self._refuse_new(TOO_MANY_PIPELINED)
         url, headers = self.url, self.headers
         super().on_message_begin()
@@ -146,34 +146,34 @@ class LimitedConnection(ClosingConnection):
         self._in_body = True
         self._body_since = self.loop.time()
         self._body_began_at = self._body_bytes
-        self._overhead_bytes = -self._piece_bytes
-        # Told no instead of "100 Continue", a client may send its body or leave it out: nobody can tell what follows.
+        self._overhead_bytes = -self._chunk_bytes
+        # After an error instead of "100 Continue" a client may or may not send its body, so the connection must close.
         self._keep_alive_after_body = self.expect_100_continue and self.cycle.keep_alive
         if self.expect_100_continue:
             self.cycle.keep_alive = False
 
-    # What uvicorn calls.
+    # Called by uvicorn.
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._body_since = self.loop.time()  # while it waited for its turn its body was not read
+        self._body_since = self.loop.time()  # while it was pipelined its body was not read
         super()._start_asgi_task(cycle, app)
 
-    # The rest.
+    # Limits.
 
-    def _feed(self, piece: bytes | memoryview) -> None:
-        if self._deaf:
+    def _feed(self, chunk: bytes | memoryview) -> None:
+        if self._discarding:
             return
-        size = self._piece_bytes = len(piece)
+        size = self._chunk_bytes = len(chunk)
         body_bytes = self._body_bytes
         try:
-            self.parser.feed_data(piece)
+            self.parser.feed_data(chunk)
         except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(piece[upgrade.args[0] :])
+            self._ignore_upgrade(chunk[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
-            if not self._deaf:
-                self._refuse(malformed(f"This is no valid HTTP request: {error}."))
-        if self._deaf:
+            if not self._discarding:
+                self._refuse(malformed(f"Not a valid HTTP request: {error}."))
+        if self._discarding:
             return
         if self._in_head:
             self._head_grew(size)
@@ -189,20 +189,20 @@ class LimitedConnection(ClosingConnection):
 
     def _body_grew(self, size: int, carried: int) -> None:
         self._overhead_bytes = max(0, self._overhead_bytes + size - 8 * carried)
-        if self._overhead_bytes > MOST_OVERHEAD_BYTES:
-            self._refuse(malformed("The chunks of the body carry more around them than in them."))
+        if self._overhead_bytes > MAX_OVERHEAD_BYTES:
+            self._refuse(malformed("The chunks of the body are too small for their overhead. Send larger chunks."))
 
     def _refuse_new(self, refusal: Refusal) -> None:
-        """Of a request that is not in hand yet. Raises Stop."""
+        """Refuse a request that has just begun. Raises StopParsing."""
         self._refuse(refusal)
-        raise Stop
+        raise StopParsing
 
     def _ignore_upgrade(self, rest: bytes | memoryview) -> None:
-        """Reads the request again as if it did not offer another protocol: the parser gave up on its body, but clients
-        that offer one with every request (Java's) send it all the same."""
+        """Parse the request again without its offer to upgrade: the parser stops at such an offer, but some clients
+        (Java's) make one with every request and send a body, too."""
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self._refuse(malformed("There is no way through here to other servers."))
+            self._refuse(malformed("CONNECT is not supported: Parsec is not a proxy."))
             return
         head = [b"%b %b HTTP/1.1\r\n" % (method, self.url)]
         for name, value in self.headers:
@@ -220,17 +220,17 @@ class LimitedConnection(ClosingConnection):
         return self._is_too_slow(now - self._body_since, self._body_bytes - self._body_began_at)
 
     def _is_too_slow(self, elapsed_s: float, body_bytes: int) -> bool:
-        """Whether a body that is not complete after so long has taken too long."""
+        """Whether an incomplete body of so many bytes is past its deadline or below the minimum rate."""
         limits = self._limits
         return elapsed_s >= limits.body_timeout_s or (
-            elapsed_s >= SLOW_AFTER_S and body_bytes < limits.min_rate * elapsed_s
+            elapsed_s >= RATE_CHECK_AFTER_S and body_bytes < limits.min_rate * elapsed_s
         )
 
     def _sweep_answers(self, now: float) -> None:
-        """Cuts a client that takes its answers slower than the least rate for too long."""
+        """Disconnect a client that reads its answers below the minimum rate for too long."""
         size, limits = self.transport.get_write_buffer_size(), self._limits
-        if self._not_taken is None or size <= self._not_taken[1] - limits.min_rate * limits.send_timeout_s:
-            self._not_taken = (now, size)
-        elif now - self._not_taken[0] >= limits.send_timeout_s:
-            self._gate.count(ANSWER_NOT_TAKEN)
+        if self._unread is None or size <= self._unread[1] - limits.min_rate * limits.send_timeout_s:
+            self._unread = (now, size)
+        elif now - self._unread[0] >= limits.send_timeout_s:
+            self._limiter.count(ANSWER_UNREAD)
             self.transport.abort()

@@ -1,7 +1,7 @@
-"""What a client is told whose request is refused before any route sees it, and the name under which that is counted.
+"""Refusals: answers to requests and connections that never reach a route.
 
-Out: the bytes of an answer behind its status line. The connection ends after each of them: what comes behind a request
-that was not understood, or not read, cannot be told from its rest.
+Out: headers and body of an answer. The connection closes after each of them, because the end of a request that was not
+understood or not read is unknown. Next: parsec.web.http1.close.
 """
 
 from http import HTTPStatus
@@ -44,7 +44,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def malformed(why: str) -> Refusal:
-    """A request that another server may read otherwise than this one, so that it must not be guessed at."""
+    """A request that another server might parse differently, so it must not be guessed at."""
     return Refusal("malformed_request", 400, why)
 
 
@@ -72,7 +72,7 @@ REQUEST_RATE = Refusal(
     "too_many_requests_of_address", 429, "Too many requests from this address. Send them more slowly.", 1
 )
 
-GAVE_WAY = "gave_way"
-"""Counted when a connection that waits is closed to make room for a new one."""
-ANSWER_NOT_TAKEN = "answer_not_taken"
-"""Counted when a connection is cut whose client does not read its answers."""
+EVICTED = "gave_way"
+"""Counted when an idle connection is closed in favour of a new one."""
+ANSWER_UNREAD = "answer_not_taken"
+"""Counted when a client does not read its answers and is disconnected."""

@@ -1,7 +1,7 @@
-"""Whether a request's head can mean only one thing. What the parser (llhttp, strict) lets through is looked at here.
+"""Check a request head for ambiguity that the parser (llhttp, strict) accepts.
 
-In: the version, the address and the headers, names in lower case. Out: None, or why it is refused. llhttp refuses by
-itself: two lengths, a length beside chunks, folded lines, space before a colon, bare CR or LF, NUL, bad chunk sizes.
+In: version, URL, headers with names in lower case. Out: None, or a Refusal. llhttp itself refuses two lengths, a length
+with chunks, folded lines, space before a colon, bare CR or LF, NUL and bad chunk sizes.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from parsec.web.http1.refusals import (
     malformed,
 )
 
-_LOOKED_AT = frozenset({b"host", b"transfer-encoding", b"expect"})
-_NO_HOST = malformed("The header Host must be there once.")
-_TRANSFER_ENCODING = malformed("The only Transfer-Encoding that is read is chunked, once, in HTTP/1.1.")
+_CHECKED = frozenset({b"host", b"transfer-encoding", b"expect"})
+_NO_HOST = malformed("Send exactly one header Host.")
+_TRANSFER_ENCODING = malformed("Transfer-Encoding may only be chunked, once, with HTTP/1.1.")
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 def fault(version: str, url: bytes, headers: Headers, max_url_bytes: int) -> Refusal | None:
-    """Called for every request, so it looks at each header once and at few of them closely."""
+    """Called for every request: passes over the headers once, and looks closely at few of them."""
     if version not in ("1.1", "1.0"):
         return VERSION
     if len(url) > max_url_bytes:
@@ -33,7 +33,7 @@ def fault(version: str, url: bytes, headers: Headers, max_url_bytes: int) -> Ref
         return HEAD_TOO_LARGE
     hosts = 0
     for name, _ in headers:
-        if name in _LOOKED_AT:
+        if name in _CHECKED:
             if name == b"host":
                 hosts += 1
             else:
@@ -42,8 +42,8 @@ def fault(version: str, url: bytes, headers: Headers, max_url_bytes: int) -> Ref
 
 
 def _fault_of_rare(version: str, headers: Headers) -> Refusal | None:
-    """The same for a request with one of the headers that few have."""
-    given = {wanted: [value.strip().lower() for name, value in headers if name == wanted] for wanted in _LOOKED_AT}
+    """The slow path, for requests with a rare header."""
+    given = {wanted: [value.strip().lower() for name, value in headers if name == wanted] for wanted in _CHECKED}
     if given[b"transfer-encoding"] and (version == "1.0" or given[b"transfer-encoding"] != [b"chunked"]):
         return _TRANSFER_ENCODING
     if version == "1.1" and set(given[b"expect"]) - {b"100-continue"}:
@@ -52,5 +52,5 @@ def _fault_of_rare(version: str, headers: Headers) -> Refusal | None:
 
 
 def size_of(url: bytes, headers: Headers) -> int:
-    """Bytes of a head as HTTP counts them, but for the request line's other parts."""
+    """Bytes of the URL and the header lines."""
     return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)

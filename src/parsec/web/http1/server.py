@@ -1,4 +1,8 @@
-"""uvicorn as a part of the service: it serves on a socket that we bound, and leaves signals to the service."""
+"""uvicorn's server as a part of the service.
+
+In: the application, limits, an address. Out: answers on a socket that we bind; signals are left to the service.
+Errors: Fatal when the address cannot be bound. Next: parsec.web.http1.fast_path.
+"""
 
 import asyncio
 import contextlib
@@ -17,10 +21,10 @@ from parsec.web.http1.fast_path import FastPathConnection
 from parsec.web.http1.tls import Tls
 
 BODY_GRACE_S = 2.0
-"""How long a request may still arrive after the listener is closed."""
+"""How long a request body may still arrive after the listener is closed."""
 
 FILES_FOR_OTHERS = 512
-"""File descriptors that the log, the store (150 at rest) and connections being refused may need; of few, half."""
+"""File descriptors for the log, the store (150 when idle) and refused connections; at most half of all."""
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +35,7 @@ class _Server(uvicorn.Server):
         self._handshake_timeout_s = handshake_timeout_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, but that a TLS handshake has a deadline of ours, as the head of a request has."""
+        """Like uvicorn's, but a TLS handshake has the deadline of a request head."""
         config, loop = self.config, asyncio.get_running_loop()
 
         def connection() -> asyncio.Protocol:
@@ -55,14 +59,14 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """The listener. `stop` closes it, then answers what is open."""
+    """The listener. `stop` closes it, then waits for open requests."""
 
     name = "http"
 
     def __init__(
         self,
         app: App,
-        gate: ConnectionLimiter,
+        limiter: ConnectionLimiter,
         host: str,
         port: int,
         shutdown_timeout_s: float,
@@ -75,7 +79,7 @@ class HttpServer:
         self._port = port
         config = uvicorn.Config(
             app,
-            http=partial(FastPathConnection, app.ingest, gate),  # type: ignore[arg-type]
+            http=partial(FastPathConnection, app.ingest, limiter),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,
@@ -87,7 +91,7 @@ class HttpServer:
         )
         config.load()
         config.ssl = None if tls is None else tls.listening
-        self._server = _Server(config, gate.limits.head_timeout_s)
+        self._server = _Server(config, limiter.limits.head_timeout_s)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -97,14 +101,14 @@ class HttpServer:
             await asyncio.sleep(0.001)
             if self._serving.done():
                 await self._serving
-                raise Fatal("The HTTP server ended while it was starting.")
+                raise Fatal("The HTTP server stopped while it was starting; see the log lines above.")
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         self._serving.add_done_callback(self._ended)
         _log.info("Serving.", url=f"{self._scheme}://{shown}:{port}")
 
     def sweep(self) -> None:
-        """Once a second: ends what has taken too long, see parsec.web.http1.limits."""
+        """Once a second: close what takes too long, see parsec.web.http1.limits."""
         now = asyncio.get_running_loop().time()
         for connection in list(self._server.server_state.connections):
             if isinstance(connection, FastPathConnection):
@@ -119,8 +123,8 @@ class HttpServer:
             await self._serving
 
     def _cut_unfinished_bodies(self) -> None:
-        """A request that is not complete by now has no answer to lose, and its client could hold up the stop; so could
-        a reader of an endless answer who has not taken its end by now."""
+        """Disconnect clients that could delay the stop: those that still send a body, and readers of an endless answer
+        that have not read its end."""
         for connection in list(self._server.server_state.connections):
             cycle = getattr(connection, "cycle", None)
             if cycle is None or cycle.response_complete:
@@ -130,12 +134,12 @@ class HttpServer:
 
     def _ended(self, _: asyncio.Task[None]) -> None:
         if not self._server.should_exit:
-            _log.error("The HTTP server ended by itself; the service stops.")
+            _log.error("The HTTP server stopped unexpectedly; the service stops.")
             self._fail()
 
 
 def connections_that_fit(wanted: int) -> int:
-    """Raises the limit on open files as far as this user may, and says how many connections fit below it."""
+    """Raise the limit on open files as far as allowed; how many connections fit below it."""
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):  # a container may forbid it
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -144,7 +148,10 @@ def connections_that_fit(wanted: int) -> int:
         return wanted
     fit = max(1, files - min(FILES_FOR_OTHERS, files // 2))
     if fit < wanted:
-        _log.warning("The limit on open files allows fewer connections than PARSEC_MAX_CONNECTIONS.", connections=fit)
+        _log.warning(
+            "The limit on open files allows fewer connections than PARSEC_MAX_CONNECTIONS. Raise it (ulimit -n).",
+            connections=fit,
+        )
     return min(wanted, fit)
 
 
@@ -156,7 +163,7 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         raise Fatal(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --host and --port."
+            f"Cannot listen on {host}:{port}: {error.strerror}. Free it, or choose another with --host and --port."
         ) from error
     listener.setblocking(False)
     return listener

@@ -1,10 +1,10 @@
-"""The certificate of the listener, read again when its files change.
+"""The TLS certificate of the listener, reloaded when its files change.
 
-In: files of a certificate (with its chain) and a key, in PEM. Out: an SSL context to listen with. Errors: Fatal at the
-start; later a pair that cannot be used leaves the one before in use.
+In: PEM files of a certificate (with its chain) and its key. Out: an SSL context to listen with. Errors: Fatal at the
+start; later an unusable pair is logged, and the previous one stays in use. Next: parsec.web.http1.server.
 
-A new pair is for new connections; those that are open go on. The listener's context stays the same object for as long
-as it listens, and hands each handshake on to the newest one, so that no handshake meets half of a pair.
+New connections use the new pair; open ones go on. The listener keeps one context, whose SNI callback passes each
+handshake to the newest context, so that no handshake sees half of a pair.
 """
 
 import ssl
@@ -26,20 +26,20 @@ class Tls:
         self._files = (certificate, key)
         self._watched = [WatchedFile(file) for file in self._files]
         self.listening = self._newest = self._load()
-        self.listening.sni_callback = self._hand_on
+        self.listening.sni_callback = self._use_newest
 
-    def look(self) -> None:
-        """Reads the files again if they have changed."""
-        if not any([file.changed() for file in self._watched]):  # noqa: C419 (each is to look)
+    def reload_if_changed(self) -> None:
+        """Load the files again if they have changed."""
+        if not any([file.changed() for file in self._watched]):  # noqa: C419 (check each of them)
             return
         try:
             self._newest = self._load()
         except Fatal as error:
-            _log.error("The certificate stays as it was.", why=str(error))
+            _log.error("The TLS certificate cannot be reloaded; the previous one stays in use.", why=str(error))
         else:
-            _log.info("Certificate taken over.", file=str(self._files[0]))
+            _log.info("TLS certificate reloaded.", file=str(self._files[0]))
 
-    def _hand_on(self, connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+    def _use_newest(self, connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
         connection.context = self._newest
 
     def _load(self) -> ssl.SSLContext:
@@ -51,7 +51,10 @@ class Tls:
             # A key under a password would be asked for on a terminal, where a service has none.
             context.load_cert_chain(certificate, key, password=lambda: b"")
         except OSError as error:  # ssl's errors, too
-            raise Fatal(f"the certificate {certificate} with the key {key} cannot be used: {_why(error)}") from error
+            raise Fatal(
+                f"The certificate {certificate} with the key {key} cannot be used: {_why(error)}. "
+                "Check PARSEC_TLS_CERTIFICATE and PARSEC_TLS_KEY."
+            ) from error
         return context
 
 

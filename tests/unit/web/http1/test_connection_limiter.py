@@ -15,10 +15,10 @@ class Client:
         self.since = since
         self.gone = False
 
-    def waited_s(self, now: float) -> float:
+    def idle_s(self, now: float) -> float:
         return 0.0 if self.since is None else now - self.since
 
-    def give_way(self) -> None:
+    def evict(self) -> None:
         self.gone, self.since = True, None
 
 
@@ -40,57 +40,57 @@ def a_gate(connections: int = 40, per_address: int = 0, requests: float = 0.0) -
 def full(of: ConnectionLimiter, *since: float | None) -> list[Client]:
     clients = [Client(each) for each in since]
     for _ in clients:
-        assert of.enter("a", clients, 0.0) is None
+        assert of.admit("a", clients, 0.0) is None
     return clients
 
 
 def test_at_the_bound_the_longest_waiting_give_way() -> None:  # 2
     one = a_gate(200)
     clients = full(one, *[float(n) for n in range(200)])
-    assert one.enter("b", clients, 1000.0) is None
+    assert one.admit("b", clients, 1000.0) is None
     assert [n for n, client in enumerate(clients) if client.gone] == list(range(10))
     for _ in range(9):  # what room is left
-        assert one.enter("c", clients, 1000.0) is None
-    assert one.enter("d", clients, 1000.0) is TOO_MANY_CONNECTIONS  # it has just been looked
-    assert one.enter("d", clients, 1000.2) is None
+        assert one.admit("c", clients, 1000.0) is None
+    assert one.admit("d", clients, 1000.0) is TOO_MANY_CONNECTIONS  # it has just been looked
+    assert one.admit("d", clients, 1000.2) is None
     assert sum(client.gone for client in clients) == 20
     for _ in range(20):
-        one.leave("a", gave_way=True)
+        one.release("a", evicted=True)
     for _ in range(9):
-        assert one.enter("e", [], 1000.3) is None
-    assert one.enter("e", [], 1000.3) is TOO_MANY_CONNECTIONS
+        assert one.admit("e", [], 1000.3) is None
+    assert one.admit("e", [], 1000.3) is TOO_MANY_CONNECTIONS
 
 
 def test_nobody_gives_way_who_is_answered_or_has_just_come() -> None:  # 2
     one = a_gate(4)
     clients = full(one, None, None, 99.5, 99.9)
-    assert one.enter("b", clients, 100.0) is TOO_MANY_CONNECTIONS
+    assert one.admit("b", clients, 100.0) is TOO_MANY_CONNECTIONS
     assert not any(client.gone for client in clients)
-    one.leave("a", gave_way=False)
-    assert one.enter("b", clients, 100.0) is None
+    one.release("a", evicted=False)
+    assert one.admit("b", clients, 100.0) is None
 
 
 def test_a_flood_of_refused_clients_is_not_waited_for() -> None:  # 1
     one = a_gate(1)
     full(one, None)
-    for _ in range(connection_limiter.READING_WHY):
-        assert one.enter("b", [], 0.0) is TOO_MANY_CONNECTIONS
-        assert one.may_read_why()
-    one.enter("b", [], 0.0)
-    assert not one.may_read_why()
-    one.leave_refused()
-    assert one.may_read_why()
+    for _ in range(connection_limiter.MAX_LINGERING):
+        assert one.admit("b", [], 0.0) is TOO_MANY_CONNECTIONS
+        assert one.may_linger()
+    one.admit("b", [], 0.0)
+    assert not one.may_linger()
+    one.release_refused()
+    assert one.may_linger()
 
 
 def test_connections_of_one_address_are_bounded_and_forgotten() -> None:
     one = a_gate(per_address=2)
-    answers = [one.enter(address, [], 0.0) for address in ("a", "a", "a", "b")]
+    answers = [one.admit(address, [], 0.0) for address in ("a", "a", "a", "b")]
     assert answers == [None, None, TOO_MANY_OF_ADDRESS, None]
-    one.leave_refused()
-    one.leave("a", gave_way=False)
-    assert one.enter("a", [], 0.0) is None
+    one.release_refused()
+    one.release("a", evicted=False)
+    assert one.admit("a", [], 0.0) is None
     for address in ("a", "a", "b"):
-        one.leave(address, gave_way=False)
+        one.release(address, evicted=False)
     assert not one._of_address
 
 
@@ -98,7 +98,7 @@ def test_requests_of_one_address_are_bounded() -> None:
     one = a_gate(requests=3)
 
     def asked(address: str, now: float, times: int) -> list[Refusal | None]:
-        return [one.ask(address, now) for _ in range(times)]
+        return [one.admit_request(address, now) for _ in range(times)]
 
     assert asked("a", 0.0, 5) == [None] * 3 + [REQUEST_RATE] * 2
     assert asked("b", 0.0, 1) == [None]
@@ -107,10 +107,10 @@ def test_requests_of_one_address_are_bounded() -> None:
 
 
 def test_what_is_kept_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:  # 3
-    monkeypatch.setattr(connection_limiter, "MOST_ADDRESSES", 10)
+    monkeypatch.setattr(connection_limiter, "MAX_ADDRESSES", 10)
     one = a_gate(requests=1)
     for n in range(100):
-        one.ask(str(n), 0.0)
+        one.admit_request(str(n), 0.0)
     assert len(one._allowances) == 10
 
 

@@ -54,7 +54,7 @@ def test_new_connections_get_the_new_certificate_and_old_ones_go_on(
     with handshake(tls) as (client, server):
         assert shown(client) == pairs[0][0].read_text()
         put(pairs[1], tmp_path)
-        tls.look()
+        tls.reload_if_changed()
         with handshake(tls) as (other, _):
             assert shown(other) == pairs[1][0].read_text()
         client.sendall(b"still there")
@@ -66,13 +66,13 @@ def test_half_a_pair_leaves_the_one_before_in_use(tmp_path: Path, pairs: list[tu
     tls = Tls(made, key)
     for content in (pairs[1][0].read_bytes(), b"", b"no PEM"):
         made.write_bytes(content)
-        tls.look()
+        tls.reload_if_changed()
         with handshake(tls) as (client, _):
             assert shown(client) == pairs[0][0].read_text()
     made.unlink()
-    tls.look()
+    tls.reload_if_changed()
     put(pairs[1], tmp_path)
-    tls.look()
+    tls.reload_if_changed()
     with handshake(tls) as (client, _):
         assert shown(client) == pairs[1][0].read_text()
 
