@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from parsec.api.event_rules import MAX_AHEAD_S
 from parsec.core.clock import SystemRandom
 from parsec.core.envelope import encode_lines
 from parsec.core.errors import Rejected
 from parsec.ingest.body.decode import pieces
+from parsec.ingest.event_ids import EventIds
 from parsec.ingest.field_mapping import FieldMap
 from parsec.ingest.normalize import Context, Verdicts, normalize
 
@@ -26,10 +28,12 @@ RECEIVED_AT = "2026-09-21T14:13:20.000000Z"
 
 def context(body: bytes, query_string: bytes = b"") -> Context:
     """As a request without a key has it."""
+    fields = FieldMap.parse(query_string)
+    ids = EventIds(body, None, fields.told, True, SystemRandom())
+    latest_s = NOW_NS // 1_000_000_000 + MAX_AHEAD_S
     return Context(
-        None, False, FieldMap.parse(query_string), NOW_NS, RECEIVED_AT, "local", "node-1", False, "body", None, body,
-        256 << 10, SystemRandom(),
-    )  # fmt: skip
+        fields, fields.default_tenant_id, "", RECEIVED_AT, latest_s, "local", "node-1", False, 256 << 10, ids
+    )
 
 
 def event(i: int, **changes: object) -> dict[str, object]:

@@ -15,16 +15,18 @@ from uvicorn.server import ServerState
 from _running import arguments, publish
 from parsec import logs
 from parsec.core.clock import SystemClock, SystemRandom
-from parsec.ingest.budget import ByteBudget
+from parsec.ingest.admission import Admission
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
+from parsec.ingest.rate_limits import Policy, TenantLimits
 from parsec.keys.keyring import Keyring
 from parsec.loadgen.plan import Plan, Schedule
 from parsec.telemetry import Telemetry
 from parsec.web.auth import Authenticator
 from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter
 from parsec.web.http1.fast_path import FastPathConnection
-from parsec.web.routes.ingest import IngestGuard, IngestRoute
+from parsec.web.request_body import RequestBodyReader
+from parsec.web.routes.ingest import IngestRoute
 
 REQUESTS = 500
 
@@ -60,8 +62,9 @@ def request_us(batch: int, runs: int) -> dict[str, float]:
         telemetry, clock = Telemetry(), SystemClock()
         channel = Channel(REQUESTS * batch + 1, 1 << 40)
         options = PipelineOptions(Identity("local", "node-1"), 10_000, 1 << 18, False, "body", 30.0)
-        pipeline = Pipeline(channel, options, telemetry, clock, SystemRandom())
-        door = IngestGuard(1 << 24, ByteBudget(1 << 40), lambda: None, Authenticator(Keyring(None, clock)))
+        admission = Admission(channel, TenantLimits(Policy(), clock), 1 << 40, lambda: None)
+        pipeline = Pipeline(admission, options, telemetry, clock, SystemRandom())
+        bodies, authenticator = RequestBodyReader(admission, 1 << 24), Authenticator(Keyring(None, clock))
         limits = ClientLimits(
             connections=10, head_timeout_s=10, body_timeout_s=30, min_rate=1000, send_timeout_s=30,
             max_head_bytes=1 << 15, max_url_bytes=1 << 13,
@@ -69,7 +72,7 @@ def request_us(batch: int, runs: int) -> dict[str, float]:
         config = Config(nobody, http="httptools", ws="none", log_config=None)
         config.load()
         connection = FastPathConnection(
-            IngestRoute(pipeline, door, telemetry), ConnectionLimiter(limits, telemetry),
+            IngestRoute(pipeline, bodies, authenticator), ConnectionLimiter(limits, telemetry),
             config=config, server_state=ServerState(), app_state={},
         )  # fmt: skip
         transport = Transport()
@@ -83,7 +86,7 @@ def request_us(batch: int, runs: int) -> dict[str, float]:
             for data, _ in requests:
                 connection.data_received(data)
                 waiting = channel.take(BatchLimits(1, 1), 0) or []
-                waiting[0].ticket.tell("durable")  # type: ignore[attr-defined]
+                channel.acknowledge(waiting, "durable")
             best = min(best, time.perf_counter() - started)
             assert transport.answers - before == REQUESTS
         return best / REQUESTS * 1e6

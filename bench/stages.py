@@ -27,8 +27,8 @@ STAGES = {
         "HTTP": "parsec.web.http1.limits:LimitedConnection.data_received",
         "JSON to events": "parsec.ingest.pipeline:pieces",
         "normalising": "parsec.ingest.pipeline:normalize",
-        "queue, limits, counts": "parsec.ingest.pipeline:Pipeline.ingest_at_once",
-        "answers": "parsec.ingest.pipeline:Pipeline._wake",
+        "queue, limits, counts": "parsec.web.routes.ingest:IngestRoute.ingest_whole",
+        "answers": "parsec.ingest.channel:_deliver",
     },
     "worker": {
         "envelopes to lines": "parsec.ingest.worker:encode_lines",

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
+from parsec.api.error_codes import CODES
 from parsec.api.event_rules import MAX_METADATA_DEPTH, nests_deeper
 from parsec.api.ingest import IngestError
 from parsec.core.envelope import SCHEMA_VERSION, decode_one, encode_lines
 from parsec.core.errors import Rejected
 from parsec.ingest.body.fast_path import WideEvent
 from parsec.ingest.body.inflate import inflater
-from parsec.ingest.error_codes import CODES
 from parsec.ingest.timestamps import read_column, read_text
 from tests.support.ingesting import NOW_NS, Taken, compact, event, take
 from tests.support.results import keep
@@ -138,9 +138,9 @@ def test_any_bytes(body: bytes) -> None:
 
 
 @many
-@given(bodies(), st.sampled_from(QUERIES), st.booleans(), st.sampled_from([None, "acme"]))
-def test_anything_like_json(body: bytes, query: bytes, lenient: bool, tenant: str | None) -> None:
-    checked(body, query, lenient=lenient, tenant=tenant, tenant_fixed=lenient and tenant is not None)
+@given(bodies(), st.sampled_from(QUERIES), st.booleans(), st.sampled_from(["", "acme"]))
+def test_anything_like_json(body: bytes, query: bytes, lenient: bool, tenant: str) -> None:
+    checked(body, query, lenient=lenient, default_tenant=tenant, key_tenant=tenant if lenient else "")
 
 
 def told(taken: Taken) -> tuple[list[bytes], list[tuple[str, str | None, str | None, str]]]:

@@ -6,9 +6,12 @@ from typing import Any
 
 import msgspec
 
+from parsec.api.event_rules import MAX_AHEAD_S
 from parsec.api.ingest import IngestError
 from parsec.core.envelope import Envelope
+from parsec.core.timestamp import SECOND
 from parsec.ingest.body.decode import pieces
+from parsec.ingest.event_ids import EventIds
 from parsec.ingest.field_mapping import FieldMap
 from parsec.ingest.normalize import Context, Verdicts, normalize
 
@@ -53,20 +56,20 @@ class Taken(msgspec.Struct, frozen=True):
 
 def context(body: bytes, query_string: bytes = b"", **changes: Any) -> Context:
     """As the pipeline makes it, at NOW_NS."""
+    fields = FieldMap.parse(query_string)
+    ids = {"idempotency_key": None, "derive": True, "random": CountingRandom()}
+    ids |= {name: changes.pop(name) for name in list(ids) if name in changes}
     values: dict[str, Any] = {
-        "tenant": None,
-        "tenant_fixed": False,
-        "fields": FieldMap.parse(query_string),
-        "received_at_ns": NOW_NS,
+        "fields": fields,
+        "default_tenant": fields.default_tenant_id or changes.get("key_tenant", ""),  # no header X-Tenant-ID
+        "key_tenant": "",
         "received_at": RECEIVED_AT,
+        "latest_s": NOW_NS // SECOND + MAX_AHEAD_S,
         "region": "local",
         "node": "node-1",
         "lenient": False,
-        "derive_ids": "body",
-        "idempotency_key": None,
-        "body": body,
         "max_event_bytes": 256 << 10,
-        "random": CountingRandom(),
+        "ids": EventIds(body=body, parameters=fields.told, **ids),  # type: ignore[arg-type]
     }
     return Context(**(values | changes))
 

@@ -1,28 +1,32 @@
-"""The queue between the event loop and the workers, bounded by events and bytes.
+"""The queue between the event loop and the workers, bounded by events and bytes, and the way back of acknowledgements.
 
-In: submissions, one per request, offered without blocking. Out: batches of whole submissions for a worker thread.
-Errors: none; a full or closed channel answers `offer` with False. Next: parsec.ingest.worker.
+In: submissions, one per request, offered without blocking. Out: batches of whole submissions for a worker thread, and
+the fate of each for the event loop. Errors: none; a full or closed channel answers `offer` with False.
+Next: parsec.ingest.worker.
 
 Invariants:
 1. A submission is admitted only while both counts are below their bounds, so the channel overshoots by one request;
-   what is offered as `beyond`, for tenants that hold little (parsec.ingest.in_flight), has as much room again of its
-   own.
+   what is offered as `beyond`, for tenants with little in flight (parsec.ingest.admission), has as much room again.
 2. `buffered_events` and `buffered_bytes` are exactly those of submissions offered and not yet taken.
 3. What was admitted is taken exactly once, in the order of its lane, also after `close`; nothing is admitted after it.
 4. A batch is whole submissions; it closes once it holds the limit, so only a single larger submission exceeds it.
 5. A submission of more than `large_bytes` waits in a lane of its own: a batch holds at most one, as its last, and only
-   for a worker that asks for it. So those who wait for small ones never wait for several large ones.
+   for a worker that asks for it. So a small submission never waits for several large ones.
+6. Each `ack` is called once, on the event loop, which is woken once for all submissions that share a publish and a
+   fate. It is woken once, too, for a worker to find all submissions that were offered in one turn of the loop.
 """
 
+import asyncio
 import contextlib
 import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
+import structlog
 
 from parsec.core.envelope import Envelope
 from parsec.core.errors import ParsecError
@@ -30,17 +34,19 @@ from parsec.core.errors import ParsecError
 Fate = ParsecError | Literal["durable", "spooled"]
 """What became of a submission: in the log, on this machine until the log takes it, or refused with this error."""
 
+_log = structlog.get_logger(__name__)
+
 
 class Submission(msgspec.Struct, eq=False):
-    """The valid events of one request on their way to the log, and what its answer waits for.
+    """The valid events of one request on their way to the log.
 
-    `body_bytes`: what the request weighed, the measure of the channel's bytes. `ticket`: whatever the pipeline
-    needs to find the waiting request again; the worker only carries it. `beyond`: see `Channel`, invariant 1.
+    `body_bytes`: of the request, the measure of the channel's bytes. `ack`: told the fate; None for a slice of a large
+    request that is not its last. `beyond`: see invariant 1.
     """
 
     events: Sequence[Envelope]
     body_bytes: int
-    ticket: object = None
+    ack: Callable[[Fate], object] | None = None
     beyond: bool = False
 
 
@@ -67,19 +73,30 @@ class _Beyond:
 class Channel:
     """One producer (the event loop), any number of workers."""
 
-    def __init__(self, max_events: int, max_bytes: int, large_bytes: int = sys.maxsize) -> None:
+    def __init__(
+        self,
+        max_events: int,
+        max_bytes: int,
+        large_bytes: int = sys.maxsize,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Without a loop a worker is woken for each submission, and acknowledgements are delivered on its thread."""
         self.max_events = max_events
         self.max_bytes = max_bytes
         self.large_bytes = large_bytes
         self._waiting: deque[Submission] = deque()
         self._large: deque[Submission] = deque()
+        self._loop = loop
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._ring_due = False
         self.offered_events = 0  # ever admitted; written by the event loop only
         self._offered_bytes = 0
         self._taken_events = 0  # written under the lock of the takers
         self._taken_bytes = 0
         self._beyond = (_Beyond(), _Beyond())  # offered and taken, in the same way
         self._taking = threading.Lock()
+        self._acknowledged_events = 0  # written under its lock
+        self._acknowledging = threading.Lock()
         self._closed = False
 
     @property
@@ -92,6 +109,11 @@ class Channel:
         """Bytes that wait for a worker."""
         return self._offered_bytes - self._taken_bytes
 
+    @property
+    def in_flight_events(self) -> int:
+        """Events whose fate is unknown: those that wait, and those that workers publish."""
+        return self.offered_events - self._acknowledged_events
+
     def has_room(self, *, beyond: bool = False) -> bool:
         """Whether an offer would be admitted now."""
         events, size = self.offered_events - self._taken_events, self._offered_bytes - self._taken_bytes
@@ -103,10 +125,7 @@ class Channel:
         return not self._closed and events < self.max_events and size < self.max_bytes
 
     def offer(self, submission: Submission) -> bool:
-        """Admits the submission whole, or answers False at once. Never blocks. A sleeping worker hears of it by `ring`.
-
-        Ringing is its own call, because a bell for each of many small requests would cost more than they do.
-        """
+        """Admits the submission whole, or answers False at once. Never blocks."""
         if not self.has_room(beyond=submission.beyond):
             return False
         if submission.beyond:
@@ -114,10 +133,15 @@ class Channel:
         self.offered_events += len(submission.events)
         self._offered_bytes += submission.body_bytes
         (self._large if submission.body_bytes > self.large_bytes else self._waiting).append(submission)
+        if self._loop is None:
+            self._bell.put(None)
+        elif not self._ring_due:  # a bell for each of many small requests would cost more than they do
+            self._ring_due = True
+            self._loop.call_soon(self._ring)
         return True
 
-    def ring(self) -> None:
-        """Wakes a worker for what was offered."""
+    def _ring(self) -> None:
+        self._ring_due = False
         self._bell.put(None)
 
     def take(self, limits: BatchLimits, max_wait_s: float, *, large: bool = True) -> list[Submission] | None:
@@ -149,7 +173,25 @@ class Channel:
             self._taken_bytes += size
             return None if closed and not (batch or self._large) else batch
 
+    def acknowledge(self, batch: Sequence[Submission], fate: Fate) -> None:
+        """Called by a worker, once for each fate in a publish."""
+        with self._acknowledging:
+            self._acknowledged_events += sum([len(submission.events) for submission in batch])
+        if self._loop is None:
+            _deliver(batch, fate)
+        else:
+            self._loop.call_soon_threadsafe(_deliver, batch, fate)
+
     def close(self) -> None:
         """Admits nothing from now on; workers still get what was admitted. Called by the event loop's thread."""
         self._closed = True
-        self.ring()
+        self._bell.put(None)
+
+
+def _deliver(batch: Sequence[Submission], fate: Fate) -> None:
+    for submission in batch:
+        if submission.ack is not None:
+            try:
+                submission.ack(fate)
+            except Exception:  # noqa: BLE001 (the failure of one request does not concern the others)
+                _log.exception("A request could not be answered.")

@@ -4,8 +4,8 @@ In: a Chunk of a body and what the request says (Context). Out: envelopes of the
 other one in Verdicts. Errors: Rejected only when the request's own tenant is no tenant's name. Next:
 parsec.ingest.channel.
 
-`_standard` settles events that have standard fields only, column by column; an event with anything unusual about it
-goes through `_careful` alone, which knows all rules. Where both can read an event they give the same envelope.
+`_fast_path` settles events that have standard fields only, column by column; an event with anything unusual about it
+goes through `_slow_path` alone, which knows all rules. Where both can read an event they give the same envelope.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from parsec.core.errors import Rejected
 from parsec.ingest import metadata
 from parsec.ingest.body.chunk import Chunk
 from parsec.ingest.body.fast_path import NO_METADATA, Event, Fault, Fields, Item, LooseEvent, WideEvent
-from parsec.ingest.context import Context, derived_prefix, own_tenant, random_prefix
-from parsec.ingest.field_mapping import STANDARD, pick, pick_text, read_string, unknown_fields
+from parsec.ingest.event_ids import EventIds
+from parsec.ingest.field_mapping import STANDARD, FieldMap, pick, pick_text, read_string, unknown_fields
 from parsec.ingest.timestamps import read_column, read_number, read_text
 
 __all__ = ("Context", "Verdicts", "normalize")
@@ -33,13 +33,27 @@ _ENVELOPE_OVERHEAD_BYTES = 4096  # all but message and metadata, with every char
 _ENCODER = msgspec.json.Encoder()
 
 
-class Verdicts:
-    """What was refused in one request: the first MAX_ERRORS in full, all of them by tenant ('': not told) and code."""
+class Context(msgspec.Struct, frozen=True):
+    """What the events of one request share. `latest_s`: the last second that a timestamp may name."""
 
-    def __init__(self) -> None:
-        self.errors: list[IngestError] = []
-        self.rejected = 0
-        self.counts: dict[tuple[str, str], int] = {}
+    fields: FieldMap
+    default_tenant: str
+    key_tenant: str
+    received_at: str
+    latest_s: int
+    region: str
+    node: str
+    lenient: bool
+    max_event_bytes: int
+    ids: EventIds
+
+
+class Verdicts(msgspec.Struct):
+    """The rejected events of a request: the first MAX_ERRORS in full, all of them by tenant ('': unknown) and code."""
+
+    errors: list[IngestError] = []
+    rejected: int = 0
+    counts: dict[tuple[str, str], int] = {}
 
     def add(self, error: IngestError, tenant: str) -> None:
         self.rejected += 1
@@ -51,20 +65,19 @@ class Verdicts:
 
 def normalize(piece: Chunk, context: Context, verdicts: Verdicts) -> list[Envelope]:
     """The envelopes of the valid events, in order; each other item adds one verdict."""
-    default_tenant = context.fields.default_tenant_id or own_tenant(context)
     columns = _columns(piece.items, context)
     if columns is not None:
-        return _standard(piece, columns, default_tenant, context, verdicts)
+        return _fast_path(piece, columns, context, verdicts)
     envelopes: list[Envelope] = []
     for index, item in enumerate(piece.items, piece.first_index):
-        envelope = _verdict(item, index, default_tenant, context, verdicts)
+        envelope = _verdict(item, index, context, verdicts)
         if envelope is not None:
             envelopes.append(envelope)
     return envelopes
 
 
 class _Columns(msgspec.Struct):
-    """Events of one kind, and beside each its timestamp and metadata, or None and _BAD where `_careful` must look."""
+    """Events of one kind, and beside each its timestamp and metadata, or None and _BAD where `_slow_path` must look."""
 
     events: Sequence[Event | LooseEvent]
     stamps: Sequence[str | None]
@@ -91,15 +104,13 @@ def _stamp(one: WideEvent) -> str | int:
     return bytes(one.fields["timestamp"]).decode() if isinstance(stamp, float) else stamp
 
 
-def _standard(
-    piece: Chunk, columns: _Columns, default_tenant: str, context: Context, verdicts: Verdicts
-) -> list[Envelope]:
+def _fast_path(piece: Chunk, columns: _Columns, context: Context, verdicts: Verdicts) -> list[Envelope]:
     fields = context.fields
     default_source = fields.default_source or ("unknown" if context.lenient else "")
     default_severity = fields.default_severity or ("info" if context.lenient else "")
-    only_tenant = own_tenant(context) if context.tenant_fixed else ""
+    default_tenant, key_tenant, prefixes = context.default_tenant, context.key_tenant, context.ids.prefixes
     may_be_large = _bound(piece.size_bytes, context) > context.max_event_bytes
-    received_at, region, node, prefixes = context.received_at, context.region, context.node, context.remembered
+    received_at, region, node = context.received_at, context.region, context.node
     envelopes: list[Envelope] = []
     append = envelopes.append
     rows = zip(columns.events, columns.stamps, columns.metadata, strict=True)
@@ -109,24 +120,24 @@ def _standard(
             severity = SEVERITY_NAMES[event.severity or default_severity]
             source = SOURCES[event.source or default_source]
             message = event.message.strip()
-            name = event.id or f"{prefixes.get(tenant) or derived_prefix(tenant, context)}-{index}"
+            name = event.id or f"{prefixes.get(tenant) or context.ids.prefix(tenant)}-{index}"
             if message and stamp is not None and extra is not _BAD and len(name) <= MAX_ID_CHARS:
                 envelope = Envelope(
                     SCHEMA_VERSION, tenant, name, stamp, severity, source, message, extra, received_at, region, node
                 )
-                if not (only_tenant and tenant != only_tenant) and not (may_be_large and _too_large(envelope, context)):
+                if not (key_tenant and tenant != key_tenant) and not (may_be_large and _too_large(envelope, context)):
                     append(envelope)
                     continue
         except Rejected:
             pass
-        careful = _verdict(piece.items[index - piece.first_index], index, default_tenant, context, verdicts)
+        careful = _verdict(piece.items[index - piece.first_index], index, context, verdicts)
         if careful is not None:
             append(careful)
     return envelopes
 
 
 _BAD = msgspec.Raw(b"")
-"""In the place of metadata that `_careful` has to look at."""
+"""In the place of metadata that `_slow_path` has to look at."""
 
 
 def _checked(column: list[msgspec.Raw], max_bytes: int) -> list[msgspec.Raw]:
@@ -155,28 +166,30 @@ def _joined(fields: Fields, context: Context) -> msgspec.Raw:
         return _BAD
 
 
-def _verdict(item: Item, index: int, default_tenant: str, context: Context, verdicts: Verdicts) -> Envelope | None:
+def _verdict(item: Item, index: int, context: Context, verdicts: Verdicts) -> Envelope | None:
     if isinstance(item, Fault):
-        verdicts.add(IngestError(index, None, item.code, item.field, item.message), default_tenant)
+        verdicts.add(
+            IngestError(index, None, item.code, item.field, item.message), context.key_tenant or context.default_tenant
+        )
         return None
     fields = _fields_of(item) if isinstance(item, Event) else item.fields if isinstance(item, WideEvent) else item
     try:
-        return _careful(fields, index, default_tenant, context)
+        return _slow_path(fields, index, context)
     except Rejected as why:
         error = IngestError(index, _id_if_any(fields, context), why.code, why.field, why.message)
-        verdicts.add(error, _tenant_if_any(fields, default_tenant, context))
+        verdicts.add(error, _tenant_if_any(fields, context))
         return None
 
 
-def _careful(fields: Fields, index: int, default_tenant: str, context: Context) -> Envelope:
+def _slow_path(fields: Fields, index: int, context: Context) -> Envelope:
     """One event by all the rules. Raises Rejected."""
     names, lenient = context.fields, context.lenient
     used: set[str] = set()
     name = pick_text(fields, names.id, "id", used)
     if name:
         event_rules.event_id(name)
-    tenant = TENANTS[pick_text(fields, names.tenant_id, "tenant_id", used).strip() or default_tenant]
-    if context.tenant_fixed and tenant != own_tenant(context):
+    tenant = TENANTS[pick_text(fields, names.tenant_id, "tenant_id", used).strip() or context.default_tenant]
+    if context.key_tenant and tenant != context.key_tenant:
         message = f"tenant_id {tenant!r} is not the tenant of this API key; leave it out or use that tenant's key."
         raise Rejected("tenant_mismatch", message, field="tenant_id")
     stamp = _timestamp(pick(fields, names.timestamp, used), context)
@@ -187,8 +200,8 @@ def _careful(fields: Fields, index: int, default_tenant: str, context: Context) 
     message = event_rules.message(pick_text(fields, names.message, "message", used))
     extra = _metadata(fields, used, context)
     if not name:
-        prefix = context.remembered.get(tenant) or derived_prefix(tenant, context)
-        name = f"{prefix if stamp else random_prefix(context)}-{index}"
+        ids = context.ids
+        name = f"{(ids.prefixes.get(tenant) or ids.prefix(tenant)) if stamp else ids.random_prefix()}-{index}"
     envelope = Envelope(
         SCHEMA_VERSION, tenant, name, stamp or context.received_at, severity, source, message, extra,
         context.received_at, context.region, context.node,
@@ -233,7 +246,7 @@ def _metadata(fields: Fields, used: set[str], context: Context) -> msgspec.Raw:
 
 
 def _fields_of(event: Event) -> Fields:
-    """What `_careful` reads, of an event that was read in one go; the bytes of metadata stay."""
+    """What `_slow_path` reads, of an event that was read in one go; the bytes of metadata stay."""
     fields: Fields = {}
     for field in ("id", "tenant_id", "timestamp", "severity", "source", "message"):
         value = getattr(event, field)
@@ -251,12 +264,14 @@ def _id_if_any(fields: Fields, context: Context) -> str | None:
     return name if 0 < len(name) <= MAX_ID_CHARS else None
 
 
-def _tenant_if_any(fields: Fields, default_tenant: str, context: Context) -> str:
-    """Who has to hear of it: the key's tenant, whatever the event names."""
-    if context.tenant_fixed:
-        return own_tenant(context)
+def _tenant_if_any(fields: Fields, context: Context) -> str:
+    """The tenant whose counts have the rejection: that of the key, whatever the event names."""
+    if context.key_tenant:
+        return context.key_tenant
     try:
-        return TENANTS[pick_text(fields, context.fields.tenant_id, "tenant_id", set()).strip() or default_tenant]
+        return TENANTS[
+            pick_text(fields, context.fields.tenant_id, "tenant_id", set()).strip() or context.default_tenant
+        ]
     except Rejected:
         return ""
 

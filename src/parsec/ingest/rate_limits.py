@@ -13,14 +13,12 @@ Invariants, cited by tests
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
 from parsec.core.clock import Clock
-from parsec.core.envelope import Envelope, by_tenant
-from parsec.ingest.policy import UNLIMITED, Allowance, Policy, What
 from parsec.ingest.token_bucket import WHOLE, Bucket, Rate
 from parsec.ports.rate_leases import Leased, Want
 
@@ -38,12 +36,34 @@ STRANGERS = "-"
 """In the place of a tenant's name; no tenant can have this one."""
 
 
-class Cost(NamedTuple):
-    """What a request takes of one tenant's budget."""
+What = Literal["events", "bytes"]
 
-    tenant: str
-    events: int
-    bytes: int
+
+class Allowance(msgspec.Struct, frozen=True):
+    """What one tenant may send; None: as much as it likes."""
+
+    events: Rate | None = None
+    bytes: Rate | None = None
+
+    def rates(self) -> Sequence[tuple[What, Rate | None]]:
+        return ("events", self.events), ("bytes", self.bytes)
+
+
+UNLIMITED = Allowance()
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The allowance of everybody, and of those who have one of their own."""
+
+    default: Allowance = UNLIMITED
+    tenants: Mapping[str, Allowance] = {}
+
+    def of(self, tenant: str) -> Allowance:
+        return self.tenants.get(tenant, self.default)
+
+    @property
+    def limits_nobody(self) -> bool:
+        return all(one == UNLIMITED for one in (self.default, *self.tenants.values()))
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -89,7 +109,7 @@ class TenantLimits:
     def change(self, policy: Policy) -> None:
         """Other allowances from now on; what is left of a budget stays."""
         self._policy = policy
-        self._off = policy.limits_nobody
+        self.active = not policy.limits_nobody
         for tenant in list(self._budgets):
             if policy.of(tenant) == UNLIMITED:
                 del self._budgets[tenant]
@@ -98,32 +118,38 @@ class TenantLimits:
         self._fit(self._strangers, policy.default)
 
     def spent(self, tenant: str) -> Spent | None:
-        """Why a request of this tenant is refused before anybody has looked into it. None: go on."""
-        return None if self._off or not tenant else self._spent(tenant)
+        """Why a request of this tenant is refused now. None: go on, or the tenant ('') is unknown yet."""
+        budget = self._budget(tenant) if tenant else None
+        if budget is None:
+            return None
+        found = None
+        for what, bucket in budget.buckets.items():
+            if not bucket.may_take():
+                wait_s = bucket.wait_s(1 / self._processes)
+                if found is None or found.wait_s < wait_s:
+                    found = Spent(tenant, what, bucket.rate, wait_s)
+        if found is not None:
+            self._refused_at = self._clock.monotonic()
+            self._ask_for(budget)
+        return found
 
     def is_pressed(self) -> bool:
-        """Whether somebody was refused a moment ago, so that others may be about to be."""
-        return not self._off and self._clock.monotonic() - self._refused_at < PRESSED_S
+        """Whether a tenant was refused a moment ago, so that the same may be about to happen again."""
+        return self._clock.monotonic() - self._refused_at < PRESSED_S
 
-    def weigh(self, events: Sequence[Envelope], size_bytes: int) -> Sequence[Cost]:
-        """What a request takes of each tenant in it; its bytes are divided as its events are."""
-        if self._off:
-            return ()
-        counts = by_tenant(events).items()
-        return [Cost(tenant, count, size_bytes * count // len(events)) for tenant, count in counts]
-
-    def refusal(self, costs: Sequence[Cost]) -> Spent | None:
-        """Why a request is refused: the longest wait, if several of its tenants have nothing left. None: go on."""
-        found = [spent for cost in costs if (spent := self._spent(cost.tenant)) is not None]
+    def refusal(self, tenants: Iterable[str]) -> Spent | None:
+        """Why a request with events of these tenants is refused: the longest wait. None: go on."""
+        found = [spent for tenant in tenants if (spent := self.spent(tenant)) is not None]
         return max(found, key=lambda spent: spent.wait_s) if found else None
 
-    def take(self, costs: Sequence[Cost]) -> None:
-        """Charges what was admitted, or was read for nothing; `refusal` or `spent` was asked just before."""
-        for cost in costs:
-            budget = None if self._off else self._budgets.get(cost.tenant) or self._new(cost.tenant)
+    def take(self, events_by_tenant: Mapping[str, int], size_bytes: int) -> None:
+        """Charges an admitted request, or one that was decoded in vain; its bytes are divided as its events are."""
+        total = sum(events_by_tenant.values())
+        for tenant, events in events_by_tenant.items():
+            budget = self._budgets.get(tenant) or self._new(tenant)
             if budget is not None:
                 for what, bucket in budget.buckets.items():
-                    bucket.take(cost.events if what == "events" else cost.bytes)
+                    bucket.take(events if what == "events" else size_bytes * events // total)
                 self._ask_for(budget)
 
     # What is leased. Between `wants` and its answer, `leased` or `on_our_own`, events go on being taken.
@@ -158,21 +184,6 @@ class TenantLimits:
         """No leases now: until there are, this process gives itself its part of each rate."""
         self._share = 1 / self._processes
         self._short.update(budget for budget, _, _ in self._asked)
-
-    def _spent(self, tenant: str) -> Spent | None:
-        budget = self._budget(tenant)
-        if budget is None:
-            return None
-        found = None
-        for what, bucket in budget.buckets.items():
-            if not bucket.may_take():
-                wait_s = bucket.wait_s(1 / self._processes)
-                if found is None or found.wait_s < wait_s:
-                    found = Spent(tenant, what, bucket.rate, wait_s)
-        if found is not None:
-            self._refused_at = self._clock.monotonic()
-            self._ask_for(budget)
-        return found
 
     def _budget(self, tenant: str) -> Budget | None:
         """With what is left of it now; None: no limit."""

@@ -1,25 +1,26 @@
-"""What a request is answered: each kind of answer once, and its count.
+"""The answers of POST /ingest, each kind made and counted in one place.
 
-In: what came of a request. Out: an `Outcome` that parsec.web.routes.ingest writes down. Errors: none.
+In: the fate of a request. Out: an `Outcome` that parsec.web.routes.ingest writes as an HTTP response. Errors: none.
+Next: parsec.api.ingest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import msgspec
 
+from parsec.api.error_codes import CODES
 from parsec.api.ingest import IngestAnswer, IngestError
-from parsec.core.envelope import Envelope, by_tenant
 from parsec.core.errors import ParsecError, Rejected
+from parsec.ingest.admission import RETRY_AFTER_S, Overload
 from parsec.ingest.normalize import Verdicts
 from parsec.ingest.rate_limits import Spent
 from parsec.telemetry import Telemetry
 
-RETRY_AFTER_S = 1
-"""What a refused client is told to wait: a full channel empties in well under a second."""
+NOTHING_ACCEPTED: Mapping[str, int] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """HTTP status, body, for 429 and 503 the seconds to wait, and which limit it was if it was one."""
+    """HTTP status and body; for 429 and 503 the seconds to wait, and the rate limit if it was one."""
 
     status: int
     answer: IngestAnswer
@@ -27,72 +28,58 @@ class Outcome(msgspec.Struct, frozen=True):
     spent: Spent | None = None
 
 
-class Answers:
-    """Makes outcomes and counts them."""
+class Responses:
+    """Makes outcomes, and counts the events in them."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
 
-    def taken_in(self, events: Sequence[Envelope], ack: str, verdicts: Verdicts) -> Outcome:
-        """The answer to a request that was read; `events` are those accepted."""
-        accepted = len(events)
+    def decoded(self, events_by_tenant: Mapping[str, int], ack: str, verdicts: Verdicts) -> Outcome:
+        """For a request with at least one event, or one verdict on an event; `events_by_tenant` are those accepted."""
+        accepted = sum(events_by_tenant.values())
         if accepted:
-            self._telemetry.accepted_from(by_tenant(events), accepted)
+            self._telemetry.accepted_from(events_by_tenant, accepted)
         for (tenant, code), count in verdicts.counts.items():
             self._telemetry.rejected_from(tenant, code, count)
         truncated = True if verdicts.rejected > len(verdicts.errors) else msgspec.UNSET
         answer = IngestAnswer(verdicts.rejected == 0, ack, accepted, verdicts.rejected, verdicts.errors, truncated)
         return Outcome(200 if accepted else 400, answer)
 
-    def refused(self, refusal: Rejected) -> Outcome:
-        """The answer to a request that is wrong as a whole."""
-        return self._refused(refusal.status, refusal.code, refusal.message, refusal.field)
+    def rejected(self, why: Rejected) -> Outcome:
+        """For a request that is wrong as a whole."""
+        return self._nothing_accepted(why.status, why.code, why.message, why.field)
 
-    def queue_full(self) -> Outcome:
-        """The answer while the channel has no room."""
-        message = "The queue is full: events arrive faster than they can be made durable. Send the same request again."
-        return self._refused(429, "queue_full", message, None, RETRY_AFTER_S)
-
-    def too_many_bodies(self) -> Outcome:
-        """The answer while the bodies of other requests use up the memory set aside for them."""
-        message = "Too many requests are being read at once. Send the same request again."
-        return self._refused(429, "too_many_bodies", message, None, RETRY_AFTER_S)
-
-    def rate_limited(self, spent: Spent) -> Outcome:
-        """The answer to a tenant that has used up what it may send."""
-        self._telemetry.rate_limited_of(spent.tenant, spent.what)
-        message = (
-            f"Tenant {spent.tenant} has used up its {spent.what} for now: {spent.rate.per_s:g} per second, "
-            f"{spent.rate.burst:g} at once. Nothing was taken; send the same request again in {spent.retry_after_s} s."
-        )
-        refused = self._refused(429, "rate_limited", message, None, spent.retry_after_s, spent.tenant)
-        return msgspec.structs.replace(refused, spent=spent)
-
-    def internal_error(self) -> Outcome:
-        """The answer to a fault of ours; the log has the stack."""
-        return self._refused(500, "internal", "Something went wrong inside Parsec; its log says what.", None)
-
-    def unavailable(self, code: str, why: str) -> Outcome:
-        """The answer while nothing can be made durable, or during a stop."""
-        return self._refused(503, code, why, None, RETRY_AFTER_S)
+    def overload(self, why: Overload) -> Outcome:
+        """For a request that Parsec cannot admit now."""
+        tenant = ""
+        if why.spent is not None:
+            tenant = why.spent.tenant
+            self._telemetry.rate_limited_of(tenant, why.spent.what)
+        status = CODES[why.code].status or 503
+        return self._nothing_accepted(status, why.code, why.message, None, why.retry_after_s, why.spent, tenant)
 
     def not_durable(self, error: ParsecError | TimeoutError) -> Outcome:
-        """The answer when nobody acknowledged the events, for this reason or for none in time."""
+        """For events that were refused by the log, or not acknowledged in time."""
         if isinstance(error, ParsecError):
             message = f"{error}. Send the same request again."
         else:
             message = "The log did not answer in time; the events may still arrive. Send the same request again."
-        return self._refused(503, "not_durable", message, None, RETRY_AFTER_S)
+        return self._nothing_accepted(503, "not_durable", message, None, RETRY_AFTER_S)
 
-    def _refused(
+    def internal_error(self) -> Outcome:
+        """For a bug; the log has the stack."""
+        return self._nothing_accepted(500, "internal", "Parsec failed on this request. Its log has the details.")
+
+    def _nothing_accepted(
         self,
         status: int,
         code: str,
         message: str,
-        field: str | None,
+        field: str | None = None,
         retry_after_s: int | None = None,
+        spent: Spent | None = None,
         tenant: str = "",
     ) -> Outcome:
         self._telemetry.rejected_from(tenant, code)
         error = IngestError(None, None, code, field, message, retryable=retry_after_s is not None)
-        return Outcome(status, IngestAnswer(False, "durable", 0, 0, [error]), retry_after_s)
+        return Outcome(status, IngestAnswer(False, "durable", 0, 0, [error]), retry_after_s, spent)

@@ -1,12 +1,12 @@
-"""The worker thread: takes batches from the channel, encodes envelopes, publishes, resolves acknowledgements.
+"""The worker thread: take batches from the channel, encode envelopes, publish, acknowledge.
 
-In: submissions (parsec.ingest.channel). Out: durable groups, and one call of `resolve` per publish.
-Errors: a Retryable publish is tried again, then request by request, then given up with an answer; Fatal stops the
-service. A writer that answers PartialPublish has done all that itself. Next: parsec.ports.broker.
+In: submissions (parsec.ingest.channel). Out: durable groups in the log, and the fate of each submission back to the
+channel. Errors: a Retryable publish is tried again, then request by request, then refused; Fatal stops the service. A
+writer that returns PartialPublish has done its own retries. Next: parsec.ports.broker.
 
-A large request is published slice by slice, with whatever small ones have come meanwhile, so that they wait for a slice
-of it and not for all. Its acknowledgement is that of its last slice. When a slice fails the request fails: what is in
-the log of it by then is stored once with the sender's next try, like any repeat.
+A large request is published slice by slice, beside the small ones that have come meanwhile, so that they wait for a
+slice of it and not for all. The fate of its last slice is its own. When a slice fails the request fails: the slices
+already in the log are stored once with the sender's next try, like any repeat.
 """
 
 import threading
@@ -25,33 +25,28 @@ from parsec.ports.broker import Group, LogWriter, PartialPublish
 from parsec.telemetry import Telemetry
 
 GROUP_BYTES = 64 << 10
-"""Of requests that become one group, and so one frame of the log: as much as damage to a single bit may cost."""
+"""Requests up to this size in all share a group, and so a frame of the log: as much as damage to one bit may cost."""
 
 SLICE_BYTES = 512 << 10
-"""Of a large request per publish: about a millisecond to encode, write and sync."""
+"""A slice of a large request: about a millisecond to encode, write and sync."""
 
 CROWD_REQUESTS = 16
-"""So many requests in one publish: others come while it is written, and the next may wait for them."""
+"""After a publish of so many requests more are about to arrive, and the next publish waits for them."""
 
 CROWD_WAIT_S = 0.002
-"""How long it waits then. Fewer, larger publishes leave more of the interpreter to the event loop."""
+"""Fewer, larger publishes leave more of the interpreter to the event loop."""
 
 _log = structlog.get_logger(__name__)
 
-Resolve = Callable[[Sequence[Submission], Fate], None]
-"""Called from the worker's thread, once for each fate in a publish: what became of these submissions."""
-
 
 class WorkerOptions(msgspec.Struct, frozen=True):
-    """How one worker batches and how often it tries. Small requests share a group of up to `group_bytes`; after a
-    publish of CROWD_REQUESTS or more the next waits `crowd_wait_s`."""
+    """How one worker batches and how often it tries. Small requests share a group of up to `group_bytes`."""
 
     limits: BatchLimits
     attempts: int
     group_bytes: int = GROUP_BYTES
     first_backoff_s: float = 0.05
     max_backoff_s: float = 1.0
-    crowd_wait_s: float = CROWD_WAIT_S
 
 
 class Worker:
@@ -61,7 +56,6 @@ class Worker:
         self,
         channel: Channel,
         writer: LogWriter,
-        resolve: Resolve,
         options: WorkerOptions,
         telemetry: Telemetry,
         clock: Clock,
@@ -69,35 +63,33 @@ class Worker:
     ) -> None:
         self._channel = channel
         self._writer = writer
-        self._resolve = resolve
         self._options = options
         self._telemetry = telemetry
         self._clock = clock
         self._fail = fail
-        self.finished_events = 0
         self._crowded = False
-        self._slices: deque[Submission] = deque()  # what is left of the large request in hand; the last has its ticket
-        self._hurry = threading.Event()
+        self._slices: deque[Submission] = deque()  # what is left of the large request in hand
+        self._stopping = threading.Event()
         self._busy_since: float | None = None
 
     def run(self) -> None:
-        """The thread's body. Raises Fatal when the writer can never publish again, once nobody waits any more."""
+        """The thread's body. Raises Fatal when the writer can never publish again, once every request is answered."""
         try:
             while self.step(max_wait_s=1.0):
                 pass
         except Fatal as error:
-            _log.error("Nothing can be made durable any more; the service stops.", why=str(error))
+            _log.error("The log accepts no more events. The service stops.", why=str(error))
             self._fail()
-            self._fail_slices(error)
+            self._refuse_slices(error)
             while (batch := self._channel.take(self._options.limits, 1.0)) is not None:
-                self._fail_all(batch, error)
+                self._refuse(batch, error)
             raise
 
     def step(self, max_wait_s: float) -> bool:
         """One batch, if one comes within max_wait_s. False: the channel is closed and empty."""
         slicing = bool(self._slices)
         if self._crowded and not slicing:
-            time.sleep(self._options.crowd_wait_s)
+            time.sleep(CROWD_WAIT_S)
         batch = self._channel.take(self._options.limits, 0.0 if slicing else max_wait_s, large=not slicing)
         if batch is None and not slicing:
             return False
@@ -109,15 +101,15 @@ class Worker:
             batch.append(self._slices.popleft())
         if batch:
             self._busy_since = self._clock.monotonic()
-            fate = self._publish(batch)
-            if isinstance(fate, Retryable):
-                self._fail_slices(fate)
+            failed = self._publish(batch, self._options.attempts)
+            if failed is not None:
+                self._refuse_slices(failed)
             self._busy_since = None
         return True
 
-    def hurry(self) -> None:
-        """From now on no waiting between attempts: the service is stopping."""
-        self._hurry.set()
+    def begin_shutdown(self) -> None:
+        """From now on no waiting between attempts."""
+        self._stopping.set()
 
     def stalled_for(self) -> float:
         """Seconds since the batch in hand was taken; 0 when idle."""
@@ -128,124 +120,110 @@ class Worker:
         """Seconds inside the batch in hand, whose attempts are bounded."""
         return self.stalled_for()
 
-    def _publish(self, batch: list[Submission]) -> Retryable | PartialPublish | None:
-        """What became of the last one, of which there may be more."""
-        fate = self._attempt(batch, self._options.attempts)
-        if isinstance(fate, Retryable) and len(batch) > 1:
-            _log.warning("A batch could not be published; its requests are tried one by one.", requests=len(batch))
-            for submission in batch:
-                fate = self._attempt([submission], 1)
-                self._settle([submission], fate)
+    def _publish(self, batch: Sequence[Submission], attempts: int) -> Retryable | None:
+        """Publishes and acknowledges the batch as one, else each request alone. Returns why the last one failed."""
+        requests = _grouped(batch, self._options.group_bytes)
+        fate = self._attempt(batch, [_group(submissions) for submissions in requests], attempts)
+        if fate is None:
+            self._channel.acknowledge(batch, "durable")
+        elif isinstance(fate, PartialPublish):
+            self._acknowledge_partly(requests, fate)
+        elif len(batch) == 1:
+            self._refuse(batch, fate)
+            return fate
         else:
-            self._settle(batch, fate)
-        return fate
+            _log.warning("A batch could not be published; its requests are tried one by one.", requests=len(batch))
+            return [self._publish([submission], 1) for submission in batch][-1]
+        return None
 
-    def _attempt(self, batch: list[Submission], attempts: int) -> Retryable | PartialPublish | None:
-        """Publishes, waiting between attempts. Returns the last error, or what the writer says."""
-        groups = [_group(together) for together in _together(batch, self._options.group_bytes)]
+    def _attempt(
+        self, batch: Sequence[Submission], groups: Sequence[Group], attempts: int
+    ) -> Retryable | PartialPublish | None:
+        """Waits between attempts. Returns the last error, or what the writer returns. Raises Fatal."""
         backoff_s = self._options.first_backoff_s
-        for left in range(attempts - 1, -1, -1):
+        while True:
             started = self._clock.monotonic()
             try:
-                elsewhere = self._writer.publish(groups)
+                partial = self._writer.publish(groups)
             except Retryable as error:
-                if left == 0:
+                attempts -= 1
+                if not attempts:
                     return error
-                self._hurry.wait(backoff_s)
+                self._stopping.wait(backoff_s)
                 backoff_s = min(backoff_s * 2, self._options.max_backoff_s)
             except Fatal as error:
-                self._fail_all(batch, error)
+                self._refuse(batch, error)
                 raise
             else:
-                self._count(groups, elsewhere, self._clock.monotonic() - started)
-                return elsewhere
-        raise AssertionError("attempts is at least 1")
+                self._count(groups, partial, self._clock.monotonic() - started)
+                return partial
 
-    def _count(self, groups: Sequence[Group], elsewhere: PartialPublish | None, seconds: float) -> None:
-        events = sum(len(group.events) for group in groups)
-        size = sum(len(group.lines) for group in groups)
-        if elsewhere is not None:
-            events -= elsewhere.missing_events
-            size -= elsewhere.missing_bytes
+    def _count(self, groups: Sequence[Group], partial: PartialPublish | None, seconds: float) -> None:
+        events = sum([len(group.events) for group in groups])
+        size = sum([len(group.lines) for group in groups])
+        if partial is not None:
+            events -= partial.missing_events
+            size -= partial.missing_bytes
         if events:
             self._telemetry.published.inc(events)
             self._telemetry.published_bytes.inc(size)
             self._telemetry.publish_latency.observe(seconds)
             self._telemetry.publish_batch.observe(events)
 
-    def _settle(self, batch: Sequence[Submission], fate: Retryable | PartialPublish | None) -> None:
-        if fate is None:
-            self._finish(batch, "durable")
-        elif isinstance(fate, Retryable):
-            self._fail_all(batch, fate)
-        else:
-            self._finish_elsewhere(batch, fate)
+    def _acknowledge_partly(self, requests: Sequence[Sequence[Submission]], partial: PartialPublish) -> None:
+        """`requests`: the submissions of each group."""
+        fates: dict[Fate, list[Submission]] = {}
+        refused = Retryable(partial.why)
+        for number, submissions in enumerate(requests):
+            spooled: Fate = "spooled" if number in partial.spooled else "durable"
+            fates.setdefault(refused if number in partial.failed else spooled, []).extend(submissions)
+        if refused in fates:
+            self._report_refused(partial.failed_events, partial.why)
+        for fate, submissions in fates.items():
+            self._channel.acknowledge(submissions, fate)
 
-    def _finish_elsewhere(self, batch: Sequence[Submission], elsewhere: PartialPublish) -> None:
-        failed: list[Submission] = []
-        spooled: list[Submission] = []
-        durable: list[Submission] = []
-        for number, together in enumerate(_together(batch, self._options.group_bytes)):
-            if number in elsewhere.failed:
-                failed += together
-            elif number in elsewhere.spooled:
-                spooled += together
-            else:
-                durable += together
-        if durable:
-            self._finish(durable, "durable")
-        if spooled:
-            self._finish(spooled, "spooled")
-        if failed:
-            self._complain(elsewhere.failed_events, elsewhere.why)
-            self._finish(failed, Retryable(elsewhere.why))
-
-    def _fail_slices(self, error: ParsecError) -> None:
-        """The rest of a large request of which a slice has failed."""
+    def _refuse_slices(self, error: ParsecError) -> None:
+        """The rest of a large request after one of its slices failed."""
         rest = list(self._slices)
         self._slices.clear()
         if rest:
-            self._fail_all(rest, error)
+            self._refuse(rest, error)
 
-    def _fail_all(self, batch: Sequence[Submission], error: ParsecError) -> None:
-        self._complain(sum(len(submission.events) for submission in batch), str(error))
-        self._finish(batch, error)
+    def _refuse(self, batch: Sequence[Submission], error: ParsecError) -> None:
+        self._report_refused(sum([len(submission.events) for submission in batch]), str(error))
+        self._channel.acknowledge(batch, error)
 
-    def _complain(self, events: int, why: str) -> None:
+    def _report_refused(self, events: int, why: str) -> None:
         self._telemetry.publish_failed.inc(events)
-        _log.warning("Events were not made durable; their senders were told to retry.", why=why)
-
-    def _finish(self, batch: Sequence[Submission], fate: Fate) -> None:
-        self._resolve(batch, fate)
-        self.finished_events += sum(len(submission.events) for submission in batch)
+        _log.warning("Events could not be made durable. Their senders get 503 and may retry.", events=events, why=why)
 
 
 def _sliced(submission: Submission) -> Iterator[Submission]:
-    """A large one in parts of about SLICE_BYTES; the last part has the ticket."""
+    """A large one in parts of about SLICE_BYTES; the last part has the acknowledgement."""
     events = submission.events
     parts = -(-submission.body_bytes // SLICE_BYTES)
     step = -(-len(events) // parts)
     for first in range(0, len(events), step):
         part = events[first : first + step]
-        ticket = submission.ticket if first + step >= len(events) else None
-        yield Submission(part, submission.body_bytes * len(part) // len(events), ticket)
+        ack = submission.ack if first + step >= len(events) else None
+        yield Submission(part, submission.body_bytes * len(part) // len(events), ack)
 
 
-def _together(batch: Sequence[Submission], group_bytes: int) -> Iterator[list[Submission]]:
-    """What makes one group: each submission, small neighbours together, for a group each would cost more than they."""
-    together: list[Submission] = []
+def _grouped(batch: Sequence[Submission], group_bytes: int) -> list[list[Submission]]:
+    """The submissions of each group: small neighbours together, for a group of its own would cost more than they do."""
+    groups: list[list[Submission]] = []
     size = 0
     for submission in batch:
-        if size and size + submission.body_bytes > group_bytes:
-            yield together
-            together, size = [], 0
-        together.append(submission)
         size += submission.body_bytes
-    yield together
+        if size > group_bytes or not groups:
+            groups.append([])
+            size = submission.body_bytes
+        groups[-1].append(submission)
+    return groups
 
 
-def _group(together: Sequence[Submission]) -> Group:
+def _group(submissions: Sequence[Submission]) -> Group:
     events: list[Envelope] = []
-    for submission in together:
+    for submission in submissions:
         events += submission.events
     return Group(events, encode_lines(events))

@@ -1,11 +1,11 @@
-"""A request's body off the wire: inflated, bounded, and in the budget before it takes memory.
+"""A request's body off the wire: inflated, bounded, and counted in the memory for bodies before it takes it.
 
-In: the messages of ASGI. Out: the plain bytes. Errors: Rejected (too large, damaged); None when the budget is used up.
-Next: parsec.web.routes.ingest.
+In: the messages of ASGI. Out: the plain bytes. Errors: Rejected (too large, damaged); False when the memory for bodies
+is used up. Next: parsec.web.routes.ingest.
 
-1. No more is inflated than there is a place for in the budget, and others have a turn after each part of it.
-2. Bodies that swell as bombs do are read and answered one by one, so that however many come they hold little and the
-   rest of the budget stays with the others. Nobody holds the turn who waits for more of the body.
+1. No more is inflated than memory is reserved for, and other requests have a turn after each part of it.
+2. Bodies that grow like a decompression bomb are read and answered one by one, so that however many come they hold
+   little and leave the memory to the others. A request that waits for more of its body does not hold the turn.
 """
 
 import asyncio
@@ -16,8 +16,9 @@ from io import BytesIO
 from starlette.types import Receive
 
 from parsec.core.errors import Rejected
-from parsec.ingest.body.inflate import PART_BYTES, Inflater, inflater
-from parsec.ingest.budget import ByteBudget
+from parsec.ingest.admission import Admission
+from parsec.ingest.body.inflate import PART_BYTES, inflater
+from parsec.ingest.pipeline import Request
 
 LARGE_BYTES = 1 << 20
 _M_MMAP_THRESHOLD = -3  # of glibc's mallopt
@@ -33,99 +34,59 @@ def give_large_buffers_back() -> None:
 
 
 class Disconnected(Exception):
-    """The client left before its body was complete; nobody is there to answer."""
-
-
-class Reservation:
-    """One request's share of the budget; grows as bytes arrive. With it goes the turn of those that swell."""
-
-    __slots__ = ("_budget", "_bytes", "_turn", "tenant")
-
-    def __init__(self, budget: ByteBudget) -> None:
-        self._budget = budget
-        self._bytes = 0
-        self._turn: asyncio.Lock | None = None
-        self.tenant = ""
-
-    def grow_to(self, size: int) -> bool:
-        if size <= self._bytes:
-            return True
-        if not self._budget.reserve(size - self._bytes, self.tenant, self._bytes):
-            return False
-        self._bytes = size
-        return True
-
-    async def wait_for(self, turn: asyncio.Lock) -> None:
-        """Returns when it is this request's turn, which it is until `yield_turn` or `release`."""
-        if self._turn is None:
-            await turn.acquire()
-            self._turn = turn
-
-    def yield_turn(self) -> None:
-        if self._turn is not None:
-            self._turn.release()
-            self._turn = None
-
-    def release(self) -> None:
-        self.yield_turn()
-        if self._bytes:
-            self._budget.release(self._bytes, self.tenant)
-            self._bytes = 0
-
-
-class _Body:
-    """What has come so far of one body."""
-
-    def __init__(self, inflate: Inflater, held: Reservation) -> None:
-        self.inflate = inflate
-        self.held = held
-        self._bytes = 0
-        self._plain = BytesIO()  # unlike a bytearray it gives up what it holds as bytes without copying all of it
-
-    def add(self, part: bytes) -> bool:
-        """False: there is no place for it."""
-        if not self.held.grow_to(self._bytes + len(part)):
-            return False
-        self._bytes += self._plain.write(part)
-        return True
-
-    def whole(self) -> bytes:
-        self.inflate.finish()
-        return self._plain.getvalue()
+    """The client left before its body was complete. There is no one to answer."""
 
 
 class RequestBodyReader:
-    """Those of one process; on the event loop."""
+    """One per process; used on the event loop."""
 
-    def __init__(self, max_body_bytes: int) -> None:
-        self._max_body_bytes = max_body_bytes
-        self._turn = asyncio.Lock()
+    def __init__(self, admission: Admission, max_body_bytes: int) -> None:
+        self.max_body_bytes = max_body_bytes
+        self._admission = admission
+        self._turn = asyncio.Lock()  # for one body that grows like a bomb
+        self._turn_of: Request | None = None
 
-    async def read(self, receive: Receive, encoding: str, length: int | None, held: Reservation) -> bytes | None:
-        """The inflated body. None: the budget for bodies in flight is used up. Raises Rejected, Disconnected."""
-        body = _Body(inflater(encoding, self._max_body_bytes), held)
-        if (length or 0) > self._max_body_bytes:  # compressed or not
-            raise too_large(self._max_body_bytes)
+    async def read(self, request: Request, receive: Receive, encoding: str, length: int | None) -> bool:
+        """Puts the inflated body into `request`. False: the memory for bodies is used up.
+
+        Raises Rejected, Disconnected. Call `end_turn` when the request is answered.
+        """
+        inflate = inflater(encoding, self.max_body_bytes)
+        if (length or 0) > self.max_body_bytes:  # compressed or not
+            raise too_large(self.max_body_bytes)
+        plain = BytesIO()  # unlike a bytearray it gives up its content as bytes without a copy of all of it
         more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise Disconnected
             more = message.get("more_body", False)
-            if not await self._take(body, message.get("body", b"")):
-                return None
+            for part in inflate.feed(message.get("body", b"")):
+                if not self._reserve(request, len(part)):
+                    return False
+                plain.write(part)
+                if len(part) == PART_BYTES:  # there may be much more in so small a chunk
+                    if inflate.swells() and self._turn_of is not request:
+                        await self._turn.acquire()
+                        self._turn_of = request
+                    await asyncio.sleep(0)
             if more:
-                held.yield_turn()
-        return body.whole()
+                self.end_turn(request)
+        inflate.finish()
+        request.body = plain.getvalue()
+        return True
 
-    async def _take(self, body: _Body, chunk: bytes) -> bool:
-        for part in body.inflate.feed(chunk):
-            if not body.add(part):
-                return False
-            if len(part) == PART_BYTES:  # there may be much more in so small a chunk
-                if body.inflate.swells():
-                    await body.held.wait_for(self._turn)
-                await asyncio.sleep(0)
+    def end_turn(self, request: Request) -> None:
+        """Of a body that grew like a bomb; nothing for any other."""
+        if self._turn_of is request:
+            self._turn_of = None
+            self._turn.release()
+
+    def _reserve(self, request: Request, size_bytes: int) -> bool:
+        tenant = request.key_tenant or request.default_tenant
+        if not self._admission.reserve(tenant, request.held_bytes, size_bytes):
+            return False
+        request.held_bytes += size_bytes
         return True
 
 

@@ -4,17 +4,19 @@ In: settings, the log's writers. Out: an `IngestSide`: the pipeline, its channel
 Next: parsec.wiring.web.
 """
 
+import asyncio
 import sys
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from parsec.adapters.redis.rates import RedisLeases
+from parsec.ingest.admission import Admission
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.rate_lease import RateLease
 from parsec.ingest.rate_limits import TenantLimits
-from parsec.ingest.worker import CROWD_WAIT_S, SLICE_BYTES, Worker, WorkerOptions
+from parsec.ingest.worker import SLICE_BYTES, Worker, WorkerOptions
 from parsec.loading import Loaded
 from parsec.service import Part, ThreadPart
 from parsec.settings import Settings
@@ -31,41 +33,37 @@ class IngestSide(msgspec.Struct, frozen=True):
     """`workers`: none where this process does not ingest."""
 
     pipeline: Pipeline
+    admission: Admission
     channel: Channel
     workers: Sequence[Worker]
     parts: Sequence[Part]
     checks: Checks
-
-    def in_flight(self) -> int:
-        """Events between their offer and the log."""
-        return self.channel.offered_events - sum(worker.finished_events for worker in self.workers)
 
 
 def open_ingest(loaded: Loaded, runtime: Runtime, log: LogHandle) -> IngestSide:
     """A channel, and one worker for each writer of the log. Raises Fatal."""
     settings = loaded.settings
     large_bytes = sys.maxsize if settings.kafka_brokers else SLICE_BYTES
-    channel = Channel(settings.channel_events, settings.channel_bytes, large_bytes)
+    channel = Channel(settings.channel_events, settings.channel_bytes, large_bytes, asyncio.get_running_loop())
     limits, parts = _tenant_limits(loaded, runtime, shared=bool(settings.redis_addr and log.writers))
+    admission = Admission(channel, limits, settings.ingest_memory, log.refuses)
     pipeline = Pipeline(
-        channel,
+        admission,
         _pipeline_options(settings),
         runtime.telemetry,
         runtime.clock,
         runtime.random,
         log.max_event_bytes,
-        limits,
     )
     options = _worker_options(settings)
     workers = [
-        Worker(channel, writer, pipeline.resolve, options, runtime.telemetry, runtime.clock, runtime.fail)
-        for writer in log.writers
+        Worker(channel, writer, options, runtime.telemetry, runtime.clock, runtime.fail) for writer in log.writers
     ]
 
     def stop(_: float) -> None:
         channel.close()
         for worker in workers:
-            worker.hurry()
+            worker.begin_shutdown()
 
     checks: dict[str, Callable[[], Check]] = {"channel": channel_check(channel)} if workers else {}
     for number, worker in enumerate(workers, 1):
@@ -73,7 +71,7 @@ def open_ingest(loaded: Loaded, runtime: Runtime, log: LogHandle) -> IngestSide:
         checks[name] = stage_check(name, worker)
         parts.append(ThreadPart(name, worker.run, stop, runtime.fail, runtime.clock))
     parts.append(runtime.ticker("acks", 1.0, pipeline.expire))
-    return IngestSide(pipeline, channel, workers, parts, checks)
+    return IngestSide(pipeline, admission, channel, workers, parts, checks)
 
 
 def _tenant_limits(loaded: Loaded, runtime: Runtime, *, shared: bool) -> tuple[TenantLimits, list[Part]]:
@@ -99,11 +97,10 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
 
 
 def _worker_options(settings: Settings) -> WorkerOptions:
-    crowd_wait_s = min(CROWD_WAIT_S, settings.publish_batch_timeout_ms / 1000)
     if settings.kafka_brokers:
         # The writer tries again by itself, and a request is spooled or refused whole: it is a group of its own.
         limits = BatchLimits(settings.publish_batch_events, GROUP_COMMIT_BYTES)
-        return WorkerOptions(limits, attempts=1, group_bytes=0, crowd_wait_s=crowd_wait_s)
+        return WorkerOptions(limits, attempts=1, group_bytes=0)
     # The embedded log syncs once per publish, so it takes all that waits, however few events a batch should have.
     limits = BatchLimits(sys.maxsize, GROUP_COMMIT_BYTES)
-    return WorkerOptions(limits, settings.publish_retries, crowd_wait_s=crowd_wait_s)
+    return WorkerOptions(limits, settings.publish_retries)

@@ -10,7 +10,7 @@ import structlog
 
 from parsec.core.errors import BadSettings
 from parsec.core.file_watch import WatchedFile
-from parsec.ingest.policy import Allowance, Policy
+from parsec.ingest.rate_limits import Allowance, Policy
 from parsec.ingest.token_bucket import Rate
 from parsec.loading import Loaded
 from parsec.settings import Settings, catalogue

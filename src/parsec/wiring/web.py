@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from parsec.ingest.budget import ByteBudget
 from parsec.keys.keyring import Keyring
 from parsec.process.loop import Processor
 from parsec.service import Part, Resource
@@ -20,8 +19,9 @@ from parsec.web.auth import Authenticator
 from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter
 from parsec.web.http1.server import HttpServer, connections_that_fit
 from parsec.web.http1.tls import Tls
+from parsec.web.request_body import RequestBodyReader
 from parsec.web.routes.health import Check, Health, kafka_check, log_check
-from parsec.web.routes.ingest import IngestGuard, IngestRoute
+from parsec.web.routes.ingest import IngestRoute
 from parsec.web.routes.openapi import contract_route
 from parsec.web.routes.stats import Ledger, PartitionLedger, Stats, read_when_asked
 from parsec.wiring.ingest import IngestSide
@@ -74,14 +74,14 @@ def open_web(
     read_when_asked(telemetry, health, ingest.channel, settings.data_dir, settings.disk_reserve)
 
     def ledger() -> Ledger:
-        return _ledger(log, processor.processor, ingest.in_flight() + log.waiting())
+        return _ledger(log, processor.processor, ingest.channel.in_flight_events + log.waiting())
 
     stats = Stats(telemetry, ingest.channel, ledger, log.size_bytes)
     authenticator = Authenticator(keyring)
-    guard = IngestGuard(settings.max_body_bytes, ByteBudget(settings.ingest_memory), log.refuses, authenticator)
+    bodies = RequestBodyReader(ingest.admission, settings.max_body_bytes)
     limiter = ConnectionLimiter(_client_limits(settings), telemetry)
     app = App(
-        IngestRoute(ingest.pipeline, guard, telemetry),
+        IngestRoute(ingest.pipeline, bodies, authenticator),
         [*health.routes(), *query.routes, *stats.routes(), contract_route()],
         authenticator,
         settings.origins,

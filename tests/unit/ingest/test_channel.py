@@ -1,6 +1,7 @@
 """The invariants of parsec.ingest.channel, by their numbers."""
 
 import threading
+from collections.abc import Callable
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -155,3 +156,52 @@ class ChannelMachine(RuleBasedStateMachine):
 
 TestChannelMachine = ChannelMachine.TestCase
 TestChannelMachine.settings = settings(max_examples=100, stateful_step_count=30)
+
+
+class Loop:
+    """What a channel uses of an event loop: callbacks from its own thread, and from others."""
+
+    def __init__(self) -> None:
+        self.own: list[Callable[[], object]] = []
+        self.from_others: list[Callable[[], object]] = []
+
+    def call_soon(self, callback: Callable[..., object], *args: object) -> None:
+        self.own.append(lambda: callback(*args))
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: object) -> None:
+        self.from_others.append(lambda: callback(*args))
+
+
+def test_the_event_loop_is_woken_once_for_all_that_share_a_turn_or_a_publish() -> None:  # invariant 6
+    loop = Loop()
+    channel = Channel(1000, 100_000, loop=loop)  # type: ignore[arg-type]
+    told: list[tuple[int, object]] = []
+
+    def ack(number: int) -> Callable[[object], None]:
+        return lambda fate: told.append((number, fate))
+
+    for number in range(10):
+        assert channel.offer(Submission(envelopes(1), 100, ack(number)))
+    assert len(loop.own) == 1
+    loop.own.pop()()
+    assert channel.in_flight_events == 10
+    channel.acknowledge(channel.take(LIMITS, 0) or [], "durable")
+    assert channel.in_flight_events == 0
+    assert (len(loop.from_others), told) == (1, [])
+    loop.from_others.pop()()
+    assert told == [(number, "durable") for number in range(10)]
+    assert channel.offer(submission())
+    assert len(loop.own) == 1
+
+
+def test_a_request_that_cannot_be_answered_does_not_keep_others_from_it() -> None:  # invariant 6
+    channel = Channel(10, 1000)
+    told: list[object] = []
+
+    def broken(_: object) -> None:
+        raise OSError("the client is gone")
+
+    for ack in (broken, told.append):
+        channel.offer(Submission(envelopes(1), 100, ack))
+    channel.acknowledge(channel.take(LIMITS, 0) or [], "spooled")
+    assert told == ["spooled"]

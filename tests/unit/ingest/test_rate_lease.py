@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from parsec.core.clock import ManualClock
-from parsec.ingest.policy import Allowance, Policy
 from parsec.ingest.rate_lease import PAUSE_S, REST, RateLease
-from parsec.ingest.rate_limits import Cost, TenantLimits
+from parsec.ingest.rate_limits import Allowance, Policy, TenantLimits
 from parsec.ingest.token_bucket import Rate
 from parsec.ports.rate_leases import Leased, Want
 from tests.support.memory_leases import MemoryBank, MemoryLeases
@@ -27,10 +26,9 @@ class Process:
         self.taken = 0
 
     def send(self, tenant: str, events: int) -> bool:
-        costs = (Cost(tenant, events, 100),)
-        if self.limits.refusal(costs) is not None:
+        if self.limits.refusal([tenant]) is not None:
             return False
-        self.limits.take(costs)
+        self.limits.take({tenant: events}, 100)
         self.taken += events
         return True
 
@@ -177,7 +175,7 @@ def run_part(leases: Slow, clock: ManualClock) -> tuple[list[float], int]:
             enough.set()
 
         limits = TenantLimits(Policy(Allowance(events=RATE)), clock, shared=True)
-        limits.take((Cost("acme", 10_000, 1),))
+        limits.take({"acme": 10_000}, 1)
         part = RateLease(limits, leases, fail, clock, pause)
         await part.start()
         await asyncio.wait_for(enough.wait(), 20)

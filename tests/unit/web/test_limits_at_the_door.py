@@ -5,18 +5,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from parsec.core.clock import ManualClock, SystemRandom
-from parsec.ingest.budget import ByteBudget
+from parsec.ingest.admission import Admission
 from parsec.ingest.channel import Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
-from parsec.ingest.policy import Allowance, Policy
-from parsec.ingest.rate_limits import TenantLimits
+from parsec.ingest.rate_limits import Allowance, Policy, TenantLimits
 from parsec.ingest.response import Outcome
 from parsec.ingest.token_bucket import Rate
 from parsec.keys import issue
 from parsec.keys.keyring import Keyring
 from parsec.telemetry import Telemetry
 from parsec.web.auth import Authenticator
-from parsec.web.routes.ingest import IngestGuard, IngestHeaders, IngestRoute
+from parsec.web.request_body import RequestBodyReader
+from parsec.web.routes.ingest import IngestHeaders, IngestRoute
 from tests.support.ingesting import CountingRandom, compact, event
 
 
@@ -25,15 +25,14 @@ class Rig:
 
     def __init__(self, keys: Path) -> None:
         self.keys = keys
-        clock, telemetry = ManualClock(), Telemetry()
+        clock = ManualClock()
         issue.create(keys, issue.Wanted(["admin"]), SystemRandom(), datetime.now(UTC))
         options = PipelineOptions(Identity("local", "node-1"), 100, 1 << 16, False, "random", 30.0)
         limits = TenantLimits(Policy(Allowance(events=Rate(1, 3))), clock)
-        pipeline = Pipeline(Channel(1000, 1 << 20), options, telemetry, clock, CountingRandom(), limits=limits)
+        admission = Admission(Channel(1000, 1 << 20), limits, 1 << 20, lambda: None)
+        pipeline = Pipeline(admission, options, Telemetry(), clock, CountingRandom())
         self._ring = Keyring(keys, clock)
-        self.route = IngestRoute(
-            pipeline, IngestGuard(1 << 16, ByteBudget(1 << 20), lambda: None, Authenticator(self._ring)), telemetry
-        )
+        self.route = IngestRoute(pipeline, RequestBodyReader(admission, 1 << 16), Authenticator(self._ring))
 
     def key(self, tenant: str) -> str:
         made = issue.create(self.keys, issue.Wanted(["ingest"], tenant), SystemRandom(), datetime.now(UTC))
@@ -47,7 +46,7 @@ class Rig:
         async def asked() -> None:
             for key, body, query in requests:
                 heads = IngestHeaders(credentials=((b"x-api-key", key.encode()),))
-                self.route.whole(query, heads, body, answers.append)
+                self.route.ingest_whole(query, heads, body, answers.append)
 
         asyncio.run(asked())
         return [one.answer.errors[0].code if one.answer.errors else "" for one in answers]

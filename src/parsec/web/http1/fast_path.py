@@ -1,59 +1,60 @@
-"""One client's connection. What most requests are, a small whole body of events, is answered without ASGI in between.
+"""One client's connection. A small uncompressed body of events, as most requests are, is answered without ASGI.
 
 In: bytes. Out: bytes. Errors: none of its own; a request that is not plainly `POST /ingest` with a short body of known
 length goes through uvicorn's protocol and parsec.web.app like any other. Next: parsec.web.routes.ingest.
 
-1. A request takes the short way only if no other is open on its connection, so answers stay in order.
-2. uvicorn sees the request in hand as `cycle`, whichever way it took: its shutdown and its queue of pipelined requests
+1. A request takes the fast path only if no other is open on its connection, so that answers stay in order.
+2. uvicorn sees the request in hand as `cycle`, whichever path it took: its shutdown and its queue of pipelined requests
    work for both.
 """
 
 import asyncio
-from functools import partial
 from typing import Any
 
 from parsec.ingest.response import Outcome
 from parsec.web.http1.connection_limiter import ConnectionLimiter
 from parsec.web.http1.limits import LimitedConnection
 from parsec.web.http1.refusals import BODY_TOO_SLOW, Refusal
-from parsec.web.routes.ingest import IngestHeaders, IngestRoute, answer_of, heads_of
+from parsec.web.routes.ingest import IngestHeaders, IngestRoute, ingest_headers, response_of
 
 SMALL_BODY_BYTES = 64 << 10
-"""What uvicorn, too, holds of a body before anybody asks for it."""
+"""uvicorn, too, holds so much of a body before an application asks for it."""
 
 _PATH = b"/ingest"
 _PATH_AND_QUERY = b"/ingest?"
 
 
 class _Exchange:
-    """A request on the short way; to uvicorn it looks like its own kind."""
+    """A request on the fast path. To uvicorn it looks like a cycle of its own."""
 
-    __slots__ = ("body", "disconnected", "heads", "keep_alive", "message_event", "more_body", "query_string",
-                 "response_complete", "response_started", "since")  # fmt: skip
+    more_body = True
+    disconnected = False
+    response_started = False
+    response_complete = False
 
-    def __init__(
-        self, query_string: bytes, heads: IngestHeaders, keep_alive: bool, since: float, message_event: asyncio.Event
-    ) -> None:
-        self.query_string = query_string
-        self.heads = heads
-        self.keep_alive = keep_alive
-        self.since = since
+    def __init__(self, connection: "FastPathConnection", headers: IngestHeaders, message_event: asyncio.Event) -> None:
+        self.connection = connection
+        self.headers = headers
+        self.query_string = connection.url[len(_PATH_AND_QUERY) :]
+        self.keep_alive = connection.parser.should_keep_alive()
+        self.since = connection.loop.time()
         self.message_event = message_event
         self.body = bytearray()
-        self.more_body = True
-        self.disconnected = False
-        self.response_started = False
-        self.response_complete = False
+
+    def answer(self, outcome: Outcome) -> None:
+        if not self.disconnected and not self.response_complete:
+            self.response_started = self.response_complete = True
+            self.connection.respond(outcome, keep_alive=self.keep_alive)
 
 
 class FastPathConnection(LimitedConnection):
-    """Made by uvicorn for each connection; `ingest` is the same route that ASGI requests reach."""
+    """Made by uvicorn for each connection. `ingest` is the route that ASGI requests reach, too."""
 
     def __init__(self, ingest: IngestRoute, limiter: ConnectionLimiter, **uvicorn_arguments: Any) -> None:
         super().__init__(limiter, **uvicorn_arguments)
         self._ingest = ingest
-        self._exchange: _Exchange | None = None  # the last one on the short way
-        self._nobody_waits = asyncio.Event()
+        self._exchange: _Exchange | None = None  # the last one on the fast path
+        self._unused_event = asyncio.Event()
 
     # What the transport and the parser call.
 
@@ -66,12 +67,12 @@ class FastPathConnection(LimitedConnection):
         version = self.parser.get_http_version()
         if not self._begin_request(version):
             return
-        if version == "1.1" and self._is_short():
-            heads = heads_of(self.headers)
-            if heads.length is not None and heads.length <= SMALL_BODY_BYTES and heads.plain and heads.plain_client:
-                keep_alive = self.parser.should_keep_alive()
-                query_string = self.url[len(_PATH_AND_QUERY) :]
-                self._exchange = _Exchange(query_string, heads, keep_alive, self.loop.time(), self._nobody_waits)
+        cycle = self.cycle
+        if version == "1.1" and self._asks_to_ingest() and (cycle is None or cycle.response_complete):
+            headers = ingest_headers(self.headers)
+            is_small = headers.length is not None and headers.length <= SMALL_BODY_BYTES
+            if is_small and headers.is_plain and self.parser.get_method() == b"POST":
+                self._exchange = _Exchange(self, headers, self._unused_event)
                 self.cycle = self._exchange  # type: ignore[assignment]
                 return
         self._begin_asgi(version)
@@ -90,14 +91,18 @@ class FastPathConnection(LimitedConnection):
         elif exchange.more_body:
             exchange.more_body = False
             body, exchange.body = bytes(exchange.body), bytearray()  # an idle connection keeps none
-            self._ingest.whole(exchange.query_string, exchange.heads, body, partial(self._answer, exchange))
+            self._ingest.ingest_whole(exchange.query_string, exchange.headers, body, exchange.answer)
 
-    def _is_short(self) -> bool:
-        return (
-            self._asks_to_ingest()
-            and (self.cycle is None or self.cycle.response_complete)
-            and self.parser.get_method() == b"POST"
-        )
+    def respond(self, outcome: Outcome, *, keep_alive: bool) -> None:
+        """To the exchange in hand."""
+        head = self._head_of_answer(outcome.status)
+        if not keep_alive:
+            head.append(b"connection: close\r\n")
+        head.append(response_of(outcome))
+        self.transport.write(b"".join(head))
+        if not keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _asks_to_ingest(self) -> bool:
         return self.url == _PATH or self.url.startswith(_PATH_AND_QUERY)
@@ -110,18 +115,5 @@ class FastPathConnection(LimitedConnection):
 
     def _refuse(self, refusal: Refusal, answer: bytes | None = None) -> None:
         if refusal is BODY_TOO_SLOW and self._asks_to_ingest():
-            answer = b"connection: close\r\n" + answer_of(self._ingest.too_slow())
+            answer = b"connection: close\r\n" + self._ingest.too_slow()
         super()._refuse(refusal, answer)
-
-    def _answer(self, exchange: _Exchange, outcome: Outcome) -> None:
-        if exchange.disconnected or exchange.response_complete:
-            return
-        exchange.response_started = exchange.response_complete = True
-        head = self._head_of_answer(outcome.status)
-        if not exchange.keep_alive:
-            head.append(b"connection: close\r\n")
-        head.append(answer_of(outcome))
-        self.transport.write(b"".join(head))
-        if not exchange.keep_alive:
-            self.transport.close()
-        self.on_response_complete()

@@ -1,10 +1,10 @@
 """POST /ingest, for openapi.yaml."""
 
+from parsec.api.error_codes import CODES
 from parsec.api.event import NEW_EVENT_SCHEMA, NEW_EVENTS_SCHEMA, TENANT_PATTERN, NewEvent, NewEventBatch
 from parsec.api.ingest import IngestAnswer
 from parsec.api.parameters import INGEST
 from parsec.api.problem import PROBLEM_TYPE, Problem
-from parsec.ingest.error_codes import CODES
 from parsec.web.openapi.operation import JSON, NO_KEY, RETRY_AFTER, TEXT, Body, Header, Operation, Response, sent
 
 _EXAMPLE = {

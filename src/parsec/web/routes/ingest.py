@@ -1,32 +1,31 @@
 """POST /ingest: body in, answer out. Raw ASGI, because at 30,000 requests a second a framework is most of the cost.
 
-In: one HTTP request. Out: the answer of design section 4. Errors: every refusal is such an answer; memory is taken
-from one budget before it is used, so overload is refused while it is still cheap. Next: parsec.ingest.pipeline.
+In: one HTTP request. Out: the response of design section 4. Errors: every refusal is such a response.
+Next: parsec.ingest.pipeline.
 """
 
+import asyncio
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import cast, get_args
 from urllib.parse import parse_qs
 
 import msgspec
-import structlog
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from parsec.api.event_rules import TENANTS
 from parsec.api.ingest import IngestAnswer
 from parsec.core.errors import Rejected
-from parsec.ingest.budget import ByteBudget
-from parsec.ingest.field_mapping import FieldMap, named_tenant
+from parsec.ingest.admission import TOO_MANY_BODIES
+from parsec.ingest.field_mapping import FieldMap
 from parsec.ingest.pipeline import AckMode, Pipeline, Request
 from parsec.ingest.rate_limits import Spent
 from parsec.ingest.response import Outcome
-from parsec.keys.caller import Caller
-from parsec.telemetry import Telemetry
 from parsec.web.auth import CHALLENGE, Authenticator, Credential
 from parsec.web.cors import DATA_ONLY
 from parsec.web.http1.refusals import BODY_TOO_SLOW
-from parsec.web.request_body import Disconnected, RequestBodyReader, Reservation, too_large
+from parsec.web.request_body import Disconnected, RequestBodyReader, too_large
 
 _ENCODER = msgspec.json.Encoder()
 _JSON_HEADER = (b"content-type", b"application/json")
@@ -37,30 +36,16 @@ _TOO_SLOW = Rejected(
 )
 
 
-class IngestGuard(msgspec.Struct, frozen=True):
-    """What is asked before a body is read: may anything be taken in now, and how much of it."""
-
-    max_body_bytes: int
-    budget: ByteBudget
-    closed_because: Callable[[], str | None]
-    """Why nothing can be made durable now (disk full, log full, log closed), or None."""
-    callers: Authenticator
-
-
 class IngestHeaders(msgspec.Struct, gc=False):
-    """The request headers that matter here."""
+    """The request headers that matter here. `is_plain`: the body is not compressed, and the client neither waits for
+    "100 Continue" nor is a browser."""
 
     encoding: str = ""
     tenant: str | None = None
     idempotency_key: str | None = None
     length: int | None = None
     credentials: tuple[Credential, ...] = ()
-    plain_client: bool = True  # it neither waits before it sends its body nor is a browser
-
-    @property
-    def plain(self) -> bool:
-        """The body is what it says, not compressed."""
-        return self.encoding in ("", "identity")
+    is_plain: bool = True
 
 
 class _Query(msgspec.Struct, frozen=True):
@@ -69,127 +54,116 @@ class _Query(msgspec.Struct, frozen=True):
 
 
 class IngestRoute:
-    """One path: an ASGI application, and `whole` for bodies that are there already."""
+    """An ASGI application, and `ingest_whole` for bodies that are there already."""
 
-    def __init__(self, pipeline: Pipeline, door: IngestGuard, telemetry: Telemetry) -> None:
+    def __init__(self, pipeline: Pipeline, bodies: RequestBodyReader, authenticator: Authenticator) -> None:
         self._pipeline = pipeline
-        self._door = door
-        self._telemetry = telemetry
-        self._bodies = RequestBodyReader(door.max_body_bytes)
-        self._log = structlog.get_logger(__name__).bind()  # once: see parsec.web.app
+        self._bodies = bodies
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        held = Reservation(self._door.budget)
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        request = Request(partial(_set_result, answered))
         try:
-            outcome = await self._outcome(scope, receive, held)
+            await self._ingest(request, scope, receive)
+            outcome = await answered
         except Disconnected:
             return
-        except Exception as error:  # noqa: BLE001 (the top of a request)
-            outcome = self._failed(error)
         finally:
-            held.release()
-        self._count(outcome)
-        for message in _messages(outcome):
-            await send(message)
+            self._pipeline.release(request)
+            self._bodies.end_turn(request)
+        body, headers = _encoded(outcome)
+        await send({"type": "http.response.start", "status": outcome.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
-    def whole(self, query_string: bytes, heads: IngestHeaders, body: bytes, answer: Callable[[Outcome], None]) -> None:
-        """For a POST whose small body, not compressed, has come: calls `answer` once, now or when all is durable."""
-        held = Reservation(self._door.budget)
-
-        def settled(outcome: Outcome) -> None:
-            held.release()
-            self._count(outcome)
-            answer(outcome)
-
+    async def _ingest(self, request: Request, scope: Scope, receive: Receive) -> None:
+        """Raises Disconnected."""
         try:
-            caller, query, refusal = self._asked(heads, query_string, held)
-            if refusal is None and not held.grow_to(len(body)):
-                refusal = self._pipeline.answers.too_many_bodies()
-            if refusal is None:
-                if len(body) > self._door.max_body_bytes:
-                    raise too_large(self._door.max_body_bytes)
-                self._pipeline.ingest_at_once(self._request(query, heads, caller, body), settled)
+            if scope["method"] != "POST":
+                raise Rejected("method_not_allowed", "POST events to this address.", status=405)
+            headers = ingest_headers(scope["headers"])
+            self._identify(request, headers, scope["query_string"])
+            if not self._pipeline.admit(request):
                 return
+            if not await self._bodies.read(request, receive, headers.encoding, headers.length):
+                self._pipeline.refuse(request, TOO_MANY_BODIES)
+                return
+            for _ in self._pipeline.ingest(request):
+                await asyncio.sleep(0)
+        except Disconnected:
+            raise
         except Exception as error:  # noqa: BLE001 (the top of a request)
-            refusal = self._failed(error)
-        settled(refusal)
+            self._pipeline.fail(request, error)
 
-    def too_slow(self) -> Outcome:
-        """The answer to a body that did not come in time; its deadline is kept by parsec.web.http1.limits."""
-        outcome = self._pipeline.answers.refused(_TOO_SLOW)
-        self._count(outcome)
-        return outcome
+    def ingest_whole(
+        self, query_string: bytes, headers: IngestHeaders, body: bytes, answer: Callable[[Outcome], object]
+    ) -> None:
+        """A POST whose small body has arrived and is not compressed. Calls `answer` once, now or later."""
+        request = Request(answer)
+        try:
+            self._identify(request, headers, query_string)
+            if self._pipeline.admit(request, len(body)):
+                if len(body) > self._bodies.max_body_bytes:
+                    raise too_large(self._bodies.max_body_bytes)
+                request.body = body
+                for _ in self._pipeline.ingest(request):
+                    pass
+        except Exception as error:  # noqa: BLE001 (the top of a request)
+            self._pipeline.fail(request, error)
 
-    async def _outcome(self, scope: Scope, receive: Receive, held: Reservation) -> Outcome:
-        if scope["method"] != "POST":
-            raise Rejected("method_not_allowed", "POST events to this address.", status=405)
-        heads = heads_of(scope["headers"])
-        caller, query, refusal = self._asked(heads, scope["query_string"], held)
-        if refusal is not None:
-            return refusal
-        body = await self._bodies.read(receive, heads.encoding, heads.length, held)
-        if body is None:
-            return self._pipeline.answers.too_many_bodies()
-        return await self._pipeline.ingest(self._request(query, heads, caller, body))
+    def too_slow(self) -> bytes:
+        """The response, from its headers on, to a body that did not arrive in time (parsec.web.http1.limits)."""
+        outcomes: list[Outcome] = []
+        self._pipeline.fail(Request(outcomes.append), _TOO_SLOW)
+        return response_of(outcomes[0])
 
-    def _asked(
-        self, heads: IngestHeaders, query_string: bytes, held: Reservation
-    ) -> tuple[Caller, _Query, Outcome | None]:
-        """Before a body: who asks for what, and why nothing of theirs is taken in now. Raises Rejected."""
-        caller, query = self._caller(heads), _query(query_string)
-        held.tenant = caller.tenant or named_tenant(heads.tenant, query.fields)
-        why = self._door.closed_because()
-        if why is not None:
-            return caller, query, self._pipeline.answers.unavailable("unavailable", why)
-        return caller, query, self._pipeline.not_now(held.tenant)  # '': nobody knows yet whose it is
-
-    def _caller(self, heads: IngestHeaders) -> Caller:
-        """Who sends events, and for which tenant if the key says so. Raises Rejected."""
-        caller = self._door.callers.of(heads.credentials)
+    def _identify(self, request: Request, headers: IngestHeaders, query_string: bytes) -> None:
+        """Who sends events, for which tenant, and what the address says about them. Raises Rejected."""
+        caller = self._authenticator.of(headers.credentials)
         caller.must("ingest")
-        if caller.tenant is not None and heads.tenant is not None:
-            named = heads.tenant.strip().lower()
-            if named and named != caller.tenant:
-                message = "X-Tenant-ID names another tenant than the API key's; leave it out."
-                raise Rejected("tenant_mismatch", message, field="X-Tenant-ID", status=403)
-        return caller
-
-    def _request(self, query: _Query, heads: IngestHeaders, caller: Caller, body: bytes) -> Request:
-        self._telemetry.body_bytes.add(len(body))
-        fixed = caller.tenant is not None
-        tenant = caller.tenant if fixed else heads.tenant
-        return Request(body, query.fields, query.ack, tenant, heads.idempotency_key, tenant_fixed=fixed)
-
-    def _failed(self, error: Exception) -> Outcome:
-        if isinstance(error, Rejected):
-            return self._pipeline.answers.refused(error)
-        self._log.exception("A request failed inside Parsec.")
-        return self._pipeline.answers.internal_error()
-
-    def _count(self, outcome: Outcome) -> None:
-        status = outcome.status
-        self._telemetry.requests.add(of=str(status))
-        answer = outcome.answer
-        self._log.debug("Events answered.", status=status, accepted=answer.accepted, rejected=answer.rejected)
+        query = _query(query_string)
+        request.fields, request.ack, request.idempotency_key = query.fields, query.ack, headers.idempotency_key
+        request.key_tenant = caller.tenant or ""
+        request.default_tenant = query.fields.default_tenant_id or request.key_tenant
+        if headers.tenant:
+            _apply_tenant_header(request, headers.tenant)
 
 
-def heads_of(headers: list[tuple[bytes, bytes]]) -> IngestHeaders:
+def _apply_tenant_header(request: Request, text: str) -> None:
+    if request.key_tenant:
+        if text.strip() and text.strip().lower() != request.key_tenant:
+            message = "X-Tenant-ID names another tenant than the API key's; leave it out."
+            raise Rejected("tenant_mismatch", message, field="X-Tenant-ID", status=403)
+    elif not request.default_tenant:
+        try:
+            request.default_tenant = TENANTS[text]
+        except Rejected as error:
+            raise Rejected("invalid_tenant_id", f"X-Tenant-ID: {error.message}", field="X-Tenant-ID") from error
+
+
+def _set_result(answered: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
+    if not answered.done():  # its client may have left
+        answered.set_result(outcome)
+
+
+def ingest_headers(headers: list[tuple[bytes, bytes]]) -> IngestHeaders:
     """From headers with names in lower case that the HTTP parser has checked."""
-    heads = IngestHeaders()
+    found = IngestHeaders()
     for name, value in headers:
         if name == b"content-length":
-            heads.length = int(value)
+            found.length = int(value)
         elif name == b"content-encoding":
-            heads.encoding = value.decode("latin-1").strip().lower()
+            found.encoding = value.decode("latin-1").strip().lower()
+            found.is_plain = found.is_plain and found.encoding in ("", "identity")
         elif name == b"x-tenant-id":
-            heads.tenant = value.decode("latin-1")
+            found.tenant = value.decode("latin-1")
         elif name == b"idempotency-key":
-            heads.idempotency_key = value.decode("latin-1")
+            found.idempotency_key = value.decode("latin-1")
         elif name == b"authorization" or name == b"x-api-key":
-            heads.credentials += ((name, value),)
+            found.credentials += ((name, value),)
         elif name == b"expect" or name == b"origin":
-            heads.plain_client = False
-    return heads
+            found.is_plain = False
+    return found
 
 
 @lru_cache(maxsize=128)
@@ -200,33 +174,26 @@ def _query(query_string: bytes) -> _Query:
     return _Query(FieldMap.parse(query_string), cast("AckMode", ack))
 
 
-def _messages(outcome: Outcome) -> tuple[Message, Message]:
-    """The answer as ASGI wants it."""
-    body, headers = _written(outcome)
-    start = {"type": "http.response.start", "status": outcome.status, "headers": headers}
-    return start, {"type": "http.response.body", "body": body}
-
-
-def answer_of(outcome: Outcome) -> bytes:
-    """The answer from its headers on, as it goes over the wire behind the status line."""
+def response_of(outcome: Outcome) -> bytes:
+    """The response behind its status line, as it goes over the wire."""
     answer = outcome.answer
     if outcome.status == 200 and not answer.errors:
-        return _all_well(answer.ack, answer.accepted)
+        return _all_accepted(answer.ack, answer.accepted)
     return _on_wire(outcome)
 
 
 @lru_cache(maxsize=1024)
-def _all_well(ack: str, accepted: int) -> bytes:
-    """The usual answer, which says little else than a number."""
+def _all_accepted(ack: str, accepted: int) -> bytes:
+    """The usual response, which says little else than a number."""
     return _on_wire(Outcome(200, IngestAnswer(True, ack, accepted, 0, [])))
 
 
 def _on_wire(outcome: Outcome) -> bytes:
-    body, headers = _written(outcome)
+    body, headers = _encoded(outcome)
     return b"".join([b"%b: %b\r\n" % header for header in (*headers, *DATA_ONLY)]) + b"\r\n" + body
 
 
-def _written(outcome: Outcome) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+def _encoded(outcome: Outcome) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """Body and headers."""
     body = _ENCODER.encode(outcome.answer)
     headers = [_JSON_HEADER, (b"content-length", b"%d" % len(body))]

@@ -6,14 +6,16 @@ import sys
 import pytest
 
 from parsec.core.clock import ManualClock, Random
-from parsec.ingest.budget import ByteBudget
+from parsec.ingest.admission import Admission
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
+from parsec.ingest.rate_limits import Policy, TenantLimits
 from parsec.ingest.response import Outcome
 from parsec.keys.keyring import Keyring
 from parsec.telemetry import Telemetry
 from parsec.web.auth import Authenticator
-from parsec.web.routes.ingest import IngestGuard, IngestHeaders, IngestRoute
+from parsec.web.request_body import RequestBodyReader
+from parsec.web.routes.ingest import IngestHeaders, IngestRoute
 from tests.support.ingesting import CountingRandom, compact, event
 
 
@@ -27,25 +29,24 @@ class NoRandom:
 class Rig:
     """A route whose events nobody takes out of the channel, and the answers to bodies."""
 
-    def __init__(self, random: Random, budget_bytes: int = 1 << 20, max_body_bytes: int = 1 << 16) -> None:
-        self.budget = ByteBudget(budget_bytes)
+    def __init__(self, random: Random, memory_bytes: int = 1 << 20, max_body_bytes: int = 1 << 16) -> None:
         self.channel = Channel(10, 1 << 20)
+        limits = TenantLimits(Policy(), ManualClock())
+        self.admission = Admission(self.channel, limits, memory_bytes, lambda: None)
         options = PipelineOptions(Identity("local", "node-1"), 100, 1 << 16, False, "random", 30.0)
-        telemetry = Telemetry()
-        pipeline = Pipeline(self.channel, options, telemetry, ManualClock(), random)
-        door = IngestGuard(max_body_bytes, self.budget, lambda: None, Authenticator(Keyring(None, ManualClock())))
-        self.route = IngestRoute(pipeline, door, telemetry)
+        pipeline = Pipeline(self.admission, options, Telemetry(), ManualClock(), random)
+        bodies = RequestBodyReader(self.admission, max_body_bytes)
+        self.route = IngestRoute(pipeline, bodies, Authenticator(Keyring(None, ManualClock())))
 
-    def ask(self, *bodies: bytes) -> list[int]:
-        """The statuses of all answers."""
+    def ask(self, *bodies: bytes, headers: IngestHeaders | None = None) -> list[Outcome]:
         answers: list[Outcome] = []
 
         async def asked() -> None:
             for body in bodies:
-                self.route.whole(b"ack=enqueued", IngestHeaders(), body, answers.append)
+                self.route.ingest_whole(b"ack=enqueued", headers or IngestHeaders(), body, answers.append)
 
         asyncio.run(asked())
-        return [outcome.status for outcome in answers]
+        return answers
 
 
 BODY = compact(event(id=None, timestamp="2027-01-15T00:00:00Z"))
@@ -56,18 +57,35 @@ BODY = compact(event(id=None, timestamp="2027-01-15T00:00:00Z"))
     [
         (Rig(CountingRandom()), 200),
         (Rig(NoRandom()), 500),
-        (Rig(CountingRandom(), budget_bytes=10), 429),
+        (Rig(CountingRandom(), memory_bytes=10), 429),
         (Rig(CountingRandom(), max_body_bytes=10), 413),
     ],
     ids=["taken", "a fault of ours", "no memory", "too large"],
 )
 def test_every_body_is_answered_once_and_gives_its_memory_back(rig: Rig, status: int) -> None:
-    assert rig.ask(BODY) == [status]
-    assert rig.budget.used_bytes == 0
+    assert [outcome.status for outcome in rig.ask(BODY)] == [status]
+    assert rig.admission.reserved_bytes == 0
 
 
 def test_a_full_channel_refuses_and_holds_nothing() -> None:
     rig = Rig(CountingRandom())
-    assert rig.ask(*[BODY] * 11) == [200] * 10 + [429]
-    assert rig.budget.used_bytes == 0
+    assert [outcome.status for outcome in rig.ask(*[BODY] * 11)] == [200] * 10 + [429]
+    assert rig.admission.reserved_bytes == 0
     assert len(rig.channel.take(BatchLimits(sys.maxsize, sys.maxsize), 0) or []) == 10
+
+
+def test_a_header_names_the_tenant_of_events_that_name_none() -> None:
+    rig = Rig(CountingRandom())
+    headers = IngestHeaders(tenant=" Other ")
+    body = compact([event(tenant_id=None), event()])
+    assert [outcome.status for outcome in rig.ask(body, headers=headers)] == [200]
+    taken = rig.channel.take(BatchLimits(sys.maxsize, sys.maxsize), 0) or []
+    assert [one.tenant_id for one in taken[0].events] == ["other", "acme"]
+
+
+def test_a_header_that_is_no_tenants_name_refuses_the_request() -> None:
+    rig = Rig(CountingRandom())
+    (refused,) = rig.ask(BODY, headers=IngestHeaders(tenant="a b"))
+    (error,) = refused.answer.errors
+    assert (refused.status, error.code, error.field) == (400, "invalid_tenant_id", "X-Tenant-ID")
+    assert rig.admission.reserved_bytes == 0

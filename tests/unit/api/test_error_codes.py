@@ -4,8 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+from parsec.api.error_codes import CODES
 from parsec.api.event_rules import SEVERITIES, SEVERITY_ALIASES
-from parsec.ingest.error_codes import CODES
 from parsec.ingest.field_mapping import CONSTANTS
 from parsec.web.http1.refusals import BODY_TOO_SLOW
 
@@ -18,7 +18,7 @@ SOURCES = [
     PACKAGE / "api" / "event_rules.py",
     *(PACKAGE / name for name in AT_THE_DOOR),
 ]
-MAKERS = {"Rejected", "Fault", "EventError", "_refused", "unavailable"}
+MAKERS = {"Rejected", "Fault", "IngestError", "Overload", "_nothing_accepted"}
 
 
 def rows(heading: str) -> dict[str, list[str]]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parsec.ingest.admission import tenants_named
 from parsec.ingest.body.fast_path import QUICK_BYTES
-from parsec.ingest.tenant_peek import names_in
 from tests.support.ingesting import compact, event, lines, take
 
 NAMES = st.sampled_from(["acme", "other", "third"])
@@ -19,12 +19,12 @@ EVENTS = st.lists(NAMES.map(lambda name: event(tenant_id=name, extra={"tenant_id
 def test_the_same_names_as_in_full(events: list[dict[str, Any]], shape: Any) -> None:
     body = shape(events)
     found = {envelope.tenant_id for envelope in take(body).envelopes}
-    assert names_in(body) - {""} == found
+    assert tenants_named(body) - {""} == found
 
 
 def test_an_event_without_a_name_of_its_own_has_none() -> None:
-    assert names_in(compact([event(tenant_id=None)])) == {""}
-    assert names_in(json.dumps([event(metadata={"tenant_id": "other"})]).encode()) == {"acme"}
+    assert tenants_named(compact([event(tenant_id=None)])) == {""}
+    assert tenants_named(json.dumps([event(metadata={"tenant_id": "other"})]).encode()) == {"acme"}
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_an_event_without_a_name_of_its_own_has_none() -> None:
     ids=["empty", "no JSON", "cut array", "a number", "cut object", "deep", "no UTF-8", "large"],
 )
 def test_what_is_not_usual_is_left_to_reading_in_full(body: bytes) -> None:
-    assert names_in(body) == set()
+    assert tenants_named(body) == set()

@@ -1,4 +1,4 @@
-"""Room for those that hold little while another tenant has filled what fits."""
+"""Room for tenants with little in flight while another has filled the capacity."""
 
 import asyncio
 import sys
@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parsec.core.clock import ManualClock
-from parsec.ingest.budget import ByteBudget
+from parsec.ingest.admission import Admission, InFlight
 from parsec.ingest.channel import BatchLimits, Channel
-from parsec.ingest.field_mapping import PLAIN
-from parsec.ingest.in_flight import InFlight
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions, Request
+from parsec.ingest.rate_limits import Policy, TenantLimits
 from parsec.ingest.response import Outcome
 from parsec.telemetry import Telemetry
 from tests.support.ingesting import CountingRandom, compact, event
@@ -19,23 +18,30 @@ from tests.support.ingesting import CountingRandom, compact, event
 ALL = BatchLimits(sys.maxsize, sys.maxsize)
 
 
+def admission(memory_bytes: int = 1 << 30, channel: Channel | None = None) -> Admission:
+    limits = TenantLimits(Policy(), ManualClock())
+    return Admission(channel or Channel(80, 1 << 20), limits, memory_bytes, lambda: None)
+
+
 class Rig:
     """A pipeline whose channel takes 80 events; `worker` empties it."""
 
     def __init__(self) -> None:
-        self.channel = Channel(80, 1 << 20)
+        self.channel = Channel(80, 1 << 20, loop=asyncio.get_running_loop())
+        self.admission = admission(channel=self.channel)
         options = PipelineOptions(Identity("local", "node-1"), 1000, 1 << 16, False, "random", 30.0)
-        self.pipeline = Pipeline(self.channel, options, Telemetry(), ManualClock(), CountingRandom())
+        self.pipeline = Pipeline(self.admission, options, Telemetry(), ManualClock(), CountingRandom())
 
     def send(self, tenant: str, events: int = 1, ack: str = "durable") -> int | None:
         """The status; None while it is not durable."""
         body = compact([event(tenant_id=tenant, id=None, timestamp="2027-01-15T00:00:00Z") for _ in range(events)])
         answers: list[Outcome] = []
-        self.pipeline.ingest_at_once(Request(body, PLAIN, ack), answers.append)  # type: ignore[arg-type]
+        for _ in self.pipeline.ingest(Request(answers.append, body=body, ack=ack)):  # type: ignore[arg-type]
+            pass
         return answers[0].status if answers else None
 
     async def worker(self) -> None:
-        self.pipeline.resolve(self.channel.take(ALL, 0) or [], "durable")
+        self.channel.acknowledge(self.channel.take(ALL, 0) or [], "durable")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
@@ -47,13 +53,13 @@ def test_a_flood_fills_the_channel_for_itself_only() -> None:
             while rig.send("flood", 10) is None:
                 pass
             assert rig.send("flood") == 429
-            assert rig.pipeline.not_now("flood") is not None
+            assert rig.admission.admit("flood") is not None
             for tenant in ("calm", "other", "third"):
                 assert [rig.send(tenant) for _ in range(11)] == [None] * 10 + [429]
-                assert rig.pipeline.not_now(tenant) is not None
-            assert rig.pipeline.not_now("") is None
+                assert rig.admission.admit(tenant) is not None
+            assert rig.admission.admit("") is None
             await rig.worker()
-            assert rig.pipeline.not_now("flood") is None
+            assert rig.admission.admit("flood") is None
 
     asyncio.run(run())
 
@@ -74,9 +80,9 @@ def test_the_channel_holds_at_most_twice_its_bound_and_two_requests_whatever_the
         statuses = [rig.send(f"made-up-{n}", 7) for n in range(100)]
         assert statuses.count(None) == rig.channel.buffered_events // 7
         assert 2 * 80 <= rig.channel.buffered_events < 2 * (80 + 7)
-        assert rig.pipeline.not_now("") is not None
+        assert rig.admission.admit("") is not None
         await rig.worker()
-        assert rig.pipeline._held._amounts == {}
+        assert rig.admission._in_channel._amounts == {}
 
     asyncio.run(run())
 
@@ -86,35 +92,35 @@ def test_what_is_enqueued_only_counts_until_it_is_durable() -> None:
         rig = Rig()
         assert [rig.send("flood", 10, "enqueued") for _ in range(9)] == [200] * 8 + [429]
         await rig.worker()
-        assert rig.pipeline._held._amounts == {}
+        assert rig.admission._in_channel._amounts == {}
         assert rig.send("flood", 10, "enqueued") == 200
 
     asyncio.run(run())
 
 
 def test_bodies_of_one_tenant_leave_memory_to_others() -> None:
-    budget = ByteBudget(1600)
-    assert all(budget.reserve(100, "flood") for _ in range(16))
-    assert not budget.reserve(100, "flood")
-    assert budget.reserve(100, "calm")
-    assert not budget.reserve(100, "calm")
-    assert budget.reserve(300, "other")
-    assert not budget.reserve(1, "third")
-    budget.release(300, "other")
-    assert budget.reserve(1, "third")
-    assert budget.used_bytes == 1701
+    memory = admission(1600)
+    assert all(memory.reserve("flood", 0, 100) for _ in range(16))
+    assert not memory.reserve("flood", 0, 100)
+    assert memory.reserve("calm", 0, 100)
+    assert not memory.reserve("calm", 0, 100)
+    assert memory.reserve("other", 0, 300)
+    assert not memory.reserve("third", 0, 1)
+    memory.release("other", 300)
+    assert memory.reserve("third", 0, 1)
+    assert memory.reserved_bytes == 1701
 
 
 def test_small_bodies_that_name_nobody_are_not_kept_out_by_large_ones() -> None:
-    budget = ByteBudget(1 << 20)
-    assert all(budget.reserve(1 << 17) for _ in range(8))
-    assert not budget.reserve(1 << 17)
-    assert budget.reserve(1 << 15)
-    assert budget.reserve(1 << 15, held_bytes=1 << 15)
-    assert not budget.reserve(1 << 15, held_bytes=1 << 16)
-    assert [budget.reserve(1 << 16) for _ in range(4)] == [True] * 3 + [False]
-    budget.release(1 << 17)
-    assert budget.reserve(1 << 16)
+    memory = admission(1 << 20)
+    assert all(memory.reserve("", 0, 1 << 17) for _ in range(8))
+    assert not memory.reserve("", 0, 1 << 17)
+    assert memory.reserve("", 0, 1 << 15)
+    assert memory.reserve("", 1 << 15, 1 << 15)
+    assert not memory.reserve("", 1 << 16, 1 << 15)
+    assert [memory.reserve("", 0, 1 << 16) for _ in range(4)] == [True] * 3 + [False]
+    memory.release("", 1 << 17)
+    assert memory.reserve("", 0, 1 << 16)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.integers(0, 99))))

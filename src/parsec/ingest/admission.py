@@ -1,0 +1,208 @@
+"""Decide whether a request may enter: room in the channel, memory for its body, its tenant's share and rate limits.
+
+In: the tenant and size of a request before its body is read (`admit`), its events after decoding (`offer`). Out: None,
+or the Overload to answer with. Errors: none. Next: parsec.ingest.channel.
+
+1. Nothing is held of a refused request. What `admit`, `reserve` and `offer` took of an admitted one is given back by
+   `release` and `leave`, once each.
+2. Capacity goes to whoever comes first. Beyond it there is a part for tenants with little in flight, so that a tenant
+   that floods fills only the first. Equal parts would have to be taken back from a tenant that was alone until then.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from parsec.api.event_rules import tenant_name
+from parsec.core.envelope import Envelope
+from parsec.ingest.body.fast_path import QUICK_BYTES, UNREADABLE
+from parsec.ingest.channel import Channel, Submission
+from parsec.ingest.rate_limits import Spent, TenantLimits
+
+CHANNEL_SHARE = 8
+"""A tenant with less than an eighth of the channel in flight may exceed the channel's bounds."""
+MEMORY_SHARE, MEMORY_BEYOND = 16, 4
+"""A tenant with less than a 16th of the memory for bodies may exceed it, by up to a quarter of it."""
+SMALL_BODY_BYTES = 64 << 10
+"""A body up to this size may exceed it, too, when its request names no tenant: it takes many to fill the rest."""
+
+RETRY_AFTER_S = 1
+"""A full channel empties in well under a second."""
+
+
+class Overload(msgspec.Struct, frozen=True):
+    """Why a request is refused that may succeed later. `code`: of parsec.api.error_codes. `spent`: of a rate limit."""
+
+    code: str
+    message: str
+    retry_after_s: int = RETRY_AFTER_S
+    spent: Spent | None = None
+
+
+QUEUE_FULL = Overload(
+    "queue_full",
+    "The queue is full: events arrive faster than they can be made durable. Send the same request again.",
+)
+TOO_MANY_BODIES = Overload(
+    "too_many_bodies",
+    "The bodies of other requests use up the memory for them (PARSEC_INGEST_MEMORY). Send the same request again.",
+)
+
+
+class InFlight:
+    """Events and bytes in flight per tenant. Holds nothing of a tenant that has none."""
+
+    def __init__(self, few_events: int, few_bytes: int) -> None:
+        """A tenant has little in flight while it is below both."""
+        self._few_events = few_events
+        self._few_bytes = few_bytes
+        self._amounts: dict[str, tuple[int, int]] = {}
+
+    def add(self, tenant: str, events: int, size_bytes: int) -> None:
+        had_events, had_bytes = self._amounts.get(tenant, (0, 0))
+        self._amounts[tenant] = had_events + events, had_bytes + size_bytes
+
+    def remove(self, tenant: str, events: int, size_bytes: int) -> None:
+        """Only what was added."""
+        had_events, had_bytes = self._amounts[tenant]
+        if had_events == events and had_bytes == size_bytes:
+            del self._amounts[tenant]
+        else:
+            self._amounts[tenant] = had_events - events, had_bytes - size_bytes
+
+    def is_little(self, tenant: str) -> bool:
+        events, size_bytes = self._amounts.get(tenant, (0, 0))
+        return events < self._few_events and size_bytes < self._few_bytes
+
+
+class Admission:
+    """Used on the event loop only. A tenant is '' while it is unknown."""
+
+    def __init__(
+        self, channel: Channel, limits: TenantLimits, memory_bytes: int, closed_because: Callable[[], str | None]
+    ) -> None:
+        """`memory_bytes`: for the bodies of all requests in flight. `closed_because`: why no event can be made durable
+        now, or None."""
+        self._channel = channel
+        self._limits = limits
+        self._memory_bytes = memory_bytes
+        self._closed_because = closed_because
+        self._in_channel = InFlight(
+            max(1, channel.max_events // CHANNEL_SHARE), channel.max_bytes // CHANNEL_SHARE or 1
+        )
+        self._in_memory = InFlight(1, max(1, memory_bytes // MEMORY_SHARE))
+        self.reserved_bytes = 0
+
+    def admit(self, tenant: str, body_bytes: int = 0) -> Overload | None:
+        """Before the body is read. Reserves memory for `body_bytes`, the part of the body that has arrived."""
+        why = self._closed_because()
+        if why is not None:
+            return Overload("unavailable", why)
+        channel = self._channel
+        if not channel.has_room() and not (channel.has_room(beyond=True) and self._in_channel.is_little(tenant)):
+            return QUEUE_FULL
+        spent = self._limits.spent(tenant) if self._limits.active else None
+        if spent is not None:
+            return _rate_limited(spent)
+        return None if self.reserve(tenant, 0, body_bytes) else TOO_MANY_BODIES
+
+    def reserve(self, tenant: str, held_bytes: int, more_bytes: int) -> bool:
+        """Memory for more of a body that holds `held_bytes` already."""
+        reserved = self.reserved_bytes + more_bytes
+        if reserved > self._memory_bytes:
+            little = self._in_memory.is_little(tenant) if tenant else held_bytes + more_bytes <= SMALL_BODY_BYTES
+            if not little or reserved > self._memory_bytes + self._memory_bytes // MEMORY_BEYOND:
+                return False
+        self.reserved_bytes = reserved
+        if more_bytes:
+            self._in_memory.add(tenant, 0, more_bytes)
+        return True
+
+    def release(self, tenant: str, body_bytes: int) -> None:
+        """The request is answered: its body no longer takes memory."""
+        self.reserved_bytes -= body_bytes
+        self._in_memory.remove(tenant, 0, body_bytes)
+
+    def glance(self, body: bytes) -> Overload | None:
+        """Before decoding, shortly after a tenant was refused: read only the tenants that a body names, a tenth of the
+        work, and refuse it if one of them may send nothing now."""
+        limits = self._limits
+        if not limits.active or not limits.is_pressed():
+            return None
+        names = (tenant_name(text) for text in tenants_named(body))
+        spent = limits.refusal([name for name in names if name])
+        return None if spent is None else _rate_limited(spent)
+
+    def over_limit(self, events: Sequence[Envelope]) -> Overload | None:
+        """Whether a tenant of these events may send nothing now: asked early in a long body."""
+        if not self._limits.active:
+            return None
+        spent = self._limits.refusal({event.tenant_id for event in events})
+        return None if spent is None else _rate_limited(spent)
+
+    def offer(self, submission: Submission, events_by_tenant: Mapping[str, int]) -> Overload | None:
+        """After decoding: put the events into the channel as one, and charge each tenant for its own."""
+        limits = self._limits
+        if limits.active:
+            spent = limits.refusal(events_by_tenant)
+            if spent is not None:
+                return _rate_limited(spent)
+        tenant = next(iter(events_by_tenant))  # the first event's
+        if not self._channel.offer(submission):
+            submission.beyond = self._in_channel.is_little(tenant)
+            if not submission.beyond or not self._channel.offer(submission):
+                return QUEUE_FULL
+        self._in_channel.add(tenant, len(submission.events), submission.body_bytes)
+        if limits.active:
+            limits.take(events_by_tenant, submission.body_bytes)
+        return None
+
+    def leave(self, events_by_tenant: Mapping[str, int], body_bytes: int) -> None:
+        """The fate of offered events is known."""
+        self._in_channel.remove(next(iter(events_by_tenant)), sum(events_by_tenant.values()), body_bytes)
+
+    def charge_rejected(self, tenant: str, events: int, body_bytes: int) -> None:
+        """A body without a valid event was decoded all the same: charge its tenant, if that is known."""
+        if self._limits.active and tenant:
+            self._limits.take({tenant: max(1, events)}, body_bytes)
+
+
+def _rate_limited(spent: Spent) -> Overload:
+    message = (
+        f"Tenant {spent.tenant} has used up its {spent.what} for now: {spent.rate.per_s:g} per second, "
+        f"{spent.rate.burst:g} at once. No event was accepted; send the same request again in {spent.retry_after_s} s."
+    )
+    return Overload("rate_limited", message, spent.retry_after_s, spent)
+
+
+class _Named(msgspec.Struct, gc=False):
+    tenant_id: str = ""
+
+
+class _Batch(msgspec.Struct, gc=False):
+    tenant_id: str = ""
+    events: list[_Named] = []
+
+
+_ARRAY = msgspec.json.Decoder(list[_Named])
+_OBJECT = msgspec.json.Decoder(_Batch)
+_LINES = msgspec.json.Decoder(_Named)
+
+
+def tenants_named(body: bytes) -> set[str]:
+    """The tenants in an array, a batch, one event or lines of events, as spelled; '' for an event that names none.
+
+    None in a body of unusual shape, or in a large one: it is decoded in chunks and refused then.
+    """
+    if len(body) > QUICK_BYTES:
+        return set()
+    try:
+        if body.startswith(b"["):
+            return {one.tenant_id for one in _ARRAY.decode(body)}
+        try:
+            whole = _OBJECT.decode(body)
+        except msgspec.DecodeError:
+            return {one.tenant_id for one in _LINES.decode_lines(body)}
+        return {whole.tenant_id, *(one.tenant_id for one in whole.events)}
+    except UNREADABLE:
+        return set()
