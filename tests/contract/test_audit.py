@@ -8,8 +8,8 @@ from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.api.audit import MissingRecord, PartitionAudit
 from parsec.ports.broker import Counts, Progress
 from parsec.ports.store import DeadLetter, LedgerCheckpoint, Row
-from parsec.query import audit as audits
-from parsec.query.audit import audit, missing
+from parsec.query.audit import audit, missing_records
+from parsec.query.sql import ledger
 from tests.support.stores import LIMITS, TestEngine, embedded_store
 
 TODAY = 20_800
@@ -67,7 +67,7 @@ def test_a_sound_store_agrees_up_to_the_committed_offset(opened: Opened) -> None
 
 
 def test_what_is_counted_in_pieces_is_the_same(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audits, "CHUNK", 3)
+    monkeypatch.setattr(ledger, "OFFSETS_AT_ONCE", 3)
     found = recounted(opened[0])
     assert (found.difference, found.found) == (0, COUNTS)
 
@@ -168,5 +168,5 @@ def test_records_without_a_row_are_named_unless_they_are_repeats(opened: Opened)
     values = [b'{"tenant_id":"acme","id":"e%d"}' % n for n in range(20)]
     values[3] = values[4] = values[0]
     values[6] = b"\xff"
-    away = list(missing(store.reader(), "log", 0, [(0, values[:7]), (7, values[7:])], LIMITS))
+    away = list(missing_records(store.reader(), "log", 0, [(0, values[:7]), (7, values[7:])], LIMITS))
     assert away == [MissingRecord(6), MissingRecord(12, "acme", "e12")]

@@ -9,7 +9,7 @@ from parsec.core.clock import ManualClock
 from parsec.core.timestamp import SECOND, text_of
 from parsec.ports.store import DeadLetter
 from parsec.process.watermark import Ends, Watermark
-from parsec.web.completeness import LATE_S, REMEMBERED_S, CompletenessCheck
+from parsec.query.completeness import LATE_S, NO_LETTERS_S, CompletenessCheck
 from tests.support.stores import LIMITS, embedded_store
 
 
@@ -28,11 +28,17 @@ class Standing:
         self.completeness = Watermark(
             lambda: Ends(self.clock.time_ns(), {0: self.end}), lambda: {0: self.committed}, lambda: self.lost
         )
-        self.missing = CompletenessCheck(store.reader(), self.completeness, lambda: self.spooled, self.clock)
+        self.missing = CompletenessCheck(
+            store.reader(),
+            self.completeness.until_ns,
+            self.completeness.lost_until_ns,
+            lambda: self.spooled,
+            self.clock,
+        )
         self.completeness.sample()
 
     def told(self, tenant: str = "acme", start_ns: int = 0) -> list[str]:
-        return self.missing.of(tenant, start_ns, self.missing.until_ns(), LIMITS)
+        return self.missing.missing(tenant, start_ns, self.missing.until_ns(), LIMITS)
 
     def pass_by(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -53,7 +59,7 @@ def test_what_waits_for_long_is_told_until_it_is_stored(store: ClickHouseStore) 
     standing.pass_by(LATE_S - 1)
     assert standing.told() == []
     standing.pass_by(2)
-    assert standing.told() == [f"What was accepted since {since} may be missing: it is not stored yet."]
+    assert standing.told() == [f"Events accepted since {since} may be missing: they are not stored yet."]
     standing.committed = 7
     standing.pass_by(1)
     assert standing.told() == []
@@ -86,6 +92,6 @@ def test_dead_letters_are_told_to_their_tenant_for_ranges_that_begin_before_them
     store.insert_dead_letters(letters)
     store.insert_dead_letters(letters[:2])
     assert standing.told("d") == []  # asked a moment ago
-    standing.pass_by(REMEMBERED_S)
-    assert standing.told("d") == ["3 records became dead letters since 1970-01-01T00:00:00Z: GET /deadletters."]
+    standing.pass_by(NO_LETTERS_S)
+    assert standing.told("d") == ["3 records became dead letters since 1970-01-01T00:00:00Z: see GET /deadletters."]
     assert standing.told("d", start_ns=4_000_000_000 * SECOND) == standing.told("e") == []

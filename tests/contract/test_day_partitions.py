@@ -16,7 +16,8 @@ from parsec.ports.store import DaySize, LedgerCheckpoint, Row
 from parsec.process.size_retention import SizeRetention
 from parsec.query import audit as audits
 from parsec.query.audit import audit
-from parsec.query.sql.page import Question
+from parsec.query.sql import ledger
+from parsec.query.sql.page import PageRequest
 from parsec.query.timerange import TimeRange
 from parsec.telemetry import Telemetry
 from tests.support.stored import ask
@@ -115,9 +116,9 @@ def test_a_day_that_goes_takes_events_and_dead_letters_and_nothing_else(filled: 
     drop_oldest(days)
     assert figures(days) == [(1, 10, 0), (2, 10, 0)]
     assert int(engine.ask("SELECT count() FROM dead_letters")) == 0
-    answer = ask(store.reader(), Question("acme", TimeRange(0, LATEST), 100), LIMITS)
+    answer = ask(store.reader(), PageRequest("acme", TimeRange(0, LATEST), 100), LIMITS)
     assert answer.count == 20
-    gone = ask(store.reader(), Question("acme", TimeRange(FIRST * DAY, (FIRST + 1) * DAY), 100), LIMITS)
+    gone = ask(store.reader(), PageRequest("acme", TimeRange(FIRST * DAY, (FIRST + 1) * DAY), 100), LIMITS)
     assert (gone.count, gone.cursor) == (0, None)
 
 
@@ -159,7 +160,7 @@ def test_a_day_that_goes_during_a_recount_is_not_taken_for_lost(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, days, _ = filled
-    found = audits._found
+    found = ledger.found_in
     calls: list[Any] = []
 
     def meanwhile(*asked: Any) -> Any:
@@ -168,7 +169,7 @@ def test_a_day_that_goes_during_a_recount_is_not_taken_for_lost(
         calls.append(asked)
         return found(*asked)
 
-    monkeypatch.setattr(audits, "_found", meanwhile)
+    monkeypatch.setattr(audits, "found_in", meanwhile)
     assert (recounted(store).difference, recounted(store).not_recounted) == (0, 10)
 
 

@@ -9,7 +9,7 @@ from parsec.api.parameters import NO_TENANT
 from parsec.api.query import DeadLetterSummary
 from parsec.core.errors import Rejected
 from parsec.ports.store import DeadLetter, StoreReader
-from parsec.query.sql.dead_letters import DeadQuestion, letter, letters
+from parsec.query.sql.dead_letters import DeadLetterPageRequest, dead_letter_page, find_dead_letter
 from parsec.query.timerange import TimeRange
 from tests.support.stored import ALL_TIMES
 from tests.support.stores import LIMITS, embedded_store
@@ -40,7 +40,7 @@ def test_pages_give_each_position_once_though_one_was_kept_twice(reader: StoreRe
     found: list[DeadLetterSummary] = []
     cursor = None
     while True:
-        page = letters(reader, DeadQuestion("acme", ALL_TIMES, 3, cursor=cursor), LIMITS)
+        page = dead_letter_page(reader, DeadLetterPageRequest("acme", ALL_TIMES, 3, cursor=cursor), LIMITS)
         found += page.dead_letters
         cursor = page.cursor
         if cursor is None:
@@ -51,31 +51,32 @@ def test_pages_give_each_position_once_though_one_was_kept_twice(reader: StoreRe
 
 
 def test_a_reason_narrows_and_belongs_to_the_cursor(reader: StoreReader) -> None:
-    page = letters(reader, DeadQuestion("acme", ALL_TIMES, 2, "store_refused"), LIMITS)
+    page = dead_letter_page(reader, DeadLetterPageRequest("acme", ALL_TIMES, 2, "store_refused"), LIMITS)
     assert [each.reason for each in page.dead_letters] == ["store_refused"] * 2
-    with pytest.raises(Rejected, match="no cursor"):
-        letters(reader, DeadQuestion("acme", ALL_TIMES, 2, "", page.cursor), LIMITS)
+    with pytest.raises(Rejected, match="another query"):
+        dead_letter_page(reader, DeadLetterPageRequest("acme", ALL_TIMES, 2, "", page.cursor), LIMITS)
     with pytest.raises(Rejected):
-        letters(reader, DeadQuestion("stranger", ALL_TIMES, 2, "store_refused", page.cursor), LIMITS)
+        dead_letter_page(reader, DeadLetterPageRequest("stranger", ALL_TIMES, 2, "store_refused", page.cursor), LIMITS)
 
 
 def test_a_range_that_ends_before_them_holds_none(reader: StoreReader) -> None:
-    assert letters(reader, DeadQuestion("acme", TimeRange(0, 1), 10), LIMITS).dead_letters == []
+    assert dead_letter_page(reader, DeadLetterPageRequest("acme", TimeRange(0, 1), 10), LIMITS).dead_letters == []
 
 
 def test_the_bytes_come_back_as_they_were(reader: StoreReader) -> None:
-    text = letter(reader, "acme", "log-1", 0, 3, LIMITS)
+    text = find_dead_letter(reader, "acme", "log-1", 0, 3, LIMITS)
     assert text is not None
     assert (text.raw, text.raw_base64, text.raw_bytes) == ('{"n":3}', None, 7)
-    binary = letter(reader, NO_TENANT, "log-1", 0, 21, LIMITS)
+    binary = find_dead_letter(reader, NO_TENANT, "log-1", 0, 21, LIMITS)
     assert binary is not None
     assert (binary.raw, binary.raw_base64) == (None, "/wA=")
 
 
 def test_a_letter_is_shown_to_its_tenant_alone(reader: StoreReader) -> None:
-    assert letter(reader, "acme", "log-1", 0, 20, LIMITS) is None
-    assert letter(reader, "acme", "log-1", 0, 21, LIMITS) is None
-    assert letter(reader, "stranger", "log-1", 0, 20, LIMITS) is not None
-    assert [each.position for each in letters(reader, DeadQuestion(NO_TENANT, ALL_TIMES, 9), LIMITS).dead_letters] == [
-        "log-1/0/21"
-    ]
+    assert find_dead_letter(reader, "acme", "log-1", 0, 20, LIMITS) is None
+    assert find_dead_letter(reader, "acme", "log-1", 0, 21, LIMITS) is None
+    assert find_dead_letter(reader, "stranger", "log-1", 0, 20, LIMITS) is not None
+    assert [
+        each.position
+        for each in dead_letter_page(reader, DeadLetterPageRequest(NO_TENANT, ALL_TIMES, 9), LIMITS).dead_letters
+    ] == ["log-1/0/21"]

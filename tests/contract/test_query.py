@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.api.parameters import Order
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import LATEST, SECOND
 from parsec.ports.store import StoreReader
 from parsec.query.language import fields
-from parsec.query.language.fields import field
+from parsec.query.language.fields import parse_field
 from parsec.query.language.parse import parse
 from parsec.query.sql import aggregate, facets, histogram, lookup
 from parsec.query.sql.filter import Scope
 from parsec.query.sql.histogram import GroupBy
-from parsec.query.sql.keyset_page import Order
-from parsec.query.sql.page import Question, page
+from parsec.query.sql.page import PageRequest, page
 from parsec.query.timerange import TimeRange
 from tests.support.stored import ALL_TIMES, NOON, ask, row
 from tests.support.stores import LIMITS, embedded_store
@@ -71,7 +71,7 @@ def ids(answer: Any) -> list[str]:
 
 
 def test_an_expression_narrows_events_of_the_tenant_only(reader: StoreReader) -> None:
-    found = ask(reader, Question("acme", ALL_TIMES, 100, q="severity:error source:web OR stranger"), LIMITS)
+    found = ask(reader, PageRequest("acme", ALL_TIMES, 100, q="severity:error source:web OR stranger"), LIMITS)
     assert ids(found) == ["evt-19", "evt-13", "evt-7", "evt-1"]
 
 
@@ -81,7 +81,7 @@ def test_pages_show_each_event_once_in_either_order(reader: StoreReader, order: 
     seen: list[str] = []
     cursor = None
     while True:
-        answer = ask(reader, Question("acme", ALL_TIMES, limit, cursor, q="NOT source:db", order=order), LIMITS)
+        answer = ask(reader, PageRequest("acme", ALL_TIMES, limit, cursor, q="NOT source:db", order=order), LIMITS)
         seen += ids(answer)
         cursor = answer.cursor
         if cursor is None:
@@ -96,7 +96,7 @@ def test_pages_stay_whole_while_events_arrive(order: Order) -> None:
         store.insert([row(n, timestamp=NOON + n // 4) for n in range(40)], "t")
         asked, seen, cursor, arrived = store.reader(), list[str](), None, 40
         while True:
-            answer = ask(asked, Question("acme", ALL_TIMES, 7, cursor, order=order), LIMITS)
+            answer = ask(asked, PageRequest("acme", ALL_TIMES, 7, cursor, order=order), LIMITS)
             seen += ids(answer)
             cursor = answer.cursor
             if cursor is None:
@@ -117,10 +117,10 @@ def test_pages_stay_whole_while_events_arrive(order: Order) -> None:
 
 
 def test_a_cursor_fits_its_own_expression_and_order_only(reader: StoreReader) -> None:
-    cursor = ask(reader, Question("acme", ALL_TIMES, 2, q="source:api"), LIMITS).cursor
+    cursor = ask(reader, PageRequest("acme", ALL_TIMES, 2, q="source:api"), LIMITS).cursor
     for other in (
-        Question("acme", ALL_TIMES, 2, cursor, q="source:web"),
-        Question("acme", ALL_TIMES, 2, cursor, q="source:api", order="oldest"),
+        PageRequest("acme", ALL_TIMES, 2, cursor, q="source:web"),
+        PageRequest("acme", ALL_TIMES, 2, cursor, q="source:api", order="oldest"),
     ):
         with pytest.raises(Rejected) as caught:
             ask(reader, other, LIMITS)
@@ -129,7 +129,7 @@ def test_a_cursor_fits_its_own_expression_and_order_only(reader: StoreReader) ->
 
 def test_chosen_fields_come_in_their_order_with_null_for_what_is_not_there(reader: StoreReader) -> None:
     names = ("metadata.user.id", "message", "metadata.deep.a.b", "metadata.nothing", "region", "timestamp")
-    answer = ask(reader, Question("acme", ALL_TIMES, 3, order="oldest", fields=names), LIMITS)
+    answer = ask(reader, PageRequest("acme", ALL_TIMES, 3, order="oldest", fields=names), LIMITS)
     assert bytes(answer.events).decode() == (
         '[{"metadata.user.id":1,"message":"acme 0","metadata.deep.a.b":null,"metadata.nothing":null,"region":"local",'
         '"timestamp":"2026-11-23T12:00:00Z"},'
@@ -138,14 +138,14 @@ def test_chosen_fields_come_in_their_order_with_null_for_what_is_not_there(reade
         '{"metadata.user.id":3,"message":"acme 2","metadata.deep.a.b":null,"metadata.nothing":null,"region":"local",'
         '"timestamp":"2026-11-23T12:02:00Z"}]'
     )
-    deep = page(reader, Question("acme", ALL_TIMES, 1, q="metadata.deep:*", fields=("metadata.deep.a.b",)), LIMITS)
+    deep = page(reader, PageRequest("acme", ALL_TIMES, 1, q="metadata.deep:*", fields=("metadata.deep.a.b",)), LIMITS)
     assert msgspec.json.encode(deep.events) == b'[{"metadata.deep.a.b":[1,2]}]'
 
 
 @pytest.mark.parametrize("name", ["level", "", "offset", "tenant", "metadata.a`b", "message FROM events --"])
 def test_a_field_that_is_none_is_refused_by_its_parameter(reader: StoreReader, name: str) -> None:
     with pytest.raises(Rejected) as caught:
-        ask(reader, Question("acme", ALL_TIMES, 1, fields=(name,)), LIMITS)
+        ask(reader, PageRequest("acme", ALL_TIMES, 1, fields=(name,)), LIMITS)
     assert (caught.value.code, caught.value.field) == ("invalid_parameter", "fields")
 
 
@@ -153,12 +153,12 @@ def test_a_field_that_is_none_is_refused_by_its_parameter(reader: StoreReader, n
 
 
 def test_an_event_is_found_by_its_id_in_its_tenant_only(reader: StoreReader) -> None:
-    found = lookup.event(reader, "acme", "evt-7", LIMITS)
+    found = lookup.find_event(reader, "acme", "evt-7", LIMITS)
     assert found is not None
     assert (found["message"], found["timestamp"]) == ("acme 7", "2026-11-23T12:07:00Z")
-    assert lookup.event(reader, "acme", "EVT-7", LIMITS) is None
-    assert lookup.event(reader, "nobody", "evt-7", LIMITS) is None
-    assert lookup.event(reader, "acme", "' OR 1=1 --", LIMITS) is None
+    assert lookup.find_event(reader, "acme", "EVT-7", LIMITS) is None
+    assert lookup.find_event(reader, "nobody", "evt-7", LIMITS) is None
+    assert lookup.find_event(reader, "acme", "' OR 1=1 --", LIMITS) is None
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,14 @@ def test_an_event_is_found_by_its_id_in_its_tenant_only(reader: StoreReader) -> 
 def test_surroundings_are_of_the_same_source_oldest_first(
     reader: StoreReader, counts: tuple[int, int], before: list[str], after: list[str] | int
 ) -> None:
-    found = lookup.surroundings(reader, "acme", "evt-7", counts, LIMITS)
+    found = lookup.find_context(reader, "acme", "evt-7", counts, LIMITS)
     assert found is not None
     before_it, event, after_it = found
     assert [one["id"] for one in before_it] == before
     assert event["id"] == "evt-7"
     names = [one["id"] for one in after_it]
     assert names == after if isinstance(after, list) else len(names) == after
-    assert lookup.surroundings(reader, "acme", "nothing", counts, LIMITS) is None
+    assert lookup.find_context(reader, "acme", "nothing", counts, LIMITS) is None
 
 
 # Histograms
@@ -199,7 +199,9 @@ def test_a_histogram_has_every_bucket_of_the_range(reader: StoreReader) -> None:
     ],
 )
 def test_a_histogram_counts_values_of_any_field(reader: StoreReader, by: str, expected: list[dict[str, int]]) -> None:
-    _, buckets = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=600, groups=GroupBy(field(by), 10))
+    _, buckets = histogram.histogram(
+        reader, scope("", HOUR), LIMITS, interval_s=600, groups=GroupBy(parse_field(by), 10)
+    )
     assert [bucket.by for bucket in buckets[:2]] == expected
     assert [bucket.count for bucket in buckets[:2]] == [10, 10]
 
@@ -210,7 +212,9 @@ def test_a_histogram_counts_values_of_any_field(reader: StoreReader, by: str, ex
 def test_a_histogram_names_the_most_frequent_values_and_counts_all(
     reader: StoreReader, by: str, most: int, named: int
 ) -> None:
-    _, buckets = histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=3600, groups=GroupBy(field(by), most))
+    _, buckets = histogram.histogram(
+        reader, scope("", HOUR), LIMITS, interval_s=3600, groups=GroupBy(parse_field(by), most)
+    )
     assert (len(buckets[0].by), buckets[0].count) == (named, 20)
 
 
@@ -221,7 +225,7 @@ def test_a_range_within_a_bucket_counts_only_itself(reader: StoreReader) -> None
 
 
 def test_too_many_buckets_are_refused_with_what_would_do(reader: StoreReader) -> None:
-    with pytest.raises(Rejected, match="60 s would do"):
+    with pytest.raises(Rejected, match="use an interval of 60 s"):
         histogram.histogram(reader, scope("", HOUR), LIMITS, interval_s=1)
 
 
@@ -235,8 +239,8 @@ def test_the_interval_that_a_range_suggests_gives_few_buckets(length: int) -> No
 
 
 def figures(reader: StoreReader, *metrics: str, by: tuple[str, ...] = (), top: int = 10, q: str = "") -> Any:
-    asked = [aggregate.metric(text) for text in metrics]
-    found = aggregate.aggregate(reader, scope(q), asked, [field(name) for name in by], top, LIMITS)
+    asked = [aggregate.parse_metric(text) for text in metrics]
+    found = aggregate.aggregate(reader, scope(q), asked, [parse_field(name) for name in by], top, LIMITS)
     return [(tuple(group.by.values()), tuple(group.values.values())) for group in found]
 
 
@@ -279,7 +283,7 @@ def test_figures_of_nothing_are_null(reader: StoreReader) -> None:
 )  # fmt: skip
 def test_a_metric_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(Rejected) as caught:
-        aggregate.metric(text)
+        aggregate.parse_metric(text)
     assert (caught.value.code, caught.value.field) == ("invalid_parameter", "metric")
 
 
@@ -287,7 +291,7 @@ def test_a_metric_that_is_none_is_refused(text: str) -> None:
 
 
 def test_names_come_with_how_many_events_have_them(reader: StoreReader) -> None:
-    found = {one.name: one.count for one in facets.names(reader, scope(), LIMITS)}
+    found = {one.name: one.count for one in facets.field_counts(reader, scope(), LIMITS)}
     assert found == {
         **dict.fromkeys(("id", "timestamp", "received_at", "severity", "source", "message", "region", "node"), 20),
         "metadata.ms": 16, "metadata.user.id": 16, "metadata.user.plan": 8, "metadata.deep.a.b": 4,
@@ -314,7 +318,9 @@ def test_moments_in_groups_look_as_in_events() -> None:
 def test_values_come_with_how_many_events_have_them(
     reader: StoreReader, name: str, expected: list[tuple[str, int]]
 ) -> None:
-    assert [(one.value, one.count) for one in facets.values(reader, scope(), field(name), 10, LIMITS)] == expected
+    assert [
+        (one.value, one.count) for one in facets.value_counts(reader, scope(), parse_field(name), 10, LIMITS)
+    ] == expected
 
 
 # Whatever is asked
@@ -331,17 +337,17 @@ ODD = st.lists(
 def test_no_name_makes_the_store_fail(store: ClickHouseStore, name: str, tenant: str) -> None:
     reader, limits = store.reader(), LIMITS
     try:
-        named = field(name)
+        named = parse_field(name)
     except ValueError:
         with pytest.raises(Rejected):
-            fields.named(name, "by")
+            fields.field_parameter(name, "by")
         return
     odd = Scope(tenant, ALL_TIMES)
-    count, distinct = aggregate.metric("count"), aggregate.metric("distinct(source)")
+    count, distinct = aggregate.parse_metric("count"), aggregate.parse_metric("distinct(source)")
     assert aggregate.aggregate(reader, odd, [count, distinct], [named], 5, limits) == []
-    assert facets.values(reader, odd, named, 5, limits) == []
+    assert facets.value_counts(reader, odd, named, 5, limits) == []
     histogram.histogram(reader, Scope(tenant, HOUR), limits, groups=GroupBy(named, 10))
-    ask(reader, Question(tenant, ALL_TIMES, 1, fields=(name,)), limits)
+    ask(reader, PageRequest(tenant, ALL_TIMES, 1, fields=(name,)), limits)
     if named.name == "metadata":
         average = aggregate.Metric("avg", "avg", named)
         aggregate.aggregate(reader, odd, [average], [], 5, limits)

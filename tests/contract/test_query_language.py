@@ -11,7 +11,7 @@ from parsec.core.errors import Rejected
 from parsec.core.timestamp import LATEST, SECOND
 from parsec.ports.store import Row, StoreReader
 from parsec.query.language.parse import parse
-from parsec.query.sql.page import Question
+from parsec.query.sql.page import PageRequest
 from parsec.query.timerange import TimeRange
 from tests.support.matching import Subject, predicate
 from tests.support.stored import ask
@@ -58,7 +58,7 @@ def test_the_page_has_examples_of_every_kind() -> None:
 
 @pytest.mark.parametrize(("text", "expected"), EXAMPLES, ids=[text for text, _ in EXAMPLES])
 def test_an_example_finds_what_the_page_says(reader: StoreReader, text: str, expected: list[str]) -> None:
-    answer = ask(reader, Question("acme", TimeRange(0, LATEST), 100, q=text, order="oldest"), LIMITS)
+    answer = ask(reader, PageRequest("acme", TimeRange(0, LATEST), 100, q=text, order="oldest"), LIMITS)
     assert [event["id"] for event in json.loads(bytes(answer.events))] == expected
     holds = predicate(parse(text))
     assert [event.id for event in events() if holds(Subject(event))] == expected

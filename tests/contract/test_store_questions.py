@@ -10,7 +10,7 @@ import pytest
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.errors import Fatal, Rejected, Retryable
 from parsec.ports.store import Cancellation, QueryLimits
-from parsec.query.sql.page import Question
+from parsec.query.sql.page import PageRequest
 from parsec.query.timerange import TimeRange
 from tests.support.stored import ALL_TIMES, NOON, ask, events, row
 from tests.support.stores import LIMITS, TestEngine
@@ -18,7 +18,7 @@ from tests.support.stores import LIMITS, TestEngine
 
 def test_newest_first_from_inclusive_to_exclusive(store: ClickHouseStore) -> None:
     store.insert([row(n) for n in (2, 0, 3, 1)], "t")
-    answer = ask(store.reader(), Question("acme", TimeRange(NOON + 1, NOON + 3), 10), LIMITS)
+    answer = ask(store.reader(), PageRequest("acme", TimeRange(NOON + 1, NOON + 3), 10), LIMITS)
     assert [e["id"] for e in json.loads(bytes(answer.events))] == ["evt-2", "evt-1"]
     assert answer.cursor is None
 
@@ -41,7 +41,7 @@ def test_pages_through_equal_timestamps_neither_skip_nor_repeat(store: ClickHous
     )
     reader, seen, cursor, pages = store.reader(), [], None, 0
     while True:
-        answer = ask(reader, Question("acme", ALL_TIMES, limit, cursor), LIMITS)
+        answer = ask(reader, PageRequest("acme", ALL_TIMES, limit, cursor), LIMITS)
         seen += [e["id"] for e in json.loads(bytes(answer.events))]
         pages += 1
         cursor = answer.cursor
@@ -56,18 +56,18 @@ def test_pages_through_equal_timestamps_neither_skip_nor_repeat(store: ClickHous
 def test_a_cursor_keeps_the_range_of_its_first_question(store: ClickHouseStore) -> None:
     store.insert([row(n) for n in range(5)], "t")
     reader = store.reader()
-    first = ask(reader, Question("acme", TimeRange(NOON + 1, NOON + 4), 2), LIMITS)
+    first = ask(reader, PageRequest("acme", TimeRange(NOON + 1, NOON + 4), 2), LIMITS)
     store.insert([row(9, timestamp=NOON + 3, id="late")], "u")
-    rest = ask(reader, Question("acme", ALL_TIMES, 10, first.cursor), LIMITS)
+    rest = ask(reader, PageRequest("acme", ALL_TIMES, 10, first.cursor), LIMITS)
     assert [e["id"] for e in json.loads(bytes(rest.events))] == ["evt-1"]
     assert rest.cursor is None
 
 
 def test_a_cursor_of_another_tenant_is_refused(store: ClickHouseStore) -> None:
     store.insert([row(n) for n in range(5)], "t")
-    cursor = ask(store.reader(), Question("acme", ALL_TIMES, 2), LIMITS).cursor
+    cursor = ask(store.reader(), PageRequest("acme", ALL_TIMES, 2), LIMITS).cursor
     with pytest.raises(Rejected) as caught:
-        ask(store.reader(), Question("other", ALL_TIMES, 2, cursor), LIMITS)
+        ask(store.reader(), PageRequest("other", ALL_TIMES, 2, cursor), LIMITS)
     assert caught.value.code == "invalid_cursor"
 
 
@@ -157,7 +157,7 @@ def test_many_threads_may_ask_while_one_writes(store: ClickHouseStore) -> None:
     def look() -> None:
         try:
             for _ in range(10):
-                ask(reader, Question("acme", ALL_TIMES, 100), LIMITS)
+                ask(reader, PageRequest("acme", ALL_TIMES, 100), LIMITS)
         except Exception as error:  # noqa: BLE001
             failures.append(error)
 

@@ -14,7 +14,7 @@ from parsec.core.envelope import Envelope, encode_one
 from parsec.core.timestamp import DAY, nanoseconds, text_of
 from parsec.ports.broker import Slice
 from parsec.process.rows import Rules, rows
-from parsec.query.sql.page import Question
+from parsec.query.sql.page import PageRequest
 from tests.support.stored import ALL_TIMES, NOON, ask, events
 from tests.support.stores import LIMITS, TestEngine
 
@@ -88,7 +88,7 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_metadata_never_fails_an_insert_and_comes_back_as_sent(store: ClickHouseStore, text: str) -> None:
     through(store, envelope('{"good":1}', id="before"), envelope(text, id="it"), envelope('{"good":2}', id="after"))
-    answer = ask(store.reader(), Question("acme", ALL_TIMES, 10), LIMITS)
+    answer = ask(store.reader(), PageRequest("acme", ALL_TIMES, 10), LIMITS)
     assert f'"metadata":{text},' in bytes(answer.events).decode()
     found = store.reader().select("SELECT id FROM events WHERE attributes.good.:Int64 > 0", {}, LIMITS, tuple)
     assert sorted(found) == [("after",), ("before",)]
@@ -106,7 +106,7 @@ def test_types_of_one_key_may_change_from_block_to_block(store: ClickHouseStore,
 
 def test_of_duplicate_keys_the_last_wins_in_text_and_in_search(store: ClickHouseStore) -> None:
     through(store, envelope('{"a":1,"b":{"c":1,"c":2},"a":3}'))
-    answer = ask(store.reader(), Question("acme", ALL_TIMES, 10), LIMITS)
+    answer = ask(store.reader(), PageRequest("acme", ALL_TIMES, 10), LIMITS)
     assert '"metadata":{"a":3,"b":{"c":2}},' in bytes(answer.events).decode()
     found = store.reader().select("SELECT attributes.a.:Int64, attributes.b.c.:Int64 FROM events", {}, LIMITS, tuple)
     assert found == [(3, 2)]

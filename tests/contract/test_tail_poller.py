@@ -13,7 +13,7 @@ from parsec.core.errors import Retryable
 from parsec.ports.broker import Progress
 from parsec.ports.store import QueryLimits, Row, StoreReader, T
 from parsec.query.sql import new_events
-from parsec.query.sql.page import Question
+from parsec.query.sql.page import PageRequest
 from parsec.query.tail.poller import TailPoller
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscription, Subscriptions, TailLimits
 from tests.support.stored import ALL_TIMES, ask, row
@@ -226,6 +226,6 @@ def test_tail_and_search_find_the_same_among_odd_events(standing: Standing) -> N
     standing.keep([row(n, log_id="log-1", **{"id": f"e{n:02d}", **odd}) for n, odd in enumerate(ODD)])
     standing.poll()
     for q, tail in zip(FILTERS, tails, strict=True):
-        found = ask(standing.reader, Question("acme", ALL_TIMES, 100, q=q, order="oldest"), LIMITS)
+        found = ask(standing.reader, PageRequest("acme", ALL_TIMES, 100, q=q, order="oldest"), LIMITS)
         searched = json.loads(bytes(found.events))
         assert [json.loads(message) for message in tail.take(1 << 20).messages] == searched, q

@@ -138,7 +138,7 @@ class Asking:
         """The offsets that each question finds."""
         parameters = Parameters()
         found = ", ".join(f"groupArrayIf(offset, {condition(parse(text), parameters)} = 1)" for text in texts)
-        sql = f"SELECT {found} FROM events WHERE log_id = {parameters.text(log)}"  # noqa: S608
+        sql = f"SELECT {found} FROM events WHERE log_id = {parameters.bind(log)}"  # noqa: S608
         (answer,) = self._reader.select(sql, parameters.values, LIMITS, list[list[int]])
         return [sorted(offsets) for offsets in answer]
 

@@ -47,7 +47,7 @@ class Subject:
 
     @cached_property
     def lowered(self) -> str:
-        return tokenizer.lower(self.row.message)
+        return self.row.message.encode().lower().decode()
 
     @cached_property
     def words(self) -> list[str]:
@@ -88,7 +88,7 @@ def _match(field: Field, test: Test) -> Predicate:
         return _in_metadata(field.path, test)
     if isinstance(test, Phrase):
         found = test.words
-        if tokenizer.is_ascii(found):
+        if all(part.isascii() for word in found for part in word):
             # Few messages hold it anywhere; only those are worth splitting.
             longest = max((part for word in found for part in word), key=len)
             return lambda subject: longest in subject.lowered and _found(found, subject.words)
@@ -109,7 +109,7 @@ def _text(test: Test) -> Callable[[str], bool]:
         return frozenset(test.values).__contains__
     if isinstance(test, Like):
         parts = test.parts
-        return lambda text: tokenizer.like(parts, text)
+        return lambda text: tokenizer.matches_wildcards(parts, text)
     assert isinstance(test, Matches), "parsec.query.language.fields gives a text no other test"
     options = re2.Options()
     options.dot_nl = True
@@ -195,7 +195,7 @@ def _split(text: str) -> list[str]:
 def _found(words: Sequence[tuple[str, ...]], text: Sequence[str]) -> bool:
     """Whether the words of a phrase follow each other among those of a text."""
     starts = range(len(text) - len(words) + 1)
-    return any(all(tokenizer.like(word, text[at + n]) for n, word in enumerate(words)) for at in starts)
+    return any(all(tokenizer.matches_wildcards(word, text[at + n]) for n, word in enumerate(words)) for at in starts)
 
 
 def _fold(text: str) -> str:

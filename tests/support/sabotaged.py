@@ -27,7 +27,7 @@ from parsec.ports.broker import Assigned, Progress
 from parsec.ports.store import QueryLimits, Row, StoreReader
 from parsec.process.batching import Partition
 from parsec.process.loop import Processor
-from parsec.query.sql.page import Page, Question, page
+from parsec.query.sql.page import Page, PageRequest, page
 from parsec.web.routes import query
 from parsec.web.routes.health import stage_check
 from parsec.wiring import log, processor, web
@@ -63,13 +63,13 @@ def _refuse(self: ClickHouseStore, rows: Sequence[Row], token: str) -> None:
     _insert(self, rows, token)
 
 
-def _first_only(store: StoreReader, question: Question, limits: QueryLimits) -> Page:
+def _first_only(store: StoreReader, question: PageRequest, limits: QueryLimits) -> Page:
     if question.cursor:
         raise Rejected("query_too_expensive", "torn")
     return page(store, question, limits)
 
 
-def _endless(store: StoreReader, _: Question, limits: QueryLimits) -> Any:
+def _endless(store: StoreReader, _: PageRequest, limits: QueryLimits) -> Any:
     return store.select("SELECT count() FROM numbers(200000000000) WHERE sipHash64(number) = 1", {}, limits, tuple)
 
 

@@ -8,7 +8,7 @@ import msgspec
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.core.timestamp import LATEST
 from parsec.ports.store import DeadLetter, QueryLimits, Row, StoreReader
-from parsec.query.sql.page import Question, page
+from parsec.query.sql.page import PageRequest, page
 from parsec.query.timerange import TimeRange
 from tests.support.stores import LIMITS
 
@@ -37,13 +37,13 @@ class Answered(msgspec.Struct):
     cursor: str | None
 
 
-def ask(reader: StoreReader, question: Question, limits: QueryLimits) -> Answered:
+def ask(reader: StoreReader, question: PageRequest, limits: QueryLimits) -> Answered:
     found = page(reader, question, limits)
     return Answered(msgspec.json.encode(found.events), len(found.events), found.cursor)
 
 
 def events(store: ClickHouseStore, tenant: str = "acme", limit: int = 10_000) -> list[dict[str, Any]]:
-    found = ask(store.reader(), Question(tenant, ALL_TIMES, limit), LIMITS)
+    found = ask(store.reader(), PageRequest(tenant, ALL_TIMES, limit), LIMITS)
     answer: list[dict[str, Any]] = json.loads(bytes(found.events))
     assert len(answer) == found.count
     return answer

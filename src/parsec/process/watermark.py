@@ -1,7 +1,7 @@
 """The watermark (`complete_until`): the time up to which everything accepted is searchable.
 
 In: the ends of the log's partitions, sampled over time, and their committed offsets. Out: the latest sample time at
-which all that was durable then is stored now. Errors: none. Next: parsec.web.completeness.
+which all that was durable then is stored now. Errors: none. Next: parsec.query.completeness.
 """
 
 import threading

@@ -1,8 +1,9 @@
-"""Where a page ended, as a text that only Parsec reads.
+"""Cursors: where a page ended, as a text that only Parsec reads.
 
-In: the last row of a page and its question, or a cursor that a client sent. Out: the cursor, or what it holds. Errors:
-Rejected(invalid_cursor) for a text that is no cursor, or one of another tenant or question. Its offset counts
-the events of all tenants, so parsec.web seals it where there are keys; the tenant to ask about is never read from it.
+In: the last row of a page and its query, or a cursor that a client sent. Out: the cursor, or its content. Errors:
+Rejected(invalid_cursor) for another text, and for the cursor of another tenant or query. The offset in it counts
+the events of all tenants, so parsec.web encrypts it where there are API keys; the tenant is never taken from it.
+Next: parsec.query.sql.page.
 """
 
 import base64
@@ -17,7 +18,7 @@ _LONGEST = 1024
 _INT64, _UINT32, _UINT64 = 1 << 63, 1 << 32, 1 << 64
 
 
-class Position(msgspec.Struct, frozen=True):
+class RowKey(msgspec.Struct, frozen=True):
     """The place of a row in the order of events, which no two rows share."""
 
     at_ns: int
@@ -34,29 +35,29 @@ class _Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     log_id: str
     partition: int
     offset: int
-    question: int
+    query: int
 
 
 _DECODER = msgspec.json.Decoder(_Cursor)
 _ENCODER = msgspec.json.Encoder()
 
 
-def encoded(tenant: str, between: TimeRange, last: Position, question: str) -> str:
-    """`question` is all that must stay the same from page to page, as a text."""
+def encode(tenant: str, time_range: TimeRange, last: RowKey, query: str) -> str:
+    """`query`: all that must stay the same from page to page, as a text."""
     cursor = _Cursor(
         tenant,
-        between.start_ns,
-        between.end_ns,
+        time_range.start_ns,
+        time_range.end_ns,
         last.at_ns,
         last.log_id,
         last.partition,
         last.offset,
-        _digest(question),
+        _digest(query),
     )
     return base64.urlsafe_b64encode(_ENCODER.encode(cursor)).rstrip(b"=").decode()
 
 
-def decoded(text: str, tenant: str, question: str) -> tuple[TimeRange, Position]:
+def decode(text: str, tenant: str, query: str) -> tuple[TimeRange, RowKey]:
     """The range that the first page resolved, and the last row before the next page."""
     try:
         if len(text) > _LONGEST:
@@ -64,20 +65,20 @@ def decoded(text: str, tenant: str, question: str) -> tuple[TimeRange, Position]
         cursor = _DECODER.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
         fits = (
             cursor.tenant == tenant
-            and cursor.question == _digest(question)
+            and cursor.query == _digest(query)
             and 0 <= cursor.start_ns <= cursor.end_ns < _INT64
             and 0 <= cursor.at_ns < _INT64
             and 0 <= cursor.partition < _UINT32
             and 0 <= cursor.offset < _UINT64
         )
         if not fits:
-            raise ValueError("of another question")
+            raise ValueError("of another query")
     except ValueError as error:
-        message = "This is no cursor of an answer to this question of this tenant; ask again without one."
+        message = "This cursor belongs to another query or tenant, or is damaged; start again without a cursor."
         raise Rejected("invalid_cursor", message, field="cursor") from error
-    position = Position(cursor.at_ns, cursor.log_id, cursor.partition, cursor.offset)
+    position = RowKey(cursor.at_ns, cursor.log_id, cursor.partition, cursor.offset)
     return TimeRange(cursor.start_ns, cursor.end_ns), position
 
 
-def _digest(question: str) -> int:
-    return zlib.crc32(question.encode(errors="surrogatepass"))
+def _digest(query: str) -> int:
+    return zlib.crc32(query.encode(errors="surrogatepass"))

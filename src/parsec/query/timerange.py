@@ -1,10 +1,11 @@
-"""From when to when: what a person or a program writes, to nanoseconds.
+"""Parse the time range of a query.
 
-In: the texts of `from` and `to`, or None, and a clock. Out: a TimeRange, `start_ns` inclusive, `end_ns` exclusive, the
-last hour by default. Errors: Rejected(invalid_parameter) naming the field. Next: parsec.query.sql.page.
+In: the texts of `from` and `to`, or None, and a clock. Out: a TimeRange, the last hour by default. Errors:
+Rejected(invalid_parameter) naming the parameter. Next: parsec.query.sql.page.
 
-Read are RFC 3339 with any offset, a date alone (midnight UTC), numbers since 1970 in seconds below 1e11, milliseconds
-below 1e14, microseconds below 1e17, else nanoseconds, `now`, and `-2h` or `now-2h` with the units ns us ms s m h d w.
+Accepted are RFC 3339 with any offset, a date alone (midnight UTC), numbers since 1970 in seconds below 1e11,
+milliseconds below 1e14, microseconds below 1e17, else nanoseconds, `now`, and `-2h` or `now-2h` with the units ns us
+ms s m h d w.
 """
 
 import re
@@ -39,7 +40,7 @@ _RFC3339 = re.compile(
 
 
 class TimeRange(msgspec.Struct, frozen=True):
-    """Nanoseconds since 1970: `start_ns` inclusive, `end_ns` exclusive, both within what the store can hold."""
+    """Nanoseconds since 1970 that the store can hold: `start_ns` inclusive, `end_ns` exclusive."""
 
     start_ns: int
     end_ns: int
@@ -51,15 +52,15 @@ EVER = TimeRange(0, LATEST)
 def timerange(start: str | None, end: str | None, clock: Clock) -> TimeRange:
     """The range between two texts; an absent end is now, an absent start an hour before the end."""
     now = clock.time_ns()
-    end_ns = now if end is None else _moment(end, "to", now)
-    start_ns = end_ns - DEFAULT_NS if start is None else _moment(start, "from", now)
+    end_ns = now if end is None else _parse(end, "to", now)
+    start_ns = end_ns - DEFAULT_NS if start is None else _parse(start, "from", now)
     if start_ns > end_ns:
-        raise Rejected("invalid_parameter", "from lies after to.", field="from")
+        raise Rejected("invalid_parameter", "from is later than to; exchange them.", field="from")
     return TimeRange(_clamp(start_ns), _clamp(end_ns))
 
 
-def moment(text: str) -> int | None:
-    """Nanoseconds since 1970 of an absolute time, cut to what the store can hold; None when `text` is none."""
+def parse_timestamp(text: str) -> int | None:
+    """Nanoseconds since 1970 of an absolute time, cut to what the store can hold; None for other texts."""
     try:
         at = _absolute(text.strip())
     except ValueError:
@@ -67,7 +68,7 @@ def moment(text: str) -> int | None:
     return None if at is None else _clamp(at)
 
 
-def _moment(text: str, field: str, now: int) -> int:
+def _parse(text: str, field: str, now: int) -> int:
     text = text.strip()
     relative = _RELATIVE.fullmatch(text) if text else None
     if relative:
@@ -76,7 +77,7 @@ def _moment(text: str, field: str, now: int) -> int:
     try:
         at = _absolute(text)
     except ValueError as error:
-        message = f"{field} names a time that does not exist: {error}."
+        message = f"{field} is not a time that exists: {error}."
         raise Rejected("invalid_parameter", message, field=field) from error
     if at is None:
         message = (
@@ -87,7 +88,7 @@ def _moment(text: str, field: str, now: int) -> int:
 
 
 def _absolute(text: str) -> int | None:
-    """None for any other notation; ValueError for a time that does not exist."""
+    """None for other notations; ValueError for a time that does not exist."""
     number = _NUMBER.fullmatch(text)
     if number:
         whole = int(number[1])
@@ -109,5 +110,5 @@ def _absolute(text: str) -> int | None:
     return (since.days * 86_400 + since.seconds) * SECOND + int((fraction or "0").ljust(9, "0"))
 
 
-def _clamp(moment_ns: int) -> int:
-    return max(0, min(moment_ns, LATEST))
+def _clamp(time_ns: int) -> int:
+    return max(0, min(time_ns, LATEST))

@@ -14,7 +14,7 @@ import msgspec
 
 from parsec.api.parameters import Format
 from parsec.core.errors import Retryable
-from parsec.query.sql.page import Page, Question
+from parsec.query.sql.page import Page, PageRequest
 
 MEDIA_TYPES: dict[Format, str] = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
 PAGE_EVENTS = 1_000
@@ -23,7 +23,7 @@ CSV_COLUMNS = ("timestamp", "severity", "source", "message", "id", "metadata")
 
 _ENCODER = msgspec.json.Encoder()
 
-AskPage = Callable[[Question], Awaitable[Page]]
+AskPage = Callable[[PageRequest], Awaitable[Page]]
 
 
 def accepted_format(header: str) -> Format:
@@ -40,7 +40,7 @@ def accepted_format(header: str) -> Format:
     return cast("Format", best)
 
 
-async def all_pages(form: Format, first: Page, question: Question, ask: AskPage) -> AsyncIterator[bytes]:
+async def all_pages(form: Format, first: Page, question: PageRequest, ask: AskPage) -> AsyncIterator[bytes]:
     """The page `first` of `question` and all that follow, each asked for when the client has taken the one before."""
     yield one_page(form, first, question)
     page = first
@@ -49,7 +49,7 @@ async def all_pages(form: Format, first: Page, question: Question, ask: AskPage)
         yield _rows(page, question) if form == "csv" else _lines(page)
 
 
-def one_page(form: Format, page: Page, question: Question) -> bytes:
+def one_page(form: Format, page: Page, question: PageRequest) -> bytes:
     """A page as a body of its own, in CSV with a line of names."""
     return _csv([_names(question)]) + _rows(page, question) if form == "csv" else _lines(page)
 
@@ -61,15 +61,15 @@ def _quality(text: str) -> float:
         return 0.0
 
 
-def _names(question: Question) -> Sequence[str]:
+def _names(question: PageRequest) -> Sequence[str]:
     return question.fields or CSV_COLUMNS
 
 
-def _rows(page: Page, question: Question) -> bytes:
+def _rows(page: Page, question: PageRequest) -> bytes:
     return _csv([[_cell(each.get(name)) for name in _names(question)] for each in page.events])
 
 
-async def _retried(ask: AskPage, question: Question) -> Page:
+async def _retried(ask: AskPage, question: PageRequest) -> Page:
     for _ in range(ATTEMPTS - 1):
         try:
             return await ask(question)

@@ -12,11 +12,11 @@ import msgspec
 from parsec.ports.broker import Progress
 from parsec.ports.store import QueryLimits
 from parsec.process.watermark import Ends, Watermark
+from parsec.query.completeness import CompletenessCheck
 from parsec.query.tail.poller import TailPoller
 from parsec.service import Part, Resource
 from parsec.settings import Settings
 from parsec.web.app import Routes
-from parsec.web.completeness import CompletenessCheck
 from parsec.web.query_executor import QueryExecutor
 from parsec.web.routes.admin import AdminRoutes
 from parsec.web.routes.dead_letters import DeadLetterRoutes
@@ -60,7 +60,7 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
     )
     executor = QueryExecutor(ThreadPoolExecutor(QUERY_THREADS, "parsec-query"), limits, telemetry)
     reader = store.reader()
-    completeness = CompletenessCheck(reader, watermark, log.waiting, clock)
+    completeness = CompletenessCheck(reader, watermark.until_ns, watermark.lost_until_ns, log.waiting, clock)
     poller = TailPoller(tails, reader, processor_side.committed, limits, clock)
     parts: list[Part] = [
         Resource("queries", executor.close),

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from parsec.core.errors import Rejected, Retryable
-from parsec.query.sql.page import Page, Question
+from parsec.query.sql.page import Page, PageRequest
 from parsec.query.timerange import TimeRange
 from parsec.web.export import ATTEMPTS, accepted_format, all_pages
 
-QUESTION = Question("acme", TimeRange(0, 1), 2, fields=("id",))
+QUESTION = PageRequest("acme", TimeRange(0, 1), 2, fields=("id",))
 FIRST = Page([{"id": "a"}, {"id": "b"}], "next")
 LAST = Page([{"id": "c"}], None)
 
@@ -32,7 +32,7 @@ def read(*answers: Page | Exception) -> list[bytes]:
     """What is sent while the pages after the first are answered so."""
     left = list(answers)
 
-    async def ask(question: Question) -> Page:
+    async def ask(question: PageRequest) -> Page:
         assert question.cursor == "next"
         answer = left.pop(0)
         if isinstance(answer, Exception):

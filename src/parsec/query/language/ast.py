@@ -1,20 +1,16 @@
-"""What a question asks for, as a tree: parsec.query.language.parse makes it, compile and match read it.
+"""The syntax tree of an expression: parsec.query.language.parse makes it, parsec.query.sql.compile reads it.
 
-All names are resolved and all values checked here already: whoever holds a tree can neither meet an unknown field nor a
-broken expression. Next: parsec.query.sql.compile (the store), parsec.query.tail.match (live events).
+All names and values in a tree are checked already. Next: parsec.query.sql.compile.
 """
 
 import msgspec
-
-from parsec.core.errors import Rejected
 
 MAX_DEPTH = 50
 MAX_TERMS = 100
 
 FIXED = ("id", "timestamp", "received_at", "severity", "source", "message", "region", "node")
-"""Fields of every event that a question may name; the tenant is never among them, it comes from the key."""
+"""Fields of every event that an expression may name; the tenant is not among them, it comes from the API key."""
 TIMES = ("timestamp", "received_at")
-"""Those that are moments."""
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -40,7 +36,7 @@ class Like(msgspec.Struct, frozen=True, tag=True):
 
 
 class Matches(msgspec.Struct, frozen=True, tag=True):
-    """The regular expression, checked by parsec.query.language.regex, is found somewhere in the value."""
+    """The regular expression, which RE2 has accepted, is found somewhere in the value."""
 
     pattern: str
 
@@ -101,8 +97,3 @@ class AnyOf(msgspec.Struct, frozen=True, tag=True):
 
 
 Node = Everything | Match | Not | AllOf | AnyOf
-
-
-def refused(column: int, why: str) -> Rejected:
-    """The expression breaks a rule at `column`, counted in characters from 1."""
-    return Rejected("invalid_query", f"Column {column}: {why}", field="q")

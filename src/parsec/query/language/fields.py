@@ -1,7 +1,7 @@
-"""Names of fields, as questions write them, and values as each field takes them.
+"""Check the field names and the values of an expression.
 
-In: a name, and what stands after its colon. Out: a Field, a Test. Errors: ValueError with what to write instead; the
-callers know where in the question, or in which parameter, the name stood. Next: parsec.query.language.ast.
+In: a name, and the text after its colon. Out: a Field, a Test. Errors: ValueError with what to write instead; the
+caller adds the column or the parameter. Next: parsec.query.language.ast.
 """
 
 import math
@@ -28,11 +28,11 @@ from parsec.query.language.ast import (
     Phrase,
     Test,
 )
-from parsec.query.timerange import moment
+from parsec.query.timerange import parse_timestamp
 
 _RE2_OPTIONS = re2.Options()
-_RE2_OPTIONS.log_errors = False  # to stderr
-_RE2_OPTIONS.dot_nl = True  # as the store's match()
+_RE2_OPTIONS.log_errors = False  # RE2 would write them to stderr
+_RE2_OPTIONS.dot_nl = True  # like the engine's match()
 
 METADATA = "metadata."
 MAX_PATH_CHARS = 512
@@ -43,9 +43,9 @@ NUMBER_SPELLING = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?$"
 
 _NUMBER = re.compile(NUMBER_SPELLING[:-1] + r"\Z")
 _INTEGERS = range(-(1 << 63), 1 << 64)
-_MEANT_SIGNS = {"&&": "AND", "&": "AND", "||": "OR", "|": "OR", "!": "NOT", "-": "NOT"}
-_LOWER = ("source", "severity")
-_MEANT = {
+_OPERATORS = {"&&": "AND", "&": "AND", "||": "OR", "|": "OR", "!": "NOT", "-": "NOT"}
+_LOWERCASE = ("source", "severity")
+_OTHER_NAMES = {
     "level": "severity", "lvl": "severity", "log.level": "severity", "loglevel": "severity",
     "service": "source", "app": "source", "logger": "source", "service.name": "source",
     "msg": "message", "text": "message", "body": "message", "log": "message",
@@ -54,88 +54,74 @@ _MEANT = {
 }  # fmt: skip
 
 
-def field(name: str) -> Field:
+def parse_field(name: str) -> Field:
     """One of FIXED, or a path below `metadata.`, taken literally."""
     if name in FIXED:
         return Field(name)
     if name.startswith(METADATA):
-        return metadata(name.removeprefix(METADATA))
-    raise ValueError(_unknown(name))
+        return metadata_field(name.removeprefix(METADATA))
+    raise ValueError(_unknown_field(name))
 
 
-def named(name: str, parameter: str) -> Field:
-    """A field by its name in a parameter. Raises Rejected(invalid_parameter) that says which parameter."""
+def field_parameter(name: str, parameter: str) -> Field:
+    """The field that a parameter names. Raises Rejected(invalid_parameter) with the name of the parameter."""
     try:
-        return field(name)
+        return parse_field(name)
     except ValueError as error:
         raise Rejected("invalid_parameter", f"{parameter}: {error}", field=parameter) from error
 
 
-def metadata(path: str) -> Field:
-    """A value of the metadata. Any path but one with a backtick, by which the engine means something else."""
+def metadata_field(path: str) -> Field:
+    """Any path without a backtick, which the engine gives a meaning of its own."""
     if len(path) > MAX_PATH_CHARS:
-        raise ValueError(f"a path has at most {MAX_PATH_CHARS} characters.")
+        raise ValueError(f"a metadata path has at most {MAX_PATH_CHARS} characters.")
     if "`" in path:
-        raise ValueError("a path with a backtick cannot be searched.")
+        raise ValueError("a metadata path with a backtick cannot be searched; search another field.")
     return Field("metadata", path)
 
 
 def text_test(field: Field, parts: tuple[str, ...]) -> Test:
-    """A value without (one part) or with wildcards."""
+    """A text, split at its wildcards: one part means no wildcard."""
     if len(parts) > 1 and not any(parts):
         return Exists()
-    if field.name in _LOWER:
-        parts = tuple(part.lower() for part in parts)
     if field.name == "message":
-        return message_test(parts)
+        return _phrase(parts)
+    if field.name in _LOWERCASE:
+        parts = tuple(part.lower() for part in parts)
     if field.name in TIMES:
         if len(parts) > 1:
             raise ValueError(f"{field} takes no wildcard; compare it: {field}:>2026-01-31T12:00:00Z.")
-        at = _moment(parts[0], field)
+        at = _timestamp(parts[0], field)
         return Between(at, at)
     if field.name == "severity":
         if len(parts) == 1:
             return OneOf((_severity(parts[0]),))
-        return OneOf(tuple(name for name in SEVERITIES if tokenizer.like(parts, name)))
+        return OneOf(tuple(name for name in SEVERITIES if tokenizer.matches_wildcards(parts, name)))
     return Equal(parts[0]) if len(parts) == 1 else Like(parts)
 
 
-def message_test(parts: tuple[str, ...]) -> Test:
-    """Words of the message: those that the tokenizer makes of the text follow each other."""
-    if len(parts) > 1 and not any(parts):
-        return Exists()
-    found = tokenizer.phrase(parts)
-    if not found:
-        meant = _MEANT_SIGNS.get(parts[0])
-        hint = f"did you mean {meant}?" if meant else "find other characters with a regular expression, as /->/."
-        raise ValueError(f"there is no letter and no digit to search for; {hint}")
-    if len(found) > MAX_PHRASE_WORDS:
-        raise ValueError(f"a phrase has at most {MAX_PHRASE_WORDS} words.")
-    return Phrase(tuple(tuple(map(tokenizer.lower, word)) for word in found))
-
-
 def regex_test(field: Field, pattern: str) -> Test:
-    """A regular expression of RE2, which is also what the store runs."""
+    """The store runs the pattern with RE2, too."""
     if field.name in TIMES:
         raise ValueError(f"{field} takes no regular expression; compare it: {field}:>2026-01-31T12:00:00Z.")
-    compiled = _compile(pattern)
+    compiled = _compile_regex(pattern)
     if field.name == "severity":
         return OneOf(tuple(name for name in SEVERITIES if compiled.search(name)))
     return Matches(pattern)
 
 
 def range_test(field: Field, low: str | None, high: str | None, *, with_low: bool, with_high: bool) -> Test:
-    """Limits as written; None is open. Two limits compare as numbers only when both are some."""
+    """Limits as written; None is open. Two limits are compared as numbers only if both are numbers."""
     if field.name == "message":
-        raise ValueError("message has no order; search its words, or compare a field of metadata.")
+        raise ValueError("message cannot be compared; search its words, or compare a field of the metadata.")
     if field.name == "severity":
         return _severities(low, high, with_low=with_low, with_high=with_high)
-    if field.name in _LOWER:
+    if field.name in _LOWERCASE:
         low, high = low and low.lower(), high and high.lower()
     given = [limit for limit in (low, high) if limit is not None]
     kind: dict[str, Limit] = {limit: limit for limit in given}
     if field.name in TIMES:
-        kind = {limit: _moment(limit, field) for limit in given}
+        kind = {limit: _timestamp(limit, field) for limit in given}
     elif field.name == "metadata":
         numbers = {limit: value for limit in given if (value := number(limit)) is not None}
         kind = dict(numbers) if len(numbers) == len(kind) else kind
@@ -145,7 +131,7 @@ def range_test(field: Field, low: str | None, high: str | None, *, with_low: boo
 
 
 def number(text: str) -> int | float | None:
-    """Exactly, for integers that the store can hold; else the nearest double. None: no number, or beyond a double."""
+    """The exact number for integers that the store can hold, else the nearest double; None for other texts."""
     if not _NUMBER.match(text):
         return None
     if text.lstrip("-").isdigit() and int(text) in _INTEGERS:
@@ -154,11 +140,22 @@ def number(text: str) -> int | float | None:
     return found if math.isfinite(found) else None
 
 
-def _compile(pattern: str) -> Any:
+def _phrase(parts: tuple[str, ...]) -> Phrase:
+    words = tokenizer.phrase(parts)
+    if not words:
+        operator = _OPERATORS.get(parts[0])
+        hint = f"did you mean {operator}?" if operator else "find other characters with a regular expression, as /->/."
+        raise ValueError(f"there is no letter and no digit to search for; {hint}")
+    if len(words) > MAX_PHRASE_WORDS:
+        raise ValueError(f"a phrase has at most {MAX_PHRASE_WORDS} words.")
+    return Phrase(words)
+
+
+def _compile_regex(pattern: str) -> Any:
     if len(pattern) > MAX_REGEX_CHARS:
         raise ValueError(f"a regular expression has at most {MAX_REGEX_CHARS} characters.")
     if "\0" in pattern:
-        raise ValueError("a regular expression holds no NUL; write \\x00.")
+        raise ValueError("a regular expression cannot contain NUL; write \\x00.")
     try:
         return re2.compile(pattern, _RE2_OPTIONS)
     except re2.error as error:
@@ -180,31 +177,32 @@ def _severity(text: str) -> str:
     name = SEVERITY_ALIASES.get(text.strip().lower())
     if name is None:
         close = get_close_matches(text.lower(), SEVERITIES, 1) or get_close_matches(text.lower(), SEVERITY_ALIASES, 1)
-        hint = f"did you mean {SEVERITY_ALIASES[close[0]]}?" if close else f"there are {', '.join(SEVERITIES)}."
+        hint = f"did you mean {SEVERITY_ALIASES[close[0]]}?" if close else f"write one of {', '.join(SEVERITIES)}."
         raise ValueError(f"severity {text[:64]!r} is unknown; {hint}")
     return name
 
 
-def _moment(text: str, field: Field) -> int:
-    found = moment(text)
+def _timestamp(text: str, field: Field) -> int:
+    found = parse_timestamp(text)
     if found is None:
         raise ValueError(
-            f"{text[:64]!r} is no time; write RFC 3339 ({field}:>2026-01-31T12:00:00Z) or a number since 1970. "
-            "Times relative to now belong into from and to."
+            f"{text[:64]!r} is not a time; write RFC 3339 ({field}:>2026-01-31T12:00:00Z) or a number since 1970. "
+            "Use the parameters from and to for times relative to now."
         )
     return found
 
 
-def _unknown(name: str) -> str:
+def _unknown_field(name: str) -> str:
     shown = name[:64]
     if name in ("tenant", "tenant_id"):
-        return "the tenant comes from the key or the parameter; leave it out."
+        return "the tenant comes from the API key or the parameter tenant; remove this field."
     if name == "metadata":
-        return "name a value of it: metadata.key:value."
-    meant = _MEANT.get(name.lower())
-    close = [meant] if meant else get_close_matches(name.lower(), (*FIXED, "metadata"), 1, 0.7)
-    other = "" if not name else f" or metadata.{shown}"
-    hint = f"did you mean {close[0]}{other}?" if close else f"there are {', '.join(FIXED)} and metadata.*"
-    if not close and name:
-        hint += f"; did you mean metadata.{shown}? Quote a text that has a colon."
-    return f"there is no field {shown!r}; {hint}"
+        return "name a field of the metadata: metadata.key:value."
+    other = _OTHER_NAMES.get(name.lower())
+    close = [other] if other else get_close_matches(name.lower(), (*FIXED, "metadata"), 1, 0.7)
+    if close:
+        return f"unknown field {shown!r}; did you mean {close[0]} or metadata.{shown}?"
+    known = f"the fields are {', '.join(FIXED)} and metadata.*"
+    if not name:
+        return f"the name of the field is empty; {known}."
+    return f"unknown field {shown!r}; {known}. Did you mean metadata.{shown}? Quote a text that contains a colon."

@@ -1,17 +1,16 @@
-"""The text of a question to its tree.
+"""Parse an expression of the query language.
 
-In: an expression, or blanks for everything. Out: a Node. Errors: Rejected(invalid_query) that names the column and what
-to write instead. The grammar is grammar.lark; names and values are judged by parsec.query.language.fields.
+In: an expression, or blanks for everything. Out: a Node. Errors: Rejected(invalid_query) with the column and what to
+write instead. grammar.lark has the syntax; parsec.query.language.fields checks names and values.
 Next: parsec.query.language.ast.
 """
 
 import re
-from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple, cast
+from typing import Any
 
-from lark import Lark, Token, Transformer, v_args
+from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
 from parsec.api.parameters import MAX_QUERY_CHARS
@@ -27,9 +26,8 @@ from parsec.query.language.ast import (
     Node,
     Not,
     Test,
-    refused,
 )
-from parsec.query.language.syntax_errors import explain
+from parsec.query.language.syntax_errors import explain, syntax_error
 
 _MESSAGE = Field("message")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -37,141 +35,104 @@ _PIECES = re.compile(r"\\(.)|(\*)|([^\\*]+)", re.DOTALL)
 
 
 def parse(text: str) -> Node:
-    """The tree of an expression; Everything of a blank one. Raises Rejected."""
+    """Raises Rejected."""
     if len(text) > MAX_QUERY_CHARS:
-        raise refused(MAX_QUERY_CHARS + 1, f"an expression has at most {MAX_QUERY_CHARS} characters.")
+        why = f"an expression has at most {MAX_QUERY_CHARS} characters; shorten it."
+        raise syntax_error(MAX_QUERY_CHARS + 1, why)
     if "\0" in text:
-        raise refused(text.index("\0") + 1, "an expression holds no NUL.")
+        raise syntax_error(text.index("\0") + 1, "an expression cannot contain NUL; remove it.")
     try:
-        return cast(Node, _parser().parse(text))
+        tree = _parser().parse(text)
     except UnexpectedInput as error:
         raise explain(text, error) from error
-
-
-Bind = Callable[[Field], Node]
-
-
-class _Part(NamedTuple):
-    """A part of the expression that waits for its field: a value in `field:(a OR b)` knows it only later."""
-
-    bind: Bind
-    depth: int
-    terms: int
-    column: int
-
-
-@v_args(inline=True)
-class _Builder(Transformer[Token, Node]):
-    """Called by the parser for each rule, from the inside out, so that no depth of nesting is recursed into."""
-
-    def start(self, part: _Part | None = None) -> Node:
-        return part.bind(_MESSAGE) if part else Everything()
-
-    def any(self, *parts: _Part) -> _Part:
-        return _joined(parts, AnyOf)
-
-    def all(self, *parts: _Part) -> _Part:
-        return _joined(parts, AllOf)
-
-    def negated(self, sign: Token, part: _Part) -> _Part:
-        return _deeper(part, _column(sign), lambda field: Not(part.bind(field)))
-
-    def group(self, sign: Token, part: _Part) -> _Part:
-        return _deeper(part, _column(sign), part.bind)
-
-    def clause(self, name: Token, part: _Part) -> _Part:
-        column = _column(name)
-        found = _judged(column, lambda: _field(str(name)))
-        node = part.bind(found)
-        return part._replace(bind=lambda _: node, column=column)
-
-    def text(self, token: Token) -> _Part:
-        _refuse_half_a_regex(token)
-        parts = _parts(token)
-        return _part(_column(token), lambda field: fields.text_test(field, parts))
-
-    def regex(self, token: Token) -> _Part:
-        pattern = token[1:-1].replace("\\/", "/")
-        return _part(_column(token), lambda field: fields.regex_test(field, pattern))
-
-    def comparison(self, sign: Token, value: Token) -> _Part:
-        limit = _limit(value)
-        if limit is None:
-            raise refused(_column(value), "a comparison needs a value; write the field with * to find any.")
-        if sign == "=":
-            return _part(_column(sign), lambda field: fields.text_test(field, (limit,)))
-        low, high = (limit, None) if sign[0] == ">" else (None, limit)
-        inclusive = sign.endswith("=")
-        return _part(
-            _column(sign),
-            lambda field: fields.range_test(field, low, high, with_low=inclusive, with_high=inclusive),
-        )
-
-    def range(self, opened: Token, low: Token, high: Token, closed: Token) -> _Part:
-        limits = _limit(low), _limit(high)
-        if limits == (None, None):
-            raise refused(_column(opened), "a range needs at least one limit; write the field with * to find any.")
-        return _part(
-            _column(opened),
-            lambda field: fields.range_test(field, *limits, with_low=opened == "[", with_high=closed == "]"),
-        )
+    return _Builder().node(tree, _MESSAGE, 0) if tree.children else Everything()
 
 
 @cache
 def _parser() -> Lark:
     grammar = files("parsec.query.language").joinpath("grammar.lark").read_text()
-    return Lark(grammar, parser="lalr", lexer="contextual", transformer=_Builder(), maybe_placeholders=False)
+    return Lark(grammar, parser="lalr", lexer="contextual", maybe_placeholders=False)
 
 
-def _part(column: int, test: Callable[[Field], Test]) -> _Part:
-    return _Part(lambda field: Match(field, _judged(column, lambda: test(field))), 1, 1, column)
+class _Builder:
+    """Makes nodes of the parser's tree, from the outside in, so that each term knows its field."""
+
+    def __init__(self) -> None:
+        self._terms = 0
+
+    def node(self, tree: Tree[Token], field: Field, depth: int) -> Node:
+        children: list[Any] = tree.children
+        if tree.data in ("any", "all"):
+            nodes = tuple(self.node(child, field, depth) for child in children)
+            return AnyOf(nodes) if tree.data == "any" else AllOf(nodes)
+        if tree.data == "clause":
+            return self.node(children[1], _field(children[0]), depth)
+        if tree.data in ("group", "negated"):
+            if depth == MAX_DEPTH:
+                raise syntax_error(_column(children[0]), f"an expression nests at most {MAX_DEPTH} deep; simplify it.")
+            node = self.node(children[1], field, depth + 1)
+            return Not(node) if tree.data == "negated" else node
+        return self._term(tree.data, children, field)
+
+    def _term(self, kind: str, tokens: list[Token], field: Field) -> Match:
+        column = _column(tokens[0])
+        self._terms += 1
+        if self._terms > MAX_TERMS:
+            raise syntax_error(column, f"an expression has at most {MAX_TERMS} terms; ask in several queries.")
+        try:
+            return Match(field, _test(kind, tokens, field))
+        except ValueError as error:
+            raise syntax_error(column, str(error)) from error
 
 
-def _joined(parts: tuple[_Part, ...], kind: type[AnyOf] | type[AllOf]) -> _Part:
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    terms = sum(part.terms for part in parts)
-    if terms > MAX_TERMS:
-        raise refused(parts[-1].column, f"an expression has at most {MAX_TERMS} terms.")
-    return _Part(
-        lambda field: kind(tuple(part.bind(field) for part in parts)),
-        max(part.depth for part in parts),
-        terms,
-        first.column,
-    )
+def _test(kind: str, tokens: list[Token], field: Field) -> Test:
+    first = tokens[0]
+    if kind == "text":
+        if len(first) > 2 and first[0] == first[-1] == "/":
+            raise ValueError(
+                "a regular expression ends at its first slash; write \\/ for a slash in it, or quote the text."
+            )
+        return fields.text_test(field, _parts(first))
+    if kind == "regex":
+        return fields.regex_test(field, first[1:-1].replace("\\/", "/"))
+    if kind == "comparison":
+        return _comparison(first, _limit(tokens[1]), field)
+    low, high = _limit(tokens[1]), _limit(tokens[2])
+    if low is None and high is None:
+        raise ValueError("a range needs at least one limit; write the field with * to find any value.")
+    return fields.range_test(field, low, high, with_low=first == "[", with_high=tokens[3] == "]")
 
 
-def _deeper(part: _Part, column: int, bind: Bind) -> _Part:
-    if part.depth >= MAX_DEPTH:
-        raise refused(column, f"an expression nests at most {MAX_DEPTH} deep.")
-    return _Part(bind, part.depth + 1, part.terms, column)
+def _comparison(sign: str, limit: str | None, field: Field) -> Test:
+    if limit is None:
+        raise ValueError("a comparison needs a value; write the field with * to find any value.")
+    if sign == "=":
+        return fields.text_test(field, (limit,))
+    low, high = (limit, None) if sign[0] == ">" else (None, limit)
+    inclusive = sign.endswith("=")
+    return fields.range_test(field, low, high, with_low=inclusive, with_high=inclusive)
 
 
-def _judged(column: int, judge: Callable[[], Any]) -> Any:
+def _field(token: Token) -> Field:
+    name = token[:-1]
     try:
-        return judge()
+        if not name.startswith(fields.METADATA):
+            return fields.parse_field(_unquoted(name))
+        path = name.removeprefix(fields.METADATA)
+        if not path:
+            raise ValueError("name a field of the metadata: metadata.key:value.")
+        return fields.metadata_field(_unquoted(path))
     except ValueError as error:
-        raise refused(column, str(error)) from error
+        raise syntax_error(_column(token), str(error)) from error
 
 
-def _field(written: str) -> Field:
-    name = written[:-1]
-    if not name.startswith(fields.METADATA):
-        return fields.field(_plain(name))
-    path = name.removeprefix(fields.METADATA)
-    if not path:
-        raise ValueError("name a value of the metadata: metadata.key:value.")
-    return fields.metadata(_plain(path))
-
-
-def _plain(name: str) -> str:
+def _unquoted(name: str) -> str:
     """Without quotes and backslashes."""
     return _ESCAPED.sub(r"\1", re.sub(r'(\\.)|"', lambda found: found[1] or "", name, flags=re.DOTALL))
 
 
 def _parts(token: Token) -> tuple[str, ...]:
-    """The texts between the wildcards of a word; quotes have none."""
+    """The texts between the wildcards of a word; a quoted text has no wildcards."""
     if token.type == "QUOTED":
         return (_ESCAPED.sub(r"\1", token[1:-1]),)
     parts = [""]
@@ -187,13 +148,6 @@ def _limit(token: Token) -> str | None:
     """A limit as written; None for the `*` of an open range."""
     open_end = token.type != "QUOTED" and str(token) == "*"
     return None if open_end else "*".join(_parts(token))
-
-
-def _refuse_half_a_regex(token: Token) -> None:
-    if len(token) > 2 and token[0] == token[-1] == "/":
-        raise refused(
-            _column(token), "a regular expression ends at its first slash; write \\/ for one inside, or quote the text."
-        )
 
 
 def _column(token: Token) -> int:

@@ -1,4 +1,4 @@
-"""What is wrong with an expression that the grammar refuses, in the words of who wrote it.
+"""Explain a syntax error in the words of the query language.
 
 In: the expression, and where the parser stopped. Out: Rejected(invalid_query). Next: parsec.query.language.parse.
 """
@@ -6,69 +6,74 @@ In: the expression, and where the parser stopped. Out: Rejected(invalid_query). 
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from parsec.core.errors import Rejected
-from parsec.query.language.ast import refused
 
-_IN_RANGE = {"_TO", "CLOSE", "BOUND"}
-"""What the grammar expects within a range, and nowhere else."""
-_RANGE_ENDS = "the range ends early; it is [1 TO 5] or [1 TO *]."
+_RANGE_TERMINALS = {"_TO", "CLOSE", "BOUND"}
+"""What the grammar expects within a range only."""
+_RANGE_ENDS = "the range ends early; write [1 TO 5] or [1 TO *]."
+
+
+def syntax_error(column: int, why: str) -> Rejected:
+    """`column`: counted in characters from 1."""
+    return Rejected("invalid_query", f"Column {column}: {why}", field="q")
 
 
 def explain(text: str, error: UnexpectedInput) -> Rejected:
-    """The first thing that does not fit, its column, and what to write instead."""
-    ended = isinstance(error, UnexpectedToken) and error.token.type == "$END"
-    at = len(text.rstrip()) if ended else error.pos_in_stream or 0
-    rest = text[at:]
-    opened = _open_parenthesis(text[:at])
+    """The first part that does not fit, its column, and what to write instead."""
     expected = _expected(error)
-    if ended and opened is not None and "_RPAR" in expected:
-        return refused(opened + 1, "this parenthesis is never closed; add ) at the end, or quote it.")
-    if ended:
-        return refused(at + 1, _missing(text, expected))
-    if rest[0] == ")":
-        why = "this parenthesis closes nothing; remove or quote it." if opened is None else "nothing stands before it."
-        return refused(at + 1, why)
-    if rest[0] == '"':
-        return refused(at + 1, _about_quote(rest))
-    if rest[0] == ":":
-        return refused(at + 1, "the name of a field is missing before the colon; quote a text that has one.")
-    if rest[0] in "<>=":
-        return refused(at + 1, "a comparison needs a field before it: metadata.latency_ms:>500.")
+    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+        return _explain_end(text, expected)
+    at = error.pos_in_stream or 0
+    return syntax_error(at + 1, _why(text, at, expected))
+
+
+def _explain_end(text: str, expected: set[str]) -> Rejected:
+    opened = _open_parenthesis(text)
+    if opened is not None and "_RPAR" in expected:
+        return syntax_error(opened + 1, "this parenthesis is never closed; add ) at the end, or quote it.")
+    words = text.split()
+    last = words[-1][:40] if words else ""
+    if expected & _RANGE_TERMINALS:
+        why = _RANGE_ENDS
+    elif last.endswith(":"):
+        why = f"the value of {last} is missing; {last}* finds any value."
+    else:
+        why = "something is missing at the end; remove the last operator, or add a term."
+    return syntax_error(len(text.rstrip()) + 1, why)
+
+
+def _why(text: str, at: int, expected: set[str]) -> str:
+    rest = text[at:]
     word = rest.split(maxsplit=1)[0]
-    if expected & _IN_RANGE or rest[0] in "[{":
-        return refused(at + 1, _about_range(word, expected))
-    if word in ("AND", "OR", "NOT", "TO"):
-        return refused(at + 1, f'{word} joins nothing here; quote it to search for the word: "{word.lower()}".')
-    if "(" in word or ")" in word:
-        return refused(at + 1, f"white space belongs around parentheses; quote a text that has them: {_quoted(word)}.")
-    return refused(at + 1, f"{word[:40]!r} does not fit here; quote it to search for it: {_quoted(word)}.")
-
-
-def _missing(text: str, expected: set[str]) -> str:
-    last = text.split()[-1] if text.split() else ""
-    if expected & _IN_RANGE:
-        return _RANGE_ENDS
-    if last.endswith(":"):
-        return f"the value of {last[:40]} is missing; {last[:40]}* finds any."
-    return "something is missing at the end; remove what joins it, or go on."
-
-
-def _about_range(word: str, expected: set[str]) -> str:
-    if not expected & _IN_RANGE:
+    match rest[0]:
+        case ")" if _open_parenthesis(text[:at]) is None:
+            return "this parenthesis closes nothing; remove or quote it."
+        case ")":
+            return "a term is missing before this parenthesis; add one, or quote the parenthesis."
+        case '"':
+            return _about_quote(rest)
+        case ":":
+            return "the name of a field is missing before the colon; quote a text that contains a colon."
+        case "<" | ">" | "=":
+            return "a comparison needs a field before it: metadata.latency_ms:>500."
+    if expected & _RANGE_TERMINALS:
+        return _RANGE_ENDS if word == "TO" else "write a range as [1 TO 5], {1 TO 5} without its limits, or [1 TO *]."
+    if rest[0] in "[{":
         return "a range needs a field before it: metadata.latency_ms:[1 TO 5]; quote other brackets."
-    if word == "TO":
-        return _RANGE_ENDS
-    return "a range is [1 TO 5], {1 TO 5} without its limits, or [1 TO *]; quote other brackets."
+    if word in ("AND", "OR", "NOT", "TO"):
+        return f'a term is missing beside {word}; to search for the word, quote it: "{word.lower()}".'
+    if "(" in word or ")" in word:
+        return f"put white space around parentheses, or quote a text that contains them: {_quoted(word)}."
+    return f"{word[:40]!r} does not fit here; to search for it, quote it: {_quoted(word)}."
 
 
 def _about_quote(rest: str) -> str:
-    closed = len(rest) > 1 and '"' in rest[1:].replace('\\"', "")
-    if closed:
-        return "white space belongs around quotes; a wildcard stands outside of them, with \\ before a space."
+    if '"' in rest[1:].replace('\\"', ""):
+        return "put white space around quotes; a wildcard goes outside of them, with \\ before a space."
     return 'this quote is never closed; add " at the end, or write \\" for the character.'
 
 
 def _open_parenthesis(text: str) -> int | None:
-    """Where the last one stands that is still open, quotes left out."""
+    """The place of the last parenthesis that is still open, quotes left out."""
     opened: list[int] = []
     quoted = escaped = False
     for at, character in enumerate(text):

@@ -13,12 +13,10 @@ import msgspec
 from parsec.api.query import AggregateGroup
 from parsec.core.errors import Rejected
 from parsec.ports.store import QueryLimits, StoreReader
-from parsec.query.language import fields
 from parsec.query.language.ast import TIMES, Field
-from parsec.query.sql import columns
-from parsec.query.sql.columns import Parameters
+from parsec.query.language.fields import field_parameter
+from parsec.query.sql.columns import Parameters, number_value, shorten, text_value
 from parsec.query.sql.filter import Scope, where
-from parsec.query.sql.projection import shortest
 
 _METRIC = re.compile(r"([a-z]+|p[0-9]{1,2}(?:\.[0-9]{1,3})?)(?:\((.*)\))?", re.DOTALL)
 _OF_NUMBERS = {"min": "min", "max": "max", "avg": "avg", "sum": "sum"}
@@ -33,7 +31,7 @@ class Metric(msgspec.Struct, frozen=True):
     level: float = 0.0
 
 
-def metric(text: str) -> Metric:
+def parse_metric(text: str) -> Metric:
     """`count`, `distinct(source)`, `min(metadata.ms)`, `p95(metadata.ms)`: min, max, avg, sum and p0 to p99.999."""
     found = _METRIC.fullmatch(text.strip())
     kind, name = (found[1], found[2]) if found else ("", None)
@@ -43,7 +41,7 @@ def metric(text: str) -> Metric:
     if name is None or not (quantile or kind == "distinct" or kind in _OF_NUMBERS):
         message = f"{text[:64]!r} is none of count, distinct(f), min(f), max(f), avg(f), sum(f), p0(f) to p99.999(f)."
         raise Rejected("invalid_parameter", message, field="metric")
-    of = fields.named(name.strip(), "metric")
+    of = field_parameter(name.strip(), "metric")
     timely = of.name in TIMES and kind in ("min", "max", "distinct")
     if kind != "distinct" and of.name != "metadata" and not timely:
         raise Rejected("invalid_parameter", f"{kind} needs a number of the metadata, not {of}.", field="metric")
@@ -61,7 +59,7 @@ def aggregate(
 
 
 def _statement(scope: Scope, metrics: Sequence[Metric], by: Sequence[Field], top: int, parameters: Parameters) -> str:
-    keys = [f"{columns.text_of(field, parameters)} AS key{n}" for n, field in enumerate(by)]
+    keys = [f"{text_value(field, parameters)} AS key{n}" for n, field in enumerate(by)]
     figures = [f"{_figure(one, parameters)} AS figure{n}" for n, one in enumerate(metrics)]
     names = [f"key{n}" for n in range(len(by))]
     grouped = f" GROUP BY {', '.join(names)}" if names else ""
@@ -76,10 +74,10 @@ def _figure(one: Metric, parameters: Parameters) -> str:
     if one.field is None:
         return "count()"
     if one.kind == "distinct":
-        return f"uniq({columns.text_of(one.field, parameters)})"
+        return f"uniq({text_value(one.field, parameters)})"
     if one.field.name in TIMES:
         return f"{one.kind}OrNull({one.field.name})"
-    number = columns.number_of(one.field, parameters)
+    number = number_value(one.field, parameters)
     if one.kind == "quantile":
         return f"quantileOrNull({one.level:.5f})({number})"
     return f"{_OF_NUMBERS[one.kind]}OrNull({number})"
@@ -95,4 +93,4 @@ def _group(row: list[Any], metrics: Sequence[Metric], by: Sequence[Field]) -> Ag
 
 def _shown(one: Metric, figure: Any) -> int | float | str | None:
     timely = one.field is not None and one.field.name in TIMES and one.kind != "distinct"
-    return shortest(figure) if timely and isinstance(figure, str) else figure
+    return shorten(figure) if timely and isinstance(figure, str) else figure

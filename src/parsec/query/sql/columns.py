@@ -1,36 +1,46 @@
-"""Fields as SQL: every value, and every path of metadata, travels as a bound parameter, never as text of the statement.
+"""Fields as SQL, and rows as the fields that an answer shows.
 
-In: fields, values. Out: expressions over table `events`, and the parameters that they name. Errors: none; a Field holds
-only names that parsec.query.language.fields let through. Next: parsec.ports.store.
+In: fields, values. Out: expressions over table `events` with the parameters they name; objects made of rows. Errors:
+Rejected(invalid_parameter) for a field that cannot be shown. Next: parsec.ports.store.
 
-The engine quotes the path itself (`{name:Identifier}`) and reads only the column of that path and type. `getSubcolumn`
-takes any path as a value, but reads all types of it, three to four times as slow (decision 0005). It is left for the
-few paths that an identifier cannot spell: quotes, backslashes, control characters, no character at all.
+Every value, and every path of metadata, is a bound parameter, never text of the statement. The engine quotes a path
+itself (`{name:Identifier}`) and reads only the column of that path and type. `getSubcolumn` takes any path as a value,
+but reads all types of it, three to four times as slowly (decision 0005); it serves the few paths that an identifier
+cannot spell: quotes, backslashes, control characters, the empty path.
 """
 
 import re
 import struct
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from parsec.query.language.ast import TIMES, Field
+from parsec.query.language.fields import field_parameter
 
 STRING, BOOL = "String", "Bool"
 NUMBERS = ("Int64", "UInt64", "Float64")
-"""One and the same number may lie in any of them, depending on what else its block held."""
+"""The same number may be in any of them, depending on the other values of its block."""
+EVENT_FIELDS = ("id", "tenant_id", "timestamp", "severity", "source", "message", "metadata", "received_at")
+"""What an answer shows of an event unless fields are chosen."""
 
 Value = str | int | float | list[str]
 
-_NO_IDENTIFIER = re.compile(r"['\\\x00-\x1f\x7f]|\A\Z")
+_NOT_IDENTIFIER = re.compile(r"['\\\x00-\x1f\x7f]|\A\Z")
+_NULL = msgspec.Raw(b"null")
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Parameters:
-    """Values of one statement, each under a name of its own."""
+    """The values of one statement, each under its own name."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, str], str] = {}
         self.values: dict[str, Value] = {}
 
-    def bind(self, value: Value, kind: str) -> str:
-        """A placeholder for `value`; the same value of the same kind is sent once."""
+    def bind(self, value: Value, kind: str = STRING) -> str:
+        """A placeholder for `value`; the same value of the same type is sent once."""
         key = (kind, repr(value))
         name = self._names.get(key)
         if name is None:
@@ -38,52 +48,95 @@ class Parameters:
             self.values[name] = value
         return f"{{{name}:{kind}}}"
 
-    def text(self, value: str) -> str:
-        return self.bind(value, STRING)
-
     def number(self, value: float) -> str:
-        """Exactly this number: the engine reads the digits of a double less exactly than its bits."""
+        """Exactly this number: the engine rounds the digits of a double, but not its bits."""
         if isinstance(value, float):
             (bits,) = struct.unpack("<Q", struct.pack("<d", value))
             return f"reinterpretAsFloat64({self.bind(bits, 'UInt64')})"
         return self.bind(value, "UInt64" if value >= 1 << 63 else "Int64")
 
-    def moment(self, nanoseconds: int) -> str:
+    def timestamp(self, nanoseconds: int) -> str:
         return f"fromUnixTimestamp64Nano({self.bind(nanoseconds, 'Int64')}, 'UTC')"
 
 
-def typed(path: str, kind: str, parameters: Parameters) -> str:
-    """The value of this type at a path of metadata: NULL, or an empty array, where it has another type or is none."""
-    if _NO_IDENTIFIER.search(path):
-        return f"dynamicElement({anything(path, parameters)}, '{kind}')"
+def typed_value(path: str, kind: str, parameters: Parameters) -> str:
+    """The value of this type at a path of metadata: NULL, or an empty array, where there is none of this type."""
+    if _NOT_IDENTIFIER.search(path):
+        return f"dynamicElement({any_value(path, parameters)}, '{kind}')"
     return f"attributes.{parameters.bind(path, 'Identifier')}.:`{kind}`"
 
 
-def anything(path: str, parameters: Parameters) -> str:
+def any_value(path: str, parameters: Parameters) -> str:
     """The value at a path, of whatever type; NULL where there is none."""
-    if _NO_IDENTIFIER.search(path):
-        return f"getSubcolumn(attributes, {parameters.text(path)})"
+    if _NOT_IDENTIFIER.search(path):
+        return f"getSubcolumn(attributes, {parameters.bind(path)})"
     return f"attributes.{parameters.bind(path, 'Identifier')}"
 
 
-def below(path: str, parameters: Parameters) -> str:
+def object_at(path: str, parameters: Parameters) -> str:
     """The object at a path; empty where there is none."""
-    return f"getSubcolumn(attributes, concat('^`', {parameters.text(path)}, '`'))"
+    return f"getSubcolumn(attributes, concat('^`', {parameters.bind(path)}, '`'))"
 
 
-def text_of(field: Field, parameters: Parameters) -> str:
-    """The value as text, for grouping and listing; NULL where there is none. Lists come as the engine writes them,
-    moments as in events."""
+def text_value(field: Field, parameters: Parameters) -> str:
+    """The value as text, for grouping and listing; NULL where there is none. Times have the form of events, lists that
+    of the engine."""
     if field.name == "metadata":
-        return f"CAST({anything(field.path, parameters)}, 'Nullable(String)')"
+        return f"CAST({any_value(field.path, parameters)}, 'Nullable(String)')"
     if field.name in TIMES:
-        # Decimals are always there, so no zero of the seconds goes.
+        # There are always nine decimals, so the seconds keep their zeros.
         return f"concat(replaceRegexpOne(replaceOne(toString({field.name}), ' ', 'T'), '[.]?0*$', ''), 'Z')"
     return field.name
 
 
-def number_of(field: Field, parameters: Parameters) -> str:
+def number_value(field: Field, parameters: Parameters) -> str:
     """The number at a path of metadata, as a double; NULL where there is none."""
-    return "coalesce({})".format(
-        ", ".join(f"toFloat64({typed(field.path, kind, parameters)})" for kind in reversed(NUMBERS))
-    )
+    values = [f"toFloat64({typed_value(field.path, kind, parameters)})" for kind in reversed(NUMBERS)]
+    return f"coalesce({', '.join(values)})"
+
+
+class Projection:
+    """The chosen fields. `columns` have to be read for them; a path of metadata is found in its text, as it was sent,
+    nested or as a literal dotted key. A field that an event lacks is null."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._paths: dict[str, str | None] = {}
+        for name in names:
+            field = None if name in EVENT_FIELDS else field_parameter(name, "fields")
+            self._paths[name] = field.path if field is not None and field.name == "metadata" else None
+        self.columns = tuple(
+            dict.fromkeys("metadata" if path is not None else name for name, path in self._paths.items())
+        )
+
+    def event(self, values: Sequence[Any]) -> dict[str, object]:
+        """An event, made of the values of `columns`."""
+        row = dict(zip(self.columns, values, strict=True))
+        for name in TIMES:
+            if name in row:
+                row[name] = shorten(row[name])
+        if "metadata" in row:
+            row["metadata"] = msgspec.Raw(row["metadata"].encode())
+        return {
+            name: row[name] if path is None else _value_at(row["metadata"], path) for name, path in self._paths.items()
+        }
+
+
+WHOLE_EVENT = Projection(EVENT_FIELDS)
+
+
+def shorten(timestamp: str) -> str:
+    """RFC 3339 with nine decimals, without the zeros at their end."""
+    return timestamp[:-1].rstrip("0").rstrip(".") + "Z"
+
+
+def _value_at(metadata: msgspec.Raw, path: str) -> msgspec.Raw:
+    values = _OBJECT.decode(metadata)
+    if path in values:
+        return values[path]
+    for end in (n for n, character in enumerate(path) if character == "."):
+        inner = values.get(path[:end])
+        if inner is not None and bytes(inner).startswith(b"{"):
+            found = _value_at(inner, path[end + 1 :])
+            if found is not _NULL:
+                return found
+    return _NULL

@@ -1,8 +1,7 @@
-"""A tree to a condition of SQL.
+"""Compile a syntax tree to a condition in SQL: the only meaning of a filter, in search, tail and statistics.
 
-In: a Node. Out: an expression over table `events` that is 0 or 1, never NULL, so that NOT means what it says; values
-go into Parameters. Errors: none. docs/query-language.md tells what each construct costs. Next:
-parsec.query.sql.columns.
+In: a Node. Out: an expression over table `events` that is 0 or 1, never NULL, so that NOT inverts it; values go into
+Parameters. Errors: none. docs/query-language.md has the cost of each construct. Next: parsec.query.sql.columns.
 """
 
 import re
@@ -28,7 +27,7 @@ from parsec.query.language.ast import (
     Test,
 )
 from parsec.query.language.fields import NUMBER_SPELLING, number
-from parsec.query.sql.columns import BOOL, NUMBERS, STRING, Parameters, anything, below, typed
+from parsec.query.sql.columns import BOOL, NUMBERS, STRING, Parameters, any_value, object_at, typed_value
 
 _NUMBER_PATTERN = NUMBER_SPELLING.replace("\\", "\\\\")
 _WILDCARDS = re.compile(r"([%_\\])")
@@ -39,7 +38,7 @@ _NEVER = r"[^\s\S]|"
 
 
 def condition(node: Node, parameters: Parameters) -> str:
-    """One expression in parentheses or a call, so that it may stand anywhere."""
+    """In parentheses, or a call, so that it may stand anywhere."""
     if isinstance(node, Everything):
         return "1"
     if isinstance(node, Match):
@@ -60,77 +59,77 @@ def _match(field: Field, test: Test, parameters: Parameters) -> str:
     if isinstance(test, OneOf):
         return f"({field.name} IN {parameters.bind(list(test.values), 'Array(String)')})" if test.values else "0"
     if isinstance(test, Between) and field.name in TIMES:
-        return _within(field.name, test, lambda limit: parameters.moment(int(limit)))
+        return _within(field.name, test, lambda limit: parameters.timestamp(int(limit)))
     return _text(field.name, test, parameters)
 
 
 def _text(column: str, test: Test, parameters: Parameters) -> str:
     """A test of a text column, or of the texts of a value."""
     if isinstance(test, Equal):
-        return f"({column} = {parameters.text(test.text)})"
+        return f"({column} = {parameters.bind(test.text)})"
     if isinstance(test, Like):
         first, *rest = test.parts
         if rest == [""]:
-            return f"startsWith({column}, {parameters.text(first)})"
-        return f"({column} LIKE {parameters.text(_like(test.parts))})"
+            return f"startsWith({column}, {parameters.bind(first)})"
+        return f"({column} LIKE {parameters.bind(_like(test.parts))})"
     if isinstance(test, Matches):
         misread = _MISREAD_REGEX.search(test.pattern)
-        return f"match({column}, {parameters.text(_NEVER + test.pattern if misread else test.pattern)})"
+        return f"match({column}, {parameters.bind(_NEVER + test.pattern if misread else test.pattern)})"
     assert isinstance(test, Between), "parsec.query.language.fields gives a text column no other test"
-    return _within(column, test, lambda limit: parameters.text(str(limit)))
+    return _within(column, test, lambda limit: parameters.bind(str(limit)))
 
 
 def _phrase(test: Phrase, parameters: Parameters) -> str:
-    """By the word index where it can tell, else by a regular expression behind what the index can narrow."""
-    if not tokenizer.is_ascii(test.words):
-        return f"match(message, {parameters.text('(?i)' + tokenizer.pattern(test.words))})"
-    if tokenizer.whole(test.words):
+    """By the word index where it can decide, else by a regular expression on the rows that the index leaves."""
+    if not all(part.isascii() for word in test.words for part in word):
+        return f"match(message, {parameters.bind('(?i)' + tokenizer.phrase_regex(test.words))})"
+    if all(len(word) == 1 for word in test.words):
         found = [word[0] for word in test.words]
         if len(found) == 1:
             return f"hasAllTokens(lower(message), {parameters.bind(found, 'Array(String)')})"
-        return f"hasPhrase(lower(message), {parameters.text(' '.join(found))})"
+        return f"hasPhrase(lower(message), {parameters.bind(' '.join(found))})"
     longest = max((part for word in test.words for part in word), key=len)
-    narrowed = f"lower(message) LIKE {parameters.text(f'%{longest}%')}"
+    narrowed = f"lower(message) LIKE {parameters.bind(f'%{longest}%')}"
     if len(test.words) == 1 and not test.words[0][0] and not test.words[0][-1] and len(test.words[0]) == 3:
         return f"({narrowed})"
-    return f"({narrowed} AND match(lower(message), {parameters.text(tokenizer.pattern(test.words))}))"
+    return f"({narrowed} AND match(lower(message), {parameters.bind(tokenizer.phrase_regex(test.words))}))"
 
 
 def _in_metadata(path: str, test: Test, parameters: Parameters) -> str:
     if isinstance(test, Exists):
-        found = f"isNotNull({anything(path, parameters)})"
-        return f"({found} OR notEmpty({below(path, parameters)}))"
+        found = f"isNotNull({any_value(path, parameters)})"
+        return f"({found} OR notEmpty({object_at(path, parameters)}))"
     if isinstance(test, Between):
         return _metadata_within(path, test, parameters)
-    text = typed(path, STRING, parameters)
-    texts = typed(path, _list_of(STRING), parameters)
+    text = typed_value(path, STRING, parameters)
+    texts = typed_value(path, _list_of(STRING), parameters)
     if isinstance(test, Equal):
-        choices = [_text(text, test, parameters), f"has({texts}, {parameters.text(test.text)})"]
+        choices = [_text(text, test, parameters), f"has({texts}, {parameters.bind(test.text)})"]
         value = number(test.text)
         if value is not None:
             wanted = parameters.number(value)
-            choices += [f"{typed(path, kind, parameters)} = {wanted}" for kind in NUMBERS]
+            choices += [f"{typed_value(path, kind, parameters)} = {wanted}" for kind in NUMBERS]
             choices += [
-                f"arrayExists(x -> ifNull(x = {wanted}, 0), {typed(path, _list_of(kind), parameters)})"
+                f"arrayExists(x -> ifNull(x = {wanted}, 0), {typed_value(path, _list_of(kind), parameters)})"
                 for kind in NUMBERS
             ]
         elif test.text in ("true", "false"):
-            choices += [f"{typed(path, BOOL, parameters)} = {test.text}",
-                        f"has({typed(path, _list_of(BOOL), parameters)}, {test.text})"]  # fmt: skip
+            choices += [f"{typed_value(path, BOOL, parameters)} = {test.text}",
+                        f"has({typed_value(path, _list_of(BOOL), parameters)}, {test.text})"]  # fmt: skip
     else:
         choices = [_text(text, test, parameters)]
-        choices += [_text(f"toString({typed(path, kind, parameters)})", test, parameters) for kind in NUMBERS[:2]]
+        choices += [_text(f"toString({typed_value(path, kind, parameters)})", test, parameters) for kind in NUMBERS[:2]]
         choices.append(f"arrayExists(x -> ifNull({_text('x', test, parameters)}, 0), {texts})")
     return f"ifNull({' OR '.join(choices)}, 0)"
 
 
 def _metadata_within(path: str, test: Between, parameters: Parameters) -> str:
-    text = typed(path, STRING, parameters)
+    text = typed_value(path, STRING, parameters)
     low_or_high = test.high if test.low is None else test.low
     if isinstance(low_or_high, str):
         return f"ifNull({_text(text, test, parameters)}, 0)"
     spelled = f"if(match({text}, '{_NUMBER_PATTERN}'), toFloat64OrNull({text}), NULL)"
-    columns = [*(typed(path, kind, parameters) for kind in NUMBERS), spelled]
+    columns = [*(typed_value(path, kind, parameters) for kind in NUMBERS), spelled]
     choices = [
         _within(column, test, lambda limit: parameters.number(limit if isinstance(limit, int) else float(limit)))
         for column in columns

@@ -1,4 +1,4 @@
-"""How many events there were in each stretch of time.
+"""The number of events per interval of time.
 
 In: a scope, an interval or none, groups or none. Out: every bucket of the range, also the empty ones. Errors:
 Rejected(invalid_parameter, query_too_expensive), Retryable. Next: parsec.ports.store.
@@ -12,8 +12,7 @@ from parsec.core.errors import Rejected
 from parsec.core.timestamp import SECOND, text_of
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.ast import Field
-from parsec.query.sql import columns
-from parsec.query.sql.columns import Parameters
+from parsec.query.sql.columns import Parameters, text_value
 from parsec.query.sql.filter import Scope, where
 from parsec.query.timerange import TimeRange
 
@@ -37,11 +36,14 @@ def histogram(
     interval_s: int | None = None,
     groups: GroupBy | None = None,
 ) -> tuple[int, list[HistogramBucket]]:
-    """The seconds of an interval, and the counts of the whole scope."""
-    step_s = interval(scope.between) if interval_s is None else interval_s
-    first, last = _numbers(scope.between, step_s)
+    """The length of an interval in seconds, and every bucket of the range."""
+    step_s = interval(scope.time_range) if interval_s is None else interval_s
+    first, last = _numbers(scope.time_range, step_s)
     if last - first >= MOST_BUCKETS:
-        message = f"The range has more than {MOST_BUCKETS} such intervals; {interval(scope.between)} s would do."
+        message = (
+            f"The range has more than {MOST_BUCKETS} such intervals; use an interval of {interval(scope.time_range)} s,"
+            " or a shorter range."
+        )
         raise Rejected("invalid_parameter", message, field="interval")
     parameters = Parameters()
     sql = _statement(scope, step_s, groups, parameters)
@@ -57,22 +59,22 @@ def histogram(
 
 
 def ranked(counts: dict[str, int]) -> dict[str, int]:
-    """The greatest count first, equal ones by name: the store gives them in whatever order its threads end."""
+    """The greatest count first, equal ones by name; the store returns them in no fixed order."""
     return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
-def interval(between: TimeRange) -> int:
-    """Seconds, such that the range has about sixty of them."""
-    wanted = (between.end_ns - between.start_ns) / SECOND / _AIM
+def interval(time_range: TimeRange) -> int:
+    """A round number of seconds that divides the range into about sixty intervals."""
+    wanted = (time_range.end_ns - time_range.start_ns) / SECOND / _AIM
     nice = next((seconds for seconds in _NICE_S if seconds >= wanted), None)
     weeks = int(wanted // _NICE_S[-1]) + 1
     return weeks * _NICE_S[-1] if nice is None else nice
 
 
-def _numbers(between: TimeRange, step_s: int) -> tuple[int, int]:
+def _numbers(time_range: TimeRange, step_s: int) -> tuple[int, int]:
     """The first and the last bucket; an empty range has none."""
     step = step_s * SECOND
-    return between.start_ns // step, (between.end_ns - 1) // step
+    return time_range.start_ns // step, (time_range.end_ns - 1) // step
 
 
 def _statement(scope: Scope, step_s: int, groups: GroupBy | None, parameters: Parameters) -> str:
@@ -82,7 +84,7 @@ def _statement(scope: Scope, step_s: int, groups: GroupBy | None, parameters: Pa
     if groups is not None and groups.field.name == "severity" and groups.most >= len(SEVERITIES):
         value = "toNullable(severity)"  # few enough to be counted in one pass
     elif groups is not None:
-        text = columns.text_of(groups.field, parameters)
+        text = text_value(groups.field, parameters)
         most = (
             f"SELECT {text} AS value FROM events WHERE {condition} AND isNotNull(value)"  # noqa: S608
             f" GROUP BY value ORDER BY count() DESC, value LIMIT {parameters.bind(groups.most, 'UInt32')}"

@@ -1,62 +1,54 @@
-"""One event by its id, and what happened around it at the same source.
+"""One event by its id, and its neighbours of the same source.
 
-In: a tenant, an id. Out: events as objects with the names of design section 4. Errors: Rejected(query_too_expensive),
-Retryable. Next: parsec.query.sql.keyset_page.
+In: a tenant, an id. Out: events as objects. Errors: Rejected(query_too_expensive), Retryable.
+Next: parsec.query.sql.page.
 """
 
 from typing import Any
 
+from parsec.api.parameters import Order
 from parsec.core.timestamp import DAY, LATEST
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.ast import Equal, Field, Match
-from parsec.query.sql.columns import Parameters
+from parsec.query.sql.columns import WHOLE_EVENT, Parameters
 from parsec.query.sql.filter import Scope, where
-from parsec.query.sql.keyset_page import POSITION, Order, first, position
-from parsec.query.sql.projection import Projection
+from parsec.query.sql.page import KEY_COLUMNS, first_rows, row_key
 from parsec.query.timerange import EVER, TimeRange
 
-AROUND_NS = DAY
-"""How far before and after an event its surroundings are looked for: a rare source may not cost a scan of years."""
+NEIGHBOUR_NS = DAY
+"""How far neighbours may be from their event: those of a rare source would cost a scan of years."""
 
 Event = dict[str, object]
 
 
-def event(store: StoreReader, tenant: str, event_id: str, limits: QueryLimits) -> Event | None:
-    """The newest event of this id; None when there is none. An id is unique only within the dedup window."""
-    row = _row(store, tenant, event_id, limits)
-    return None if row is None else Projection().shown(row[len(POSITION) :])
+def find_event(store: StoreReader, tenant: str, event_id: str, limits: QueryLimits) -> Event | None:
+    """The newest event with this id; ids are unique only within the dedup window."""
+    row = _find_row(store, tenant, event_id, limits)
+    return None if row is None else WHOLE_EVENT.event(row[len(KEY_COLUMNS) :])
 
 
-def surroundings(
+def find_context(
     store: StoreReader, tenant: str, event_id: str, counts: tuple[int, int], limits: QueryLimits
 ) -> tuple[list[Event], Event, list[Event]] | None:
-    """The newest event of this id between at most `counts` events of its source within a day, all oldest first."""
-    row = _row(store, tenant, event_id, limits)
+    """The newest event with this id between at most `counts` events of its source, all oldest first."""
+    row = _find_row(store, tenant, event_id, limits)
     if row is None:
         return None
-    shown = Projection()
-    found = shown.shown(row[len(POSITION) :])
-    of_source = Match(Field("source"), Equal(str(found["source"])))
+    event, key = WHOLE_EVENT.event(row[len(KEY_COLUMNS) :]), row_key(row)
+    time_range = TimeRange(max(0, key.at_ns - NEIGHBOUR_NS), min(LATEST, key.at_ns + NEIGHBOUR_NS))
+    scope = Scope(tenant, time_range, Match(Field("source"), Equal(str(event["source"]))))
 
-    def beside(order: Order, count: int) -> list[Event]:
-        if not count:
-            return []
-        scope = Scope(tenant, _around(row), of_source)
-        beside = first(store, scope, order, position(row), shown, count, limits)
-        return [shown.shown(one[len(POSITION) :]) for one in beside.rows]
+    def neighbours(order: Order, count: int) -> list[Event]:
+        rows = first_rows(store, scope, order, key, WHOLE_EVENT, count, limits).rows if count else []
+        return [WHOLE_EVENT.event(each[len(KEY_COLUMNS) :]) for each in rows]
 
-    return beside("newest", counts[0])[::-1], found, beside("oldest", counts[1])
+    return neighbours("newest", counts[0])[::-1], event, neighbours("oldest", counts[1])
 
 
-def _around(row: list[Any]) -> TimeRange:
-    at_ns = position(row).at_ns
-    return TimeRange(max(0, at_ns - AROUND_NS), min(LATEST, at_ns + AROUND_NS))
-
-
-def _row(store: StoreReader, tenant: str, event_id: str, limits: QueryLimits) -> list[Any] | None:
-    scope = Scope(tenant, EVER, Match(Field("id"), Equal(event_id)))
+def _find_row(store: StoreReader, tenant: str, event_id: str, limits: QueryLimits) -> list[Any] | None:
     parameters = Parameters()
-    columns = ", ".join((*POSITION, *Projection().columns))
-    sql = f"SELECT {columns} FROM events WHERE {where(scope, parameters)} ORDER BY timestamp DESC, offset DESC LIMIT 1"  # noqa: S608
+    condition = where(Scope(tenant, EVER, Match(Field("id"), Equal(event_id))), parameters)
+    columns = ", ".join((*KEY_COLUMNS, *WHOLE_EVENT.columns))
+    sql = f"SELECT {columns} FROM events WHERE {condition} ORDER BY timestamp DESC, offset DESC LIMIT 1"  # noqa: S608
     found = store.select(sql, parameters.values, limits, list[Any])
     return found[0] if found else None

@@ -8,16 +8,16 @@ Each distinct filter is one column: planning costs 1 to 5 ms a column, so subscr
 minmax index on positions narrows the statement to blocks that were inserted lately.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.ast import Node
-from parsec.query.sql.columns import Parameters
+from parsec.query.sql.columns import WHOLE_EVENT, Parameters
 from parsec.query.sql.compile import condition
-from parsec.query.sql.projection import Projection
+from parsec.query.sql.filter import Offsets, within_offsets
 
 MOST_ROWS = 5_000
 """Events that one filter yields; the newest are taken."""
@@ -26,11 +26,7 @@ MOST_ROWS_IN_ALL = 50_000
 MOST_SQL_CHARS = 100_000
 """A statement takes filters until it is this long. The engine refuses one above 256 KiB or 50,000 syntax nodes."""
 
-SHOWN = Projection()
 POSITION = ("log_id", "partition", "offset")
-
-Offsets = Mapping[tuple[str, int], int]
-"""The next offset by log_id and partition."""
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -42,7 +38,7 @@ class Filter(msgspec.Struct, frozen=True):
 
 class Group(msgspec.Struct, frozen=True, array_like=True):
     """`count` events match just these `filters`, given by number; `events` are the newest of them, oldest first, each
-    as POSITION and then the columns of SHOWN."""
+    as POSITION and then the columns of WHOLE_EVENT."""
 
     filters: list[int]
     count: int
@@ -68,7 +64,7 @@ def new_events(
     for number, one in enumerate(filters):
         column = condition(one.node, parameters)
         if one.since != filters[0].since:
-            column = f"({column} AND ({_between(one.since, until, parameters)}))"
+            column = f"({column} AND {within_offsets(one.since, until, parameters)})"
         length += 0 if column in numbers else len(column)
         if number and length > MOST_SQL_CHARS:
             break
@@ -76,7 +72,7 @@ def new_events(
     matches = [f"match{n}" for n in range(len(numbers))]
     named = ", ".join(f"{column} = 1 AS {match}" for column, match in zip(numbers, matches, strict=True))
     most_rows = min(MOST_ROWS, MOST_ROWS_IN_ALL // len(numbers))
-    event = ", ".join((*POSITION, *SHOWN.columns))
+    event = ", ".join((*POSITION, *WHOLE_EVENT.columns))
     sql = (
         f"SELECT matched, count(), groupArrayLast({most_rows})(({event})) FROM ("  # noqa: S608
         f"SELECT {event}, {named}, [{', '.join(matches)}] AS matched FROM events"
@@ -102,14 +98,4 @@ def count_new_events(store: StoreReader, tenant: str, since: Offsets, until: Off
 
 
 def _scope(tenant: str, since: Offsets, until: Offsets, parameters: Parameters) -> str:
-    return f"tenant_id = {parameters.text(tenant)} AND ({_between(since, until, parameters)})"
-
-
-def _between(since: Offsets, until: Offsets, parameters: Parameters) -> str:
-    ranges = [
-        f"log_id = {parameters.text(log_id)} AND partition = {parameters.bind(partition, 'UInt32')}"
-        f" AND offset >= {parameters.bind(first, 'UInt64')} AND offset < {parameters.bind(end, 'UInt64')}"
-        for (log_id, partition), end in until.items()
-        if (first := since.get((log_id, partition), 0)) < end
-    ]
-    return " OR ".join(ranges) or "0"
+    return f"tenant_id = {parameters.bind(tenant)} AND {within_offsets(since, until, parameters)}"

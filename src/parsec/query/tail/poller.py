@@ -16,7 +16,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 import structlog
@@ -24,7 +23,9 @@ import structlog
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Rejected, Retryable
 from parsec.ports.store import QueryLimits, StoreReader
-from parsec.query.sql.new_events import SHOWN, Filter, NewEvents, Offsets, count_new_events, new_events
+from parsec.query.sql.columns import WHOLE_EVENT
+from parsec.query.sql.filter import Offsets
+from parsec.query.sql.new_events import Filter, NewEvents, count_new_events, new_events
 from parsec.query.tail.subscriptions import Subscription, Subscriptions
 
 _log = structlog.get_logger(__name__)
@@ -132,7 +133,7 @@ def _deliver(subscriptions: Sequence[Subscription], found: NewEvents) -> Iterato
         began = time.thread_time()  # without the wait for the interpreter
         messages: dict[int, list[bytes]] = defaultdict(list)
         for event, numbers in events[first : first + SLICE_EVENTS]:
-            message = _encode(event)
+            message = _ENCODER.encode(WHOLE_EVENT.event(event[3:]))
             for number in numbers:
                 if too_many[number]:
                     too_many[number] -= 1
@@ -154,7 +155,3 @@ def _report_gaps(subscriptions: Sequence[Subscription], found: NewEvents) -> lis
         if missed := count - min(rows[number], found.most_rows):
             subscriptions[number].miss(skipped=missed)
     return [max(0, count - found.most_rows) for count in rows]
-
-
-def _encode(event: Sequence[Any]) -> bytes:
-    return _ENCODER.encode(SHOWN.shown(event[3:]))

@@ -19,7 +19,7 @@ from parsec.core.errors import Rejected, Retryable
 from parsec.ports.broker import Progress
 from parsec.query.language.ast import Node
 from parsec.query.language.parse import parse
-from parsec.query.sql.new_events import Offsets
+from parsec.query.sql.filter import Offsets
 
 
 class TailLimits(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from parsec.api.parameters import DEAD_LETTER, DEAD_LETTERS, NO_TENANT
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
 from parsec.ports.store import StoreReader
-from parsec.query.sql.dead_letters import DeadQuestion, letter, letters
+from parsec.query.sql.dead_letters import DeadLetterPageRequest, dead_letter_page, find_dead_letter
 from parsec.query.timerange import timerange
 from parsec.web.parameters import opened_cursor, parameters, sealed_cursor, tenant_of
 from parsec.web.query_executor import QueryExecutor
@@ -37,21 +37,25 @@ class DeadLetterRoutes:
     async def list(self, request: Request) -> Response:
         """A page, the newest first; without `from`, of all that are kept."""
         asked = parameters(request, DEAD_LETTERS)
-        question = DeadQuestion(
+        question = DeadLetterPageRequest(
             tenant_of(request, asked.tenant, NO_TENANT),
             timerange("0" if asked.start is None else asked.start, asked.end, self._clock),
             asked.limit,
             asked.reason or "",
             opened_cursor(request, asked.cursor),
         )
-        page = await self._executor.ask(request, question.tenant, lambda limits: letters(self._store, question, limits))
+        page = await self._executor.ask(
+            request, question.tenant, lambda limits: dead_letter_page(self._store, question, limits)
+        )
         return JsonResponse(msgspec.structs.replace(page, cursor=sealed_cursor(request, page.cursor)))
 
     async def show(self, request: Request) -> Response:
         """One dead letter with its bytes; 404 also for one of another tenant."""
         asked = parameters(request, DEAD_LETTER)
         tenant, place = tenant_of(request, asked.tenant, NO_TENANT), (asked.log_id, asked.partition, asked.offset)
-        found = await self._executor.ask(request, tenant, lambda limits: letter(self._store, tenant, *place, limits))
+        found = await self._executor.ask(
+            request, tenant, lambda limits: find_dead_letter(self._store, tenant, *place, limits)
+        )
         if found is None:
             raise Rejected("not_found", "This tenant has no dead letter at this position.", status=404)
         return JsonResponse(found)

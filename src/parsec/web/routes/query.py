@@ -44,15 +44,16 @@ from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import text_of
 from parsec.ports.store import QueryLimits, StoreReader
-from parsec.query.language.fields import named
+from parsec.query.completeness import CompletenessCheck
+from parsec.query.language.fields import field_parameter
 from parsec.query.language.parse import parse
-from parsec.query.sql import facets, lookup
-from parsec.query.sql.aggregate import aggregate, metric
+from parsec.query.sql.aggregate import aggregate, parse_metric
+from parsec.query.sql.facets import field_counts, value_counts
 from parsec.query.sql.filter import Scope
 from parsec.query.sql.histogram import GroupBy, histogram
-from parsec.query.sql.page import Page, Question, page
+from parsec.query.sql.lookup import find_context, find_event
+from parsec.query.sql.page import Page, PageRequest, page
 from parsec.query.timerange import EVER, timerange
-from parsec.web.completeness import CompletenessCheck
 from parsec.web.export import MEDIA_TYPES, PAGE_EVENTS, accepted_format, all_pages, one_page
 from parsec.web.parameters import opened_cursor, parameters, sealed_cursor, tenant_of
 from parsec.web.query_executor import QueryExecutor
@@ -110,7 +111,7 @@ class QueryRoutes:
     async def events(self, request: Request) -> Response:
         """Events of one tenant: a page as JSON, or one or all pages as JSON lines or CSV."""
         asked = parameters(request, EVENTS)
-        question = Question(
+        question = PageRequest(
             tenant_of(request, asked.tenant),
             timerange(asked.start, asked.end, self._clock),
             asked.limit or DEFAULT_LIMIT,
@@ -127,18 +128,18 @@ class QueryRoutes:
             found = page(self._store, question, limits)
             return EventPage([_json(one) for one in found.events], sealed_cursor(request, found.cursor), **known)
 
-        return await self._answered(request, Scope(question.tenant, question.between), answer)
+        return await self._answered(request, Scope(question.tenant, question.time_range), answer)
 
-    async def _lines(self, request: Request, form: Format, question: Question, *, all_of_them: bool) -> Response:
+    async def _lines(self, request: Request, form: Format, question: PageRequest, *, all_of_them: bool) -> Response:
         """One page with the next cursor in a header, or all pages, one after the other."""
         until_ns = self._completeness.until_ns()
         first = msgspec.structs.replace(question, limit=PAGE_EVENTS) if all_of_them else question
 
-        async def ask_page(of: Question) -> Page:
+        async def ask_page(of: PageRequest) -> Page:
             return await self._executor.ask(request, of.tenant, lambda limits: page(self._store, of, limits))
 
         def begin(limits: QueryLimits) -> tuple[Page, list[str]]:
-            missing = self._completeness.of(first.tenant, first.between.start_ns, until_ns, limits)
+            missing = self._completeness.missing(first.tenant, first.time_range.start_ns, until_ns, limits)
             return page(self._store, first, limits), missing
 
         found, missing = await self._executor.ask(request, first.tenant, begin)
@@ -154,7 +155,7 @@ class QueryRoutes:
         """Counts of events per interval."""
         asked = parameters(request, HISTOGRAM)
         scope = self._scope(request, asked)
-        groups = None if asked.by is None else GroupBy(named(asked.by, "by"), asked.limit_groups)
+        groups = None if asked.by is None else GroupBy(field_parameter(asked.by, "by"), asked.limit_groups)
 
         def answer(limits: QueryLimits, known: _Known) -> Histogram:
             found = histogram(self._store, scope, limits, interval_s=asked.interval_s or None, groups=groups)
@@ -165,8 +166,8 @@ class QueryRoutes:
     async def aggregate(self, request: Request) -> Response:
         """Metrics of events, in groups."""
         asked = parameters(request, AGGREGATE)
-        scope, metrics = self._scope(request, asked), [metric(text) for text in asked.metrics]
-        by = [named(name, "by") for name in asked.by]
+        scope, metrics = self._scope(request, asked), [parse_metric(text) for text in asked.metrics]
+        by = [field_parameter(name, "by") for name in asked.by]
 
         def answer(limits: QueryLimits, known: _Known) -> AggregateAnswer:
             return AggregateAnswer(aggregate(self._store, scope, metrics, by, asked.top, limits), **known)
@@ -178,17 +179,17 @@ class QueryRoutes:
         scope = self._scope(request, parameters(request, FIELDS))
 
         def answer(limits: QueryLimits, known: _Known) -> FieldList:
-            return FieldList(facets.names(self._store, scope, limits), **known)
+            return FieldList(field_counts(self._store, scope, limits), **known)
 
         return await self._answered(request, scope, answer)
 
     async def values(self, request: Request) -> Response:
         """The values of a field, the most frequent first."""
         asked = parameters(request, VALUES)
-        scope, field = self._scope(request, asked), named(asked.field, "name")
+        scope, field = self._scope(request, asked), field_parameter(asked.field, "name")
 
         def answer(limits: QueryLimits, known: _Known) -> ValueList:
-            return ValueList(facets.values(self._store, scope, field, asked.limit, limits), **known)
+            return ValueList(value_counts(self._store, scope, field, asked.limit, limits), **known)
 
         return await self._answered(request, scope, answer)
 
@@ -200,7 +201,7 @@ class QueryRoutes:
         tenant = tenant_of(request, asked.tenant)
 
         def answer(limits: QueryLimits, known: _Known) -> EventAnswer:
-            return EventAnswer(_json(_found(lookup.event(self._store, tenant, asked.id, limits))), **known)
+            return EventAnswer(_json(_found(find_event(self._store, tenant, asked.id, limits))), **known)
 
         return await self._answered(request, Scope(tenant, EVER), answer)
 
@@ -213,7 +214,7 @@ class QueryRoutes:
         tenant, counts = tenant_of(request, asked.tenant), (asked.before, asked.after)
 
         def answer(limits: QueryLimits, known: _Known) -> EventContext:
-            before, event, after = _found(lookup.surroundings(self._store, tenant, asked.id, counts, limits))
+            before, event, after = _found(find_context(self._store, tenant, asked.id, counts, limits))
             return EventContext([_json(one) for one in before], _json(event), [_json(one) for one in after], **known)
 
         return await self._answered(request, Scope(tenant, EVER), answer)
@@ -229,7 +230,7 @@ class QueryRoutes:
         until_ns = self._completeness.until_ns()
 
         def body(limits: QueryLimits) -> bytes:
-            missing = self._completeness.of(scope.tenant, scope.between.start_ns, until_ns, limits)
+            missing = self._completeness.missing(scope.tenant, scope.time_range.start_ns, until_ns, limits)
             return _ENCODER.encode(answer(limits, {"complete_until": text_of(until_ns), "missing": missing}))
 
         return Response(await self._executor.ask(request, scope.tenant, body), media_type="application/json")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from parsec.core.errors import Rejected
 from parsec.ports.store import QueryLimits, T
-from parsec.query.sql.page import Question
+from parsec.query.sql.page import PageRequest
 from parsec.query.timerange import TimeRange
 from tests.support.stored import ask
 
@@ -35,7 +35,7 @@ class EmptyStore:
 def refused(cursor: str) -> bool:
     store = EmptyStore()
     try:
-        ask(store, Question("acme", TimeRange(0, 1), 10, cursor), LIMITS)
+        ask(store, PageRequest("acme", TimeRange(0, 1), 10, cursor), LIMITS)
     except Rejected as error:
         return (error.code, error.field, store.asked) == ("invalid_cursor", "cursor", [])
     return False
@@ -82,7 +82,7 @@ def test_a_whole_cursor_is_taken() -> None:
 
 def test_the_day_of_receipt_is_narrowed_by_the_time_range() -> None:
     store = EmptyStore()
-    answer = ask(store, Question("acme", TimeRange(10**18, 10**18 + 5), 10), LIMITS)
+    answer = ask(store, PageRequest("acme", TimeRange(10**18, 10**18 + 5), 10), LIMITS)
     assert (bytes(answer.events), answer.count, answer.cursor) == (b"[]", 0, None)
     bound = [value for value in store.asked[0].values() if isinstance(value, int)]
     assert {10**18, 10**18 + 5, 10**18 - 87_000 * 10**9, 11} <= set(bound)

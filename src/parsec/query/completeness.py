@@ -1,0 +1,85 @@
+"""What an answer may lack, in sentences, so that a partial answer never looks complete.
+
+In: a tenant, the start of its time range. Out: a sentence for each kind of events that may be missing; none when the
+answer is complete. Errors: those of the store. Next: parsec.query.sql.dead_letters.
+
+By time of receipt, as the timestamps of missing events are unknown: an event received before a range begins is in it
+only if its sender's clock was ahead.
+"""
+
+from collections.abc import Callable
+
+from parsec.core.clock import Clock
+from parsec.core.errors import Fatal
+from parsec.core.timestamp import SECOND, text_of
+from parsec.ports.store import QueryLimits, StoreReader
+from parsec.query.sql.dead_letters import count_dead_letters
+from parsec.query.sql.ledger import damaged_parts
+
+LATE_S = 30.0
+"""The store lags this far only in trouble or behind a large backlog."""
+DAMAGE_EVERY_S = 60.0
+NO_LETTERS_S, MOST_REMEMBERED = 5.0, 10_000
+
+
+class CompletenessCheck:
+    """From any thread. All that was durable before `until_ns` is stored; read it before the store is asked.
+
+    `lost_until_ns`: events accepted before it were lost in the log. `spooled`: events that this process has accepted
+    and Kafka does not have.
+    """
+
+    def __init__(
+        self,
+        store: StoreReader,
+        until_ns: Callable[[], int],
+        lost_until_ns: Callable[[], int],
+        spooled: Callable[[], int],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self.until_ns = until_ns
+        self._lost_until_ns = lost_until_ns
+        self._spooled = spooled
+        self._clock = clock
+        self._no_letters_until: dict[str, float] = {}
+        self._damaged: list[tuple[str, int]] = []
+        self._damage_checked_at = float("-inf")
+
+    def missing(self, tenant: str, start_ns: int, until_ns: int, limits: QueryLimits) -> list[str]:
+        """Asks the store, so not on the event loop."""
+        missing: list[str] = []
+        if self._clock.time_ns() - until_ns > LATE_S * SECOND:
+            missing.append(f"Events accepted since {text_of(until_ns)} may be missing: they are not stored yet.")
+        if self._spooled():
+            missing.append("Events in this machine's spool are missing: Kafka does not have them yet.")
+        lost_until_ns = self._lost_until_ns()
+        if start_ns < lost_until_ns:
+            missing.append(f"Events accepted before {text_of(lost_until_ns)} were lost in the log, of unknown tenants.")
+        if letters := self._dead_letters(tenant, start_ns, limits):
+            missing.append(f"{letters} records became dead letters since {text_of(start_ns)}: see GET /deadletters.")
+        if self._clock.monotonic() - self._damage_checked_at >= DAMAGE_EVERY_S:
+            self._check_damage(limits)
+        for day, parts in self._damaged:
+            if not day.isdigit() or day >= text_of(start_ns)[:10].replace("-", ""):
+                missing.append(f"{parts} damaged parts of the store with events received on {day} were set aside.")
+        return missing
+
+    def _dead_letters(self, tenant: str, start_ns: int, limits: QueryLimits) -> int:
+        """Most tenants have none, which is remembered for a moment."""
+        now = self._clock.monotonic()
+        if now < self._no_letters_until.get(tenant, now):
+            return 0
+        rows, letters = count_dead_letters(self._store, tenant, start_ns, limits)
+        if not rows:
+            if len(self._no_letters_until) >= MOST_REMEMBERED:
+                self._no_letters_until.clear()
+            self._no_letters_until[tenant] = now + NO_LETTERS_S
+        return letters
+
+    def _check_damage(self, limits: QueryLimits) -> None:
+        self._damage_checked_at = self._clock.monotonic()
+        try:
+            self._damaged = damaged_parts(self._store, limits)
+        except Fatal:  # a server that does not let us read system.detached_parts
+            self._damaged = []

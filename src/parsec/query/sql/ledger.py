@@ -1,0 +1,111 @@
+"""What the store holds of a partition, for the audit, and what it has lost.
+
+In: a range of offsets. Out: counts, offsets, checkpoints, dropped days, damaged parts. Errors:
+Rejected(query_too_expensive), Retryable, Fatal. Next: parsec.ports.store.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from parsec.ports.broker import Progress, Range
+from parsec.ports.store import LedgerCheckpoint, QueryLimits, StoreReader
+
+OFFSETS_AT_ONCE = 2_000_000
+"""That one statement counts: about 64 MB of the store's memory."""
+MOST_DOUBLED = 10
+
+_LEDGER = (
+    "FROM ledger_marks FINAL "
+    "WHERE log_id = {log_id:String} AND partition = {partition:UInt32} AND start = {start:UInt64}"
+)
+# A ledger that began anew at the same start has a newer first checkpoint; older ones count for the one before.
+_CHECKPOINTS = f"""
+SELECT {", ".join(LedgerCheckpoint.__struct_fields__)} {_LEDGER}
+AND time >= (SELECT max(time) {_LEDGER} AND committed = start) ORDER BY committed
+"""
+_RANGE = (
+    "log_id = {log_id:String} AND partition = {partition:UInt32}"
+    " AND offset >= {first:UInt64} AND offset <= {last:UInt64}"
+)
+_ROWS = f"SELECT count(), uniqExact(offset) FROM events WHERE {_RANGE}"  # noqa: S608 (our own names, here and below)
+_DEAD = f"SELECT uniqExact(offset) FROM dead_letters WHERE {_RANGE}"  # noqa: S608
+_BOTH = f"{_DEAD} AND offset IN (SELECT offset FROM events WHERE {_RANGE})"  # noqa: S608
+_DOUBLED = (
+    f"SELECT offset FROM events WHERE {_RANGE} GROUP BY offset HAVING count() > 1 ORDER BY offset LIMIT {MOST_DOUBLED}"  # noqa: S608
+)
+_OFFSETS = f"SELECT offset FROM events WHERE {_RANGE} UNION ALL SELECT offset FROM dead_letters WHERE {_RANGE}"  # noqa: S608
+_IDS = (
+    "SELECT DISTINCT tenant_id, id FROM events WHERE tenant_id IN {tenants:Array(String)} AND id IN {ids:Array(String)}"
+)
+# A day is noted before it is dropped. All days before it count as dropped, whether they had events or not.
+_LAST_DROPPED_DAY = "SELECT max(toInt64(day)) FROM dropped_days HAVING count() > 0"
+_DAMAGED_PARTS = (
+    "SELECT partition_id, count() FROM system.detached_parts WHERE database = currentDatabase() AND table = 'events'"
+    " AND startsWith(reason, 'broken') GROUP BY partition_id ORDER BY partition_id"
+)
+
+
+class Found(NamedTuple):
+    """`stored`: offsets with rows, `dead`: offsets with dead letters. `doubled`: rows beyond the first at an offset;
+    `doubled_at`: the first such offsets. `both`: offsets with a row and a dead letter."""
+
+    stored: int
+    dead: int
+    doubled: int
+    both: int
+    doubled_at: Sequence[int]
+
+
+def found_in(store: StoreReader, span: Range, limits: QueryLimits) -> Found:
+    """What the store holds of a range, counted in pieces."""
+    rows = stored = dead = both = 0
+    doubled_at: list[int] = []
+    for piece in _pieces(span):
+        ((some, distinct),) = store.select(_ROWS, piece, limits, tuple[int, int])
+        ((letters,),) = store.select(_DEAD, piece, limits, tuple[int])
+        rows, stored, dead = rows + some, stored + distinct, dead + letters
+        if letters:
+            both += store.select(_BOTH, piece, limits, tuple[int])[0][0]
+        if some > distinct and len(doubled_at) < MOST_DOUBLED:
+            doubled_at += [offset for (offset,) in store.select(_DOUBLED, piece, limits, tuple[int])]
+    return Found(stored, dead, rows - stored, both, doubled_at[:MOST_DOUBLED])
+
+
+def checkpoints(store: StoreReader, progress: Progress, limits: QueryLimits) -> list[LedgerCheckpoint]:
+    """Of this ledger, in order."""
+    ledger = {"log_id": progress.log_id, "partition": progress.partition, "start": progress.start}
+    return store.select(_CHECKPOINTS, ledger, limits, LedgerCheckpoint)
+
+
+def stored_offsets(store: StoreReader, span: Range, limits: QueryLimits) -> set[int]:
+    """Offsets with a row or a dead letter."""
+    return {offset for (offset,) in store.select(_OFFSETS, _parameters(span), limits, tuple[int])}
+
+
+def stored_ids(
+    store: StoreReader, tenants: Collection[str], ids: Collection[str], limits: QueryLimits
+) -> set[tuple[str, str]]:
+    """Pairs of a tenant and an id that have a row, among all pairs of these."""
+    return set(store.select(_IDS, {"tenants": sorted(tenants), "ids": sorted(ids)}, limits, tuple[str, str]))
+
+
+def last_dropped_day(store: StoreReader, limits: QueryLimits) -> int:
+    """Days since 1970; -1 for none."""
+    return next((day for (day,) in store.select(_LAST_DROPPED_DAY, {}, limits, tuple[int])), -1)
+
+
+def damaged_parts(store: StoreReader, limits: QueryLimits) -> list[tuple[str, int]]:
+    """Number of damaged parts by day of receipt (20260131, or another name). Fatal: the server does not let us ask."""
+    return store.select(_DAMAGED_PARTS, {}, limits, tuple[str, int])
+
+
+def _pieces(span: Range) -> Iterator[dict[str, int | str]]:
+    for first in range(span.first, span.last + 1, OFFSETS_AT_ONCE):
+        last = min(first + OFFSETS_AT_ONCE - 1, span.last)
+        yield _parameters(msgspec.structs.replace(span, first=first, last=last))
+
+
+def _parameters(span: Range) -> dict[str, int | str]:
+    return {"log_id": span.log_id, "partition": span.partition, "first": span.first, "last": span.last}
