@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from parsec.adapters.log.checkpoint import NAMES as MARKS
+from parsec.adapters.log.checkpoint import NAMES as CHECKPOINTS
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.reader import EmbeddedReader
 from parsec.core.clock import ManualClock
@@ -241,9 +241,9 @@ class LogMachine(RuleBasedStateMachine):
         data=st.data(),
         kind=st.sampled_from(["flip", "cut", "zero", "delete"]),
         how=st.sampled_from(["close", "kill", "power"]),
-        marks=st.sampled_from([(), MARKS[:1], MARKS[1:], MARKS]),
+        checkpoints=st.sampled_from([(), CHECKPOINTS[:1], CHECKPOINTS[1:], CHECKPOINTS]),
     )
-    def damage(self, data: st.DataObject, kind: str, how: str, marks: tuple[str, ...]) -> None:
+    def damage(self, data: st.DataObject, kind: str, how: str, checkpoints: tuple[str, ...]) -> None:
         """Files change while the log is closed: what is missing is counted (I5), nothing else is touched (I6).
 
         The last publish before a power cut looks the same torn as damaged; so there, the newest file can only go whole.
@@ -263,9 +263,9 @@ class LogMachine(RuleBasedStateMachine):
             if content:
                 self.files.damage(path, _damaged(content, kind, at))
                 self.damaged = True
-        for name in marks:
-            self.files.damage(Path(self.folder.name) / name, b"no mark")
-        self.damaged = self.damaged or marks == MARKS
+        for name in checkpoints:
+            self.files.damage(Path(self.folder.name) / name, b"no checkpoint")
+        self.damaged = self.damaged or checkpoints == CHECKPOINTS
         self.open()
 
     @precondition(lambda self: not self.doubt)

@@ -18,7 +18,7 @@ from random import Random
 
 import msgspec
 
-from parsec.adapters.log import checkpoint as marks
+from parsec.adapters.log import checkpoint
 from tests.support.disk import CALLS, Call, Disk, Unknown
 from tests.support.process import Parsec
 
@@ -105,13 +105,13 @@ class Recording:
 
 
 def _boot(data_dir: Path, random: Random) -> None:
-    """After a power cut the machine has another boot id; this one still runs, so what was noted of it is changed."""
+    """After a power cut the machine has another boot id; this one still runs, so the checkpoint is changed."""
     boot_id = random.randbytes(16)
-    for name in marks.NAMES:
+    for name in checkpoint.NAMES:
         path = data_dir / name
-        mark = marks.unpack(path.read_bytes()) if path.exists() else None
-        if mark is not None:
-            path.write_bytes(marks.pack(msgspec.structs.replace(mark, boot_id=boot_id)))
+        found = checkpoint.unpack(path.read_bytes()) if path.exists() else None
+        if found is not None:
+            path.write_bytes(checkpoint.pack(msgspec.structs.replace(found, boot_id=boot_id)))
 
 
 def _calls(lines: Iterator[str]) -> Iterator[Call]:

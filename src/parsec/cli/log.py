@@ -18,7 +18,7 @@ from parsec.cli.terminal import is_terminal, print_table, progress_bar, visible
 from parsec.core.errors import Fatal, Retryable
 
 if TYPE_CHECKING:
-    from parsec.adapters.log.offline import Checked, OfflineLog
+    from parsec.adapters.log.offline import FileCheck, OfflineLog
 
 _COLOURS = {"sound": "green", "torn tail": "yellow", "damaged": "bold red"}
 
@@ -37,7 +37,7 @@ def verify(config: Path | None, data_dir: str | None) -> None:
 
     Exit code: 0 all sound, 1 damaged or incomplete, 3 the directory is in use, has no log or cannot be read.
     """
-    rows: list[Checked] = []
+    rows: list[FileCheck] = []
     done = 0
     with _opened(config, data_dir) as logs:
         with progress_bar(sum(each.size_bytes for each in logs), in_bytes=True) as show:
@@ -50,7 +50,7 @@ def verify(config: Path | None, data_dir: str | None) -> None:
                         click.echo(msgspec.json.encode(checked))
         if is_terminal():
             _print_table(rows)
-        quarantined = sum(len(each.set_aside) for each in logs)
+        quarantined = sum(len(each.quarantined) for each in logs)
     damaged = [row for row in rows if row.verdict == "damaged"]
     events, missing = sum(row.events for row in rows), sum(row.missing for row in rows)
     found = f"{len(damaged)} of {len(rows)} files damaged, {missing:,} events missing" if damaged else "all sound"
@@ -115,7 +115,7 @@ def _opened(config: Path | None, data_dir: str | None) -> "Iterator[Sequence[Off
         fail(visible(str(error)), GAVE_UP)
 
 
-def _print_table(rows: "Sequence[Checked]") -> None:
+def _print_table(rows: "Sequence[FileCheck]") -> None:
     numbers = ("first", "end", "events", "missing", "bytes")
     print_table(
         {"log": "long", "file": "long", "verdict": "text", **dict.fromkeys(numbers, "number"), "why": "long"},

@@ -7,7 +7,7 @@ directory. Next: parsec.adapters.log.offline.
 from contextlib import ExitStack
 from pathlib import Path
 
-from parsec.adapters.log.offline import OfflineLog, open_alone, open_offline
+from parsec.adapters.log.offline import OfflineLog, open_exclusively, open_offline
 from parsec.api.audit import Audit
 from parsec.core.clock import SystemClock
 from parsec.core.errors import Fatal
@@ -39,7 +39,7 @@ def offline_audit(settings: Settings) -> Audit:
 
     directory = Path(settings.data_dir)
     with ExitStack() as opened:
-        log, progress = open_alone(directory)
+        log, progress = open_exclusively(directory)
         opened.callback(log.close)
         store = ClickHouseStore(ChdbEngine(directory / "store"), settings.retention)
         opened.callback(store.close)

@@ -65,7 +65,7 @@ def test_on_a_terminal_it_is_a_table(server: Answering) -> None:
 def test_offline_where_there_is_no_log_is_said_on_one_line(tmp_path: Any) -> None:
     result = run("--offline", "--data-dir", str(tmp_path))
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "holds no log" in result.stderr
+    assert "has no log" in result.stderr
 
 
 def test_a_directory_goes_with_offline_alone(tmp_path: Any) -> None:

@@ -60,7 +60,7 @@ def test_damage_is_an_exit_code_and_a_line(data_dir: Path) -> None:
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     (bad,) = [row for row in rows if row["verdict"] == "damaged"]
     assert (bad["log"], bad["file"], bad["missing"]) == ("log", segments(data_dir)[1].name, 5)
-    assert bad["why"].startswith("unsound bytes in 1 places, first at byte ")
+    assert bad["why"].startswith("damaged bytes in 1 places, first at byte ")
     assert "1 of 3 files damaged, 5 events missing" in result.stderr
     assert "1 damaged part was quarantined before" in result.stderr
 
@@ -123,7 +123,7 @@ def test_a_log_in_use_is_not_touched(data_dir: Path, command: str) -> None:
 @pytest.mark.parametrize("command", ["verify", "export"])
 def test_where_no_log_is_that_is_said(tmp_path: Path, command: str) -> None:
     result = run(command, "--data-dir", str(tmp_path))
-    assert (result.exit_code, result.stderr) == (3, f"parsec: {tmp_path} holds no log\n")
+    assert (result.exit_code, result.stderr) == (3, f"parsec: {tmp_path} has no log\n")
 
 
 def test_a_target_that_cannot_be_written_is_named(data_dir: Path, tmp_path: Path) -> None:

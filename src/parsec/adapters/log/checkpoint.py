@@ -1,11 +1,12 @@
-"""The mark: one small record, rewritten after every publish, that says how far the log is durable.
+"""The checkpoint of the log: a small record of its durable end, rewritten after every publish.
 
-In: the end of the log after each sync. Out: at the next start, a lower bound of what must be there. It is not synced,
-so after a power cut it may be old; while the machine has not restarted, or after a clean stop, it is exact. With it a
-start knows how much is missing when the newest segment was cut or deleted, and where the check of that segment may
-begin. It lies in two files, for without it a cut log looks like a whole one; either of them is as good as both, since
-nothing is acknowledged before both are written. A mark that does not prove itself is no mark.
-Next: parsec.adapters.log.recovery.
+In: the end of the log after each sync. Out: at the next start, a lower bound of that end. Errors: OSError. Next:
+parsec.adapters.log.recovery.
+
+It is not synced, so after a power cut it may be old; it is exact while the machine has not restarted, or after a clean
+stop. A start learns from it how much is missing when the newest segment was cut or deleted, and from where that segment
+has to be checked. It is kept in two files, since without it a log that was cut looks whole. Either file is enough:
+nothing is acknowledged before both are written. A checkpoint with a wrong checksum is ignored.
 """
 
 import contextlib
@@ -24,12 +25,13 @@ _MAGIC = b"\xffPLmark1"
 _SIZE = _BODY.size + _SUM.size
 NO_BOOT = bytes(16)
 NAMES = ("mark", "mark.copy")
+"""Names and magic are those of the first release, so that every release opens the same directories."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
-    """`end`: the next offset; its segment begins at offset `segment` and is sound up to byte `position`.
+    """`end`: the next offset. Its segment begins at offset `segment` and is valid up to byte `position`.
 
-    `high_water` bounds every offset ever given out when this was written. `clean`: nothing was written after it.
+    `high_water`: above every offset assigned until then. `clean`: nothing was written after it.
     """
 
     log_id: str
@@ -40,25 +42,25 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     high_water: int
     clean: bool = False
 
-    def exact(self, boot_id: bytes) -> bool:
-        """Whether nothing can have become durable after this mark without being in it."""
+    def is_exact(self, boot_id: bytes) -> bool:
+        """Whether nothing can have become durable after this checkpoint without being in it."""
         return self.clean or (self.boot_id == boot_id != NO_BOOT)
 
 
 class CheckpointFile:
-    """Keeps the descriptors of both files open. Every call may raise OSError."""
+    """Keeps both files open. Every call may raise OSError."""
 
     def __init__(self, files: Files, fds: list[int]) -> None:
         self._files = files
         self._fds = fds
 
     @classmethod
-    def begin(cls, files: Files, directory: Path, first: Checkpoint) -> "CheckpointFile":
-        """Writes `first` over what is there, durably, so that an old `clean` cannot come back."""
+    def create(cls, files: Files, directory: Path, first: Checkpoint) -> "CheckpointFile":
+        """Writes `first` durably over both files, so that an old `clean` cannot reappear."""
         file = cls(files, [])
         try:
-            # A sound one last: dying in the middle must not take it as well.
-            for name in sorted(NAMES, key=lambda name: _is_sound(files, directory / name)):
+            # A valid file last, so that a crash in between does not damage it as well.
+            for name in sorted(NAMES, key=lambda name: _is_valid(files, directory / name)):
                 try:
                     file._fds.append(files.open(directory / name, write=True))
                 except FileNotFoundError:
@@ -71,12 +73,12 @@ class CheckpointFile:
             raise
         return file
 
-    def write(self, mark: Checkpoint) -> None:
-        """Survives the death of this process, not yet a power cut."""
-        data = pack(mark)
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Survives the death of this process, but not a power cut."""
+        data = pack(checkpoint)
         for fd in self._fds:
             if self._files.write(fd, [data], 0) != len(data):
-                raise OSError("the mark was written in part only")
+                raise OSError("the checkpoint was written in part only")
 
     def sync(self) -> None:
         for fd in self._fds:
@@ -88,22 +90,14 @@ class CheckpointFile:
                 every.callback(self._files.close, fd)
 
 
-def pack(mark: Checkpoint) -> bytes:
-    body = _BODY.pack(
-        _MAGIC,
-        bytes.fromhex(mark.log_id),
-        mark.boot_id,
-        mark.segment,
-        mark.position,
-        mark.end,
-        mark.high_water,
-        mark.clean,
-    )
+def pack(checkpoint: Checkpoint) -> bytes:
+    log_id, *rest = msgspec.structs.astuple(checkpoint)
+    body = _BODY.pack(_MAGIC, bytes.fromhex(log_id), *rest)
     return body + _SUM.pack(google_crc32c.value(body))
 
 
 def unpack(data: bytes) -> Checkpoint | None:
-    """None when the bytes do not prove themselves."""
+    """None when the checksum is wrong."""
     if len(data) < _SIZE or _SUM.unpack_from(data, _BODY.size)[0] != google_crc32c.value(data[: _BODY.size]):
         return None
     magic, log_id, *rest = _BODY.unpack_from(data)
@@ -111,21 +105,21 @@ def unpack(data: bytes) -> Checkpoint | None:
 
 
 def load(files: Files, directory: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest sound mark, and the files that hold none (damaged, or half written). Raises OSError."""
-    found, unsound = [], []
+    """The newest valid checkpoint, and the files without one (damaged, or half written). Raises OSError."""
+    found, invalid = [], []
     for name in NAMES:
         try:
-            mark = _read(files, directory / name)
+            checkpoint = _read(files, directory / name)
         except FileNotFoundError:
             continue
-        if mark:
-            found.append(mark)
+        if checkpoint:
+            found.append(checkpoint)
         else:
-            unsound.append(name)
-    return max(found, key=lambda mark: (mark.end, mark.clean), default=None), unsound
+            invalid.append(name)
+    return max(found, key=lambda each: (each.end, each.clean), default=None), invalid
 
 
-def _is_sound(files: Files, path: Path) -> bool:
+def _is_valid(files: Files, path: Path) -> bool:
     try:
         return _read(files, path) is not None
     except FileNotFoundError:
@@ -133,7 +127,7 @@ def _is_sound(files: Files, path: Path) -> bool:
 
 
 def _read(files: Files, path: Path) -> Checkpoint | None:
-    """None: the file does not prove itself, or the disk has lost it. Raises OSError for what may pass."""
+    """None: damaged, or the disk has lost it. Raises OSError for a temporary error."""
     try:
         fd = files.open(path)
         try:

@@ -1,6 +1,6 @@
-"""The file system as the log sees it: the few calls that decide what survives, so that tests can lose, tear and refuse.
+"""The file system calls of the log, behind a protocol, so that tests can lose, tear and refuse writes.
 
-In: paths, descriptors, bytes at explicit positions. Out: bytes, sizes. Errors: OSError, as the kernel gave it.
+In: paths, descriptors, bytes at explicit positions. Out: bytes, sizes. Errors: OSError of the kernel.
 Next: parsec.adapters.log.segment.
 """
 
@@ -24,22 +24,22 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Files(Protocol):
-    """Positions are explicit, so no call depends on the one before. Every call may raise OSError."""
+    """Positions are explicit, so that no call depends on the one before. Every call may raise OSError."""
 
     def make_directory(self, path: Path) -> None:
-        """Creates `path` and its parents, durably; fine when it exists."""
+        """Creates `path` and its parents, durably, unless they exist."""
 
     def entries(self, path: Path) -> list[Entry]:
         """The plain files of a directory, in no order."""
 
     def create(self, path: Path) -> int:
-        """A descriptor to read and write an empty file; an old one of that name is emptied."""
+        """A descriptor to read and write an empty file; an existing one of that name is emptied."""
 
     def open(self, path: Path, *, write: bool = False) -> int:
         """A descriptor of an existing file."""
 
     def close(self, fd: int) -> None:
-        """Lets the descriptor go."""
+        """Closes the descriptor."""
 
     def size(self, fd: int) -> int:
         """Bytes in the file."""
@@ -66,17 +66,17 @@ class Files(Protocol):
         """Deletes a file."""
 
     def free_bytes(self, path: Path) -> int:
-        """What an unprivileged process may still write on this file system."""
+        """Free bytes of this file system for an unprivileged process."""
 
     def boot_id(self) -> bytes:
         """16 bytes that change when the machine starts; zeros where unknown.
 
-        As long as they stay the same, everything written is still there, synced or not.
+        While they are the same, all bytes written are still there, synced or not.
         """
 
 
 class OsFiles:
-    """The real one."""
+    """The files of this machine."""
 
     def make_directory(self, path: Path) -> None:
         missing = [path, *path.parents]

@@ -1,14 +1,15 @@
-"""One frame: the bytes of one request's events with a header that proves them.
+"""One frame: the events of one publish group, with a header whose checksums cover them.
 
-In: first offset, count and payload (JSON lines). Out: bytes for the segment file, and back. A frame that does not prove
-itself is no frame: `claim` and `decode` answer None for it and never raise. Next: parsec.adapters.log.segment.
+In: first offset, count and payload (JSON lines). Out: bytes for the segment file, and back. Errors: none; the readers
+return None for a frame that fails its checksums. Next: parsec.adapters.log.segment.
 
 Header, little-endian, 36 bytes: magic, first offset u64, count u32, back u32, payload length u32, codec u8, 3 zero
 bytes, CRC32C of these 28 bytes, CRC32C of these 28 bytes and the payload. `back` is the number of offsets between the
-begin of the publish and the frame: a publish begins only when the one before is durable, so a sound frame proves that
-everything before its publish was durable once, and a hole there is a loss and not a torn write. Both sums start from
-the log's id, so a frame of another log, or one forged inside a message, does not prove itself. The sum of the header
-alone makes its length trustworthy: a bad payload is stepped over exactly, and no damaged length is ever allocated.
+start of the publish and the frame: a publish starts only when the one before is durable, so a valid frame proves that
+everything before its publish was durable once, and that a hole there is a loss and not a torn write. Both checksums
+start from the log's id, so that a frame of another log, or one forged inside a message, is not valid. The header has a
+checksum of its own, so that its length can be trusted: a damaged payload is skipped exactly, and memory for a damaged
+length is never allocated.
 """
 
 import struct
@@ -20,7 +21,7 @@ MAGIC = b"\xffPL1"
 """0xFF never occurs in UTF-8, so a search for the magic cannot stop inside the text of an event."""
 HEADER_BYTES = 36
 PLAIN = 0
-"""The only codec so far: the payload as it is."""
+"""The only codec so far: the payload is not compressed."""
 
 _HEAD = struct.Struct("<4sQIIIB3x")
 _SUMS = struct.Struct("<II")
@@ -28,8 +29,8 @@ _HEADER = struct.Struct("<4sQIIIB3xII")
 _HEAD_BYTES = _HEAD.size
 
 
-class Claim(msgspec.Struct, frozen=True, gc=False):
-    """What a sound header says about its frame."""
+class FrameHeader(msgspec.Struct, frozen=True, gc=False):
+    """A valid header. `head_sum` and `sum` are its checksums."""
 
     first: int
     count: int
@@ -50,40 +51,52 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
         return HEADER_BYTES + self.length
 
 
-def seed(log_id: str) -> int:
-    """Where the checksums of a log's frames start."""
+class Records(msgspec.Struct, frozen=True, gc=False):
+    """Consecutive records from offset `first` on; without values: nothing is left below `first`.
+
+    `size`: in bytes. `ends_at`: the byte of the buffer after the last frame.
+    """
+
+    first: int
+    values: list[bytes]
+    size: int = 0
+    ends_at: int = 0
+
+
+def checksum_seed(log_id: str) -> int:
+    """The value from which the checksums of a log's frames start."""
     return int(google_crc32c.value(log_id.encode()))
 
 
-def header(start: int, began: int, first: int, count: int, payload: bytes) -> bytes:
-    """The bytes that stand in front of `payload`, in a publish that began at offset `began`. `start`: the seed."""
+def pack_header(seed: int, began: int, first: int, count: int, payload: bytes) -> bytes:
+    """The header of `payload`, in a publish that started at offset `began`."""
     head = _HEAD.pack(MAGIC, first, count, first - began, len(payload), PLAIN)
-    head_sum = google_crc32c.extend(start, head)
+    head_sum = google_crc32c.extend(seed, head)
     return head + _SUMS.pack(head_sum, google_crc32c.extend(head_sum, payload))
 
 
-def claim(start: int, buffer: bytes, at: int) -> Claim | None:
-    """The header at `at`; None when no sound one is there. `buffer` must hold HEADER_BYTES from `at`."""
+def read_header(seed: int, buffer: bytes, at: int) -> FrameHeader | None:
+    """The header at `at`; None when no valid one is there. `buffer` must hold HEADER_BYTES from `at`."""
     magic, first, count, back, length, codec, head_sum, whole_sum = _HEADER.unpack_from(buffer, at)
-    if magic != MAGIC or google_crc32c.extend(start, buffer[at : at + _HEAD_BYTES]) != head_sum:
+    if magic != MAGIC or google_crc32c.extend(seed, buffer[at : at + _HEAD_BYTES]) != head_sum:
         return None
-    return Claim(first, count, back, length, codec, head_sum, whole_sum)
+    return FrameHeader(first, count, back, length, codec, head_sum, whole_sum)
 
 
-def decode(found: Claim, buffer: bytes, at: int) -> bytes | None:
-    """The payload of the frame at `at`; None when it is damaged or of an unknown codec. All of it is in `buffer`."""
+def read_payload(header: FrameHeader, buffer: bytes, at: int) -> bytes | None:
+    """The payload of the frame at `at`, all of it in `buffer`; None when damaged or of an unknown codec."""
     begin = at + HEADER_BYTES
-    payload = buffer[begin : begin + found.length]
-    if found.codec != PLAIN or google_crc32c.extend(found.head_sum, payload) != found.sum:
+    payload = buffer[begin : begin + header.length]
+    if header.codec != PLAIN or google_crc32c.extend(header.head_sum, payload) != header.sum:
         return None
     return payload
 
 
-def lines(payload: bytes, count: int) -> list[bytes]:
-    """Exactly `count` values. A payload with another number of lines still has one value per offset.
+def split_values(payload: bytes, count: int) -> list[bytes]:
+    """Exactly `count` values, one per offset, also when the payload has another number of lines.
 
-    Bytes are never dropped: what does not fit becomes part of the last value, where it is no envelope and therefore
-    a dead letter with its bytes.
+    No bytes are dropped: surplus lines become part of the last value, which then is no envelope and becomes a dead
+    letter with its bytes.
     """
     values = payload.split(b"\n")
     if values[-1] == b"":
@@ -95,21 +108,12 @@ def lines(payload: bytes, count: int) -> list[bytes]:
     return values
 
 
-class Run(msgspec.Struct, frozen=True, gc=False):
-    """Values of adjacent frames, from offset `first` on. `ends_at`: the byte of the buffer after the last frame."""
+def read_records(seed: int, buffer: bytes, at: int, first: int, limits: tuple[int, int, int]) -> Records | None:
+    """The records of adjacent frames from `at` and offset `first` on; stops before the first unusual frame.
 
-    first: int
-    values: list[bytes]
-    size: int
-    ends_at: int
-
-
-def run(start: int, buffer: bytes, at: int, first: int, limits: tuple[int, int, int]) -> Run | None:
-    """Sound frames that follow each other from `at` and offset `first` on; stops before the first unusual one.
-
-    `limits`: stop once so many events or bytes are taken, and before a frame beyond this offset. It judges nothing:
-    what it leaves is for `claim` and `decode`. One loop without calls of our own, since small requests make small
-    frames: 1.5 us a frame against 5.
+    `limits`: stops once so many events or bytes are read, and before a frame beyond this offset. It reports nothing:
+    `read_header` and `read_payload` decide on the frame at which it stops. One loop without calls of our own, since
+    small requests make small frames: 1.5 us a frame against 5.
     """
     max_events, max_bytes, end = limits
     extend, unpack = google_crc32c.extend, _HEADER.unpack_from
@@ -129,9 +133,9 @@ def run(start: int, buffer: bytes, at: int, first: int, limits: tuple[int, int, 
         ):
             break
         payload = buffer[body:after]
-        if extend(start, buffer[at : at + _HEAD_BYTES]) != head_sum or extend(head_sum, payload) != whole_sum:
+        if extend(seed, buffer[at : at + _HEAD_BYTES]) != head_sum or extend(head_sum, payload) != whole_sum:
             break
-        values += lines(payload, count) if count > 1 else (payload.removesuffix(b"\n"),)
+        values += split_values(payload, count) if count > 1 else (payload.removesuffix(b"\n"),)
         offset += count
         at = after
-    return Run(first, values, at - begin, at) if values else None
+    return Records(first, values, at - begin, at) if values else None

@@ -1,17 +1,26 @@
-"""Which segments exist and how far the log is durable: the one thing that writer, reader and event loop share.
+"""The index of segments, with the durable end of the log, and the parts that writer, readers and retention share.
 
-In: what the writer made durable, what the readers committed. Out: where an offset is, how far it may be read, which
-segments nobody needs. Safe from any thread; waits only in `wait_beyond`. Next: parsec.adapters.log.reader.
+In: what the writer made durable, what the readers committed. Out: the segment of an offset, how far it may be read,
+which segments no reader needs. Errors: Fatal after `close`. Safe from any thread; only `wait_beyond` waits.
+Next: parsec.adapters.log.reader.
 """
 
 import threading
+import time
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from pathlib import Path
 
 import msgspec
 
+from parsec.adapters.log.files import Files
+from parsec.adapters.log.quarantine import Quarantine
 from parsec.adapters.log.segment import Segment
+from parsec.adapters.log.state import State
 from parsec.core.errors import Fatal
+
+_FIRST = attrgetter("first")
 
 
 class View(msgspec.Struct, frozen=True, gc=False):
@@ -23,7 +32,7 @@ class View(msgspec.Struct, frozen=True, gc=False):
 
 
 class SegmentIndex:
-    """Segments in order of their first offset; the last one may be growing."""
+    """Segments in order of their first offset; the last one may be active."""
 
     def __init__(self, segments: Sequence[Segment], end: int, committed: Mapping[str, int]) -> None:
         self._changed = threading.Condition()
@@ -35,7 +44,7 @@ class SegmentIndex:
 
     @property
     def start(self) -> int:
-        """The first offset still held; the end when nothing is."""
+        """The first offset that the log still has; its end when it has none."""
         with self._changed:
             return self._segments[0].first if self._segments else self.end
 
@@ -46,23 +55,24 @@ class SegmentIndex:
 
     @property
     def committed(self) -> int:
-        """The offset below which no reader will read again; 0 while there is no reader."""
+        """The offset below which all readers have committed; 0 while there is no reader."""
         with self._changed:
             return min(self._committed.values(), default=0)
 
     def add(self, segment: Segment, now_ns: int) -> None:
-        """`segment` grows from now on; the last one is sealed. One of the same name, without frames, is replaced."""
+        """Makes `segment` the active one and seals the last. One with the same first offset, which has no frames, is
+        replaced."""
         with self._changed:
             if self._segments:
                 self._segments[-1].closed_ns = now_ns
                 if self._segments[-1].first == segment.first:
-                    self.size_bytes -= self._segments.pop().size
+                    self._remove(self._segments[-1])
             self._segments.append(segment)
             self.size_bytes += segment.size
             self._changed.notify_all()
 
     def advance(self, segment: Segment, size: int, end: int) -> None:
-        """Everything below byte `size` of the growing segment and below offset `end` is durable."""
+        """All bytes below `size` of the active segment, and all offsets below `end`, are durable."""
         with self._changed:
             self.size_bytes += size - segment.size
             segment.size = size
@@ -74,33 +84,33 @@ class SegmentIndex:
             self._committed[reader] = offset
 
     def locate(self, offset: int) -> Segment | None:
-        """The segment in which `offset` lies or would lie; None when it is older than all."""
+        """The segment in which `offset` is or would be; None when it is older than all."""
         with self._changed:
-            at = bisect_right(self._segments, offset, key=lambda segment: segment.first)
+            at = bisect_right(self._segments, offset, key=_FIRST)
             return self._segments[at - 1] if at else None
 
     def after(self, offset: int) -> Segment | None:
         """The first segment that begins beyond `offset`."""
         with self._changed:
-            at = bisect_right(self._segments, offset, key=lambda segment: segment.first)
+            at = bisect_right(self._segments, offset, key=_FIRST)
             return self._segments[at] if at < len(self._segments) else None
 
     def view(self, segment: Segment) -> View | None:
-        """None when the segment is no longer one of the log. Its offsets end where the next one begins (I4)."""
+        """None when the segment is deleted. Its offsets end where the next one begins (I4)."""
         with self._changed:
-            at = bisect_right(self._segments, segment.first, key=lambda each: each.first)
-            if not at or self._segments[at - 1] is not segment:
+            if segment.deleted:
                 return None
-            if at < len(self._segments):
-                return View(segment.size, self._segments[at].first, True)
-            return View(segment.size, self.end, False)
+            if segment is self._segments[-1]:
+                return View(segment.size, self.end, False)
+            return View(
+                segment.size, self._segments[bisect_right(self._segments, segment.first, key=_FIRST)].first, True
+            )
 
     def discard(self, segment: Segment) -> None:
-        """Forgets a segment that cannot be read; its offsets become a gap."""
+        """Removes a segment that cannot be read; its offsets become a gap."""
         with self._changed:
-            if segment in self._segments:
-                self._segments.remove(segment)
-                self.size_bytes -= segment.size
+            if not segment.deleted:
+                self._remove(segment)
 
     def take_unneeded(self, closed_before_ns: int, max_bytes: int, at_most: int) -> list[Segment]:
         """Removes and returns the oldest sealed segments that every reader has passed (I7), while they are older
@@ -112,21 +122,38 @@ class SegmentIndex:
                 oldest = self._segments[0]
                 if oldest.closed_ns > closed_before_ns and self.size_bytes < max_bytes:
                     break
-                taken.append(self._segments.pop(0))
-                self.size_bytes -= oldest.size
+                self._remove(oldest)
+                taken.append(oldest)
         return taken
 
     def wait_beyond(self, offset: int, max_wait_s: float) -> int:
-        """The durable end, as soon as it is beyond `offset` or after max_wait_s. Raises Fatal once closed."""
+        """The durable end, as soon as it is beyond `offset`, or after max_wait_s. Raises Fatal once closed."""
+        until = time.monotonic() + max_wait_s
         with self._changed:
-            if self.end <= offset and not self._closed and max_wait_s > 0:
-                self._changed.wait_for(lambda: self.end > offset or self._closed, max_wait_s)
+            while self.end <= offset and not self._closed and (left_s := until - time.monotonic()) > 0:
+                self._changed.wait(left_s)
             if self._closed:
                 raise Fatal("the log is closed")
             return self.end
 
     def close(self) -> None:
-        """Wakes whoever waits."""
+        """Ends all waits."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _remove(self, segment: Segment) -> None:
+        self._segments.remove(segment)
+        self.size_bytes -= segment.size
+        segment.deleted = True
+
+
+class LogContext(msgspec.Struct, frozen=True):
+    """The shared parts of one open log. `directory`: of its segments."""
+
+    log_id: str
+    files: Files
+    directory: Path
+    index: SegmentIndex
+    state: State
+    quarantine: Quarantine

@@ -1,7 +1,7 @@
-"""One process per data directory: an advisory lock on `<directory>/lock`, which holds the owner's process id.
+"""One process per data directory: an advisory lock on `<directory>/lock`, a file with the owner's process id.
 
-In: a directory. Out: the lock, held until `release` or the end of the process. Errors: Fatal when another holds it or
-the directory cannot be used. Next: parsec.adapters.log.embedded.
+In: a directory. Out: the lock, held until `release` or the end of the process. Errors: Fatal when another process holds
+it, or the directory cannot be used. Next: parsec.adapters.log.embedded.
 """
 
 import fcntl
@@ -19,10 +19,7 @@ class DirectoryLock:
 
     @classmethod
     def share(cls, directory: Path) -> "DirectoryLock | None":
-        """Keeps a Parsec away while its files are only read; changes nothing. None: no Parsec ever held it.
-
-        Raises Fatal as `acquire`.
-        """
+        """Keeps Parsec from starting while its files are read. None: no process ever held the lock. Raises Fatal."""
         try:
             fd = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -34,7 +31,7 @@ class DirectoryLock:
 
     @classmethod
     def acquire(cls, directory: Path) -> "DirectoryLock":
-        """Creates the directory where needed. Raises Fatal with a sentence that names directory and holder."""
+        """Creates the directory if it is missing. Raises Fatal with a message that names directory and holder."""
         try:
             directory.mkdir(parents=True, exist_ok=True)
             fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -46,7 +43,7 @@ class DirectoryLock:
         return cls(fd)
 
     def release(self) -> None:
-        """Lets the directory go; safe to call twice. The file stays: removing it would race with the next owner."""
+        """Safe to call twice. The file stays: removing it would race with the next owner."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -59,7 +56,7 @@ def _take(directory: Path, fd: int, kind: int) -> None:
     except OSError as error:
         holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
         os.close(fd)
-        # Whoever only reads leaves no id of its own; the one in the file is then that of a process long gone.
+        # A process that only reads writes no id; the file then has that of an earlier process.
         who = f"process {holder}" if holder.isdigit() and _is_alive(int(holder)) else "another process"
         raise Fatal(
             f"the data directory {directory} is in use by {who}; stop it or choose another directory"

@@ -1,8 +1,8 @@
-"""The log of a stopped Parsec, only to be read: is it whole, and what is in it.
+"""The log of a stopped Parsec, opened only to read: its files checked, its events by offset.
 
-In: a data directory that nobody else holds. Out: a verdict per file, events by offset. Not a byte is changed; what a
-start would repair stays as it is. Errors: Fatal when a process holds the directory or it has no log; Retryable when a
-file cannot be read now. Next: parsec.cli.log.
+In: a data directory that no process holds. Out: a verdict per file; events. No byte is changed: what a start would
+repair stays as it is. Errors: Fatal when a process holds the directory or it has no log; Retryable when a file cannot
+be read now. Next: parsec.cli.log.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,24 +11,21 @@ from typing import Literal
 
 import msgspec
 
-from parsec.adapters.log import checkpoint as marks
-from parsec.adapters.log import frame, segment
+from parsec.adapters.log import checkpoint, frame, segment
 from parsec.adapters.log.files import Files, OsFiles
 from parsec.adapters.log.lock import DirectoryLock
-from parsec.adapters.log.quarantine import SUFFIX as ASIDE
-from parsec.adapters.log.recovery import Tail, patiently, sound_end
+from parsec.adapters.log.quarantine import SUFFIX as CORRUPT
+from parsec.adapters.log.recovery import Tail, next_frame, valid_tail
 from parsec.adapters.log.segment import HEADER_BYTES, Frame, FrameCursor, Segment
 from parsec.adapters.log.state import State
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import READER, Progress
 
-_NOBODYS = "its header is damaged or of another log"
 
+class FileCheck(msgspec.Struct, frozen=True):
+    """The result for one file of a log. A segment has the offsets first..end-1; nothing is left of `missing` ones.
 
-class Checked(msgspec.Struct, frozen=True):
-    """What one file of a log holds. Its segment's offsets are first..end-1, of which `missing` hold nothing.
-
-    A torn tail is what a kill or a power cut leaves of a write that nobody was told of: the next start cuts it.
+    A torn tail is what a kill or a power cut leaves of a write that was not acknowledged: the next start cuts it.
     """
 
     log: str
@@ -45,7 +42,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 class Lines(msgspec.Struct, frozen=True):
-    """Events from offset `first` on, each as its envelope's bytes; before them `lost` offsets hold nothing.
+    """Events from offset `first` on, each as its envelope's bytes; nothing is left of `lost` offsets before them.
 
     `size`: bytes of the log that were read for them.
     """
@@ -64,7 +61,7 @@ def open_offline(data_dir: Path, files: Files | None = None) -> "list[OfflineLog
         found |= {f"spool/{each.name}": each for each in sorted(spools.iterdir())}
     found = {name: directory for name, directory in found.items() if (directory / "segments").is_dir()}
     if not found:
-        raise Fatal(f"{data_dir} holds no log")
+        raise Fatal(f"{data_dir} has no log")
     logs: list[OfflineLog] = []
     try:
         for name, directory in found.items():
@@ -76,13 +73,10 @@ def open_offline(data_dir: Path, files: Files | None = None) -> "list[OfflineLog
     return logs
 
 
-def open_alone(data_dir: Path, reader: str = READER) -> "tuple[OfflineLog, Progress]":
-    """The log in a data directory, held so that not even another reader opens it, and how far it was processed.
-
-    Raises Fatal.
-    """
+def open_exclusively(data_dir: Path, reader: str = READER) -> "tuple[OfflineLog, Progress]":
+    """The log in a data directory, locked against all others, and the progress of the processor. Raises Fatal."""
     if not (data_dir / "segments").is_dir():
-        raise Fatal(f"{data_dir} holds no log")
+        raise Fatal(f"{data_dir} has no log")
     log = OfflineLog("log", data_dir, DirectoryLock.acquire(data_dir), OsFiles())
     try:
         progress = State.peek(data_dir / "state.db").get(reader)
@@ -99,39 +93,37 @@ class OfflineLog:
 
     def __init__(self, name: str, directory: Path, lock: DirectoryLock | None, files: Files) -> None:
         self.name = name
-        self._directory = directory
         self._lock = lock
         self._files = files
-        self._mark, self._unsound_marks = marks.load(files, directory)
+        self._checkpoint, self._invalid_checkpoints = checkpoint.load(files, directory)
         entries = {entry.name: entry for entry in files.entries(directory / "segments")}
-        firsts = sorted((first, name) for name in entries if (first := segment.first_of(name)) is not None)
+        firsts = sorted((first, name) for name in entries if (first := segment.first_offset(name)) is not None)
         self._segments = [
             Segment(first, directory / "segments" / name, entries[name].size, entries[name].mtime_ns)
             for first, name in firsts
         ]
-        self.set_aside = sorted(name for name in entries if name.endswith(ASIDE))
-        self._log_id = self._mark.log_id if self._mark else self._id_of_newest()
+        self.quarantined = sorted(name for name in entries if name.endswith(CORRUPT))
+        self._log_id = self._checkpoint.log_id if self._checkpoint else self._id_of_newest()
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all segments."""
         return sum(each.size for each in self._segments)
 
-    def check(self) -> Iterator[Checked]:
+    def check(self) -> Iterator[FileCheck]:
         """Every file in order; reads every frame."""
-        for name in self._unsound_marks:
-            yield Checked(self.name, name, "damaged", "it does not prove itself")
-        if self._mark is None and not self._unsound_marks and self._segments:
-            yield Checked(self.name, marks.NAMES[0], "damaged", "it is missing, and so is its copy")
+        for name in self._invalid_checkpoints:
+            yield FileCheck(self.name, name, "damaged", "its checksum is wrong")
+        if self._checkpoint is None and not self._invalid_checkpoints and self._segments:
+            yield FileCheck(self.name, checkpoint.NAMES[0], "damaged", "it is missing, and so is its copy")
         for at, each in enumerate(self._segments):
             tail = self._tail(at)
-            checked = self._checked(each, tail)
+            checked = self._check_segment(each, tail)
             yield self._with_tail(checked, tail, each.size - tail.position) if tail.position < each.size else checked
-        if not self._segments and self._mark and self._mark.end > self._mark.segment:
-            first, end = self._mark.segment, self._mark.end
-            yield Checked(
-                self.name, segment.file_name(first), "damaged", "it is missing", first, end, missing=end - first
-            )
+        if not self._segments and self._checkpoint and self._checkpoint.end > self._checkpoint.segment:
+            first, end = self._checkpoint.segment, self._checkpoint.end
+            name = segment.file_name(first)
+            yield FileCheck(self.name, name, "damaged", "it is missing", first, end, missing=end - first)
 
     def lines(self, begin: int, end: int | None) -> Iterator[Lines]:
         """The events with offsets begin..end-1, a frame at a time; None: all there are from `begin` on."""
@@ -146,7 +138,7 @@ class OfflineLog:
                 if found.first >= upper:
                     break
                 skip = max(expected - found.first, 0)
-                values = frame.lines(found.payload, found.count)[skip : upper - found.first]
+                values = frame.split_values(found.payload, found.count)[skip : upper - found.first]
                 if values:
                     yield Lines(found.first + skip, values, found.first + skip - expected, len(found.payload))
                     expected = found.first + skip + len(values)
@@ -156,54 +148,53 @@ class OfflineLog:
 
     def records(self, begin: int, end: int) -> Iterator[tuple[int, list[bytes]]]:
         """Runs of consecutive records with offsets begin..end-1, each with the offset of its first."""
-        return ((run.first, run.values) for run in self.lines(begin, end) if run.values)
+        return ((lines.first, lines.values) for lines in self.lines(begin, end) if lines.values)
 
     def close(self) -> None:
-        """Lets the directory go."""
+        """Releases the lock."""
         if self._lock:
             self._lock.release()
 
     def _tail(self, at: int) -> Tail:
-        """How far a segment's bytes and offsets go: up to the next one, the newest up to where a start would cut it."""
+        """The end of a segment: where the next one begins; for the newest, where a start would cut it."""
         each = self._segments[at]
         if at + 1 < len(self._segments):
             following = self._segments[at + 1].first
             return Tail(each.size, following, following)
-        begin = Tail(HEADER_BYTES, each.first, max(each.first, self._mark.end if self._mark else 0))
-        if not self._is_ours(each):
+        begin = Tail(HEADER_BYTES, each.first, max(each.first, self._checkpoint.end if self._checkpoint else 0))
+        if not self._belongs(each):
             return msgspec.structs.replace(begin, position=each.size)
         fd = self._open(each)
         try:
-            cursor = FrameCursor(self._files, fd, frame.seed(self._log_id), begin.position, begin.end)
-            return sound_end(cursor, each.size, begin)
+            cursor = FrameCursor(self._files, fd, frame.checksum_seed(self._log_id), begin.position, begin.end)
+            return valid_tail(cursor, each.size, begin)
         finally:
             self._files.close(fd)
 
-    def _with_tail(self, checked: Checked, tail: Tail, left: int) -> Checked:
-        """The newest segment has `left` unsound bytes at its end."""
-        if self._mark and tail.end >= tail.proven:
+    def _with_tail(self, checked: FileCheck, tail: Tail, left: int) -> FileCheck:
+        """The newest segment ends with `left` bytes that are no valid frame."""
+        if self._checkpoint and tail.end >= tail.proven:
             if checked.verdict == "damaged":
                 return checked
             return msgspec.structs.replace(checked, verdict="torn tail", why=f"the next start cuts {left} bytes")
-        why = checked.why or "its end is unsound, and no mark says that nothing was there"
+        why = checked.why or "its end is damaged, and no checkpoint says that it had no events"
         return msgspec.structs.replace(checked, verdict="damaged", why=why, damaged_bytes=checked.damaged_bytes + left)
 
-    def _checked(self, each: Segment, tail: Tail) -> Checked:
-        """What is in a segment up to its tail."""
+    def _check_segment(self, each: Segment, tail: Tail) -> FileCheck:
         bad: list[tuple[int, int]] = []
         events = frames = 0
         end = max(tail.end, tail.proven)
-        if self._is_ours(each):
+        if self._belongs(each):
             for found in self._frames(each, tail, lambda begin, until: bad.append((begin, until))):
                 frames += 1
                 events += found.count
-            why = f"unsound bytes in {len(bad)} places, first at byte {bad[0][0]}" if bad else ""
+            why = f"damaged bytes in {len(bad)} places, first at byte {bad[0][0]}" if bad else ""
         else:
-            why, bad = _NOBODYS, [(0, each.size)]
+            why, bad = "its header is damaged or of another log", [(0, each.size)]
         missing = end - each.first - events
         if missing and not why:
             why = "offsets are missing"
-        return Checked(
+        return FileCheck(
             self.name,
             each.path.name,
             "damaged" if why else "sound",
@@ -220,24 +211,22 @@ class OfflineLog:
     def _frames(
         self, each: Segment, tail: Tail, on_damage: Callable[[int, int], None] | None = None
     ) -> Iterator[Frame]:
-        if not self._is_ours(each):
+        if not self._belongs(each):
             return
         fd = self._open(each)
         try:
-            cursor = FrameCursor(self._files, fd, frame.seed(self._log_id), HEADER_BYTES, each.first, on_damage)
-            while found := patiently(cursor, tail.position, max(tail.end, tail.proven)):
+            seed = frame.checksum_seed(self._log_id)
+            cursor = FrameCursor(self._files, fd, seed, HEADER_BYTES, each.first, on_damage)
+            while found := next_frame(cursor, tail.position, max(tail.end, tail.proven)):
                 yield found
         finally:
             self._files.close(fd)
 
-    def _is_ours(self, each: Segment) -> bool:
-        fd = self._open(each)
+    def _belongs(self, each: Segment) -> bool:
         try:
-            return segment.belongs(self._files, fd, self._log_id, each.first)
+            return segment.log_id_of(self._files, each.path, each.first) == self._log_id
         except OSError as error:
             raise Retryable(f"{each.path} cannot be read: {error.strerror}") from error
-        finally:
-            self._files.close(fd)
 
     def _open(self, each: Segment) -> int:
         try:
@@ -246,9 +235,6 @@ class OfflineLog:
             raise Retryable(f"{each.path} cannot be opened: {error.strerror}") from error
 
     def _id_of_newest(self) -> str:
-        """Of the newest segment with a sound header; zeros when none has one."""
-        for each in reversed(self._segments):
-            log_id = segment.log_id_of(self._files, each.path, each.first)
-            if log_id:
-                return log_id
-        return bytes(16).hex()
+        """Of the newest segment with a valid header; zeros when none has one."""
+        ids = (segment.log_id_of(self._files, each.path, each.first) for each in reversed(self._segments))
+        return next(filter(None, ids), bytes(16).hex())

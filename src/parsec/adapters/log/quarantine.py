@@ -1,7 +1,7 @@
-"""Damaged parts of the log, set aside as `*.corrupt` beside the segments, for a person to look into.
+"""The quarantine: damaged parts of the log, kept as `*.corrupt` beside the segments for a person to look at.
 
-In: a bad segment, or a stretch of one. Out: a file, a log line, a count; never an error, for the log goes on without.
-Their total is bounded: the oldest go first. Next: nothing; `parsec log` and people read them.
+In: a damaged segment, or a part of one. Out: a file, a log line, a count. Errors: none, since the log works without.
+The oldest files are deleted first, so that their total is bounded. Next: `parsec log`.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Quarantine:
-    """`max_bytes` bounds what is kept; the newest file stays in any case."""
+    """`max_bytes`: of all files; the newest one is kept in any case."""
 
     def __init__(self, files: Files, directory: Path, max_bytes: int, telemetry: Telemetry) -> None:
         self._files = files
@@ -27,17 +27,17 @@ class Quarantine:
         self._max_bytes = max_bytes
         self._damaged = telemetry.log_damaged
 
-    def gap(self, reader: str, first: int, end: int) -> None:
-        """Offsets first..end-1 hold nothing any more, as a reader just found."""
+    def report_gap(self, reader: str, first: int, end: int) -> None:
+        """A reader found nothing at the offsets first..end-1."""
         self._damaged.labels(what="gap").inc()
         _log.error("Events of the log are lost.", reader=reader, from_offset=first, to_offset=end)
 
-    def missing(self, path: Path, why: str) -> None:
-        """A segment of which nothing is left to set aside."""
+    def report_missing(self, path: Path, why: str) -> None:
+        """A segment is gone; there is no file to keep."""
         self._damaged.labels(what="segment").inc()
-        _log.error("A segment of the log is missing; its events are lost.", segment=path.name, why=why)
+        _log.error("A segment of the log is missing. Its events are lost.", segment=path.name, why=why)
 
-    def segment(self, path: Path, why: str) -> None:
+    def move(self, path: Path, why: str) -> None:
         """Renames a whole segment."""
         self._damaged.labels(what="segment").inc()
         target = path.with_name(self._free_name(path.name))
@@ -46,11 +46,11 @@ class Quarantine:
             self._files.rename(path, target)
             self._files.sync_directory(self._directory)
             kept = target
-        _log.error("A segment of the log is damaged and was set aside.", segment=path.name, why=why, kept=str(kept))
-        self._bound()
+        _log.error("A segment of the log is damaged. It was quarantined.", segment=path.name, why=why, kept=str(kept))
+        self._delete_oldest()
 
-    def stretch(self, path: Path, begin: int, end: int) -> None:
-        """Copies the bytes begin..end of a segment; the same stretch only once, however often it is read."""
+    def copy(self, path: Path, begin: int, end: int) -> None:
+        """Copies the bytes begin..end of a segment; the same ones only once, however often they are read."""
         name = f"{path.name}-{begin:010d}{SUFFIX}"
         kept: str | None = name
         try:
@@ -61,26 +61,23 @@ class Quarantine:
             kept = None
         self._damaged.labels(what="frame").inc()
         _log.error(
-            "Damaged bytes in a segment of the log were skipped and set aside.",
+            "Damaged bytes in a segment of the log were skipped and quarantined.",
             segment=path.name,
             position=begin,
             bytes=end - begin,
             kept=kept,
         )
-        self._bound()
+        self._delete_oldest()
 
     def _copy(self, source: Path, begin: int, end: int, target: Path) -> None:
-        source_fd = self._files.open(source)
-        try:
+        with contextlib.ExitStack() as opened:
+            source_fd = self._files.open(source)
+            opened.callback(self._files.close, source_fd)
             target_fd = self._files.create(target)
-            try:
-                for at in range(begin, end, _COPY_BYTES):
-                    data = self._files.read(source_fd, min(_COPY_BYTES, end - at), at)
-                    self._files.write(target_fd, [data], at - begin)
-            finally:
-                self._files.close(target_fd)
-        finally:
-            self._files.close(source_fd)
+            opened.callback(self._files.close, target_fd)
+            for at in range(begin, end, _COPY_BYTES):
+                data = self._files.read(source_fd, min(_COPY_BYTES, end - at), at)
+                self._files.write(target_fd, [data], at - begin)
 
     def _free_name(self, name: str) -> str:
         taken: set[str] = set()
@@ -91,7 +88,7 @@ class Quarantine:
             candidate, n = f"{name}.{n}{SUFFIX}", n + 1
         return candidate
 
-    def _bound(self) -> None:
+    def _delete_oldest(self) -> None:
         try:
             entries = [entry for entry in self._files.entries(self._directory) if entry.name.endswith(SUFFIX)]
             entries.sort(key=lambda entry: entry.mtime_ns)
@@ -102,4 +99,4 @@ class Quarantine:
                 self._files.remove(self._directory / entry.name)
                 total -= entry.size
         except OSError as error:
-            _log.warning("Old damaged parts of the log could not be removed.", why=error.strerror)
+            _log.warning("Old damaged parts of the log could not be deleted.", why=error.strerror)

@@ -1,7 +1,7 @@
 """One segment file: `<first offset, 20 digits>.log`, a header, then frames in order of offset.
 
-In: a descriptor and how far its bytes may be read. Out: sound frames, in order; what lies between them is reported as
-damage and never raised. Errors: Retryable while the disk does not give the bytes. Next: parsec.adapters.log.reader.
+In: a descriptor, and how far its bytes may be read. Out: valid frames in order; the bytes between them are reported as
+damage. Errors: Retryable while the disk does not return the bytes. Next: parsec.adapters.log.reader.
 """
 
 import errno
@@ -14,11 +14,12 @@ import msgspec
 
 from parsec.adapters.log import frame
 from parsec.adapters.log.files import Files
+from parsec.adapters.log.frame import FrameHeader, Records
 from parsec.core.errors import Retryable
 
 SUFFIX = ".log"
-FRESH = ".new"
-"""A segment being made; it gets its name once its header is durable, so a bad header is always damage."""
+NEW_SUFFIX = ".new"
+"""Of a segment being created: it gets its name once its header is durable, so that a bad header is always damage."""
 VERSION = 1
 
 _MAGIC = b"\xffPARSEC\x00"
@@ -28,28 +29,32 @@ HEADER_BYTES = _BODY.size + _SUM.size
 
 _READ_BYTES = 1 << 20
 _PAGE = 4096
-PATIENCE = 3
+READ_ATTEMPTS = 3
 """Failed reads of one place before its unreadable pages are given up as damaged."""
 
 UNREADABLE = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
-"""What a disk says of bytes that are gone; any other error is a passing one and no reason to give up data."""
+"""Errors of a disk that has lost bytes. Any other error is temporary and no reason to give up data."""
 
 
 class Segment(msgspec.Struct, eq=False):
-    """A segment as the running log knows it: bytes up to `size` are durable, the rest of the file is nobody's."""
+    """A segment of the running log. Bytes up to `size` are durable; the rest of the file is not part of the log.
+
+    `deleted`: no longer one of the log's segments.
+    """
 
     first: int
     path: Path
     size: int
     closed_ns: int
+    deleted: bool = False
 
 
 def file_name(first: int) -> str:
     return f"{first:020d}{SUFFIX}"
 
 
-def first_of(name: str) -> int | None:
-    """The first offset a segment's name gives; None for another file."""
+def first_offset(name: str) -> int | None:
+    """The first offset in a segment's name; None for another file."""
     stem = name.removesuffix(SUFFIX)
     return int(stem) if stem != name and len(stem) == 20 and stem.isascii() and stem.isdigit() else None
 
@@ -70,14 +75,14 @@ def unpack_header(data: bytes) -> tuple[str, int] | None:
 def create(files: Files, directory: Path, log_id: str, first: int) -> int:
     """A new segment, durable with its name; replaces one of the same name, which then held no durable frame."""
     path = directory / file_name(first)
-    fresh = path.with_suffix(FRESH)
-    fd = files.create(fresh)
+    new = path.with_suffix(NEW_SUFFIX)
+    fd = files.create(new)
     try:
         header = pack_header(log_id, first)
         if files.write(fd, [header], 0) != len(header):
             raise OSError("the header of a segment was written in part only")
         files.sync(fd)
-        files.rename(fresh, path)
+        files.rename(new, path)
         files.sync_directory(directory)
     except BaseException:
         files.close(fd)
@@ -85,42 +90,30 @@ def create(files: Files, directory: Path, log_id: str, first: int) -> int:
     return fd
 
 
-def belongs(files: Files, fd: int, log_id: str, first: int) -> bool:
-    """Whether an open file has the sound header of this log's segment; False also when the disk cannot read it."""
-    try:
-        return unpack_header(files.read(fd, HEADER_BYTES, 0)) == (log_id, first)
-    except OSError as error:
-        if error.errno not in UNREADABLE:
-            raise
-        return False
-
-
-def log_id_of(files: Files, path: Path, first: int) -> str | None:
-    """The log that a segment belongs to; None when its header is unreadable or does not fit its name."""
-    fd = files.open(path)
+def read_log_id(files: Files, fd: int, first: int) -> str | None:
+    """The id of the log that an open segment belongs to; None when its header is unreadable or not that of `first`."""
     try:
         found = unpack_header(files.read(fd, HEADER_BYTES, 0))
     except OSError as error:
         if error.errno not in UNREADABLE:
             raise
         return None
-    finally:
-        files.close(fd)
     return found[0] if found and found[1] == first else None
 
 
-class Values(msgspec.Struct, frozen=True, gc=False):
-    """Values from offset `first` on; without values: nothing is held below `first`. `size` in bytes."""
-
-    first: int
-    values: list[bytes]
-    size: int
+def log_id_of(files: Files, path: Path, first: int) -> str | None:
+    """The same for a file that is not open."""
+    fd = files.open(path)
+    try:
+        return read_log_id(files, fd, first)
+    finally:
+        files.close(fd)
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """A sound frame: its events have the offsets first..first+count-1. `ends_at` is the byte after it.
+    """A valid frame: its events have the offsets first..first+count-1. `ends_at` is the byte after it.
 
-    Everything below offset `began`, where its publish began, was durable before it was written.
+    All offsets below `began`, where its publish started, were durable before it was written.
     """
 
     began: int
@@ -131,16 +124,16 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 class FrameCursor:
-    """Walks the frames of an open segment from byte `position`, whose first event has offset `expected` or more.
+    """Reads the frames of an open segment from byte `position`, whose first event has offset `expected` or more.
 
-    `on_damage(from_byte, to_byte)` hears of every stretch that is no sound frame, once. `start` is the log's seed.
+    `on_damage(from_byte, to_byte)` is called once for bytes that are no valid frame. `seed`: of the log's checksums.
     """
 
     def __init__(
         self,
         files: Files,
         fd: int,
-        start: int,
+        seed: int,
         position: int,
         expected: int,
         on_damage: Callable[[int, int], None] | None = None,
@@ -148,52 +141,52 @@ class FrameCursor:
         self.position = position
         self._files = files
         self._fd = fd
-        self._start = start
+        self._seed = seed
         self._expected = expected
         self._on_damage = on_damage
         self._buffer = b""
         self._buffer_at = position
-        self._refused = 0
+        self._failed_reads = 0
 
     def next(self, limit: int, end: int) -> Frame | None:
-        """The next sound frame below byte `limit` and offset `end`; None when there is none up to there."""
+        """The next valid frame below byte `limit` and offset `end`; None when there is none."""
         while self.position < limit and self._expected < end:
-            claim = self._claim(limit, end)
-            if claim is None:
-                self._resynchronise(limit, end)
+            header = self._read_header(limit, end)
+            if header is None:
+                self._find_header(limit, end)
                 continue
             begin = self.position
-            ends_at = begin + claim.size
-            whole = ends_at <= limit and self._load(claim.size, limit)
-            payload = frame.decode(claim, self._buffer, begin - self._buffer_at) if whole else None
+            ends_at = begin + header.size
+            loaded = ends_at <= limit and self._load(header.size, limit)
+            payload = frame.read_payload(header, self._buffer, begin - self._buffer_at) if loaded else None
             self.position = min(ends_at, limit)
             if payload is None:
-                self._report(begin)
+                self._report_damage(begin)
                 continue
-            self._expected = claim.end
-            return Frame(claim.first - claim.back, claim.first, claim.count, payload, ends_at)
+            self._expected = header.end
+            return Frame(header.first - header.back, header.first, header.count, payload, ends_at)
         return None
 
-    def values(self, limit: int, end: int, max_events: int, max_bytes: int) -> Values | None:
-        """Like `next`, but the values of as many frames as are in memory and wanted, one frame at least."""
-        at = self.position - self._buffer_at
-        if 0 <= at < len(self._buffer):
-            run = frame.run(self._start, self._buffer, at, self._expected, (max_events, max_bytes, end))
-            if run:
-                self.position = self._buffer_at + run.ends_at
-                self._expected += len(run.values)
-                return Values(run.first, run.values, run.size)
-        found = self.next(limit, end)
-        return Values(found.first, frame.lines(found.payload, found.count), len(found.payload)) if found else None
+    def records(self, limit: int, end: int, max_events: int, max_bytes: int) -> Records | None:
+        """Like `next`, but the records of all frames that are in memory and wanted; of at least one frame."""
+        if self._load(frame.HEADER_BYTES, limit):
+            at = self.position - self._buffer_at
+            found = frame.read_records(self._seed, self._buffer, at, self._expected, (max_events, max_bytes, end))
+            if found:
+                self.position = self._buffer_at + found.ends_at
+                self._expected += len(found.values)
+                return found
+        one = self.next(limit, end)
+        return Records(one.first, frame.split_values(one.payload, one.count), len(one.payload)) if one else None
 
-    def _claim(self, limit: int, end: int) -> frame.Claim | None:
+    def _read_header(self, limit: int, end: int) -> FrameHeader | None:
         if not self._load(frame.HEADER_BYTES, limit):
             return None
-        claim = frame.claim(self._start, self._buffer, self.position - self._buffer_at)
-        return claim if claim and self._expected <= claim.first and claim.count and claim.end <= end else None
+        header = frame.read_header(self._seed, self._buffer, self.position - self._buffer_at)
+        return header if header and self._expected <= header.first and header.count and header.end <= end else None
 
-    def _resynchronise(self, limit: int, end: int) -> None:
-        """Moves to the next sound header, or to `limit`, and reports what was stepped over."""
+    def _find_header(self, limit: int, end: int) -> None:
+        """Moves to the next valid header, or to `limit`, and reports the bytes in between."""
         begin = self.position
         self.position += 1
         while self._load(frame.HEADER_BYTES, limit):
@@ -203,19 +196,19 @@ class FrameCursor:
                 self.position = self._buffer_at + len(self._buffer) - len(frame.MAGIC) + 1
                 continue
             self.position = self._buffer_at + at
-            if self._claim(limit, end):
-                self._report(begin)
+            if self._read_header(limit, end):
+                self._report_damage(begin)
                 return
             self.position += 1
         self.position = limit
-        self._report(begin)
+        self._report_damage(begin)
 
-    def _report(self, begin: int) -> None:
+    def _report_damage(self, begin: int) -> None:
         if self._on_damage:
             self._on_damage(begin, self.position)
 
     def _load(self, need: int, limit: int) -> bool:
-        """Makes the buffer hold `need` bytes from the position on; False when they do not exist below `limit`."""
+        """Reads until the buffer has `need` bytes from the position on; False when there are fewer below `limit`."""
         at = self.position - self._buffer_at
         if at >= 0 and at + need <= len(self._buffer):
             return True
@@ -225,16 +218,16 @@ class FrameCursor:
         try:
             self._buffer = self._files.read(self._fd, size, self.position)
         except OSError as error:
-            self._refused += error.errno in UNREADABLE
-            if self._refused < PATIENCE:
+            self._failed_reads += error.errno in UNREADABLE
+            if self._failed_reads < READ_ATTEMPTS:
                 raise Retryable(f"a segment of the log cannot be read: {error.strerror}") from error
             self._buffer = self._read_pages(size)
-        self._refused = 0
+        self._failed_reads = 0
         self._buffer_at = self.position
         return need <= len(self._buffer)
 
     def _read_pages(self, size: int) -> bytes:
-        """What can be read page by page; an unreadable page becomes zeros, which no checksum accepts."""
+        """Reads page by page; an unreadable page becomes zeros, which no checksum accepts."""
         pages = []
         for at in range(self.position, self.position + size, _PAGE):
             length = min(_PAGE, self.position + size - at)

@@ -1,9 +1,9 @@
-"""The log's small state in SQLite: its id, bounds of the offsets given out, and what each reader has done.
+"""The log's small state in SQLite: its id, limits of the offsets assigned, and the progress of each reader.
 
 In: a handful of commits per second. Out: the same values after a power cut (WAL with synchronous=FULL: a commit is on
-disk before the call returns, and so before the trimming that depends on it). Errors: Retryable while the disk refuses,
-Fatal when the file breaks under a running process. A damaged file at start is set aside as `*.corrupt` and begun anew.
-Next: parsec.adapters.log.recovery.
+disk before the call returns, and so before segments are deleted because of it). Errors: Retryable while the disk
+refuses, Fatal when the file breaks under a running process. A file that is damaged at start is quarantined as
+`*.corrupt`, and a new one begun. Next: parsec.adapters.log.recovery.
 """
 
 import threading
@@ -36,9 +36,9 @@ _FILES = ("", "-wal", "-shm")
 _log = structlog.get_logger(__name__)
 
 
-class Known(msgspec.Struct, frozen=True):
-    """What the state says of the log: no offset at or above `high_water` was ever given out, the newest segment
-    begins at `segment`, and everything below `durable` was durable once."""
+class SavedLog(msgspec.Struct, frozen=True):
+    """No offset at or above `high_water` was ever assigned; the newest segment begins at `segment`; all offsets below
+    `durable` were durable once."""
 
     log_id: str
     high_water: int
@@ -55,14 +55,14 @@ class State:
 
     @classmethod
     def open(cls, path: Path, telemetry: Telemetry) -> "State":
-        """Opens or creates; a damaged file is set aside and counted. Raises Retryable or Fatal."""
+        """Opens or creates; a damaged file is quarantined and counted. Raises Retryable or Fatal."""
         try:
             connection = _connect(path)
         except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.ConstraintError) as error:
-            kept = _set_aside(path)
+            kept = _quarantine(path)
             telemetry.log_damaged.labels(what="state").inc()
             _log.error(
-                "The log's state was damaged and set aside; positions start again at the oldest segment.",
+                "The log's state was damaged and quarantined. Readers start again at the oldest segment.",
                 file=str(path),
                 why=str(error),
                 kept=kept,
@@ -75,7 +75,7 @@ class State:
 
     @staticmethod
     def peek(path: Path) -> dict[str, Progress]:
-        """Every reader by name, of a log that nobody has open. Changes nothing. Raises Fatal."""
+        """Every reader by name, of a log that no process has open. Changes nothing. Raises Fatal."""
         try:
             connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
             try:
@@ -87,29 +87,29 @@ class State:
             raise Fatal(f"the log's state {path} cannot be read: {error}") from error
         return dict(_reader(row[0], each) for each in readers) if row else {}
 
-    def known(self) -> Known | None:
-        """None for a new or rebuilt state."""
+    def load(self) -> SavedLog | None:
+        """None for a new state, or one begun anew."""
         with self._turn, _translated():
             row = self._connection.execute("SELECT log_id, high_water, segment, durable FROM log").fetchone()
-        return Known(*row) if row else None
+        return SavedLog(*row) if row else None
 
-    def remember(self, known: Known) -> None:
-        """A segment that begins anew has nothing in doubt."""
+    def save(self, log: SavedLog) -> None:
+        """Also forgets the cut of a segment that begins anew."""
         with self._turn, _translated(), self._connection:
-            self._connection.execute("DELETE FROM cut WHERE segment >= ?", (known.segment,))
+            self._connection.execute("DELETE FROM cut WHERE segment >= ?", (log.segment,))
             self._connection.execute(
                 "INSERT INTO log VALUES (1, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET"
                 " high_water = excluded.high_water, segment = excluded.segment, durable = excluded.durable",
-                (_VERSION, known.log_id, known.high_water, known.segment, known.durable),
+                (_VERSION, log.log_id, log.high_water, log.segment, log.durable),
             )
 
-    def note_last(self, end: int) -> None:
-        """Everything below `end` is durable, and nothing from there on was given out."""
+    def save_end(self, end: int) -> None:
+        """All offsets below `end` are durable, and none from there on was assigned."""
         with self._turn, _translated():
             self._connection.execute("UPDATE log SET durable = ?, high_water = ?", (end, end))
 
-    def cut(self, segment: int, size: int) -> None:
-        """What is in this segment's file from byte `size` on is nobody's, whatever it looks like."""
+    def save_cut(self, segment: int, size: int) -> None:
+        """The bytes of this segment's file from `size` on are not part of the log, even if they look valid."""
         with self._turn, _translated():
             self._connection.execute("INSERT OR REPLACE INTO cut VALUES (?, ?)", (segment, size))
 
@@ -119,8 +119,8 @@ class State:
             rows: list[tuple[Any, ...]] = self._connection.execute("SELECT segment, size FROM cut").fetchall()
         return dict(rows)
 
-    def forget_cuts(self, before: int) -> None:
-        """The segments that begin below offset `before` are gone."""
+    def delete_cuts(self, before: int) -> None:
+        """Of segments that begin below offset `before`, which are gone."""
         with self._turn, _translated():
             self._connection.execute("DELETE FROM cut WHERE segment < ?", (before,))
 
@@ -144,7 +144,7 @@ class State:
             )
 
     def commit(self, name: str, committed: int, counts: Counts, durable: int) -> None:
-        """Moves a reader and notes how far the log was durable, in one transaction."""
+        """Moves a reader and saves how far the log was durable, in one transaction."""
         with self._turn, _translated(), self._connection:
             self._connection.execute(
                 "UPDATE reader SET committed = ?, stored = ?, duplicate = ?, dead = ?, lost = ?,"
@@ -176,7 +176,7 @@ def _connect(path: Path) -> apsw.Connection:
     return connection
 
 
-def _set_aside(path: Path) -> str:
+def _quarantine(path: Path) -> str:
     target, n = path.with_name(path.name + ".corrupt"), 1
     while target.exists():
         target, n = path.with_name(f"{path.name}.{n}.corrupt"), n + 1

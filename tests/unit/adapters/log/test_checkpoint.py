@@ -1,4 +1,4 @@
-"""The mark proves itself or is none, and knows when it is exact."""
+"""A checkpoint is read back or, when damaged, ignored, and knows when it is exact."""
 
 import contextlib
 import errno
@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.log import checkpoint as marks
-from parsec.adapters.log.checkpoint import NAMES, NO_BOOT, Checkpoint, CheckpointFile
+from parsec.adapters.log.checkpoint import NAMES, NO_BOOT, Checkpoint, CheckpointFile, load, pack, unpack
 from tests.support.fake_files import FakeFiles, Fault, PowerCut
 
 LOG = Path("log")
@@ -16,91 +15,91 @@ SECOND = Checkpoint("aa" * 16, b"boot" * 4, 10, 300, 40, 1000, clean=True)
 
 
 def test_it_goes_there_and_back() -> None:
-    for mark in (FIRST, SECOND):
-        data = marks.pack(mark)
-        assert marks.unpack(data) == mark
+    for checkpoint in (FIRST, SECOND):
+        data = pack(checkpoint)
+        assert unpack(data) == checkpoint
         for at in range(len(data)):
             damaged = bytearray(data)
             damaged[at] ^= 2
-            assert marks.unpack(bytes(damaged)) is None, at
-            assert marks.unpack(data[:at]) is None
+            assert unpack(bytes(damaged)) is None, at
+            assert unpack(data[:at]) is None
 
 
 def test_it_is_exact_after_a_clean_stop_or_while_the_machine_runs() -> None:
-    assert FIRST.exact(b"boot" * 4)
-    assert not FIRST.exact(b"root" * 4)
-    assert SECOND.exact(b"root" * 4)
+    assert FIRST.is_exact(b"boot" * 4)
+    assert not FIRST.is_exact(b"root" * 4)
+    assert SECOND.is_exact(b"root" * 4)
     unknown = Checkpoint("aa" * 16, NO_BOOT, 10, 200, 30, 1000)
-    assert not unknown.exact(NO_BOOT)
+    assert not unknown.is_exact(NO_BOOT)
 
 
 def test_a_missing_one_is_no_damage_and_a_short_one_is() -> None:
     files = FakeFiles()
-    assert marks.load(files, LOG) == (None, [])
+    assert load(files, LOG) == (None, [])
     files.close(files.create(LOG / NAMES[0]))
-    assert marks.load(files, LOG) == (None, [NAMES[0]])
+    assert load(files, LOG) == (None, [NAMES[0]])
 
 
-def test_a_clean_mark_cannot_come_back_once_a_process_has_begun() -> None:
+def test_a_clean_checkpoint_cannot_come_back_once_a_process_has_begun() -> None:
     for seed in range(30):
         files = FakeFiles(seed)
-        CheckpointFile.begin(files, LOG, SECOND).close()
-        CheckpointFile.begin(files, LOG, FIRST)
+        CheckpointFile.create(files, LOG, SECOND).close()
+        CheckpointFile.create(files, LOG, FIRST)
         files.power_cut()
-        assert marks.load(files, LOG) == (FIRST, [])
+        assert load(files, LOG) == (FIRST, [])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_either_file_is_as_good_as_both(name: str) -> None:
-    for content, unsound in ((None, list[str]()), (b"", [name]), (b"\0" * 200, [name])):
+    for content, invalid in ((None, list[str]()), (b"", [name]), (b"\0" * 200, [name])):
         files = FakeFiles()
-        CheckpointFile.begin(files, LOG, FIRST).write(SECOND)
+        CheckpointFile.create(files, LOG, FIRST).write(SECOND)
         files.damage(LOG / name, content)
-        assert marks.load(files, LOG) == (SECOND, unsound)
+        assert load(files, LOG) == (SECOND, invalid)
 
 
-def test_a_write_that_fails_leaves_the_mark_before() -> None:
+def test_a_write_that_fails_leaves_the_checkpoint_before() -> None:
     for skip in (0, 1):
         files = FakeFiles()
-        file = CheckpointFile.begin(files, LOG, FIRST)
+        file = CheckpointFile.create(files, LOG, FIRST)
         files.fail(Fault("write", 0, skip, taken=50))
         with pytest.raises(OSError, match="in part"):
             file.write(SECOND)
-        assert marks.load(files, LOG) == ((SECOND if skip else FIRST), [NAMES[skip]])
+        assert load(files, LOG) == ((SECOND if skip else FIRST), [NAMES[skip]])
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("content", [None, b"no mark"])
+@pytest.mark.parametrize("content", [None, b"no checkpoint"])
 def test_dying_while_one_file_is_repaired_leaves_the_other(name: str, content: bytes | None) -> None:
     for calls in range(6):
         for seed in range(5):
             files = FakeFiles(seed)
-            CheckpointFile.begin(files, LOG, FIRST)
+            CheckpointFile.create(files, LOG, FIRST)
             files.damage(LOG / name, content)
             files.cut_power_in(calls)
             with contextlib.suppress(PowerCut):
-                CheckpointFile.begin(files, LOG, SECOND)
+                CheckpointFile.create(files, LOG, SECOND)
             files.restart()
-            assert marks.load(files, LOG)[0] in (FIRST, SECOND)
+            assert load(files, LOG)[0] in (FIRST, SECOND)
 
 
 def test_a_file_that_cannot_be_opened_for_a_moment_is_not_taken_for_none() -> None:
     files = FakeFiles()
-    CheckpointFile.begin(files, LOG, FIRST)
+    CheckpointFile.create(files, LOG, FIRST)
     files.fail(Fault("open", errno.EMFILE))
     with pytest.raises(OSError, match="injected"):
-        marks.load(files, LOG)
+        load(files, LOG)
     files.fail(Fault("read", errno.EIO))
-    assert marks.load(files, LOG) == (FIRST, [NAMES[0]])
+    assert load(files, LOG) == (FIRST, [NAMES[0]])
 
 
 def test_a_power_cut_leaves_an_old_one_a_new_one_or_none() -> None:
     for calls in range(8):
         files = FakeFiles(calls)
-        file = CheckpointFile.begin(files, LOG, FIRST)
+        file = CheckpointFile.create(files, LOG, FIRST)
         files.cut_power_in(calls)
         with pytest.raises(PowerCut):  # noqa: PT012
             for _ in range(10):
                 file.write(SECOND)
         files.power_cut()
-        assert marks.load(files, LOG)[0] in (FIRST, SECOND, None)
+        assert load(files, LOG)[0] in (FIRST, SECOND, None)

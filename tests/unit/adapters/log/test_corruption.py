@@ -123,7 +123,7 @@ def test_a_damaged_log_opens_counts_and_goes_on(original: Original, tmp_path: Pa
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("name", ["mark", "mark.copy", "state.db", "state.db-wal"])
-def test_mark_and_state_may_be_damaged(original: Original, tmp_path: Path, name: str, seed: int) -> None:
+def test_checkpoint_and_state_may_be_damaged(original: Original, tmp_path: Path, name: str, seed: int) -> None:
     """Nothing is lost with them: the segments are what counts."""
     random = Random(f"{name} {seed}")
     directory = original.copy(tmp_path / "log")
@@ -142,10 +142,10 @@ def test_mark_and_state_may_be_damaged(original: Original, tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_damage_to_the_mark_and_the_newest_segment_together_is_counted(
+def test_damage_to_the_checkpoint_and_the_newest_segment_together_is_counted(
     original: Original, tmp_path: Path, seed: int
 ) -> None:
-    """Exactly while one copy of the mark is sound or the stop was clean, conservatively else."""
+    """Exactly while one copy of the checkpoint is valid or the stop was clean, conservatively else."""
     random = Random(seed)
     directory = original.copy(tmp_path / "log")
     damages = (flip, cut, zero_page, delete)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.log.checkpoint import NAMES as MARKS
+from parsec.adapters.log.checkpoint import NAMES as CHECKPOINTS
 from parsec.adapters.log.recovery import BLOCK
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
@@ -136,8 +136,8 @@ def test_a_segment_whose_name_was_not_durable_is_made_so_by_the_next_start(tmp_p
     log.close()
 
 
-def test_a_mark_that_cannot_be_written_is_made_anew(tmp_path: Path) -> None:
-    """I2: nothing is acknowledged beyond the mark; the events stay, for they are durable."""
+def test_a_checkpoint_that_cannot_be_written_is_made_anew(tmp_path: Path) -> None:
+    """I2: nothing is acknowledged beyond the checkpoint; the events stay, for they are durable."""
     files = FakeFiles()
     log = open_log(tmp_path, files=files)
     fill(log, 1)
@@ -155,7 +155,7 @@ def test_a_mark_that_cannot_be_written_is_made_anew(tmp_path: Path) -> None:
     log.close()
 
 
-def test_a_publish_is_one_write_and_one_sync_and_its_mark(tmp_path: Path) -> None:
+def test_a_publish_is_one_write_and_one_sync_and_its_checkpoint(tmp_path: Path) -> None:
     files = FakeFiles()
     log = open_log(tmp_path, files=files)
     files.calls.clear()
@@ -178,7 +178,7 @@ def test_a_start_reads_no_old_segment(tmp_path: Path) -> None:
         files.calls.clear()
         log = open_log(tmp_path, files=files)
         opened = {call.split()[-1] for call in files.calls if call.startswith("open")}
-        assert opened <= {names[-1].name, *MARKS, "writing"}
+        assert opened <= {names[-1].name, *CHECKPOINTS, "writing"}
         assert files.calls.count("read") <= 7
     log.close()
 
@@ -262,7 +262,7 @@ def test_the_newest_segment_is_missed_and_offsets_go_on(tmp_path: Path, how: str
 
 
 def test_the_state_alone_tells_that_the_newest_segment_is_missing(tmp_path: Path) -> None:
-    """I2: the mark is gone as well, and the segment before ends where the missing one began."""
+    """I2: the checkpoint is gone as well, and the segment before ends where the missing one began."""
     files = FakeFiles()
     log = open_log(tmp_path, files=files)
     while len(files.names(".log")) < 3:
@@ -272,7 +272,7 @@ def test_the_state_alone_tells_that_the_newest_segment_is_missing(tmp_path: Path
     log.close()
     files.power_cut()
     files.damage(files.names(".log")[-1], None)
-    for name in MARKS:
+    for name in CHECKPOINTS:
         files.damage(tmp_path / name, None)
     log = open_log(tmp_path, files=files)
     assert log.end >= end
@@ -283,7 +283,7 @@ def test_the_state_alone_tells_that_the_newest_segment_is_missing(tmp_path: Path
 
 @pytest.mark.parametrize("how", ["close", "kill", "power cut"])
 @pytest.mark.parametrize("left", [0, 300, 700])
-def test_a_cut_end_without_a_mark_is_counted(tmp_path: Path, how: str, left: int) -> None:
+def test_a_cut_end_without_a_checkpoint_is_counted(tmp_path: Path, how: str, left: int) -> None:
     """I2, I5: exactly after a clean stop, and never by more than what the state reserves ahead."""
     files = FakeFiles(seed=left)
     log = open_log(tmp_path, files=files)
@@ -294,8 +294,8 @@ def test_a_cut_end_without_a_mark_is_counted(tmp_path: Path, how: str, left: int
     files.power_cut() if how == "power cut" else files.restart()
     (path,) = files.names(".log")
     files.damage(path, files.content(path)[: 48 + left])
-    for name in MARKS:
-        files.damage(tmp_path / name, b"no mark")
+    for name in CHECKPOINTS:
+        files.damage(tmp_path / name, b"no checkpoint")
     log = open_log(tmp_path, files=files)
     assert 20 <= log.end <= (20 if how == "close" else BLOCK)
     end = log.end
@@ -311,7 +311,7 @@ def test_a_cut_end_without_a_mark_is_counted(tmp_path: Path, how: str, left: int
     log.close()
 
 
-def test_a_lost_state_and_mark_leave_a_guess_beyond_the_end(tmp_path: Path) -> None:
+def test_a_lost_state_and_checkpoint_leave_a_guess_beyond_the_end(tmp_path: Path) -> None:
     """I2: nothing is left that knows how far the log was."""
     log = open_log(tmp_path)
     fill(log, 4)
@@ -329,7 +329,7 @@ def test_a_lost_state_and_mark_leave_a_guess_beyond_the_end(tmp_path: Path) -> N
 @pytest.mark.parametrize("power", [True, False])
 @pytest.mark.parametrize("calls", range(13))
 def test_a_first_start_that_dies_anywhere_has_lost_nothing(tmp_path: Path, calls: int, power: bool) -> None:
-    """A log without a mark is a damaged one only after something can have been in it."""
+    """A log without a checkpoint is a damaged one only after something can have been in it."""
     files = FakeFiles(seed=calls)
     files.cut_power_in(calls)
     with contextlib.suppress(PowerCut):
@@ -473,7 +473,7 @@ def test_reservations_of_what_was_lost_can_be_finished(tmp_path: Path) -> None:
     assert isinstance(piece, Slice)
     reader.reserve(piece.range, event.epoch, 1)
     log.close()
-    for path in (*segments(tmp_path), *(tmp_path / name for name in MARKS)):
+    for path in (*segments(tmp_path), *(tmp_path / name for name in CHECKPOINTS)):
         path.unlink()
     log = open_log(tmp_path)
     assert log.end >= piece.next_offset

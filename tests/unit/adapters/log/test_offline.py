@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.log.checkpoint import NAMES as MARKS
+from parsec.adapters.log.checkpoint import NAMES as CHECKPOINTS
 from parsec.adapters.log.lock import DirectoryLock
-from parsec.adapters.log.offline import Checked, open_offline
+from parsec.adapters.log.offline import FileCheck, open_offline
 from parsec.core.errors import Fatal, Retryable
 from tests.support.fake_files import FakeFiles, Fault
 from tests.support.logs import fill, group, open_log, segments
@@ -26,7 +26,7 @@ def written(tmp_path: Path) -> dict[int, bytes]:
     return found
 
 
-def checked(directory: Path) -> list[Checked]:
+def checked(directory: Path) -> list[FileCheck]:
     logs = open_offline(directory)
     try:
         return [row for log in logs for row in log.check()]
@@ -113,7 +113,7 @@ def test_damage_is_found_and_counted_and_left_alone(
     log.close()
 
 
-def test_a_torn_tail_is_no_damage_unless_no_mark_says_so(tmp_path: Path) -> None:
+def test_a_torn_tail_is_no_damage_unless_no_checkpoint_says_so(tmp_path: Path) -> None:
     log = open_log(tmp_path)
     written = fill(log, 3)
     shutil.copytree(tmp_path, tmp_path / "killed")
@@ -126,15 +126,15 @@ def test_a_torn_tail_is_no_damage_unless_no_mark_says_so(tmp_path: Path) -> None
     assert (row.verdict, row.events, row.missing) == ("torn tail", 15, 0)
     assert exported(killed) == (written, 0)
     assert path.read_bytes() == torn
-    for name in MARKS:
+    for name in CHECKPOINTS:
         (killed / name).unlink()
-    mark, row = checked(killed)
-    assert (mark.file, mark.verdict) == ("mark", "damaged")
+    copy, row = checked(killed)
+    assert (copy.file, copy.verdict) == ("mark", "damaged")
     assert (row.verdict, row.damaged_bytes) == ("damaged", 152)
 
 
-@pytest.mark.parametrize("name", MARKS)
-def test_a_damaged_copy_of_the_mark_is_named(tmp_path: Path, written: dict[int, bytes], name: str) -> None:
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_damaged_copy_of_the_checkpoint_is_named(tmp_path: Path, written: dict[int, bytes], name: str) -> None:
     flip(tmp_path / name)
     rows = checked(tmp_path)
     assert [(row.file, row.verdict) for row in rows if row.verdict != "sound"] == [(name, "damaged")]
@@ -152,7 +152,7 @@ def test_what_was_left_behind_a_cut_is_nobodys_and_no_damage(tmp_path: Path) -> 
         log.publish([group(900, 4, "in doubt")])
     written.update(fill(log, 1))
     log.close()
-    for path in [*files.names(".log"), *(tmp_path / name for name in MARKS)]:
+    for path in [*files.names(".log"), *(tmp_path / name for name in CHECKPOINTS)]:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(files.content(path))
     assert b"in doubt" in segments(tmp_path)[0].read_bytes()
@@ -201,6 +201,6 @@ def test_a_copy_without_a_lock_can_be_read_and_gets_none(tmp_path: Path, written
 
 
 def test_a_directory_without_a_log_is_told(tmp_path: Path) -> None:
-    with pytest.raises(Fatal, match="holds no log"):
+    with pytest.raises(Fatal, match="has no log"):
         open_offline(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()

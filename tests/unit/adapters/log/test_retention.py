@@ -177,7 +177,7 @@ def test_asking_is_cheap(tmp_path: Path) -> None:
 
 
 def low_on_disk(directory: Path, files: FakeFiles, clock: ManualClock) -> tuple[EmbeddedLog, EmbeddedReader]:
-    """A log with 100 events in its one growing segment, and a reader that was given all of them."""
+    """A log with 100 events in its one active segment, and a reader that was given all of them."""
     log = open_log(directory, LOW, files=files, clock=clock)
     reader = log.reader("processor")
     assert isinstance(reader.poll(0, 1, 1), Assigned)
@@ -192,13 +192,13 @@ def low_on_disk(directory: Path, files: FakeFiles, clock: ManualClock) -> tuple[
     return log, reader
 
 
-def test_a_low_disk_gets_the_growing_segment_too_once_all_of_it_is_read(tmp_path: Path) -> None:
+def test_a_low_disk_gets_the_active_segment_too_once_all_of_it_is_read(tmp_path: Path) -> None:
     """Nothing is published while ingest refuses, so the readers have to make the room."""
     files, clock = FakeFiles(), ManualClock()
     log, reader = low_on_disk(tmp_path, files, clock)
-    (growing,) = files.names(".log")
+    (active,) = files.names(".log")
     reader.commit(0, 1, 99, Counts(stored=99))
-    assert files.names(".log") == [growing], "I7: deleted before all of it was committed"
+    assert files.names(".log") == [active], "I7: deleted before all of it was committed"
     reader.commit(0, 1, 100, Counts(stored=100))
     assert [int(path.stem) for path in files.names(".log")] == [100]
     assert not files.holds_deleted

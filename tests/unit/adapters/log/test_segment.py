@@ -1,4 +1,4 @@
-"""Walking a segment: sound frames in order, damage stepped over and reported once, unreadable pages given up."""
+"""Walking a segment: valid frames in order, damage stepped over and reported once, unreadable pages given up."""
 
 import errno
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from parsec.adapters.log import frame, segment
-from parsec.adapters.log.segment import HEADER_BYTES, PATIENCE, FrameCursor
+from parsec.adapters.log.segment import HEADER_BYTES, READ_ATTEMPTS, FrameCursor
 from parsec.core.errors import Retryable
 from tests.support.fake_files import FakeFiles, Fault
 
 LOG_ID = "aa" * 16
-SEED = frame.seed(LOG_ID)
+SEED = frame.checksum_seed(LOG_ID)
 FOLDER = Path("segments")
 ANYWHERE = 1 << 62
 
@@ -21,7 +21,7 @@ def made(files: FakeFiles, frames: int, payload: bytes = b"one\ntwo\n") -> tuple
     fd = segment.create(files, FOLDER, LOG_ID, 0)
     size = frame.HEADER_BYTES + len(payload)
     for n in range(frames):
-        files.write(fd, [frame.header(SEED, 2 * n, 2 * n, 2, payload), payload], HEADER_BYTES + n * size)
+        files.write(fd, [frame.pack_header(SEED, 2 * n, 2 * n, 2, payload), payload], HEADER_BYTES + n * size)
     return fd, size
 
 
@@ -40,9 +40,9 @@ def change(files: FakeFiles, at: int, data: bytes) -> None:
 
 
 def test_names_and_headers_go_there_and_back() -> None:
-    assert segment.first_of(segment.file_name(1234)) == 1234
+    assert segment.first_offset(segment.file_name(1234)) == 1234
     for name in ("1.log", "state.db", segment.file_name(1) + ".corrupt", "x" * 20 + ".log"):
-        assert segment.first_of(name) is None
+        assert segment.first_offset(name) is None
     header = segment.pack_header(LOG_ID, 99)
     assert segment.unpack_header(header) == (LOG_ID, 99)
     for at in range(len(header) - 4):
@@ -109,7 +109,7 @@ def test_a_magic_cut_by_the_end_of_a_buffer_is_found(monkeypatch: pytest.MonkeyP
 def test_a_forged_frame_inside_a_payload_is_not_found() -> None:
     """Even one that knows the format, because it cannot know the log's id."""
     files = FakeFiles()
-    forged = frame.header(frame.seed("bb" * 16), 0, 0, 1, b"forged\n") + b"forged\n"
+    forged = frame.pack_header(frame.checksum_seed("bb" * 16), 0, 0, 1, b"forged\n") + b"forged\n"
     fd, size = made(files, 2, payload=b"one" + forged.replace(b"\n", b"") + b"\ntwo\n")
     change(files, HEADER_BYTES, b"\0\0")
     assert walked(FrameCursor(files, fd, SEED, HEADER_BYTES, 0), HEADER_BYTES + 2 * size) == [2]
@@ -130,22 +130,22 @@ def test_a_passing_error_is_never_taken_for_damage() -> None:
     files = FakeFiles()
     fd, size = made(files, 3)
     cursor = FrameCursor(files, fd, SEED, HEADER_BYTES, 0)
-    for _ in range(3 * PATIENCE):
+    for _ in range(3 * READ_ATTEMPTS):
         files.fail(Fault("read", errno.EINTR))
         with pytest.raises(Retryable):
             cursor.next(HEADER_BYTES + 3 * size, ANYWHERE)
     assert walked(cursor, HEADER_BYTES + 3 * size) == [0, 2, 4]
 
 
-def test_an_unreadable_page_is_given_up_after_some_patience() -> None:
+def test_an_unreadable_page_is_given_up_after_some_attempts() -> None:
     files = FakeFiles()
     fd, size = made(files, 3, payload=b"x" * 6000 + b"\n" + b"y" * 6000 + b"\n")
     cursor = FrameCursor(files, fd, SEED, HEADER_BYTES, 0)
     limit = HEADER_BYTES + 3 * size
-    for _ in range(PATIENCE):
+    for _ in range(READ_ATTEMPTS):
         files.fail(Fault("read", errno.EIO))
     files.fail(Fault("read", errno.EIO, skip=1))
-    for _ in range(PATIENCE - 1):
+    for _ in range(READ_ATTEMPTS - 1):
         with pytest.raises(Retryable):
             cursor.next(limit, ANYWHERE)
     assert walked(cursor, limit) == [2, 4]
