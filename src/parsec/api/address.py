@@ -27,14 +27,22 @@ class Address(msgspec.Struct, frozen=True):
 
     def tls_context(self, ca_file: str | None) -> ssl.SSLContext | None:
         """None for plain HTTP. `ca_file` holds the certificates to trust instead of the system's. Raises OSError."""
-        return ssl.create_default_context(cafile=ca_file) if self.secure else None
+        try:
+            return ssl.create_default_context(cafile=ca_file) if self.secure else None
+        except OSError as error:
+            raise OSError(f"the certificates in {ca_file} cannot be read: {error.strerror or error}") from error
 
 
 def parse_address(url: str) -> Address:
     """Raises ValueError when `url` is not an http or https address. Ignores a user name and password in it."""
-    parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
+    wrong = ValueError(f"{url!r} is not an address; an address looks like {DEFAULT_URL}")
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
+        port = parts.port
+    except ValueError:
+        raise wrong from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is not an address; an address looks like {DEFAULT_URL}")
+        raise wrong
     secure = parts.scheme == "https"
-    port = parts.port if parts.port is not None else 443 if secure else 80
+    port = port if port is not None else 443 if secure else 80
     return Address(secure, parts.hostname, port, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"))

@@ -60,14 +60,20 @@ def export(url: str, output: Path, give_up_after_s: float, **asked: Any) -> None
     """
     note = output.with_name(output.name + ".begun")
     begun = _read_progress(note, asked, output)
-    with open_client(url) as client, output.open("ab") as file:
-        file.truncate(begun.size_bytes if begun else 0)
+    try:
+        opened = output.open("ab")
+    except OSError as error:
+        fail(f"{visible(str(output))} cannot be written: {error.strerror}", NOT_ALL)
+    with open_client(url) as client, opened as file:
         try:
+            file.truncate(begun.size_bytes if begun else 0)
             events = _write_all(client, file, note, asked, begun, give_up_after_s)
         except Retryable as error:
             raise Retryable(f"{error}; {_RESUME}") from error
         except KeyboardInterrupt:
             fail(f"interrupted; {_RESUME}", INTERRUPTED)
+        except OSError as error:
+            fail(f"{visible(str(output))} cannot be written ({error.strerror}); {_RESUME}", NOT_ALL)
     click.echo(f"{counted(events, 'event')} written to {visible(str(output))}", err=True)
 
 

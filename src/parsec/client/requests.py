@@ -1,8 +1,8 @@
 """The requests of a client that ask for something: paths, parameters and answers; no socket.
 
 In: keywords, which are the fields of the structs in parsec.api.parameters. Out: a Request, or Pages of them, for Client
-and AsyncClient to send. Errors: TypeError for an unknown keyword; Rejected(not_parsec) from `decode`, when the answer
-is not Parsec's. Next: parsec.client.client.
+and AsyncClient to send. Errors: TypeError, ValueError for a wrong keyword; Rejected(not_parsec) from `decode`, when
+the answer is not Parsec's. Next: parsec.client.client.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,11 +39,17 @@ class Request(msgspec.Struct, Generic[T], frozen=True):
             raise Rejected("not_parsec", f"the answer is not Parsec's, check the address: {error}") from error
 
 
+def _request(endpoint: Endpoint[Any, T], query: msgspec.Struct) -> Request[T]:
+    if getattr(query, "format", None) not in (None, "json"):
+        raise ValueError("the client decodes JSON; leave `format` out")
+    return Request(endpoint.address(query), endpoint.answer)
+
+
 def _requests(endpoint: Endpoint[Any, T], query: Callable[P, msgspec.Struct]) -> Callable[P, Request[T]]:
     """A function with the parameters of `query`, which makes requests to the endpoint."""
 
     def request(*args: P.args, **kwargs: P.kwargs) -> Request[T]:
-        return Request(endpoint.address(query(*args, **kwargs)), endpoint.answer)
+        return _request(endpoint, query(*args, **kwargs))
 
     request.__doc__ = f"GET {endpoint.path}. Raises Rejected, Retryable.{_keywords(endpoint)}"
     return request
@@ -108,8 +114,7 @@ class Pages(Generic[AnyPage]):
     def _prepare(self, cursor: str | None) -> None:
         size = PAGE_EVENTS if self._left is None else min(self._left, PAGE_EVENTS)
         if size > 0:
-            asked = msgspec.structs.replace(self._query, limit=size, cursor=cursor)
-            self.request = Request(self._endpoint.address(asked), self._endpoint.answer)
+            self.request = _request(self._endpoint, msgspec.structs.replace(self._query, limit=size, cursor=cursor))
 
 
 def _pages(

@@ -6,6 +6,7 @@ missing or incomplete; the server may have acted on the request or not. Next: pa
 
 import http.client
 import os
+import socket
 import ssl
 from collections.abc import Generator, Mapping
 
@@ -134,6 +135,10 @@ def describe(error: Exception) -> str:
     """A network error in words for a person, with the way out where there is one."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused; check that Parsec runs there"
+    if isinstance(error, socket.gaierror):
+        return f"unknown host ({error.strerror}); check the address"
     if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was closed before an answer came"
     if isinstance(error, http.client.HTTPException):

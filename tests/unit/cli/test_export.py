@@ -87,6 +87,15 @@ def test_what_is_there_is_not_written_over(server: Answering, tmp_path: Path) ->
     assert "cannot be read" in run(server, output).stderr
 
 
+def test_a_file_that_cannot_be_written_is_named(server: Answering, tmp_path: Path) -> None:
+    found = run(server, tmp_path / "no" / "where")
+    assert (found.exit_code, server.asked) == (1, [])
+    assert found.stderr == f"parsec: {tmp_path}/no/where cannot be written: No such file or directory\n"
+    unfit = run(server, Path("/dev/full"))
+    assert (unfit.exit_code, server.asked) == (1, [])
+    assert "/dev/full cannot be written (Invalid argument); run the same command again" in unfit.stderr
+
+
 def test_a_refusal_is_one_line(server: Answering, tmp_path: Path) -> None:
     server.will(problem(400, "invalid_query", "column 3"))
     refused = run(server, tmp_path / "out")

@@ -162,9 +162,9 @@ def test_a_question_that_cannot_be_answered_raises(server: Answering, reply: Rep
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://h:port", "http://h/?q=1", ""])
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://h:port", "http://[x", "http://h/?q=1", ""])
 def test_what_is_no_address_is_refused_at_once(url: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match="is not an address; an address looks like"):
         Client(url)
 
 
@@ -215,6 +215,11 @@ def test_a_page_is_asked_for_again_when_that_was_said(server: Answering) -> None
     assert waiting.waits == [3.0]
     assert "cursor=c0" in server.asked[0].path
     assert server.asked[1].path == server.asked[2].path
+
+
+def test_another_format_than_json_is_no_answer_for_a_client() -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(ValueError, match="leave `format` out"):
+        client.query("acme", format="csv")
 
 
 def test_every_question_goes_where_it_belongs(server: Answering) -> None:

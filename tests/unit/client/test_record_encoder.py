@@ -34,7 +34,7 @@ def event(message: str = "hello", records: RecordEncoder | None = None, **facts:
     encoded = (records or encoder()).encode(record, message)
     assert b"\n" not in encoded
     assert len(encoded) <= MAX_BYTES
-    taken = take(encoded, tenant="acme")
+    taken = take(encoded, key_tenant="acme")
     assert (taken.codes, len(taken.envelopes)) == ([], 1)
     return json.loads(encoded)
 
