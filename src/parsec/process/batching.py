@@ -160,17 +160,18 @@ def split_evenly(records: Slice, count: int) -> list[Slice]:
 def rows_of(
     slices: Sequence[Slice], make_rows: MakeRows, yield_gil: Callable[[], None]
 ) -> tuple[list[Row], list[DeadLetter]]:
-    """The rows and dead letters of all slices; `yield_gil` lets other threads run, after each SLICE_RECORDS."""
+    """The rows and dead letters of all slices. `yield_gil` lets other threads run, after each SLICE_RECORDS of a batch
+    that has more."""
     rows: list[Row] = []
     letters: list[DeadLetter] = []
+    is_large = sum(len(records.values) for records in slices) > SLICE_RECORDS
     for records in slices:
-        parts = split_evenly(records, SLICE_RECORDS) if len(records.values) > SLICE_RECORDS else (records,)
-        for part in parts:
-            if rows or letters:
-                yield_gil()
+        for part in split_evenly(records, SLICE_RECORDS) if is_large else (records,):
             made, dead = make_rows(part)
             rows += made
             letters += dead
+            if is_large:
+                yield_gil()
     return rows, letters
 
 

@@ -1,4 +1,4 @@
-"""Work in slices: other threads get their turn, also while memory is freed (invariant 4 of local.py)."""
+"""Work in slices: other threads get their turn, also while memory is freed (invariant 4 of local/dedup.py)."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_there_is_a_turn_after_each_slice(ids: int, turns: int) -> None:
     assert len(taken) == turns
 
 
-def test_what_is_forgotten_leaves_bit_by_bit() -> None:
+def test_dropped_claims_are_freed_in_parts() -> None:
     clock, held = ManualClock(), 8 * SLICE_IDS
     dedup = LocalDedup(Window(60, GENERATIONS * held), Telemetry(), clock)
     dedup.claim(batch(clock, 0, held))
@@ -28,5 +28,5 @@ def test_what_is_forgotten_leaves_bit_by_bit() -> None:
     left = []
     for first in range(held, held + 6):
         dedup.claim(batch(clock, first, 1))
-        left.append(sum(map(len, dedup._leaving)))
+        left.append(sum(map(len, dedup._dropped)))
     assert left == [held - 2 * SLICE_IDS * turn for turn in range(1, 5)] + [0, 0]
