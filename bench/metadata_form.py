@@ -26,7 +26,7 @@ from msgspec.structs import astuple
 
 from parsec.adapters.store import native
 from parsec.adapters.store.chdb.engine import ChdbEngine
-from parsec.adapters.store.clickhouse import EVENTS, INSERT_SETTINGS
+from parsec.adapters.store.clickhouse import EVENTS_TABLE, INSERT_SETTINGS
 from parsec.adapters.store.migrations import migrations
 from parsec.core.envelope import Envelope, encode_one
 from parsec.core.timestamp import DAY, nanoseconds, text_of
@@ -61,7 +61,7 @@ def _attributes(ddl: str) -> str:
     return ddl[start : ddl.index("    INDEX timestamp_minmax")]
 
 
-NAMES = list(EVENTS.types)
+NAMES = list(EVENTS_TABLE.types)
 DDL = migrations()[0].sql
 ATTRIBUTES = _attributes(DDL)
 NO_ATTRIBUTES = (ATTRIBUTES, "    search_text String EPHEMERAL,\n")
@@ -161,7 +161,7 @@ def tsv(made: list[Row]) -> bytes:
 def row_binary(made: list[Row]) -> bytes:
     out = bytearray()
     for row in made:
-        for name, kind in EVENTS.types.items():
+        for name, kind in EVENTS_TABLE.types.items():
             value = getattr(row, name)
             if isinstance(value, int):
                 out += value.to_bytes({"UInt32": 4, "Date": 2}.get(kind, 8), "little")
@@ -174,7 +174,7 @@ def row_binary(made: list[Row]) -> bytes:
 
 _ENCODER = msgspec.json.Encoder()
 ENCODERS: dict[str, Callable[[list[Row]], bytes]] = {
-    "Native": lambda made: EVENTS.block(list(map(astuple, made))),
+    "Native": lambda made: EVENTS_TABLE.block(list(map(astuple, made))),
     "JSONCompactEachRow": lambda made: _ENCODER.encode_lines([cells(row) for row in made]),
     "JSONEachRow": lambda made: _ENCODER.encode_lines([dict(zip(NAMES, cells(row), strict=True)) for row in made]),
     "TabSeparated": tsv,
@@ -194,8 +194,8 @@ def insert(client: Any, made: list[Row], fmt: str, token: str) -> float:
     settings["insert_deduplication_token"] = token
     if fmt == "driver":
         values = list(zip(*map(astuple, made), strict=True))
-        client.insert("events", values, NAMES, column_type_names=list(EVENTS.types.values()), column_oriented=True,
-                      settings=settings)  # fmt: skip
+        types = list(EVENTS_TABLE.types.values())
+        client.insert("events", values, NAMES, column_type_names=types, column_oriented=True, settings=settings)
         return 0.0
     block = ENCODERS[fmt](made)
     python = time.thread_time() - before

@@ -63,7 +63,7 @@ class PlainHistogram(Collector):
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-MOST_TENANTS = 100
+NAMED_TENANTS = 100
 """Tenants that have series of their own."""
 
 
@@ -108,7 +108,7 @@ class Telemetry:
         self.rejected = self._counter("parsec_ingest_events_rejected", "Events refused, by error code.", "reason")
         self._accepted_of = self._plain(
             "parsec_ingest_tenant_events_accepted",
-            f"Those accepted of each tenant: the first {MOST_TENANTS} by name, the rest in `other`.",
+            f"Those accepted of each tenant: the first {NAMED_TENANTS} by name, the rest in `other`.",
             "tenant",
         )
         self._tenant_rejected = self._counter(
@@ -211,7 +211,7 @@ class Telemetry:
             self.processed.labels(fate)  # from 0 on, as requests
         self._tenant_fates = self._counter(
             "parsec_process_tenant_events",
-            f"The same for each tenant: the first {MOST_TENANTS} by name, the rest in `other`, in `-` what tells none.",
+            f"The same per tenant: the first {NAMED_TENANTS} by name, the rest in `other`, those without one in `-`.",
             "tenant",
             "fate",
         )
@@ -292,7 +292,7 @@ class Telemetry:
             return name
         if not name:
             return "-"
-        if len(self._tenants) >= MOST_TENANTS:
+        if len(self._tenants) >= NAMED_TENANTS:
             return "other"
         self._tenants.add(name)
         return name

@@ -9,7 +9,7 @@ import prometheus_client.openmetrics.parser as openmetrics
 import prometheus_client.parser as prometheus
 import pytest
 
-from parsec.telemetry import MOST_TENANTS, Metric, Telemetry
+from parsec.telemetry import NAMED_TENANTS, Metric, Telemetry
 
 CATALOGUE = tuple(Telemetry().catalogue)
 
@@ -50,12 +50,12 @@ def test_two_of_them_do_not_share_a_figure() -> None:
 
 def test_made_up_tenants_cost_a_bounded_number_of_series() -> None:
     telemetry = Telemetry()
-    for n in range(MOST_TENANTS + 50):
+    for n in range(NAMED_TENANTS + 50):
         telemetry.processed_of(f"t{n}", "stored", 2)
     telemetry.processed_of("t0", "dead", 1)
     telemetry.processed_of("", "dead", 3)
     told = telemetry.tenants()
-    assert len(told) == MOST_TENANTS + 2
+    assert len(told) == NAMED_TENANTS + 2
     assert told["t0"] == {"stored": 2, "dead": 1}
     assert told["other"] == {"stored": 100}
     assert told["-"] == {"dead": 3}
@@ -79,7 +79,7 @@ def test_accepted_and_rejected_events_are_counted_by_tenant() -> None:
 def test_made_up_tenants_of_requests_cost_a_bounded_number_of_series() -> None:
     telemetry = Telemetry()
     telemetry.rejected_from("made-up", "missing_field")
-    for n in range(MOST_TENANTS + 50):
+    for n in range(NAMED_TENANTS + 50):
         telemetry.accepted_from({f"t{n}": 2}, 2)
         telemetry.rejected_from(f"t{n}", "missing_field")
     value = telemetry.value
@@ -87,4 +87,4 @@ def test_made_up_tenants_of_requests_cost_a_bounded_number_of_series() -> None:
     assert value("parsec_ingest_tenant_events_accepted_total", tenant="other") == 100
     assert value("parsec_ingest_tenant_events_rejected_total", tenant="other", reason="missing_field") == 51
     text = prometheus_client.generate_latest(telemetry.registry).decode()
-    assert len(set(re.findall(r'tenant="([^"]+)"', text))) == MOST_TENANTS + 1
+    assert len(set(re.findall(r'tenant="([^"]+)"', text))) == NAMED_TENANTS + 1

@@ -159,7 +159,8 @@ class HistogramQuery(ScopeQuery, frozen=True, kw_only=True):
         int, Spec(help="The length of a bucket in seconds; 0: about 60 buckets.", minimum=0, maximum=MAX_INTERVAL_S)
     ] = msgspec.field(default=0, name="interval")
     by: Annotated[
-        str | None, Spec(help="A field; its most frequent values are counted apart.", format="parsec-field")
+        str | None,
+        Spec(help="A field; its most frequent values are counted apart.", format="parsec-field", example="severity"),
     ] = None
     limit_groups: Annotated[
         int, Spec(help="Most values to count apart, over the whole range.", minimum=1, maximum=100, needs="by")

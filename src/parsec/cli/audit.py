@@ -17,7 +17,7 @@ from parsec.cli.terminal import Cell, is_terminal, print_table, visible
 from parsec.client import Audit
 from parsec.core.errors import ParsecError
 
-TIMEOUT_S = 600.0
+AUDIT_TIMEOUT_S = 600.0
 SHOWN_MISSING = 10
 _FATES = ("stored", "duplicate", "dead", "lost")
 
@@ -43,7 +43,7 @@ def audit(url: str, offline: bool, data_dir: str | None, config: Path | None) ->
     elif data_dir or config:
         raise click.UsageError("--data-dir and --config need --offline.")
     else:
-        with open_client(url, TIMEOUT_S) as client:
+        with open_client(url, AUDIT_TIMEOUT_S) as client:
             found = client.audit()
     if is_terminal():
         _print_table(found)

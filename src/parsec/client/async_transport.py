@@ -14,7 +14,7 @@ from typing import cast
 import httptools
 import msgspec
 
-from parsec.client.transport import JSON, ConnectionOptions, Response, describe
+from parsec.client.transport import JSON_HEADERS, ConnectionOptions, Response, describe
 from parsec.core.errors import Retryable
 
 MAX_BUFFERED = 1 << 20
@@ -24,7 +24,7 @@ def request_bytes(options: ConnectionOptions, path: str, body: bytes | None = No
     """A whole HTTP/1.1 request: GET, or POST of a body."""
     headers = {"Host": options.address.authority, **options.headers}
     if body is not None:
-        headers |= {**JSON, "Content-Length": str(len(body))}
+        headers |= {**JSON_HEADERS, "Content-Length": str(len(body))}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     method = "GET" if body is None else "POST"
     return f"{method} {options.address.prefix}{path} HTTP/1.1\r\n{lines}\r\n".encode() + (body or b"")

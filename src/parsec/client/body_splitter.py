@@ -20,7 +20,7 @@ from parsec.core.errors import Rejected
 
 Kind = Literal["text", "json"]
 
-MAX_EVENT_BYTES = 16 << 20
+MAX_INPUT_EVENT_BYTES = 16 << 20
 MAX_BODY_BYTES = 4 << 20
 _CHUNK_BYTES = 1 << 16
 _LOOK_AHEAD_BYTES = 256
@@ -134,7 +134,7 @@ def _first_line(chunks: Pieces) -> bytes:
     head = bytearray()
     for chunk in chunks:
         head += chunk or b""
-        if b"\n" in head.lstrip(_BLANK) or len(head) > MAX_EVENT_BYTES:
+        if b"\n" in head.lstrip(_BLANK) or len(head) > MAX_INPUT_EVENT_BYTES:
             break
         if _EVENTS_OBJECT.match(head.lstrip(_BLANK)) or head.lstrip(_BLANK)[:1] == b"[":
             break
@@ -175,8 +175,8 @@ def _values(chunks: Pieces) -> Pieces:
 
 
 def _bound(rest: bytearray) -> None:
-    if len(rest) > MAX_EVENT_BYTES:
-        raise Rejected("event_too_large", f"one event of the input is larger than {MAX_EVENT_BYTES >> 20} MiB")
+    if len(rest) > MAX_INPUT_EVENT_BYTES:
+        raise Rejected("event_too_large", f"one event of the input is larger than {MAX_INPUT_EVENT_BYTES >> 20} MiB")
 
 
 class _Splitter:

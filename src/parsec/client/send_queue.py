@@ -26,7 +26,7 @@ from parsec.core.errors import Rejected, Retryable
 
 BATCH_EVENTS = 500
 BATCH_BYTES = 1 << 20
-LINGER_S = 1.0
+BATCH_LINGER_S = 1.0
 """How long an event waits for others to share a request."""
 _FLUSH_WAIT_S = 0.5
 """During a flush our own waits are at most this long; Retry-After still holds."""
@@ -207,7 +207,7 @@ class SendQueue:
                 if not self._waiting:
                     self._changed.wait()
                     continue
-                due_s = self._oldest_at + LINGER_S - self._now()
+                due_s = self._oldest_at + BATCH_LINGER_S - self._now()
                 full = len(self._waiting) >= BATCH_EVENTS or self._bytes >= BATCH_BYTES
                 if not full and due_s > 0 and not self._is_flushing():
                     self._pause(due_s)

@@ -15,7 +15,7 @@ import msgspec
 from parsec.api.address import DEFAULT_URL, Address, parse_address
 from parsec.core.errors import Retryable
 
-JSON = {"Content-Type": "application/json"}
+JSON_HEADERS = {"Content-Type": "application/json"}
 _CHUNK_BYTES = 1 << 16
 
 
@@ -124,7 +124,7 @@ class Connection:
             raise
 
     def _send(self, path: str, body: bytes | None) -> None:
-        method, more = ("GET", {}) if body is None else ("POST", JSON)
+        method, more = ("GET", {}) if body is None else ("POST", JSON_HEADERS)
         self._http.request(method, self._options.address.prefix + path, body, {**self._options.headers, **more})
 
     def _retryable(self, error: Exception) -> Retryable:

@@ -14,8 +14,8 @@ from parsec.core.clock import Clock, SystemClock
 from parsec.ingest.rate_limits import TenantLimits
 from parsec.ports.rate_leases import Leases
 
-PAUSE_S = 0.02
-REST = 4
+MIN_PAUSE_S = 0.02
+LEASE_REST = 4
 """Times as long as an answer took nothing is asked, so that a crowd of tenants cannot keep the server busy."""
 
 _log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class RateLease:
             while True:
                 began = self._clock.monotonic()
                 await self.step()
-                await self._sleep(max(PAUSE_S, REST * (self._clock.monotonic() - began)))
+                await self._sleep(max(MIN_PAUSE_S, LEASE_REST * (self._clock.monotonic() - began)))
         except Exception:  # noqa: BLE001 (the top of a part: log, stop the service)
             _log.exception("A part died; the service stops.", part=self.name)
             self._fail()

@@ -27,7 +27,7 @@ from parsec.telemetry import Telemetry
 GROUP_BYTES = 64 << 10
 """Requests up to this size in all share a group, and so a frame of the log: as much as damage to one bit may cost."""
 
-SLICE_BYTES = 512 << 10
+PUBLISH_SLICE_BYTES = 512 << 10
 """A slice of a large request: about a millisecond to encode, write and sync."""
 
 CROWD_REQUESTS = 16
@@ -199,9 +199,9 @@ class Worker:
 
 
 def _sliced(submission: Submission) -> Iterator[Submission]:
-    """A large one in parts of about SLICE_BYTES; the last part has the acknowledgement."""
+    """A large one in parts of about PUBLISH_SLICE_BYTES; the last part has the acknowledgement."""
     events = submission.events
-    parts = -(-submission.body_bytes // SLICE_BYTES)
+    parts = -(-submission.body_bytes // PUBLISH_SLICE_BYTES)
     step = -(-len(events) // parts)
     for first in range(0, len(events), step):
         part = events[first : first + step]

@@ -20,7 +20,7 @@ from parsec.core.clock import Random, SystemRandom
 from parsec.core.errors import ParsecError
 from parsec.keys.caller import rights
 
-MOST_BYTES = 16 << 20
+MAX_FILE_BYTES = 16 << 20
 _RANDOM = SystemRandom()
 
 _HEAD = """\
@@ -82,8 +82,8 @@ def read_all(path: Path) -> Content | None:
     """The same with all else. Raises KeysUnreadable."""
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
             raise ValueError("it is larger than 16 MiB")
         found = msgspec.convert(tomllib.loads(content.decode()), Content)
     except FileNotFoundError:

@@ -23,7 +23,7 @@ from parsec.process.batching import FIRST_ATTEMPT
 
 MOST_REFUSED = 100
 PERIOD_S = 60.0
-MOST_TENANTS = 1000
+MAX_REFUSED_TENANTS = 1000
 _BITS = 32
 
 
@@ -58,7 +58,7 @@ class Bisect:
         """Counts rows that were refused for good."""
         self._start_period()
         for row in rows:
-            if row.tenant_id in self._refused or len(self._refused) < MOST_TENANTS:
+            if row.tenant_id in self._refused or len(self._refused) < MAX_REFUSED_TENANTS:
                 self._refused[row.tenant_id] = self._refused.get(row.tenant_id, 0) + 1
 
     def uncount(self, rows: Sequence[Row]) -> None:

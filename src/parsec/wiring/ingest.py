@@ -16,7 +16,7 @@ from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.rate_lease import RateLease
 from parsec.ingest.rate_limits import TenantLimits
-from parsec.ingest.worker import SLICE_BYTES, Worker, WorkerOptions
+from parsec.ingest.worker import PUBLISH_SLICE_BYTES, Worker, WorkerOptions
 from parsec.loading import Loaded
 from parsec.service import Part, ThreadPart
 from parsec.settings import Settings
@@ -43,7 +43,7 @@ class IngestSide(msgspec.Struct, frozen=True):
 def open_ingest(loaded: Loaded, runtime: Runtime, log: LogHandle) -> IngestSide:
     """A channel, and one worker for each writer of the log. Raises Fatal."""
     settings = loaded.settings
-    large_bytes = sys.maxsize if settings.kafka_brokers else SLICE_BYTES
+    large_bytes = sys.maxsize if settings.kafka_brokers else PUBLISH_SLICE_BYTES
     channel = Channel(settings.channel_events, settings.channel_bytes, large_bytes, asyncio.get_running_loop())
     limits, parts = _tenant_limits(loaded, runtime, shared=bool(settings.redis_addr and log.writers))
     admission = Admission(channel, limits, settings.ingest_memory, log.refuses)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parsec.client.body_splitter import MAX_EVENT_BYTES, BodySource, Kind, SplitBody, bodies, events_of, kind_of
+from parsec.client.body_splitter import MAX_INPUT_EVENT_BYTES, BodySource, Kind, SplitBody, bodies, events_of, kind_of
 from parsec.core.errors import Rejected
 
 
@@ -129,7 +129,7 @@ def test_bodies_close_by_events_by_bytes_and_at_a_pause() -> None:
 
 @pytest.mark.parametrize("begin", [b'{"a":"', b'[{"a":"', b"word "])
 def test_an_event_without_an_end_is_refused_before_it_fills_the_memory(begin: bytes) -> None:
-    content = begin + b"x" * (MAX_EVENT_BYTES + (1 << 16))
+    content = begin + b"x" * (MAX_INPUT_EVENT_BYTES + (1 << 16))
     with pytest.raises(Rejected, match="larger than 16 MiB") as caught:
         cut(content)
     assert caught.value.code == "event_too_large"

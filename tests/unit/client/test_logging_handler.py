@@ -81,7 +81,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> Waiting:
 def test_records_arrive_together_after_a_flush(
     server: Answering, logger_to: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parsec.client.send_queue.LINGER_S", 1000.0)
+    monkeypatch.setattr("parsec.client.send_queue.BATCH_LINGER_S", 1000.0)
     server.will(took(3))
     logger, handler = logger_to(server.url, source="billing", api_key="k-1")
     logger.info("paid %s", 42, extra={"order": 4711})
@@ -111,7 +111,7 @@ def test_without_a_flush_an_event_is_on_its_way_after_a_second(
 def test_a_full_batch_is_on_its_way_at_once(
     server: Answering, logger_to: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parsec.client.send_queue.LINGER_S", 1000.0)
+    monkeypatch.setattr("parsec.client.send_queue.BATCH_LINGER_S", 1000.0)
     server.will(took(500))
     logger, handler = logger_to(server.url)
     for n in range(501):
@@ -432,7 +432,7 @@ def test_a_fork_while_the_thread_waits_for_a_server_leaves_the_child_free(server
     server.will(took()._replace(after=2), took())
     code = """
         from parsec.client import send_queue
-        send_queue.LINGER_S = 0.0
+        send_queue.BATCH_LINGER_S = 0.0
         logging.info("parent")
         sys.stdin.readline()
         child = os.fork()

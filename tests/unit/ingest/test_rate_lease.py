@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from parsec.core.clock import ManualClock
-from parsec.ingest.rate_lease import PAUSE_S, REST, RateLease
+from parsec.ingest.rate_lease import LEASE_REST, MIN_PAUSE_S, RateLease
 from parsec.ingest.rate_limits import Allowance, Policy, TenantLimits
 from parsec.ingest.token_bucket import Rate
 from parsec.ports.rate_leases import Leased, Want
@@ -192,7 +192,7 @@ def test_a_fault_of_ours_stops_the_service() -> None:
     assert leases.calls == 1
 
 
-@pytest.mark.parametrize(("answer_s", "pause_s"), [(0.001, PAUSE_S), (0.05, REST * 0.05)])
+@pytest.mark.parametrize(("answer_s", "pause_s"), [(0.001, MIN_PAUSE_S), (0.05, LEASE_REST * 0.05)])
 def test_a_slow_server_is_asked_less_often(answer_s: float, pause_s: float) -> None:
     clock = ManualClock()
     pauses, failures = run_part(Slow(clock, answer_s), clock)

@@ -7,7 +7,7 @@ import pytest
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ingest.channel import BatchLimits, Channel, Fate, Submission
-from parsec.ingest.worker import CROWD_REQUESTS, GROUP_BYTES, SLICE_BYTES, Worker, WorkerOptions
+from parsec.ingest.worker import CROWD_REQUESTS, GROUP_BYTES, PUBLISH_SLICE_BYTES, Worker, WorkerOptions
 from parsec.ports.broker import Group, PartialPublish
 from parsec.telemetry import Telemetry
 from tests.support.events import envelopes
@@ -57,7 +57,7 @@ class Bench:
     """A worker on a list, and the acknowledgements of its channel."""
 
     def __init__(self, writer: ListWriter, attempts: int = 3) -> None:
-        self.channel = AckChannel(1000, 64 << 20, large_bytes=SLICE_BYTES)
+        self.channel = AckChannel(1000, 64 << 20, large_bytes=PUBLISH_SLICE_BYTES)
         self.acks: list[str] = []
         self.telemetry = Telemetry()
         self.failed = False
@@ -189,7 +189,7 @@ def test_each_request_is_told_where_its_own_events_are() -> None:
     assert bench.channel.in_flight_events == 0
 
 
-LARGE = 4 * SLICE_BYTES
+LARGE = 4 * PUBLISH_SLICE_BYTES
 
 
 def test_small_requests_go_beside_the_slices_of_a_large_one_not_behind_it() -> None:

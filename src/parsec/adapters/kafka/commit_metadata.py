@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from parsec.ports.broker import Counts, Progress, Range
 
-VERSION = 1
+METADATA_VERSION = 1
 MAX_CHARACTERS = 4095
 UNKNOWN_OFFSET = -1
 """For a log that may have gone back, by an unknown number of offsets."""
@@ -67,7 +67,7 @@ def encode_progress(progress: Progress) -> str:
     """The metadata to commit at `progress.committed` (invariant 1: six numbers of 19 digits, an id of 25)."""
     counts, reserved = progress.counts, progress.reserved
     metadata = CommitMetadata(
-        VERSION,
+        METADATA_VERSION,
         progress.log_id,
         progress.start,
         (counts.stored, counts.duplicate, counts.dead, counts.lost),
@@ -85,7 +85,7 @@ def decode_progress(topic_id: str, partition: int, offset: int, text: str | None
         metadata = _DECODER.decode(text or "")
     except msgspec.DecodeError:
         metadata = None
-    if metadata is None or metadata.parsec != VERSION:
+    if metadata is None or metadata.parsec != METADATA_VERSION:
         return Progress(topic_id, partition, offset, offset)
     if topic_id_of(metadata.log) != topic_id:
         return Progress(topic_id, partition, low, low)

@@ -24,7 +24,7 @@ from parsec.ports.broker import Progress
 
 COMMIT_WAIT_S, SHUTDOWN_COMMIT_WAIT_S = 5.0, 1.0
 """The longest wait for a commit's answer: longer than a healthy coordinator takes, and shorter during shutdown."""
-CLOSE_WAIT_S = 5.0
+LEAVE_GROUP_S = 5.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
 _CHUNK = 1000
 _MAX_KEPT = 200_000
@@ -166,8 +166,8 @@ class KafkaConsumer:
         self._shutting_down.set()
 
     def close(self) -> None:
-        """Leaves the group, or gives up after CLOSE_WAIT_S; fetched records without a commit are the next owner's."""
-        bounded_close(self._driver.close, CLOSE_WAIT_S)
+        """Leaves the group, or gives up after LEAVE_GROUP_S; fetched records without a commit are the next owner's."""
+        bounded_close(self._driver.close, LEAVE_GROUP_S)
 
     def abandon(self) -> None:
         """For a client that hangs: it leaves the group if it still can, and calls back no more."""

@@ -43,7 +43,7 @@ from parsec.ports.broker import Assigned, Counts, Progress, Range, Revoked, Slic
 _log = structlog.get_logger(__name__)
 
 REQUEST_TIMEOUT_S = 2.0
-CHECK_EVERY_S = 5.0
+EXPIRY_CHECK_S = 5.0
 """How often an idle reader checks whether the topic was recreated, and how far paused partitions have grown."""
 LONGEST_WAIT_S = 0.1
 """The driver goes on waiting for a record after it has called back, so events about partitions would be this late."""
@@ -239,7 +239,7 @@ class KafkaReader:
     def _check(self) -> None:
         """Invariants 3 and 5. Raises Retryable; what was fetched stays unverified then."""
         now = self._clock.monotonic()
-        due = now - self._checked_at >= CHECK_EVERY_S
+        due = now - self._checked_at >= EXPIRY_CHECK_S
         if not (self._unverified or due):
             return
         self._verify_topic_id()

@@ -17,7 +17,7 @@ import google_crc32c
 import msgspec
 
 from parsec.adapters.log.files import Files
-from parsec.adapters.log.segment import UNREADABLE
+from parsec.adapters.log.segment import READ_ERRORS
 
 _BODY = struct.Struct("<8s16s16sQQQQ?7x")
 _SUM = struct.Struct("<I")
@@ -135,6 +135,6 @@ def _read(files: Files, path: Path) -> Checkpoint | None:
         finally:
             files.close(fd)
     except OSError as error:
-        if error.errno not in UNREADABLE:
+        if error.errno not in READ_ERRORS:
             raise
         return None

@@ -19,8 +19,8 @@ import msgspec
 
 MAGIC = b"\xffPL1"
 """0xFF never occurs in UTF-8, so a search for the magic cannot stop inside the text of an event."""
-HEADER_BYTES = 36
-PLAIN = 0
+FRAME_HEADER_BYTES = 36
+UNCOMPRESSED = 0
 """The only codec so far: the payload is not compressed."""
 
 _HEAD = struct.Struct("<4sQIIIB3x")
@@ -48,7 +48,7 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes of header and payload."""
-        return HEADER_BYTES + self.length
+        return FRAME_HEADER_BYTES + self.length
 
 
 class Records(msgspec.Struct, frozen=True, gc=False):
@@ -70,13 +70,13 @@ def checksum_seed(log_id: str) -> int:
 
 def pack_header(seed: int, began: int, first: int, count: int, payload: bytes) -> bytes:
     """The header of `payload`, in a publish that started at offset `began`."""
-    head = _HEAD.pack(MAGIC, first, count, first - began, len(payload), PLAIN)
+    head = _HEAD.pack(MAGIC, first, count, first - began, len(payload), UNCOMPRESSED)
     head_sum = google_crc32c.extend(seed, head)
     return head + _SUMS.pack(head_sum, google_crc32c.extend(head_sum, payload))
 
 
 def read_header(seed: int, buffer: bytes, at: int) -> FrameHeader | None:
-    """The header at `at`; None when no valid one is there. `buffer` must hold HEADER_BYTES from `at`."""
+    """The header at `at`; None when no valid one is there. `buffer` must hold FRAME_HEADER_BYTES from `at`."""
     magic, first, count, back, length, codec, head_sum, whole_sum = _HEADER.unpack_from(buffer, at)
     if magic != MAGIC or google_crc32c.extend(seed, buffer[at : at + _HEAD_BYTES]) != head_sum:
         return None
@@ -85,9 +85,9 @@ def read_header(seed: int, buffer: bytes, at: int) -> FrameHeader | None:
 
 def read_payload(header: FrameHeader, buffer: bytes, at: int) -> bytes | None:
     """The payload of the frame at `at`, all of it in `buffer`; None when damaged or of an unknown codec."""
-    begin = at + HEADER_BYTES
+    begin = at + FRAME_HEADER_BYTES
     payload = buffer[begin : begin + header.length]
-    if header.codec != PLAIN or google_crc32c.extend(header.head_sum, payload) != header.sum:
+    if header.codec != UNCOMPRESSED or google_crc32c.extend(header.head_sum, payload) != header.sum:
         return None
     return payload
 
@@ -118,16 +118,16 @@ def read_records(seed: int, buffer: bytes, at: int, first: int, limits: tuple[in
     max_events, max_bytes, end = limits
     extend, unpack = google_crc32c.extend, _HEADER.unpack_from
     values: list[bytes] = []
-    begin, offset, last_header = at, first, len(buffer) - HEADER_BYTES
+    begin, offset, last_header = at, first, len(buffer) - FRAME_HEADER_BYTES
     while at <= last_header and len(values) < max_events and at - begin < max_bytes:
         magic, found, count, _, length, codec, head_sum, whole_sum = unpack(buffer, at)
-        body = at + HEADER_BYTES
+        body = at + FRAME_HEADER_BYTES
         after = body + length
         if (
             magic != MAGIC
             or found != offset
             or not count
-            or codec != PLAIN
+            or codec != UNCOMPRESSED
             or after > len(buffer)
             or offset + count > end
         ):

@@ -14,9 +14,9 @@ import msgspec
 from parsec.adapters.log import checkpoint, frame, segment
 from parsec.adapters.log.files import Files, OsFiles
 from parsec.adapters.log.lock import DirectoryLock
-from parsec.adapters.log.quarantine import SUFFIX as CORRUPT
+from parsec.adapters.log.quarantine import QUARANTINE_SUFFIX as CORRUPT
 from parsec.adapters.log.recovery import Tail, next_frame, valid_tail
-from parsec.adapters.log.segment import HEADER_BYTES, Frame, FrameCursor, Segment
+from parsec.adapters.log.segment import SEGMENT_HEADER_BYTES, Frame, FrameCursor, Segment
 from parsec.adapters.log.state import State
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import READER, Progress
@@ -161,7 +161,7 @@ class OfflineLog:
         if at + 1 < len(self._segments):
             following = self._segments[at + 1].first
             return Tail(each.size, following, following)
-        begin = Tail(HEADER_BYTES, each.first, max(each.first, self._checkpoint.end if self._checkpoint else 0))
+        begin = Tail(SEGMENT_HEADER_BYTES, each.first, max(each.first, self._checkpoint.end if self._checkpoint else 0))
         if not self._belongs(each):
             return msgspec.structs.replace(begin, position=each.size)
         fd = self._open(each)
@@ -216,7 +216,7 @@ class OfflineLog:
         fd = self._open(each)
         try:
             seed = frame.checksum_seed(self._log_id)
-            cursor = FrameCursor(self._files, fd, seed, HEADER_BYTES, each.first, on_damage)
+            cursor = FrameCursor(self._files, fd, seed, SEGMENT_HEADER_BYTES, each.first, on_damage)
             while found := next_frame(cursor, tail.position, max(tail.end, tail.proven)):
                 yield found
         finally:

@@ -12,7 +12,7 @@ import structlog
 from parsec.adapters.log.files import Files
 from parsec.telemetry import Telemetry
 
-SUFFIX = ".corrupt"
+QUARANTINE_SUFFIX = ".corrupt"
 _COPY_BYTES = 1 << 20
 
 _log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ class Quarantine:
 
     def copy(self, path: Path, begin: int, end: int) -> None:
         """Copies the bytes begin..end of a segment; the same ones only once, however often they are read."""
-        name = f"{path.name}-{begin:010d}{SUFFIX}"
+        name = f"{path.name}-{begin:010d}{QUARANTINE_SUFFIX}"
         kept: str | None = name
         try:
             if any(entry.name == name for entry in self._files.entries(self._directory)):
@@ -83,14 +83,16 @@ class Quarantine:
         taken: set[str] = set()
         with contextlib.suppress(OSError):
             taken = {entry.name for entry in self._files.entries(self._directory)}
-        candidate, n = name + SUFFIX, 1
+        candidate, n = name + QUARANTINE_SUFFIX, 1
         while candidate in taken:
-            candidate, n = f"{name}.{n}{SUFFIX}", n + 1
+            candidate, n = f"{name}.{n}{QUARANTINE_SUFFIX}", n + 1
         return candidate
 
     def _delete_oldest(self) -> None:
         try:
-            entries = [entry for entry in self._files.entries(self._directory) if entry.name.endswith(SUFFIX)]
+            entries = [
+                entry for entry in self._files.entries(self._directory) if entry.name.endswith(QUARANTINE_SUFFIX)
+            ]
             entries.sort(key=lambda entry: entry.mtime_ns)
             total = sum(entry.size for entry in entries)
             for entry in entries[:-1]:

@@ -184,7 +184,7 @@ class LogCursor:
             self._context.files,
             fd,
             self._seed,
-            segment.HEADER_BYTES,
+            segment.SEGMENT_HEADER_BYTES,
             inside.first,
             lambda begin, end: quarantine.copy(inside.path, begin, end),
         )

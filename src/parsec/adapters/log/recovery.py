@@ -16,7 +16,7 @@ from parsec.adapters.log import frame, segment
 from parsec.adapters.log.checkpoint import Checkpoint
 from parsec.adapters.log.files import Entry, Files
 from parsec.adapters.log.quarantine import Quarantine
-from parsec.adapters.log.segment import READ_ATTEMPTS, UNREADABLE, Frame, FrameCursor, Segment
+from parsec.adapters.log.segment import READ_ATTEMPTS, READ_ERRORS, Frame, FrameCursor, Segment
 from parsec.adapters.log.state import SavedLog
 from parsec.core.clock import Random
 from parsec.core.errors import Retryable
@@ -202,7 +202,7 @@ class Recovery:
             try:
                 data = self._files.read(fd, min(_COPY_BYTES, end - at), at)
             except OSError as error:
-                if error.errno in UNREADABLE:
+                if error.errno in READ_ERRORS:
                     return
                 raise
             if self._files.write(fd, [data], at) != len(data):
@@ -213,7 +213,7 @@ def _trusted(newest: Segment, checkpoint: Checkpoint | None) -> Tail:
     """The part of the newest segment that need not be checked: up to the checkpoint, if that is of this segment."""
     if checkpoint and checkpoint.segment == newest.first and checkpoint.position <= newest.size:
         return Tail(checkpoint.position, checkpoint.end, checkpoint.end)
-    return Tail(segment.HEADER_BYTES, newest.first, newest.first)
+    return Tail(segment.SEGMENT_HEADER_BYTES, newest.first, newest.first)
 
 
 def valid_tail(cursor: FrameCursor, size: int, begin: Tail) -> Tail:

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from parsec.adapters.log.index import LogContext
-from parsec.adapters.log.segment import HEADER_BYTES
+from parsec.adapters.log.segment import SEGMENT_HEADER_BYTES
 from parsec.core.clock import Clock
 from parsec.core.units import show_quantity
 from parsec.telemetry import Telemetry
@@ -65,7 +65,7 @@ class Retention:
         if not self.lacks_room():
             return False
         newest = self._index.newest
-        return newest is not None and newest.size > HEADER_BYTES and self._index.committed >= self._index.end
+        return newest is not None and newest.size > SEGMENT_HEADER_BYTES and self._index.committed >= self._index.end
 
     def refusal(self) -> str | None:
         """Why nothing can be made durable now."""

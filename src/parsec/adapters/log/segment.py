@@ -17,22 +17,22 @@ from parsec.adapters.log.files import Files
 from parsec.adapters.log.frame import FrameHeader, Records
 from parsec.core.errors import Retryable
 
-SUFFIX = ".log"
+SEGMENT_SUFFIX = ".log"
 NEW_SUFFIX = ".new"
 """Of a segment being created: it gets its name once its header is durable, so that a bad header is always damage."""
-VERSION = 1
+SEGMENT_VERSION = 1
 
 _MAGIC = b"\xffPARSEC\x00"
 _BODY = struct.Struct("<8sH6x16sQ")
 _SUM = struct.Struct("<I4x")
-HEADER_BYTES = _BODY.size + _SUM.size
+SEGMENT_HEADER_BYTES = _BODY.size + _SUM.size
 
 _READ_BYTES = 1 << 20
 _PAGE = 4096
 READ_ATTEMPTS = 3
 """Failed reads of one place before its unreadable pages are given up as damaged."""
 
-UNREADABLE = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
+READ_ERRORS = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
 """Errors of a disk that has lost bytes. Any other error is temporary and no reason to give up data."""
 
 
@@ -50,26 +50,28 @@ class Segment(msgspec.Struct, eq=False):
 
 
 def file_name(first: int) -> str:
-    return f"{first:020d}{SUFFIX}"
+    return f"{first:020d}{SEGMENT_SUFFIX}"
 
 
 def first_offset(name: str) -> int | None:
     """The first offset in a segment's name; None for another file."""
-    stem = name.removesuffix(SUFFIX)
+    stem = name.removesuffix(SEGMENT_SUFFIX)
     return int(stem) if stem != name and len(stem) == 20 and stem.isascii() and stem.isdigit() else None
 
 
 def pack_header(log_id: str, first: int) -> bytes:
-    body = _BODY.pack(_MAGIC, VERSION, bytes.fromhex(log_id), first)
+    body = _BODY.pack(_MAGIC, SEGMENT_VERSION, bytes.fromhex(log_id), first)
     return body + _SUM.pack(google_crc32c.value(body))
 
 
 def unpack_header(data: bytes) -> tuple[str, int] | None:
     """(log id, first offset); None when damaged or of another version."""
-    if len(data) < HEADER_BYTES or _SUM.unpack_from(data, _BODY.size)[0] != google_crc32c.value(data[: _BODY.size]):
+    if len(data) < SEGMENT_HEADER_BYTES or _SUM.unpack_from(data, _BODY.size)[0] != google_crc32c.value(
+        data[: _BODY.size]
+    ):
         return None
     magic, version, log_id, first = _BODY.unpack_from(data)
-    return (log_id.hex(), first) if magic == _MAGIC and version == VERSION else None
+    return (log_id.hex(), first) if magic == _MAGIC and version == SEGMENT_VERSION else None
 
 
 def create(files: Files, directory: Path, log_id: str, first: int) -> int:
@@ -93,9 +95,9 @@ def create(files: Files, directory: Path, log_id: str, first: int) -> int:
 def read_log_id(files: Files, fd: int, first: int) -> str | None:
     """The id of the log that an open segment belongs to; None when its header is unreadable or not that of `first`."""
     try:
-        found = unpack_header(files.read(fd, HEADER_BYTES, 0))
+        found = unpack_header(files.read(fd, SEGMENT_HEADER_BYTES, 0))
     except OSError as error:
-        if error.errno not in UNREADABLE:
+        if error.errno not in READ_ERRORS:
             raise
         return None
     return found[0] if found and found[1] == first else None
@@ -169,7 +171,7 @@ class FrameCursor:
 
     def records(self, limit: int, end: int, max_events: int, max_bytes: int) -> Records | None:
         """Like `next`, but the records of all frames that are in memory and wanted; of at least one frame."""
-        if self._load(frame.HEADER_BYTES, limit):
+        if self._load(frame.FRAME_HEADER_BYTES, limit):
             at = self.position - self._buffer_at
             found = frame.read_records(self._seed, self._buffer, at, self._expected, (max_events, max_bytes, end))
             if found:
@@ -180,7 +182,7 @@ class FrameCursor:
         return Records(one.first, frame.split_values(one.payload, one.count), len(one.payload)) if one else None
 
     def _read_header(self, limit: int, end: int) -> FrameHeader | None:
-        if not self._load(frame.HEADER_BYTES, limit):
+        if not self._load(frame.FRAME_HEADER_BYTES, limit):
             return None
         header = frame.read_header(self._seed, self._buffer, self.position - self._buffer_at)
         return header if header and self._expected <= header.first and header.count and header.end <= end else None
@@ -189,7 +191,7 @@ class FrameCursor:
         """Moves to the next valid header, or to `limit`, and reports the bytes in between."""
         begin = self.position
         self.position += 1
-        while self._load(frame.HEADER_BYTES, limit):
+        while self._load(frame.FRAME_HEADER_BYTES, limit):
             at = self._buffer.find(frame.MAGIC, self.position - self._buffer_at)
             if at < 0:
                 # The last bytes of the buffer may be the first of a magic.
@@ -218,7 +220,7 @@ class FrameCursor:
         try:
             self._buffer = self._files.read(self._fd, size, self.position)
         except OSError as error:
-            self._failed_reads += error.errno in UNREADABLE
+            self._failed_reads += error.errno in READ_ERRORS
             if self._failed_reads < READ_ATTEMPTS:
                 raise Retryable(f"a segment of the log cannot be read: {error.strerror}") from error
             self._buffer = self._read_pages(size)

@@ -61,7 +61,7 @@ class SegmentWriter:
             raise
         self._fd = fd
         path = context.directory / segment.file_name(first)
-        self._active = Segment(first, path, segment.HEADER_BYTES, self._clock.time_ns())
+        self._active = Segment(first, path, segment.SEGMENT_HEADER_BYTES, self._clock.time_ns())
         context.index.add(self._active, self._clock.time_ns())
         return self._active
 
@@ -92,7 +92,7 @@ class SegmentWriter:
             count, lines = len(group.events), group.lines
             buffers += (frame.pack_header(self._seed, began, end, count, lines), lines)
             end += count
-            size += frame.HEADER_BYTES + len(lines)
+            size += frame.FRAME_HEADER_BYTES + len(lines)
         if end > self._high_water:
             self._save_state(active.first, end + BLOCK)
         self._write(active, buffers, size)
@@ -137,7 +137,7 @@ class SegmentWriter:
         """After a write or sync of unknown outcome (I3): no later sync of this file could be trusted."""
         with contextlib.suppress(OSError):
             self._context.files.truncate(self._fd, active.size)
-        if active.size > segment.HEADER_BYTES:
+        if active.size > segment.SEGMENT_HEADER_BYTES:
             self._in_doubt = active
         self._close_segment()
 
@@ -157,7 +157,7 @@ class SegmentWriter:
     def _checkpoint(self, *, clean: bool) -> Checkpoint:
         log_id, index = self._context.log_id, self._context.index
         newest = index.newest
-        first, size = (newest.first, newest.size) if newest else (index.end, segment.HEADER_BYTES)
+        first, size = (newest.first, newest.size) if newest else (index.end, segment.SEGMENT_HEADER_BYTES)
         return Checkpoint(log_id, self._boot_id, first, size, index.end, self._high_water, clean)
 
     def _save_state(self, first: int, high_water: int) -> None:

@@ -9,7 +9,7 @@ Invariants, cited by tests
  3. What got no answer is counted as unavailable and let through. A claim that Redis made without our hearing of it
     is found again by its own position.
  4. The set's clock is the newest time of receipt that any processor has seen, and never goes back.
- 5. At most ids * (1 + 1 / GENERATIONS) and two chunks are held. Every key expires when nobody claims for a while.
+ 5. At most ids * (1 + 1 / REDIS_GENERATIONS) and two chunks are held. Every key expires when nobody claims for a while.
 
 Two logs share claims only where they share a store: `stem` must differ between stores, or a holder can never be
 confirmed. An id takes 55 bytes in Valkey 9 and 93 in Redis 7 (bench/claims.py).
@@ -154,7 +154,7 @@ return answer
 """Records are key, value expected, value wanted; a wanted value of zeros gives the claim up."""
 
 
-GENERATIONS = 3
+REDIS_GENERATIONS = 3
 """Few, because each id is looked for in all of them."""
 DEADLINE_S = 0.5
 KEPT_MS = 86_400_000
@@ -172,7 +172,7 @@ class RedisDedup:
         self._move = self._link.script(MOVE)
         self._stem = f"{stem}claims"
         self._window_ms = int(window.seconds * 1000)
-        self._limits = (self._window_ms, window.ids, GENERATIONS, int(2.5 * self._window_ms) + KEPT_MS)
+        self._limits = (self._window_ms, window.ids, REDIS_GENERATIONS, int(2.5 * self._window_ms) + KEPT_MS)
         self._telemetry = telemetry
         self._clock = clock
         self._places: dict[bytes, tuple[str, int]] = {}

@@ -35,7 +35,7 @@ MINIMUM_VERSION = (26, 5)
 """The oldest engine that the contract suite has run on."""
 DAY_S = 86_400
 
-EVENTS = Table("events", Row.__struct_fields__)
+EVENTS_TABLE = Table("events", Row.__struct_fields__)
 _DEAD_LETTERS = Table("dead_letters", (*DeadLetter.__struct_fields__, "expires_on"))
 _CHECKPOINTS = Table("ledger_marks", LedgerCheckpoint.__struct_fields__)
 INSERT_SETTINGS = {
@@ -117,7 +117,7 @@ class ClickHouseStore:
 
     def insert(self, rows: Sequence[Row], token: str) -> None:
         if rows:
-            self._write(self._client, EVENTS, self._blocks(rows), token)
+            self._write(self._client, EVENTS_TABLE, self._blocks(rows), token)
 
     def insert_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         if letters:
@@ -171,7 +171,7 @@ class ClickHouseStore:
     def _blocks(self, rows: Sequence[Row]) -> Iterator[bytes]:
         """Chunks that take about half a millisecond each; the engine makes one block of them (INSERT_SETTINGS)."""
         for first in range(0, len(rows), _CHUNK_ROWS):
-            yield EVENTS.block(list(map(astuple, rows[first : first + _CHUNK_ROWS])))
+            yield EVENTS_TABLE.block(list(map(astuple, rows[first : first + _CHUNK_ROWS])))
             self._yield_gil()
 
     def _write(self, client: "Client", table: Table, blocks: Iterable[bytes], token: str | None = None) -> None:

@@ -35,9 +35,9 @@ LOOK_S = 0.5
 """Without a signal: other processes commit, too."""
 REST = 3.0
 """Seconds of rest for each second of work."""
-TIMEOUT_S = 2.0
+STATEMENT_TIMEOUT_S = 2.0
 """For a statement, as other tenants wait for it."""
-MOST_BYTES = 64 << 20
+MAX_RESULT_BYTES = 64 << 20
 SLICE_EVENTS = 100
 """Encoded at once: about half a millisecond in which no other thread has the interpreter."""
 
@@ -59,7 +59,10 @@ class TailPoller:
         self._store = store
         self._signal = signal
         self._limits = msgspec.structs.replace(
-            limits, timeout_s=min(limits.timeout_s, TIMEOUT_S), max_result_bytes=MOST_BYTES, max_threads=1
+            limits,
+            timeout_s=min(limits.timeout_s, STATEMENT_TIMEOUT_S),
+            max_result_bytes=MAX_RESULT_BYTES,
+            max_threads=1,
         )
         self._clock = clock
 

@@ -61,7 +61,7 @@ BODY_TOO_SLOW = Refusal(
     f"The body was not complete within {BODY_TIMEOUT_S:.0f} s, or came slower than {MIN_BYTES_PER_S:.0f} bytes/s. "
     "Send smaller requests.",
 )
-VERSION = Refusal("http_version", 505, "Use HTTP/1.1 or HTTP/1.0.")
+HTTP_VERSION = Refusal("http_version", 505, "Use HTTP/1.1 or HTTP/1.0.")
 EXPECTATION = Refusal("expectation_failed", 417, "The header Expect may only be 100-continue.")
 TOO_MANY_PIPELINED = Refusal("too_many_pipelined", 429, "Wait for answers before you send more requests.", 1)
 TOO_MANY_CONNECTIONS = Refusal("too_many_connections", 503, "Too many connections are open. Try again later.", 1)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from parsec.web.http1.refusals import (
     EXPECTATION,
     HEAD_TOO_LARGE,
+    HTTP_VERSION,
     MAX_HEADERS,
     URL_TOO_LONG,
-    VERSION,
     Refusal,
     malformed,
 )
@@ -26,7 +26,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 def fault(version: str, url: bytes, headers: Headers, max_url_bytes: int) -> Refusal | None:
     """Called for every request: passes over the headers once, and looks closely at few of them."""
     if version not in ("1.1", "1.0"):
-        return VERSION
+        return HTTP_VERSION
     if len(url) > max_url_bytes:
         return URL_TOO_LONG
     if len(headers) > MAX_HEADERS:

@@ -13,15 +13,15 @@ from parsec import __version__
 from parsec.api.endpoint import Parameter
 from parsec.api.problem import Problem
 from parsec.web.openapi import ingest, query, service
-from parsec.web.openapi.operation import JSON, Operation, Response, Schema
+from parsec.web.openapi.operation import JSON_TYPE, Operation, Response, Schema
 from parsec.web.openapi.service import EARLY
 from parsec.web.openapi.yaml_text import yaml
 
 OPERATIONS: tuple[Operation, ...] = (
-    *ingest.OPERATIONS,
-    *query.OPERATIONS,
+    *ingest.INGEST_OPERATIONS,
+    *query.QUERY_OPERATIONS,
     *service.ADMIN_OPERATIONS,
-    *service.OPERATIONS,
+    *service.SERVICE_OPERATIONS,
 )
 
 _SECURITY = {
@@ -110,7 +110,7 @@ def _operation(operation: Operation, named: Mapping[type, Schema]) -> dict[str, 
             "description": operation.body.help,
             "required": True,
             "content": {
-                media: {"schema": schema} | ({"example": operation.body.example} if media == JSON else {})
+                media: {"schema": schema} | ({"example": operation.body.example} if media == JSON_TYPE else {})
                 for media, schema in operation.body.content.items()
             },
         }

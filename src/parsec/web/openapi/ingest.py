@@ -5,7 +5,7 @@ from parsec.api.event import NEW_EVENT_SCHEMA, NEW_EVENTS_SCHEMA, TENANT_PATTERN
 from parsec.api.ingest import IngestAnswer
 from parsec.api.parameters import INGEST
 from parsec.api.problem import PROBLEM_TYPE, Problem
-from parsec.web.openapi.operation import JSON, NO_KEY, RETRY_AFTER, TEXT, Body, Header, Operation, Response, sent
+from parsec.web.openapi.operation import JSON_TYPE, NO_KEY, RETRY_AFTER, TEXT, Body, Header, Operation, Response, sent
 
 _EXAMPLE = {
     "tenant_id": "acme",
@@ -19,7 +19,7 @@ _BODY = Body(
     "One event, an array of events, a batch object, JSON lines, or JSON objects one after the other; the Content-Type "
     "does not matter. The request succeeds if at least one event is accepted.",
     {
-        JSON: {
+        JSON_TYPE: {
             "anyOf": [
                 NEW_EVENT_SCHEMA,
                 {"description": "Each event is accepted or rejected by itself.", **NEW_EVENTS_SCHEMA},
@@ -42,7 +42,7 @@ def _refused(status: int, why: str, *, again: bool = False) -> Response:
     return sent(help_, IngestAnswer, status, RETRY_AFTER if again else None)
 
 
-OPERATIONS = (
+INGEST_OPERATIONS = (
     Operation(
         INGEST,
         "Send events",
@@ -56,7 +56,7 @@ OPERATIONS = (
                 403,
                 "The API key may not send events, or belongs to another tenant than the header names; as a problem: a "
                 "page of another origin may not write here.",
-                {JSON: IngestAnswer, PROBLEM_TYPE: Problem},
+                {JSON_TYPE: IngestAnswer, PROBLEM_TYPE: Problem},
             ),
             _refused(408, "The body did not arrive in time."),
             _refused(413, "Too large."),

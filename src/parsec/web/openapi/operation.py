@@ -15,7 +15,7 @@ from parsec.api.problem import PROBLEM_TYPE, Problem
 Schema = Mapping[str, Any]
 """JSON Schema, as OpenAPI 3.1 takes it."""
 
-JSON = "application/json"
+JSON_TYPE = "application/json"
 TEXT: Schema = {"type": "string"}
 
 
@@ -64,7 +64,7 @@ NO_KEY: Mapping[str, Schema] = {"WWW-Authenticate": TEXT}
 
 def sent(help_: str, body: type, status: int = 200, headers: Mapping[str, Schema] | None = None) -> Response:
     """A JSON object with the fields of `body`."""
-    return Response(status, help_, {JSON: body}, headers or {})
+    return Response(status, help_, {JSON_TYPE: body}, headers or {})
 
 
 def problem(status: int, help_: str, headers: Mapping[str, Schema] | None = None) -> Response:

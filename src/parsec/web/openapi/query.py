@@ -18,7 +18,7 @@ from parsec.api.parameters import (
 )
 from parsec.api.query import EventPage
 from parsec.web.openapi.operation import (
-    JSON,
+    JSON_TYPE,
     KEY_ERRORS,
     NOT_FOUND,
     QUESTION_ERRORS,
@@ -38,7 +38,7 @@ def _question(endpoint: Endpoint[Any, Any], summary: str, help_: str, *errors: R
     return Operation(endpoint, summary, help_, answers, "query")
 
 
-OPERATIONS = (
+QUERY_OPERATIONS = (
     Operation(
         EVENTS,
         "Find events",
@@ -46,7 +46,7 @@ OPERATIONS = (
         "connection breaks off before the end of the body. The headers `Parsec-Complete-Until` and `Parsec-Missing` (a "
         "JSON list) then replace the fields of the JSON answer; with `limit`, `Parsec-Cursor` asks for the next page.",
         (
-            Response(200, "Events.", {JSON: EventPage, "application/x-ndjson": TEXT, "text/csv": TEXT}),
+            Response(200, "Events.", {JSON_TYPE: EventPage, "application/x-ndjson": TEXT, "text/csv": TEXT}),
             *QUESTION_ERRORS,
         ),
         "query",

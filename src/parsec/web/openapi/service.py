@@ -24,7 +24,7 @@ def _check(endpoint: Endpoint[Any, Any], summary: str, help_: str, good: str, ba
     return Operation(endpoint, summary, help_, answers)
 
 
-OPERATIONS = (
+SERVICE_OPERATIONS = (
     _check(
         HEALTH,
         "Show the state of every part",

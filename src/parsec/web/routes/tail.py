@@ -19,7 +19,7 @@ from parsec.query.tail.subscriptions import Subscription, Subscriptions, Taken
 from parsec.telemetry import Telemetry
 from parsec.web.parameters import parameters, tenant_of
 
-CHUNK_BYTES = 64 << 10
+TAIL_CHUNK_BYTES = 64 << 10
 HEARTBEAT_S = 10.0
 """So often something is sent, so that both sides notice when the other is gone."""
 
@@ -69,7 +69,7 @@ class TailRoutes:
                 if not still():
                     yield _ended("The API key has ended.")
                     return
-                taken = tail.take(CHUNK_BYTES)
+                taken = tail.take(TAIL_CHUNK_BYTES)
                 self._count(taken)
                 if body := _body(taken):
                     yield body

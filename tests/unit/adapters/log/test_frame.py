@@ -94,7 +94,7 @@ def test_a_run_takes_what_single_frames_give(counts: list[int], flip: int | None
         buffer[flip] ^= 4
     expected: list[bytes] = []
     at = 0
-    while at + frame.HEADER_BYTES <= len(buffer) and len(expected) < max_events:
+    while at + frame.FRAME_HEADER_BYTES <= len(buffer) and len(expected) < max_events:
         header = frame.read_header(SEED, bytes(buffer), at)
         if header is None or at + header.size > len(buffer):
             break

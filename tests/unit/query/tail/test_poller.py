@@ -30,7 +30,7 @@ class Store:
 
     def select(self, sql: str, parameters: Mapping[str, Any], limits: QueryLimits, _: type[T]) -> list[T]:
         self.called.set()
-        assert (limits.max_threads, limits.timeout_s) == (1, poller.TIMEOUT_S)
+        assert (limits.max_threads, limits.timeout_s) == (1, poller.STATEMENT_TIMEOUT_S)
         tenant = str(parameters["v0"])
         self.asked.append((tenant, sql))
         self._clock.advance(self.takes_s)
