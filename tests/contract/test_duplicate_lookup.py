@@ -12,9 +12,10 @@ from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.redis.dedup import RedisDedup
 from parsec.adapters.redis.link import RedisAddress
 from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.api.event_rules import MAX_AHEAD_S
 from parsec.core.clock import ManualClock
 from parsec.core.envelope import encode_one
-from parsec.core.timestamp import text_of
+from parsec.core.timestamp import SECOND, text_of
 from parsec.ports.dedup import Dedup, Window
 from parsec.process.batching import InsertLimits
 from parsec.process.claims import Claims
@@ -65,7 +66,7 @@ class Way:
         """One after the other at the same moment, and until all is stored."""
         now_ns = self.clock.time_ns()
         for body in bodies:
-            taken = take(body, received_at_ns=now_ns, received_at=text_of(now_ns))
+            taken = take(body, latest_s=now_ns // SECOND + MAX_AHEAD_S, received_at=text_of(now_ns))
             assert taken.codes == []
             self._log.append(*map(encode_one, taken.envelopes))
         for _ in range(100):
