@@ -1,4 +1,8 @@
-"""How Parsec logs: sentences with fields, JSON or for people, on standard error; repeats at most once in 10 seconds."""
+"""Set up logging: sentences with fields, as JSON or for a terminal, on standard error.
+
+In: level and format. Out: structlog and the standard library's logging write the same lines. A warning or error that
+repeats is written at most once in 10 seconds.
+"""
 
 import logging
 import sys
@@ -10,11 +14,11 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 REPEAT_AFTER_S = 10.0
-_REMEMBERED = 256
+_MAX_REMEMBERED = 256
 
 
 class RepeatFilter:
-    """Drops a warning or error that was logged within the last 10 s; the next one says how many were dropped."""
+    """Drop a warning or error that was logged within the last 10 s; `repeated` of the next one counts the dropped."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -25,14 +29,14 @@ class RepeatFilter:
             return event
         if "exc_info" in event:
             return event
-        # An error says what was lost where: only the very same one is a repeat.
+        # An error names what was lost: only one with the same fields is a repeat.
         key = str(sorted(event.items())) if method == "error" else str(event.get("event"))
         now = self._now()
         since, dropped = self._seen.get(key, (-REPEAT_AFTER_S, 0))
         if now - since < REPEAT_AFTER_S:
             self._seen[key] = (since, dropped + 1)
             raise structlog.DropEvent
-        if len(self._seen) >= _REMEMBERED:
+        if len(self._seen) >= _MAX_REMEMBERED:
             self._seen.clear()
         self._seen[key] = (now, 0)
         if dropped:
@@ -41,7 +45,7 @@ class RepeatFilter:
 
 
 def configure(level: str, style: Literal["auto", "json", "console"]) -> None:
-    """Sets up structlog and the standard library's logging to the same lines."""
+    """`level` and `style` as in PARSEC_LOG_LEVEL and PARSEC_LOG_FORMAT."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.processors.add_log_level,

@@ -1,7 +1,7 @@
-"""The life of a process: start the parts in order, wait, stop them in reverse within a deadline.
+"""Run the parts of a process: start them in order, wait for a signal, stop them in reverse within a deadline.
 
-In: parts that can start and stop. Out: an exit code. Errors: a part that cannot start stops those before it and
-gives exit code 3; a part that dies later stops the service with exit code 1. A second signal forces.
+In: parts in order of start (parsec.wiring). Out: an exit code. Errors: a part that cannot start stops those before it,
+exit code 3; a part that fails later stops the service, exit code 1. A second signal ends the process at once.
 """
 
 import asyncio
@@ -23,25 +23,25 @@ from parsec.core.lifecycle import Lifecycle
 _log = structlog.get_logger(__name__)
 
 GRACE_S = 1.0
-"""What a part gets beyond the deadline to close what it holds."""
+"""Time beyond the deadline for a part to close its files."""
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_SETTINGS, EXIT_NOT_STARTED, EXIT_FORCED = 0, 1, 2, 3, 130
 
 
 class Part(Protocol):
-    """Something with a beginning and an end. Parts start in order and stop in reverse."""
+    """A unit that starts and stops; see parsec.wiring.START_ORDER."""
 
     name: str
 
     async def start(self) -> None:
-        """Returns when the part works. Raises ParsecError or OSError with what to do about it."""
+        """Returns once the part works. Raises ParsecError or OSError with what to do."""
 
     async def stop(self, deadline: float, /) -> None:
-        """Returns when the part has ended its work, at the latest at `deadline` (monotonic seconds)."""
+        """Returns once the part has ended, at the latest at `deadline` (monotonic seconds)."""
 
 
 class Resource:
-    """A part that is open from the beginning and only needs closing, perhaps slowly."""
+    """A part that is open already and only needs closing, which may take a while."""
 
     def __init__(self, name: str, close: Callable[[], None]) -> None:
         self.name = name
@@ -76,8 +76,8 @@ class Ticker:
             while True:
                 await asyncio.sleep(self._interval_s)
                 self._tick()
-        except Exception:  # noqa: BLE001 (the top of a part: log, stop the service)
-            _log.exception("A part died; the service stops.", part=self.name)
+        except Exception:  # noqa: BLE001 (top of a part: log, stop the service)
+            _log.exception("A part failed; the service stops.", part=self.name)
             self._fail()
 
 
@@ -111,27 +111,26 @@ class ThreadPart:
     def _body(self) -> None:
         try:
             self._run()
-        except Exception:  # noqa: BLE001 (the top of a thread: log, stop the service)
-            _log.exception("A part died; the service stops.", part=self.name)
+        except Exception:  # noqa: BLE001 (top of a thread: log, stop the service)
+            _log.exception("A part failed; the service stops.", part=self.name)
             self._fail()
 
 
 class LoopTurn:
-    """Called by a busy thread between two bites of work: returns once the event loop has had its turn.
+    """Give the event loop its turn: called by a busy thread between two slices of work, returns after the turn.
 
-    The interpreter goes from thread to thread, not by urgency: a loop that gives it up in each of its many system calls
-    would get it back from a busy thread only a switch interval later, each time. A thread that waits in between costs
-    the loop at most one bite a turn. While the loop has no idle moment, its turn lasts LOOP_SHARE times as long as the
-    bite before: what is being taken in goes first, for what is stored later waits in the log, and the thread still
-    gets its part. Both are measured in time on a processor, for a loop that waits is not busy. Used by one thread;
-    after the loop's end it returns at once.
+    The interpreter's lock has no priorities: the loop releases it in each of its many system calls, and would get it
+    back from a busy thread only a switch interval later, each time. A thread that calls this costs the loop at most
+    one slice per turn. While the loop is busy, its turn lasts LOOP_SHARE times as long as the slice before: ingest goes
+    first, because storing can wait in the log, and the thread still gets its share. Both are measured in CPU time,
+    because a waiting loop is not busy. For one thread; once the loop has ended it returns at once.
     """
 
     LOOP_SHARE = 3.0
     LONGEST_TURN_S = 0.004
     LONGEST_WAIT_S = 0.1
     IDLE_S = 0.0001
-    """A turn of the loop that takes less had nothing to do."""
+    """A turn of the loop that takes less was idle."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, now: Callable[[], float] = time.thread_time) -> None:
         self._loop = loop
@@ -163,7 +162,7 @@ class LoopTurn:
 
 
 class Service:
-    """Runs the parts on the current event loop."""
+    """Run the parts on the current event loop."""
 
     def __init__(self, life: Lifecycle, drain_s: float, shutdown_timeout_s: float, clock: Clock) -> None:
         self._life = life
@@ -179,7 +178,7 @@ class Service:
             self._loop.add_signal_handler(number, self._on_signal, number)
 
     async def run(self, parts: Sequence[Part]) -> int:
-        """From the first start to the last stop; the exit code."""
+        """Until the last part has stopped; the exit code."""
         started: list[Part] = []
         try:
             for part in parts:
@@ -195,26 +194,26 @@ class Service:
             await self._drain()
         await self._stop(started)
         if self._hung:
-            force_exit(EXIT_FAILED)  # a thread that cannot be ended would keep the process; the data is safe by design
+            force_exit(EXIT_FAILED)  # a hung thread would keep the process alive; acknowledged data is safe
         return self._exit_code
 
     def fail(self) -> None:
-        """A part died: stop everything, exit non-zero. Callable from any thread."""
+        """A part failed: stop the service, exit code 1. Callable from any thread."""
         self._exit_code = EXIT_FAILED
-        with suppress(RuntimeError):  # the loop has already ended
+        with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._stopping.set)
 
     def _on_signal(self, number: int) -> None:
         self._signals += 1
         if self._signals > 1:
-            _log.warning("A second signal: stopping at once.", signal=signal.Signals(number).name)
+            _log.warning("Second signal: exiting at once.", signal=signal.Signals(number).name)
             force_exit(EXIT_FORCED)
         _log.info("Stopping.", signal=signal.Signals(number).name)
         self._stopping.set()
 
     async def _drain(self) -> None:
         if self._drain_s and self._exit_code == EXIT_OK:
-            _log.info("Not ready any more; waiting for load balancers to notice.", seconds=self._drain_s)
+            _log.info("No longer ready; waiting for load balancers to notice (PARSEC_DRAIN_S).", seconds=self._drain_s)
             await asyncio.sleep(self._drain_s)
 
     async def _stop(self, started: list[Part]) -> None:
@@ -224,14 +223,14 @@ class Service:
             try:
                 await asyncio.wait_for(part.stop(deadline), left_s)
             except TimeoutError:
-                _log.warning("A part did not end within the shutdown timeout.", part=part.name)
+                _log.warning("A part did not stop within PARSEC_SHUTDOWN_TIMEOUT_S.", part=part.name)
                 self._hung = True
-            except Exception:  # noqa: BLE001 (the other parts still have to stop)
-                _log.exception("A part could not stop cleanly.", part=part.name)
+            except Exception:  # noqa: BLE001 (the other parts must still stop)
+                _log.exception("A part failed to stop cleanly.", part=part.name)
                 self._exit_code = self._exit_code or EXIT_FAILED
         _log.info("Stopped.", exit_code=self._exit_code)
 
 
 def force_exit(code: int) -> None:
-    """Ends the process without cleaning up: what was acknowledged is safe by design."""
+    """Exit without cleanup: acknowledged events are safe."""
     os._exit(code)

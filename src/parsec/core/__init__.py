@@ -1,1 +1,1 @@
-"""Words that every part shares: events, errors, time. Imports nothing of Parsec."""
+"""Shared by all packages: envelope, errors, clock, timestamps, units. Imports nothing else of Parsec."""

@@ -1,16 +1,16 @@
-"""The one error tree. Callers branch on these; adapters translate their driver's errors into them.
+"""All errors that Parsec raises. Callers branch on these classes; adapters translate the errors of their drivers.
 
 ParsecError
-  Rejected    what came in breaks a rule; the sender must change it (code, field, message)
-  Retryable   nothing is wrong with the data; the same call may succeed later
-  Poison      these rows, and only these, can never be stored
-  Fatal       this process cannot go on; it stops and says why
-  BadSettings the settings are wrong; every fault is listed
+  Rejected    the input breaks a rule, and the sender must change it (code, field, message)
+  Retryable   the data is fine, and the same call may succeed later
+  Poison      these rows can never be stored
+  Fatal       this process cannot go on and stops with the reason
+  BadSettings the settings have faults, all of which are listed
 """
 
 
 class ParsecError(Exception):
-    """Base of everything Parsec raises on purpose."""
+    """The base class."""
 
 
 class Rejected(ParsecError):
@@ -25,7 +25,7 @@ class Rejected(ParsecError):
 
 
 class Retryable(ParsecError):
-    """Try the same again; `after_s` is the shortest sensible wait."""
+    """Try again; `after_s` is the shortest sensible wait."""
 
     def __init__(self, message: str, *, after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -33,15 +33,15 @@ class Retryable(ParsecError):
 
 
 class Poison(ParsecError):
-    """The store refuses a block because of what is in it (a parse or type error), so retrying cannot help."""
+    """The store refuses a block for its content (a parse or type error), so a retry cannot help."""
 
 
 class Fatal(ParsecError):
-    """The process must stop: what it stands on is gone (log closed, engine broken, lock lost)."""
+    """The process must stop: something that it needs is gone (log closed, engine broken, lock lost)."""
 
 
 class BadSettings(ParsecError):
-    """Every bad setting at once; exit code 2."""
+    """All faults of the settings; exit code 2."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))

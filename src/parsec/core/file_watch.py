@@ -1,24 +1,24 @@
-"""A file that people change while Parsec runs."""
+"""Notice that a file was changed or replaced. In: a path. Out: whether it changed since the last call."""
 
 from pathlib import Path
 
 
 class WatchedFile:
-    """Asked now and then: one `stat` each. A file that is replaced by another counts as changed, too."""
+    """Each call of `changed` costs one `stat`. A replaced file counts as changed, too."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = self._look()
+        self._seen = self._signature()
 
     def changed(self) -> bool:
-        """Whether it is another than at the last call, or at the beginning."""
-        before, self._seen = self._seen, self._look()
+        """Whether it changed since the last call, or since this object was made."""
+        before, self._seen = self._seen, self._signature()
         return self._seen != before
 
-    def _look(self) -> tuple[int, ...] | None:
+    def _signature(self) -> tuple[int, ...] | None:
         try:
             found = self._path.stat()
         except OSError:
             return None
-        # The time of change tells of rights, too: a file that could not be read may be read now.
+        # st_ctime covers permissions: a file that was unreadable may be readable now.
         return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

@@ -1,4 +1,4 @@
-"""Where a process is in its life; set by the service, read by the web layer."""
+"""The phase of the process: set by parsec.service, shown by /health and /readyz."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ Phase = Literal["starting", "ready", "stopping"]
 
 
 class Lifecycle:
-    """One per process. `phase` is written by the main thread only."""
+    """One per process. Only the main thread writes `phase`."""
 
     def __init__(self) -> None:
         self.phase: Phase = "starting"

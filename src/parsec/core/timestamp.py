@@ -1,7 +1,7 @@
-"""Moments between the text of an envelope and nanoseconds since 1970, exactly.
+"""Convert timestamps between the text of an envelope and nanoseconds since 1970, exactly.
 
-In: RFC 3339 in UTC with `Z` and up to nine digits of fraction. Out: an integer, and back. Errors: None for any other
-text; other zones and notations are the business of those who accept them.
+In: RFC 3339 in UTC with `Z` and up to nine fractional digits. Out: an integer, and back. Errors: None for any other
+text; parsec.ingest.timestamps accepts other time zones and notations.
 """
 
 import re
@@ -11,7 +11,7 @@ from functools import lru_cache
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
 LATEST = (1 << 63) - 1
-"""The last nanosecond that the store's type has a name for, in April 2262."""
+"""The last nanosecond that the store's type can represent, in April 2262."""
 
 _SHAPE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _SCALES = tuple(int("1" + "0" * (9 - digits)) for digits in range(10))
@@ -20,7 +20,7 @@ _seconds: dict[str, int] = {}
 
 
 def nanoseconds(text: str) -> int | None:
-    """Nanoseconds since 1970, negative before; None when `text` is not of the envelope's form."""
+    """Nanoseconds since 1970, negative before; None when `text` is not in the form of an envelope."""
     head = text[:19]
     second = _seconds.get(head)
     if second is None:
@@ -36,7 +36,7 @@ def nanoseconds(text: str) -> int | None:
 
 
 def text_of(moment_ns: int) -> str:
-    """The shortest exact text: no fraction, or one without trailing zeros."""
+    """The shortest exact text: without a fraction, or with one that has no trailing zeros."""
     second, fraction = divmod(moment_ns, SECOND)
     head = _head(second)
     return f"{head}.{fraction:09d}".rstrip("0") + "Z" if fraction else head + "Z"

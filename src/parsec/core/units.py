@@ -1,7 +1,6 @@
-"""Sizes and times as people write them: 64MiB, 10m, 1.5h.
+"""Parse and print sizes and times as people write them: 64MiB, 10m, 1.5h.
 
-In: a text and what it measures. Out: bytes or seconds as a number, and back again.
-Errors: ValueError saying what is allowed.
+In: a text and its unit. Out: a number of bytes or seconds, and back. Errors: ValueError with the valid form.
 """
 
 import re
@@ -12,15 +11,15 @@ Unit = Literal["bytes", "seconds", "milliseconds", ""]
 _SIZES = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
           "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
 _TIMES = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_PLAIN = {"": 1}
+_NO_UNITS = {"": 1}
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", re.ASCII)
 _EXAMPLES: dict[Unit, str] = {"bytes": "64MiB", "seconds": "10m", "milliseconds": "100", "": "100"}
-_SHOWN_SIZES = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
-_SHOWN_TIMES = (("d", 86400), ("h", 3600), ("m", 60))
+_PRINTED_SIZES = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+_PRINTED_TIMES = (("d", 86400), ("h", 3600), ("m", 60))
 
 
 def parse_quantity(text: str, unit: Unit) -> float:
-    """`text` in bytes, in seconds, or as the plain number it is. Whole numbers stay exact at any length."""
+    """The number in bytes, in seconds, or without a unit. Whole numbers of any length stay exact."""
     match = _QUANTITY.fullmatch(text)
     if not match:
         raise ValueError(f"must be a number such as {_EXAMPLES[unit]}")
@@ -31,19 +30,19 @@ def parse_quantity(text: str, unit: Unit) -> float:
     elif unit == "seconds":
         scale = _TIMES.get(match[2])
     else:
-        scale = _PLAIN.get(match[2])
+        scale = _NO_UNITS.get(match[2])
     if scale is None:
         raise ValueError(f"has an unknown unit {match[2]!r}; write a number such as {_EXAMPLES[unit]}")
     return number * scale
 
 
 def show_quantity(value: object, unit: Unit) -> str:
-    """A value as a person would write it: 64MiB, 10m, 8080. `parse_quantity` reads it back."""
+    """A value in its shortest form: 64MiB, 10m, 8080. `parse_quantity` reads it back."""
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, int | float) or unit not in ("bytes", "seconds"):
         return str(value)
-    for name, size in _SHOWN_SIZES if unit == "bytes" else _SHOWN_TIMES:
+    for name, size in _PRINTED_SIZES if unit == "bytes" else _PRINTED_TIMES:
         if value >= size and value % size == 0:
             return f"{value // size:.0f}{name}"
     if unit == "bytes":

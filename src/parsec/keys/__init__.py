@@ -1,1 +1,1 @@
-"""API keys: what one looks like, the file that remembers them, and who stands behind one."""
+"""API keys: their form, the file with their hashes, and the callers that they stand for."""

@@ -1,4 +1,7 @@
-"""Who asks, and what for."""
+"""The caller of a request: its tenant and its rights.
+
+In: scopes of a key. Out: a Caller. Errors: Rejected(missing_scope). Next: parsec.web.auth.
+"""
 
 from collections.abc import Collection
 from typing import Literal, get_args
@@ -9,11 +12,11 @@ from parsec.core.errors import Rejected
 
 Right = Literal["ingest", "query", "admin"]
 RIGHTS: tuple[Right, ...] = get_args(Right)
-"""`ingest`: send events; `query`: read them; `admin`: read the figures of the process. None includes another."""
+"""`ingest`: send events. `query`: read events. `admin`: read statistics and ledgers. None includes another."""
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """`tenant` None: may name any. `key`: the public name of the key; '' without keys."""
+    """`tenant` None: the caller may name any. `key`: the public name of the API key; '' without one."""
 
     rights: frozenset[Right]
     tenant: str | None = None
@@ -22,22 +25,22 @@ class Caller(msgspec.Struct, frozen=True):
     def may(self, right: Right) -> bool:
         return right in self.rights
 
-    def must(self, right: Right) -> None:
+    def require(self, right: Right) -> None:
         """Raises Rejected(missing_scope)."""
         if right not in self.rights:
-            raise Rejected("missing_scope", f"This takes an API key with the scope {right}.", status=403)
+            raise Rejected("missing_scope", f"This needs an API key with the scope {right}.", status=403)
 
 
 def rights(words: Collection[str]) -> frozenset[Right]:
-    """Raises ValueError with what is allowed."""
+    """Rights from the names of scopes. Raises ValueError with the valid names."""
     unknown = [word for word in words if word not in RIGHTS]
     if unknown or not words:
-        raise ValueError(f"scopes are some of {', '.join(RIGHTS)}")
+        raise ValueError(f"scopes must be any of {', '.join(RIGHTS)}")
     return frozenset(right for right in RIGHTS if right in words)
 
 
-ANYBODY = Caller(frozenset(RIGHTS))
-"""Whoever reaches a Parsec without keys."""
+ANYONE = Caller(frozenset(RIGHTS))
+"""Every caller while no API key is required."""
 
-NOBODY = Caller(frozenset())
-"""Who shows no key where keys exist."""
+ANONYMOUS = Caller(frozenset())
+"""A caller without an API key where one is required."""

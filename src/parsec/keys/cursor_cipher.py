@@ -1,10 +1,10 @@
-"""Texts that Parsec hands out and takes back, unreadable and unchangeable for whoever holds them in between.
+"""Encrypt the cursors that clients hold, so that they can be neither read nor changed.
 
-In: a cursor. Out: the cursor sealed, or opened again. Errors: None for what this secret did not seal.
+In: a cursor. Out: its ciphertext, or the cursor again. Errors: None for a text that was not encrypted with this secret.
 
-A cursor holds an offset of the log, and offsets count the events of all tenants: from two cursors one could tell how
-many events others have sent. The same text gives the same sealed one, so nothing is drawn and answers can be compared.
-The construction is that of RFC 5297 (the tag is the nonce), with HMAC-SHA256 as the tag and SHAKE256 as the stream.
+A cursor contains an offset of the log, and offsets count the events of all tenants: two cursors would reveal how many
+events other tenants sent. Encryption is deterministic, so equal answers stay equal. The construction is that of
+RFC 5297 (the tag is the nonce), with HMAC-SHA256 as the tag and SHAKE256 as the stream.
 """
 
 import base64
@@ -12,26 +12,26 @@ import hashlib
 import hmac
 
 _TAG_BYTES = 16
-_LONGEST = 4096
+MAX_CHARS = 4096
 
 
 class CursorCipher:
-    """`secret`: from the file of keys, so that every process with this file opens what another sealed."""
+    """`secret`: from the keys file, so that every process with this file decrypts the cursors of the others."""
 
     def __init__(self, secret: bytes) -> None:
         self._tag_key = hashlib.sha256(b"parsec seal tag\0" + secret).digest()
         self._stream_key = hashlib.sha256(b"parsec seal stream\0" + secret).digest()
 
-    def shut(self, text: str) -> str:
-        """Letters, digits, `-` and `_`."""
+    def encrypt(self, text: str) -> str:
+        """The ciphertext: letters, digits, `-` and `_`."""
         plain = text.encode()
         tag = self._tag(plain)
         return base64.urlsafe_b64encode(tag + self._crypt(plain, tag)).rstrip(b"=").decode()
 
-    def opened(self, sealed: str) -> str | None:
-        """None: nothing that `shut` gave."""
+    def decrypt(self, sealed: str) -> str | None:
+        """The cursor; None: the text does not come from `encrypt`."""
         try:
-            if len(sealed) > _LONGEST:
+            if len(sealed) > MAX_CHARS:
                 return None
             whole = base64.b64decode(sealed + "=" * (-len(sealed) % 4), altchars=b"-_", validate=True)
             plain = self._crypt(whole[_TAG_BYTES:], whole[:_TAG_BYTES])

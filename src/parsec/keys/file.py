@@ -1,7 +1,8 @@
-"""The file of keys: TOML with one `[[key]]` each, of which it holds only a hash.
+"""The keys file: TOML with one `[[key]]` per API key, which contains only the key's hash.
 
-In: a path. Out: entries, or a changed file, replaced as a whole under a lock. Errors: KeysUnreadable with a sentence.
-What was revoked stays as an entry, so that a file without keys is told from one whose keys are all gone.
+In: a path. Out: entries, or a changed file, replaced as a whole under a lock. Errors: KeysUnreadable with the reason.
+Revoked keys stay as entries, so that a file whose keys are all revoked differs from one that never had any.
+Next: parsec.keys.keyring.
 """
 
 import fcntl
@@ -24,20 +25,20 @@ MAX_FILE_BYTES = 16 << 20
 _RANDOM = SystemRandom()
 
 _HEAD = """\
-# API keys of Parsec, written by `parsec keys`. A key itself is shown once and stands nowhere; this is its hash.
-# Every Parsec that uses this file takes changes over within a second.
+# API keys of Parsec, written by `parsec keys`. It contains hashes; a key itself is shown only when it is created.
+# Every Parsec that uses this file reloads it within a second of a change.
 
-# Seals what clients hold for Parsec, as cursors; the same wherever the keys are the same.
+# Encrypts the cursors that clients hold. Use the same secret wherever the keys are the same.
 secret = "{}"
 """
 
 
 class KeysUnreadable(ParsecError):
-    """The file is there and cannot be used."""
+    """The file exists, but cannot be read, written or understood."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One key. `id` is its public name, `hash` the SHA-256 of it. Times have an offset."""
+    """One key. `id`: its public name. `hash`: its SHA-256. Times have a UTC offset."""
 
     id: str
     hash: str
@@ -52,17 +53,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Raises ValueError."""
         rights(self.scopes)
         if len(self.hash) != 64 or not set(self.hash) <= set("0123456789abcdef"):
-            raise ValueError("hash is no SHA-256 in lower case hexadecimal")
+            raise ValueError("hash must be a SHA-256 in lower-case hexadecimal")
         if self.tenant is None and "admin" not in self.scopes:
             raise ValueError("a key without a tenant needs the scope admin")
         if self.tenant is not None and tenant_name(self.tenant) != self.tenant:
-            raise ValueError(f"tenant {self.tenant!r} is no tenant's name")
+            raise ValueError(f"tenant {self.tenant!r} is not a valid tenant name")
         if any(time is not None and time.tzinfo is None for time in (self.created, self.expires, self.revoked)):
             raise ValueError("a time has no offset; write it as 2030-01-01T00:00:00Z")
 
 
 class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file as a whole. `secret`, in hexadecimal: see parsec.keys.cursor_cipher; '' in a file that people made."""
+    """The whole file. `secret`, in hexadecimal: see parsec.keys.cursor_cipher; '' in a handwritten file."""
 
     key: tuple[Entry, ...] = ()
     secret: str = ""
@@ -73,13 +74,13 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read(path: Path) -> tuple[Entry, ...] | None:
-    """All entries; None: there is no file. Raises KeysUnreadable."""
+    """All entries; None: no file. Raises KeysUnreadable."""
     content = read_all(path)
     return None if content is None else content.key
 
 
 def read_all(path: Path) -> Content | None:
-    """The same with all else. Raises KeysUnreadable."""
+    """The whole file; None: no file. Raises KeysUnreadable."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -89,18 +90,18 @@ def read_all(path: Path) -> Content | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise KeysUnreadable(f"the file of keys {path} cannot be read: {error.strerror}") from error
+        raise KeysUnreadable(f"the keys file {path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # not UTF-8, not TOML, not entries
-        raise KeysUnreadable(f"the file of keys {path} is damaged: {error}") from error
+        raise KeysUnreadable(f"the keys file {path} is damaged: {error}") from error
     if any(len({getattr(entry, name) for entry in found.key}) < len(found.key) for name in ("id", "hash")):
-        raise KeysUnreadable(f"the file of keys {path} is damaged: a key stands there twice")
+        raise KeysUnreadable(f"the keys file {path} is damaged: it contains a key twice")
     return found
 
 
 def change(path: Path, edit: Callable[[Sequence[Entry]], Sequence[Entry]], random: Random = _RANDOM) -> None:
-    """Replaces the file by one with what `edit` makes of its entries; makes it where it is missing.
+    """Replace the entries of the file by the result of `edit`; a missing file is created.
 
-    Raises KeysUnreadable, and what `edit` raises; the file is then as it was.
+    Raises KeysUnreadable, and what `edit` raises; the file is then unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +109,7 @@ def change(path: Path, edit: Callable[[Sequence[Entry]], Sequence[Entry]], rando
             content = read_all(path) or Content()
             _replace(path, Content(tuple(edit(content.key)), content.secret or random.bytes(32).hex()))
     except OSError as error:
-        raise KeysUnreadable(f"the file of keys {path} cannot be written: {error.strerror}") from error
+        raise KeysUnreadable(f"the keys file {path} cannot be written: {error.strerror}") from error
 
 
 @contextmanager
@@ -123,7 +124,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, content: Content) -> None:
-    """A reader sees the old file or the new one, also after a power cut."""
+    """A reader sees the old file or the new one, even after a power cut."""
     target = path.resolve()  # a link stays one
     new = target.with_name(f"{target.name}.new")
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -142,7 +143,7 @@ def _replace(path: Path, content: Content) -> None:
 
 
 def _hand_over(fd: int, path: Path) -> None:
-    """What root writes belongs to whoever has the file or its directory: the user that Parsec runs as."""
+    """Give what root writes to the owner of the file or its directory: the user that Parsec runs as."""
     if os.geteuid() == 0:
         owner = (path if path.exists() else path.parent).stat()
         os.fchown(fd, owner.st_uid, owner.st_gid)

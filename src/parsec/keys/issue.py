@@ -1,6 +1,7 @@
-"""What `parsec keys` does to the file: a new key, the end of one, one in the place of another.
+"""Create, revoke and rotate API keys in the keys file, for `parsec keys`.
 
-In: what is wanted. Out: the key, which nobody can show again. Errors: Rejected with a sentence, KeysUnreadable.
+In: the wanted key. Out: the key itself, which cannot be shown again. Errors: Rejected, KeysUnreadable.
+Next: parsec.keys.file.
 """
 
 from collections.abc import Sequence
@@ -16,11 +17,11 @@ from parsec.keys.caller import RIGHTS, rights
 from parsec.keys.file import Entry, change
 from parsec.keys.key import hash_of, name_of, new_key
 
-LONGEST_NAME = 100
+MAX_NAME_CHARS = 100
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a new key is to be. `tenant` None: it may name any; only with the scope admin."""
+    """A key to create. `tenant` None: it may name any tenant; only with the scope admin."""
 
     scopes: Sequence[str]
     tenant: str | None = None
@@ -29,14 +30,14 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def create(path: Path, wanted: Wanted, random: Random, now: datetime) -> str:
-    """Writes the hash of a new key into the file; the key."""
+    """Add a new key to the file; the key."""
     key, entry = _made(wanted, random, now)
     change(path, lambda entries: [*entries, entry])
     return key
 
 
 def revoke(path: Path, key: str, now: datetime) -> Entry:
-    """Ends a key, named by its id or by itself; one that is revoked stays so."""
+    """Revoke a key, named by its id or by itself. A revoked key stays revoked."""
     ended: list[Entry] = []
 
     def edit(entries: Sequence[Entry]) -> Sequence[Entry]:
@@ -49,13 +50,13 @@ def revoke(path: Path, key: str, now: datetime) -> Entry:
 
 
 def rotate(path: Path, key: str, until: datetime, random: Random, now: datetime) -> str:
-    """A new key for the same; the old one ends at `until`, at the latest."""
+    """A new key with the same rights; the old one expires at `until`, at the latest."""
     made: list[str] = []
 
     def edit(entries: Sequence[Entry]) -> Sequence[Entry]:
         old = _found(entries, key)
         if old.revoked is not None or (old.expires is not None and old.expires <= now):
-            raise Rejected("key_over", f"Key {old.id} is revoked or has expired; create a new one.")
+            raise Rejected("key_over", f"Key {old.id} is revoked or expired. Create a new one.")
         new, entry = _made(Wanted(old.scopes, old.tenant, old.name, old.expires), random, now)
         made.append(new)
         if until <= now:
@@ -76,13 +77,15 @@ def _made(wanted: Wanted, random: Random, now: datetime) -> tuple[str, Entry]:
     except ValueError as error:
         raise Rejected("invalid_scope", f"{error}.") from None
     if wanted.tenant is not None and tenant is None:
-        raise Rejected("invalid_tenant_id", "A tenant is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit.")
+        raise Rejected(
+            "invalid_tenant_id", "A tenant name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit."
+        )
     if tenant is None and "admin" not in scopes:
-        raise Rejected("missing_tenant", "Say whose key it is; only one with the scope admin may name any tenant.")
-    if len(wanted.name) > LONGEST_NAME or not wanted.name.isprintable():
-        raise Rejected("invalid_name", f"A name is up to {LONGEST_NAME} characters that can be seen.")
+        raise Rejected("missing_tenant", "Name a tenant with --tenant. Only a key with the scope admin may do without.")
+    if len(wanted.name) > MAX_NAME_CHARS or not wanted.name.isprintable():
+        raise Rejected("invalid_name", f"A name is up to {MAX_NAME_CHARS} printable characters.")
     if wanted.expires is not None and wanted.expires <= now:
-        raise Rejected("invalid_expiry", "The key would have expired already.")
+        raise Rejected("invalid_expiry", "The expiry is in the past.")
     key = new_key(random)
     entry = Entry(
         id=name_of(key) or "", hash=hash_of(key), scopes=scopes, tenant=tenant, name=wanted.name, created=now,
@@ -96,7 +99,7 @@ def _found(entries: Sequence[Entry], key: str) -> Entry:
     for entry in entries:
         if entry.id == wanted:
             return entry
-    raise Rejected("unknown_key", "There is no key with this id; `parsec keys list` shows all.")
+    raise Rejected("unknown_key", "There is no key with this id. `parsec keys list` shows all of them.")
 
 
 def _replaced(entries: Sequence[Entry], changed: Entry) -> list[Entry]:

@@ -1,7 +1,7 @@
-"""What an API key looks like: `parsec_<name>_<secret><checksum>`.
+"""The form of an API key: `parsec_<name>_<secret><checksum>`.
 
-The name is public: lists and logs show it. The secret has 256 random bits, so a plain hash of a key cannot be turned
-back. The checksum tells a typo from a key that is unknown, without a look at any list, and lets scanners find leaks.
+The name is public: lists and logs show it. The secret has 256 random bits, so a plain hash of a key cannot be reversed.
+The checksum tells a typo from an unknown key without the keys file, and lets scanners find leaked keys.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ _FORM = re.compile(r"parsec_([0-9a-z]{8})_[0-9A-Za-z]{49}", re.ASCII)
 
 
 def new_key(random: Random) -> str:
-    """A key that nobody has seen before."""
+    """A new random key."""
     name = _in_digits(int.from_bytes(random.bytes(8), "big"), 36, _NAME_CHARS)
     begun = f"parsec_{name}_{_in_digits(int.from_bytes(random.bytes(32), 'big'), 62, _SECRET_CHARS)}"
     return begun + _checksum(begun)
 
 
 def name_of(key: str) -> str | None:
-    """The public name; None: this is no key, or it has a typo."""
+    """The public name; None: the text is not a key, or has a typo."""
     match = _FORM.fullmatch(key)
     if match is None or _checksum(key[:-_CHECKSUM_CHARS]) != key[-_CHECKSUM_CHARS:]:
         return None
@@ -31,7 +31,7 @@ def name_of(key: str) -> str | None:
 
 
 def hash_of(key: str) -> str:
-    """What is stored of a key: SHA-256, in hexadecimal."""
+    """The hash that is stored: SHA-256, in hexadecimal."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

@@ -85,7 +85,7 @@ class App:
             await rejection(error)(scope, receive, send)
             return
         scope["still"] = partial(self._callers.still, credentials)
-        scope["seal"] = self._callers.seal
+        scope["seal"] = self._callers.cursor_cipher
         await self._rest(scope, receive, send)
 
 
@@ -98,5 +98,5 @@ class _Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller: Caller = scope["caller"]
-        caller.must(self._right)
+        caller.require(self._right)
         await self._app(scope, receive, send)

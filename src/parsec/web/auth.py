@@ -1,10 +1,10 @@
-"""Who sends a request: from its headers to a Caller.
+"""Authenticate requests: from the headers `Authorization` and `X-API-Key` to a Caller.
 
-In: what `Authorization` and `X-API-Key` say. Out: a Caller. Errors: Rejected, 401, in words that hold nothing of what
-was sent.
+In: credentials. Out: a Caller. Errors: Rejected with status 401 and a message without any part of the key.
+Next: parsec.web.app.
 
-A key that was good is remembered by a hash of its header until the keys change, so that most requests cost a hash and
-a look; what was bad is not remembered, so that nobody fills the memory.
+Valid credentials are cached by their hash until the keys change, so that most requests cost one hash and one lookup;
+invalid ones are not cached, so that a client cannot fill the memory.
 """
 
 import base64
@@ -13,18 +13,18 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from parsec.core.errors import Rejected
-from parsec.keys.caller import ANYBODY, NOBODY, Caller
+from parsec.keys.caller import ANONYMOUS, ANYONE, Caller
 from parsec.keys.cursor_cipher import CursorCipher
-from parsec.keys.keyring import Keyring, Known, invalid
+from parsec.keys.keyring import ActiveKey, Keyring, invalid_key
 
 Credential = tuple[bytes, bytes]
-"""The name of a header and what it says."""
+"""Name and value of a header."""
 
 CHALLENGE = (b"www-authenticate", b'Bearer realm="parsec"')
-"""The header of an answer with status 401."""
+"""Header of answers with status 401."""
 
-_REMEMBERED = 1024
-_LONGEST = 1024
+_CACHED = 1024
+_MAX_BYTES = 1024
 
 
 class Authenticator:
@@ -32,40 +32,40 @@ class Authenticator:
 
     def __init__(self, ring: Keyring) -> None:
         self._ring = ring
-        self._of_keys: Mapping[str, Known] = ring.keys
-        self._remembered: dict[bytes, Known] = {}
+        self._of_keys: Mapping[str, ActiveKey] = ring.keys
+        self._cache: dict[bytes, ActiveKey] = {}
 
     def of(self, credentials: tuple[Credential, ...]) -> Caller:
-        """Who it is. Raises Rejected(missing_api_key, invalid_api_key)."""
+        """The caller. Raises Rejected(missing_api_key, invalid_api_key)."""
         ring = self._ring
-        if ring.open:
-            return ANYBODY
+        if ring.is_open:
+            return ANYONE
         if len(credentials) != 1:
             return self._found(credentials).caller
         if ring.keys is not self._of_keys:
             self._of_keys = ring.keys
-            self._remembered.clear()
+            self._cache.clear()
         name, value = credentials[0]
-        if len(value) > _LONGEST:
-            raise invalid("This is not an API key: it is too long.")
+        if len(value) > _MAX_BYTES:
+            raise invalid_key("This is not a valid API key: it is too long.")
         digest = hashlib.sha256(name + b"\0" + value).digest()
-        known = self._remembered.get(digest)
+        known = self._cache.get(digest)
         if known is not None:
-            ring.still(known)
+            ring.require_unexpired(known)
             return known.caller
         known = self._found(credentials)
-        if len(self._remembered) >= _REMEMBERED:
-            self._remembered.clear()
-        self._remembered[digest] = known
+        if len(self._cache) >= _CACHED:
+            self._cache.clear()
+        self._cache[digest] = known
         return known.caller
 
     @property
-    def seal(self) -> CursorCipher | None:
-        """For cursors; None where no keys are asked for."""
-        return self._ring.seal
+    def cursor_cipher(self) -> CursorCipher | None:
+        """For cursors; None without keys."""
+        return self._ring.cursor_cipher
 
     def still(self, credentials: tuple[Credential, ...]) -> bool:
-        """Whether who got in once would get in again; for answers that last."""
+        """Whether the credentials are still valid, for long answers."""
         try:
             self.of(credentials)
         except Rejected:
@@ -73,20 +73,20 @@ class Authenticator:
         return True
 
     def if_any(self, credentials: tuple[Credential, ...]) -> Caller:
-        """The same where no key is needed: nobody in particular instead of an error."""
+        """For routes that need no key: ANONYMOUS instead of an error."""
         try:
             return self.of(credentials)
         except Rejected:
-            return NOBODY
+            return ANONYMOUS
 
-    def _found(self, credentials: tuple[Credential, ...]) -> Known:
+    def _found(self, credentials: tuple[Credential, ...]) -> ActiveKey:
         if not credentials:
-            message = "This takes an API key: Authorization: Bearer parsec_..., or X-API-Key: parsec_..."
+            message = "This needs an API key: send Authorization: Bearer parsec_..., or X-API-Key: parsec_..."
             raise Rejected("missing_api_key", message, status=401)
         keys = {_key(name, value) for name, value in credentials}
         if len(keys) > 1:
-            raise invalid("The headers hold two different API keys; send one.")
-        return self._ring.known(keys.pop())
+            raise invalid_key("The request has two different API keys. Send one.")
+        return self._ring.find(keys.pop())
 
 
 def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Credential, ...]:
@@ -95,8 +95,8 @@ def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Credential, 
 
 
 def _key(header: bytes, value: bytes) -> str:
-    if len(value) > _LONGEST:
-        raise invalid("This is not an API key: it is too long.")
+    if len(value) > _MAX_BYTES:
+        raise invalid_key("This is not a valid API key: it is too long.")
     text = value.decode("latin-1").strip()
     if header == b"authorization":
         scheme, _, rest = text.partition(" ")
@@ -105,7 +105,7 @@ def _key(header: bytes, value: bytes) -> str:
         elif scheme.lower() == "bearer":
             text = rest.strip()
         else:
-            raise invalid("Authorization must be Bearer, or Basic with the API key as the password.")
+            raise invalid_key("Use Authorization: Bearer, or Basic with the API key as the password.")
     return text
 
 
@@ -113,4 +113,4 @@ def _password(encoded: str) -> str:
     try:
         return base64.b64decode(encoded, validate=True).decode("latin-1").partition(":")[2].strip()
     except (binascii.Error, ValueError):
-        raise invalid("Authorization: Basic is not followed by base64.") from None
+        raise invalid_key("The value after Authorization: Basic is not base64.") from None

@@ -1,10 +1,10 @@
-"""What browsers need to hear: whose pages may use this API, and that its answers are data and nothing else.
+"""CORS and security headers for browsers: which origins may use the API, and that answers are data only.
 
-In: any request. Out: the same, with headers in its answer. Errors: 403 `cross_origin` for a request by which another
-site's page would change something here: a browser sends some of those without asking first, as when a page that
-a developer looks at posts to a Parsec on the same machine.
+In: any request. Out: its answer with these headers. Errors: 403 `cross_origin` for a request of another site's page
+that could change something: browsers send some of them without a preflight, as when a page that a developer visits
+posts to a Parsec on the same machine. Next: parsec.web.app.
 
-Programs that are no browsers send no `Origin`, and are refused nothing here. No route sets a header of these itself.
+Other programs send no `Origin` and are never refused here. No route sets any of these headers itself.
 """
 
 from collections.abc import Callable, Collection
@@ -15,26 +15,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from parsec.web.responses import problem
 
 DATA_ONLY = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
-"""In every answer: no other type is guessed, and nothing is kept on the way."""
+"""In every answer: no content sniffing, no caching."""
 
-_IN_ANSWERS = (
+_SECURITY_HEADERS = (
     *DATA_ONLY,
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
 )
-_SENT = ("Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "X-API-Key", "X-Tenant-ID")
-_SHOWN = (
+_REQUEST_HEADERS = ("Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "X-API-Key", "X-Tenant-ID")
+_RESPONSE_HEADERS = (
     *("Parsec-Complete-Until", "Parsec-Missing", "Parsec-Cursor"),
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy", "Retry-After"),
 )
-_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 CROSS_ORIGIN = "cross_origin"
 
 
 class Cors:
-    """An ASGI application around another one. `origins`: whose pages may use it; `*`: all."""
+    """ASGI middleware. `origins`: those whose pages may use the API; `*`: all."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str], count: Callable[[str], None]) -> None:
         self._origins = frozenset(origins)
@@ -42,20 +42,26 @@ class Cors:
         self._app = app
         if origins:
             self._app = CORSMiddleware(
-                app, tuple(origins), ("GET", "HEAD", "POST"), allow_headers=_SENT, expose_headers=_SHOWN
+                app,
+                tuple(origins),
+                ("GET", "HEAD", "POST"),
+                allow_headers=_REQUEST_HEADERS,
+                expose_headers=_RESPONSE_HEADERS,
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_IN_ANSWERS]
+                message["headers"] = [*message.get("headers", ()), *_SECURITY_HEADERS]
             await send(message)
 
         app = self._app
-        if scope["method"] not in _HARMLESS and self._is_foreign(scope):
+        if scope["method"] not in _SAFE_METHODS and self._is_foreign(scope):
             self._count(CROSS_ORIGIN)
             app = problem(
-                403, CROSS_ORIGIN, "Pages of this origin may not write here; PARSEC_CORS_ORIGINS names those that may."
+                403,
+                CROSS_ORIGIN,
+                "Pages of this origin may not change anything here. Add the origin to PARSEC_CORS_ORIGINS.",
             )
         await app(scope, receive, with_headers)
 
@@ -66,5 +72,5 @@ class Cors:
         origin = given.get(b"origin")
         if origin is None or "*" in self._origins or origin in self._origins:
             return False
-        # Only the host: a proxy in front may speak another scheme.
+        # Compares only the host: a proxy in front may use another scheme.
         return origin.partition("://")[2].lower() != given.get(b"host", "").lower()

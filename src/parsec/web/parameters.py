@@ -30,7 +30,7 @@ def tenant_of(request: Request, asked: str | None, no_tenant: str = "") -> str:
     caller: Caller = request.scope["caller"]
     tenant, own = (asked or "").strip().lower(), caller.tenant
     if no_tenant and tenant == no_tenant:
-        caller.must("admin")
+        caller.require("admin")
     elif own is not None:
         if tenant not in ("", own):
             message = "This API key belongs to another tenant; leave out the parameter `tenant`."
@@ -45,10 +45,10 @@ def tenant_of(request: Request, asked: str | None, no_tenant: str = "") -> str:
 def opened_cursor(request: Request, cursor: str | None) -> str | None:
     """The cursor as parsec.query made it; "-", which it cannot read, for a text that Parsec never sealed."""
     cipher: CursorCipher | None = request.scope["seal"]
-    return cursor if not cursor or cipher is None else cipher.opened(cursor) or "-"
+    return cursor if not cursor or cipher is None else cipher.decrypt(cursor) or "-"
 
 
 def sealed_cursor(request: Request, cursor: str | None) -> str | None:
     """The cursor as a client may see it: it holds an offset, which counts the events of all tenants."""
     cipher: CursorCipher | None = request.scope["seal"]
-    return cursor if cursor is None or cipher is None else cipher.shut(cursor)
+    return cursor if cursor is None or cipher is None else cipher.encrypt(cursor)

@@ -94,7 +94,7 @@ def open_web(
 
     return WebSide(
         [
-            runtime.ticker("keys", FILE_CHECK_INTERVAL_S, keyring.look),
+            runtime.ticker("keys", FILE_CHECK_INTERVAL_S, keyring.reload_if_changed),
             *([] if tls is None else [runtime.ticker("certificate", FILE_CHECK_INTERVAL_S, tls.reload_if_changed)]),
             server,
             Resource("tails", processor.tails.close),

@@ -70,10 +70,10 @@ def test_scopes_and_expiry(keys: Keys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("create",), 1, "Say whose key it is"),
-        (("create", "--tenant", "acme", "--scope", "all"), 1, "scopes are some of ingest, query, admin"),
+        (("create",), 1, "Name a tenant"),
+        (("create", "--tenant", "acme", "--scope", "all"), 1, "scopes must be any of ingest, query, admin"),
         (("create", "--tenant", "acme", "--expires", "soon"), 2, "--expires must be a time"),
-        (("create", "--tenant", "acme", "--expires", "2020-01-01"), 1, "expired already"),
+        (("create", "--tenant", "acme", "--expires", "2020-01-01"), 1, "expiry is in the past"),
         (("revoke", "none"), 1, "no key with this id"),
         (("rotate", "none"), 1, "no key with this id"),
         (("rotate", "none", "--grace", "x"), 2, "--grace must be a time"),

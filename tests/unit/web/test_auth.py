@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from parsec.core.clock import ManualClock, SystemRandom
 from parsec.core.errors import Rejected
-from parsec.keys.caller import ANYBODY, NOBODY
+from parsec.keys.caller import ANONYMOUS, ANYONE
 from parsec.keys.issue import Wanted, create, revoke
 from parsec.keys.key import new_key
 from parsec.keys.keyring import Keyring
@@ -39,7 +39,7 @@ class Rig:
         with pytest.raises(Rejected) as refused:
             self.callers.of(credentials)
         assert refused.value.status == 401
-        assert self.callers.if_any(credentials) is NOBODY
+        assert self.callers.if_any(credentials) is ANONYMOUS
         return refused.value.code
 
 
@@ -102,15 +102,15 @@ def test_whatever_is_said_is_no_key_and_nothing_breaks(rig: Rig, said: list[Cred
     assert rig.refusal(*said) == ("invalid_api_key" if said else "missing_api_key")
 
 
-def test_what_was_remembered_ends_with_the_key(rig: Rig) -> None:
+def test_what_was_cache_ends_with_the_key(rig: Rig) -> None:
     expiring = rig.make("acme", datetime.fromtimestamp(rig.clock.time_ns() // 1_000_000_000 + 10, UTC))
-    rig.ring.look()
+    rig.ring.reload_if_changed()
     assert rig.tenant(bearer(rig.key)) == rig.tenant(bearer(expiring)) == "acme"
     rig.clock.advance(10)
     assert rig.refusal(bearer(expiring)) == "invalid_api_key"
     assert rig.tenant(bearer(rig.key)) == "acme"
     revoke(rig.path, rig.key, NOW)
-    rig.ring.look()
+    rig.ring.reload_if_changed()
     assert rig.refusal(bearer(rig.key)) == "invalid_api_key"
 
 
@@ -118,14 +118,14 @@ def test_memory_is_bounded_whatever_is_sent(rig: Rig) -> None:
     for n in range(3000):
         assert rig.tenant(basic(f"{n}:{rig.key}")) == "acme"
         rig.callers.if_any((plain(f"made up {n}"),))
-    assert len(rig.callers._remembered) <= 1024
-    assert not any(rig.key.encode() in remembered for remembered in rig.callers._remembered)
+    assert len(rig.callers._cache) <= 1024
+    assert not any(rig.key.encode() in remembered for remembered in rig.callers._cache)
 
 
 def test_without_keys_nobody_is_asked(tmp_path: Path) -> None:
     for path in (None, tmp_path / "none.toml"):
         callers = Authenticator(Keyring(path, ManualClock()))
-        assert callers.of(()) is callers.of((plain("x"),)) is callers.if_any(()) is ANYBODY
+        assert callers.of(()) is callers.of((plain("x"),)) is callers.if_any(()) is ANYONE
 
 
 def test_only_two_headers_hold_keys() -> None:

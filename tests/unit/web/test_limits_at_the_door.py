@@ -36,7 +36,7 @@ class Rig:
 
     def key(self, tenant: str) -> str:
         made = issue.create(self.keys, issue.Wanted(["ingest"], tenant), SystemRandom(), datetime.now(UTC))
-        self._ring.look()
+        self._ring.reload_if_changed()
         return made
 
     def ask(self, *requests: tuple[str, bytes, bytes]) -> list[str]:

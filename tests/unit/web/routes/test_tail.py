@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from parsec.keys.caller import ANYBODY
+from parsec.keys.caller import ANYONE
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscriptions, TailLimits
 from parsec.telemetry import Telemetry
 from parsec.web.routes.tail import TailRoutes
@@ -28,7 +28,7 @@ class Opened:
     async def read(self) -> AsyncIterator[str]:
         scope = {
             "type": "http", "method": "GET", "path": "/query/tail", "headers": [], "query_string": b"tenant=a",
-            "caller": ANYBODY, "still": lambda: self.holds, "seal": None,
+            "caller": ANYONE, "still": lambda: self.holds, "seal": None,
         }  # fmt: skip
         response = await self._routes.tail(Request(scope))
         assert isinstance(response, StreamingResponse)
