@@ -34,7 +34,7 @@ def _explain_end(text: str, expected: set[str]) -> Rejected:
     last = words[-1][:40] if words else ""
     if expected & _RANGE_TERMINALS:
         why = _RANGE_ENDS
-    elif last.endswith(":"):
+    elif last.endswith(":") and last != ":":
         why = f"the value of {last} is missing; {last}* finds any value."
     else:
         why = "something is missing at the end; remove the last operator, or add a term."

@@ -1,0 +1,229 @@
+"""Expressions and their syntax trees, and what is said of those that are none."""
+
+import pytest
+
+from parsec.core.errors import Rejected
+from parsec.core.timestamp import SECOND
+from parsec.query.language.ast import (
+    AllOf,
+    AnyOf,
+    Between,
+    Equal,
+    Everything,
+    Exists,
+    Field,
+    Like,
+    Match,
+    Matches,
+    Node,
+    Not,
+    OneOf,
+    Phrase,
+)
+from parsec.query.language.parse import parse
+
+NOON = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00Z
+
+
+def word(text: str) -> Match:
+    return Match(Field("message"), Phrase(((text,),)))
+
+
+def source(text: str) -> Match:
+    return Match(Field("source"), Equal(text))
+
+
+def metadata(path: str) -> Field:
+    return Field("metadata", path)
+
+
+A, B, C, D = map(word, "abcd")
+
+
+@pytest.mark.parametrize(("text", "node"), [
+    ("", Everything()),
+    (" \n\t ", Everything()),
+    ("a", A),
+    ("a b", AllOf((A, B))),
+    ("a AND b", AllOf((A, B))),
+    ("a OR b", AnyOf((A, B))),
+    ("a b OR c", AnyOf((AllOf((A, B)), C))),
+    ("a OR b AND c", AnyOf((A, AllOf((B, C))))),
+    ("a (b OR c) d", AllOf((A, AnyOf((B, C)), D))),
+    ("((a))", A),
+    ("NOT a", Not(A)),
+    ("-a", Not(A)),
+    ("NOT NOT a", Not(Not(A))),
+    ("a -(b OR c)", AllOf((A, Not(AnyOf((B, C)))))),
+    ("NOT a b", AllOf((Not(A), B))),
+    ("not or and to", AllOf(tuple(map(word, ("not", "or", "and", "to"))))),  # small they are words
+    ("a-b", Match(Field("message"), Phrase((("a",), ("b",))))),
+])  # fmt: skip
+def test_terms_are_joined(text: str, node: Node) -> None:
+    assert parse(text) == node
+
+
+@pytest.mark.parametrize(("text", "node"), [
+    ('"timed out"', Match(Field("message"), Phrase((("timed",), ("out",))))),
+    ("user_id", Match(Field("message"), Phrase((("user",), ("id",))))),
+    ("Time*", Match(Field("message"), Phrase((("time", ""),)))),
+    ('"a*"', A),
+    ("*", Match(Field("message"), Exists())),
+    ("message:a", A),
+    ("message:(a OR b)", AnyOf((A, B))),
+    ("/a+/", Match(Field("message"), Matches("a+"))),
+    (r"/a\/b/", Match(Field("message"), Matches("a/b"))),
+    (r"a\:b", Match(Field("message"), Phrase((("a",), ("b",))))),
+])  # fmt: skip
+def test_a_bare_term_is_about_the_message(text: str, node: Node) -> None:
+    assert parse(text) == node
+
+
+@pytest.mark.parametrize(("text", "node"), [
+    ("source:Web", source("web")),
+    ("source: web", source("web")),
+    ("source:=web", source("web")),
+    ("source:(a OR b)", AnyOf((source("a"), source("b")))),
+    ("source:(a NOT b)", AllOf((source("a"), Not(source("b"))))),
+    ("a source:x b", AllOf((A, source("x"), B))),
+    ("source:api-*", Match(Field("source"), Like(("api-", "")))),
+    ("source:>b", Match(Field("source"), Between("b", None, with_low=False, with_high=False))),
+    ("source:*", Match(Field("source"), Exists())),
+    ("id:Ab", Match(Field("id"), Equal("Ab"))),
+    ("severity:ERR", Match(Field("severity"), OneOf(("error",)))),
+    ("severity:*r*", Match(Field("severity"), OneOf(("trace", "warn", "error")))),
+    ("severity:/^f/", Match(Field("severity"), OneOf(("fatal",)))),
+    ("severity:>=warning", Match(Field("severity"), OneOf(("warn", "error", "fatal")))),
+    ("severity:<info", Match(Field("severity"), OneOf(("trace", "debug")))),
+    ("severity:[debug TO warn}", Match(Field("severity"), OneOf(("debug", "info")))),
+    ("severity:{error TO debug}", Match(Field("severity"), OneOf(()))),
+    ("timestamp:>2026-11-23T12:00:00Z",
+     Match(Field("timestamp"), Between(NOON, None, with_low=False, with_high=False))),
+    ("received_at:1795435200", Match(Field("received_at"), Between(NOON, NOON))),
+])  # fmt: skip
+def test_a_field_takes_values_of_its_kind(text: str, node: Node) -> None:
+    assert parse(text) == node
+
+
+@pytest.mark.parametrize(("text", "node"), [
+    ("metadata.user.id:42", Match(metadata("user.id"), Equal("42"))),
+    ("metadata.ms:>500", Match(metadata("ms"), Between(500, None, with_low=False, with_high=False))),
+    ("metadata.ms:>=-1.5e3", Match(metadata("ms"), Between(-1500.0, None))),
+    ("metadata.ms:[1 TO 5}", Match(metadata("ms"), Between(1, 5, with_low=True, with_high=False))),
+    ("metadata.ms:[* TO 5]", Match(metadata("ms"), Between(None, 5))),
+    ("metadata.v:[1.1 TO 1.1a]", Match(metadata("v"), Between("1.1", "1.1a"))),  # one is no number: both are texts
+    ("metadata.v:>1e999", Match(metadata("v"), Between("1e999", None, with_low=False, with_high=False))),
+    ("metadata.host:web-*", Match(metadata("host"), Like(("web-", "")))),
+    ("metadata.host:/^w/", Match(metadata("host"), Matches("^w"))),
+    ("metadata.host:*", Match(metadata("host"), Exists())),
+    ('metadata."odd key":x', Match(metadata("odd key"), Equal("x"))),
+    (r"metadata.k:x\*y", Match(metadata("k"), Equal("x*y"))),
+    ("metadata.path:/var/db", Match(metadata("path"), Equal("/var/db"))),
+    ("metadata.k:(0 OR >5)",
+     AnyOf((Match(metadata("k"), Equal("0")),
+            Match(metadata("k"), Between(5, None, with_low=False, with_high=False))))),
+])  # fmt: skip
+def test_a_metadata_path_takes_any_value(text: str, node: Node) -> None:
+    assert parse(text) == node
+
+
+def said(text: str) -> str:
+    with pytest.raises(Rejected) as caught:
+        parse(text)
+    assert (caught.value.code, caught.value.field) == ("invalid_query", "q")
+    return caught.value.message
+
+
+@pytest.mark.parametrize(("text", "column", "why"), [
+    ("a OR", 5, "something is missing at the end; remove the last operator, or add a term."),
+    ("source:", 8, "the value of source: is missing; source:* finds any value."),
+    ("(a", 1, "this parenthesis is never closed; add ) at the end, or quote it."),
+    ("a)", 2, "this parenthesis closes nothing; remove or quote it."),
+    ("(a OR )", 7, "a term is missing before this parenthesis; add one, or quote the parenthesis."),
+    ('a "b', 3, 'this quote is never closed; add " at the end, or write \\" for the character.'),
+    ('"a"b', 1, "put white space around quotes; a wildcard goes outside of them, with \\ before a space."),
+    ("source::(a)", 8, "the name of a field is missing before the colon; quote a text that contains a colon."),
+    ("a OR OR b", 6, 'a term is missing beside OR; to search for the word, quote it: "or".'),
+    ("f(x)", 1, 'put white space around parentheses, or quote a text that contains them: "f(x)".'),
+    (">5", 1, "a comparison needs a field before it: metadata.latency_ms:>500."),
+    ("[1 TO 5]", 1, "a range needs a field before it: metadata.latency_ms:[1 TO 5]; quote other brackets."),
+    ("metadata.a:[1 TO", 15, "the range ends early; write [1 TO 5] or [1 TO *]."),
+    ("metadata.a:[* TO *]", 12, "a range needs at least one limit; write the field with * to find any value."),
+    ("metadata.a:>*", 12, "a comparison needs a value; write the field with * to find any value."),
+    ("/a/b/", 1, "a regular expression ends at its first slash; write \\/ for a slash in it, or quote the text."),
+])  # fmt: skip
+def test_a_syntax_error_has_its_column_and_what_to_write(text: str, column: int, why: str) -> None:
+    assert said(text) == f"Column {column}: {why}"
+
+
+@pytest.mark.parametrize(("text", "column", "why"), [
+    ("level:error", 1, "unknown field 'level'; did you mean severity or metadata.level?"),
+    ("a sourc:x", 3, "unknown field 'sourc'; did you mean source or metadata.sourc?"),
+    ("12:30", 1, "unknown field '12'; the fields are id, timestamp, received_at, severity, source, message, region, "
+                 "node and metadata.*. Did you mean metadata.12? Quote a text that contains a colon."),
+    ("tenant:a", 1, "the tenant comes from the API key or the parameter tenant; remove this field."),
+    ("metadata:a", 1, "name a field of the metadata: metadata.key:value."),
+    ("metadata.:a", 1, "name a field of the metadata: metadata.key:value."),
+    ("metadata.a`b:1", 1, "a metadata path with a backtick cannot be searched; search another field."),
+    ("severity:wern", 10, "severity 'wern' is unknown; did you mean warn?"),
+    ("severity:zzz", 10, "severity 'zzz' is unknown; write one of trace, debug, info, warn, error, fatal."),
+    ("timestamp:>-5m", 11, "'-5m' is not a time; write RFC 3339 (timestamp:>2026-01-31T12:00:00Z) or a number since "
+                           "1970. Use the parameters from and to for times relative to now."),
+    ("timestamp:2026*", 11, "timestamp takes no wildcard; compare it: timestamp:>2026-01-31T12:00:00Z."),
+    ("timestamp:/2026/", 11, "timestamp takes no regular expression; compare it: timestamp:>2026-01-31T12:00:00Z."),
+    ("message:>a", 9, "message cannot be compared; search its words, or compare a field of the metadata."),
+    ("a && b", 3, "there is no letter and no digit to search for; did you mean AND?"),
+    (".->", 1, "there is no letter and no digit to search for; find other characters with a regular expression, as "
+              "/->/."),
+    (":x", 1, "the name of the field is empty; the fields are id, timestamp, received_at, severity, source, message, "
+               "region, node and metadata.*."),
+    ("a\0", 2, "an expression cannot contain NUL; remove it."),
+])  # fmt: skip
+def test_a_name_or_value_that_does_not_fit_is_explained(text: str, column: int, why: str) -> None:
+    assert said(text) == f"Column {column}: {why}"
+
+
+@pytest.mark.parametrize(("pattern", "why"), [
+    ("a(b", "missing ) near 'a(b'"),
+    ("ab)", "unexpected ) near 'ab)'"),
+    ("a**", "bad repetition operator near '**'"),
+    ("*a", "no argument for repetition operator near '*'"),
+    ("[b-a]", "invalid character class range near 'b-a'"),
+    (r"\8", "invalid escape sequence near '\\8'"),
+    ("(?=a)", "invalid perl operator near '(?='"),
+    ("a{1001}", "invalid repetition size near '{1001}'"),
+])  # fmt: skip
+def test_a_bad_regular_expression_is_refused_with_its_fragment(
+    pattern: str, why: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert said(f"source:/{pattern}/") == (
+        f"Column 8: this regular expression is not valid: {why}; put a backslash before a character that means itself."
+    )
+    assert capfd.readouterr().err == ""  # RE2 would log it
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"\pL", "[[:alpha:]]", "(?P<name>a)", r"\x{1F600}", "(?i)a", r"\Qa.b\E", "x" * 500]
+)
+def test_what_re2_knows_is_taken(pattern: str) -> None:
+    assert parse(f"/{pattern}/") == Match(Field("message"), Matches(pattern))
+
+
+@pytest.mark.parametrize(("text", "column", "why"), [
+    ("a" * 4097, 4097, "an expression has at most 4096 characters; shorten it."),
+    ("(" * 51 + "a" + ")" * 51, 51, "an expression nests at most 50 deep; simplify it."),
+    ("NOT " * 51 + "a", 201, "an expression nests at most 50 deep; simplify it."),
+    (" ".join(["a"] * 101), 201, "an expression has at most 100 terms; ask in several queries."),
+    ("source:(" + " ".join(["a"] * 101) + ")", 209, "an expression has at most 100 terms; ask in several queries."),
+    ("metadata." + "a" * 513 + ":1", 1, "a metadata path has at most 512 characters."),
+    ('"' + "a " * 101 + '"', 1, "a phrase has at most 100 words."),
+    ("/" + "x" * 501 + "/", 1, "a regular expression has at most 500 characters."),
+])  # fmt: skip
+def test_an_expression_is_bounded(text: str, column: int, why: str) -> None:
+    assert said(text) == f"Column {column}: {why}"
+
+
+def test_the_bounds_themselves_are_taken() -> None:
+    assert parse("(" * 50 + "a" + ")" * 50) == A
+    assert parse(" ".join(["a"] * 100)) == AllOf((A,) * 100)
+    assert parse("a" * 4096) == word("a" * 4096)

@@ -1,0 +1,145 @@
+"""Syntax trees and their conditions in SQL, by hand."""
+
+import pytest
+
+from parsec.query.language.ast import Node
+from parsec.query.language.parse import parse
+from parsec.query.sql.columns import Parameters, Value
+from parsec.query.sql.compile import condition
+
+NOON = 1_795_435_200_000_000_000  # 2026-11-23T12:00:00Z
+LETTER, SEPARATOR = r"[0-9a-z\x{80}-\x{10FFFF}]", r"[^0-9a-z\x{80}-\x{10FFFF}]"
+
+
+def compiled(node: Node | str) -> tuple[str, list[Value]]:
+    parameters = Parameters()
+    sql = condition(parse(node) if isinstance(node, str) else node, parameters)
+    return sql, list(parameters.values.values())
+
+
+@pytest.mark.parametrize(("q", "sql", "values"), [
+    ("", "1", []),
+    ("id:a", "(id = {v0:String})", ["a"]),
+    ("id:a id:b", "((id = {v0:String}) AND (id = {v1:String}))", ["a", "b"]),
+    ("id:a OR id:a", "((id = {v0:String}) OR (id = {v0:String}))", ["a"]),  # the same value is sent once
+    ("NOT (id:a OR id:b)", "(NOT ((id = {v0:String}) OR (id = {v1:String})))", ["a", "b"]),
+    ("id:\"'; DROP TABLE events --\"", "(id = {v0:String})", ["'; DROP TABLE events --"]),
+])  # fmt: skip
+def test_terms_are_joined_and_values_are_bound(q: str, sql: str, values: list[Value]) -> None:
+    assert compiled(q) == (sql, values)
+
+
+@pytest.mark.parametrize(("q", "sql", "values"), [
+    ("source:api-*", "startsWith(source, {v0:String})", ["api-"]),
+    ("source:a*b", "(source LIKE {v0:String})", ["a%b"]),
+    (r"source:*50\%_\\*", "(source LIKE {v0:String})", [r"%50\%\_\\%"]),
+    ("source:/^a/", "match(source, {v0:String})", ["^a"]),
+    ("source:>=b", "(source >= {v0:String})", ["b"]),
+    ("source:{a TO b]", "(source > {v0:String} AND source <= {v1:String})", ["a", "b"]),
+    ("source:*", "1", []),  # always there
+    ("region:*", "(region != '')", []),
+    ("severity:>=error", "(severity IN {v0:Array(String)})", [["error", "fatal"]]),
+    ("severity:>fatal", "0", []),
+    ("timestamp:>2026-11-23T12:00:00Z", "(timestamp > fromUnixTimestamp64Nano({v0:Int64}, 'UTC'))", [NOON]),
+    ("received_at:2026-11-23T12:00:00Z",
+     "(received_at >= fromUnixTimestamp64Nano({v0:Int64}, 'UTC')"
+     " AND received_at <= fromUnixTimestamp64Nano({v0:Int64}, 'UTC'))", [NOON]),
+])  # fmt: skip
+def test_a_column_is_compared(q: str, sql: str, values: list[Value]) -> None:
+    assert compiled(q) == (sql, values)
+
+
+@pytest.mark.parametrize(("q", "sql", "values"), [
+    ("Timed", "hasAllTokens(lower(message), {v0:Array(String)})", [["timed"]]),
+    ('"timed out"', "hasPhrase(lower(message), {v0:String})", ["timed out"]),
+    ("user_id", "hasPhrase(lower(message), {v0:String})", ["user id"]),
+    ("*time*", "(lower(message) LIKE {v0:String})", ["%time%"]),
+    ("time*", "(lower(message) LIKE {v0:String} AND match(lower(message), {v1:String}))",
+     ["%time%", f"(?:^|{SEPARATOR})time"]),
+    ("*out", "(lower(message) LIKE {v0:String} AND match(lower(message), {v1:String}))",
+     ["%out%", f"out(?:$|{SEPARATOR})"]),
+    ("10.0.*", "(lower(message) LIKE {v0:String} AND match(lower(message), {v1:String}))",
+     ["%10%", f"(?:^|{SEPARATOR})10{SEPARATOR}+0{SEPARATOR}+{LETTER}+(?:$|{SEPARATOR})"]),
+    ("\u00fcber", "match(message, {v0:String})", [f"(?i)(?:^|{SEPARATOR})\u00fcber(?:$|{SEPARATOR})"]),
+    ("*", "1", []),
+])  # fmt: skip
+def test_words_use_the_word_index_where_it_decides(q: str, sql: str, values: list[Value]) -> None:
+    assert compiled(q) == (sql, values)
+
+
+@pytest.mark.parametrize(("pattern", "guarded"), [
+    ("a.b", False), ("(?i)a+", False), ("[a-z]{2}", False), (r"\d\.\w", False), ("\u00fcb", False),
+    (r"\x41bc", True), (r"\pLbc", True), (r"\101bc", True), (r"\Qa|b\E", True), ("[]a]cd", True), ("[^]a]cd", True),
+    ("\u00fc*", True), ("a(?s)?b", True),
+])  # fmt: skip
+def test_a_pattern_that_the_engine_misreads_gets_an_alternative_that_never_matches(pattern: str, guarded: bool) -> None:
+    assert compiled(f"source:/{pattern}/") == (
+        "match(source, {v0:String})", [r"[^\s\S]|" + pattern if guarded else pattern]
+    )  # fmt: skip
+
+
+def test_a_text_of_metadata_is_found_alone_or_in_a_list() -> None:
+    assert compiled("metadata.host:web") == (
+        "ifNull((attributes.{v0:Identifier}.:`String` = {v1:String})"
+        " OR has(attributes.{v0:Identifier}.:`Array(Nullable(String))`, {v1:String}), 0)",
+        ["host", "web"],
+    )
+
+
+def test_a_number_of_metadata_is_found_as_text_and_as_any_number() -> None:
+    sql, values = compiled("metadata.n:7")
+    numbers = ("Int64", "UInt64", "Float64")
+    assert sql == "ifNull({}, 0)".format(" OR ".join((
+        "(attributes.{v0:Identifier}.:`String` = {v1:String})",
+        "has(attributes.{v0:Identifier}.:`Array(Nullable(String))`, {v1:String})",
+        *(f"attributes.{{v0:Identifier}}.:`{kind}` = {{v2:Int64}}" for kind in numbers),
+        *("arrayExists(x -> ifNull(x = {v2:Int64}, 0), attributes.{v0:Identifier}.:`Array(Nullable(" + kind + "))`)"
+          for kind in numbers),
+    )))  # fmt: skip
+    assert values == ["n", "7", 7]
+
+
+def test_a_boolean_of_metadata_is_found_as_text_and_as_boolean() -> None:
+    sql, _ = compiled("metadata.ok:true")
+    assert sql.endswith(
+        " OR attributes.{v0:Identifier}.:`Bool` = true"
+        " OR has(attributes.{v0:Identifier}.:`Array(Nullable(Bool))`, true), 0)"
+    )
+
+
+def test_a_range_of_metadata_compares_numbers_and_texts_that_spell_one() -> None:
+    sql, values = compiled("metadata.ms:[1 TO 2.5}")
+    bits = "reinterpretAsFloat64({v2:UInt64})"
+    assert sql.startswith(
+        "ifNull((attributes.{v0:Identifier}.:`Int64` >= {v1:Int64}"
+        f" AND attributes.{{v0:Identifier}}.:`Int64` < {bits}) OR "
+    )
+    assert "toFloat64OrNull(attributes.{v0:Identifier}.:`String`)" in sql
+    assert values == ["ms", 1, 0x4004000000000000]
+
+
+def test_a_range_of_texts_of_metadata_compares_texts_only() -> None:
+    assert compiled("metadata.v:[a TO b]") == (
+        "ifNull((attributes.{v0:Identifier}.:`String` >= {v1:String}"
+        " AND attributes.{v0:Identifier}.:`String` <= {v2:String}), 0)",
+        ["v", "a", "b"],
+    )
+
+
+def test_a_wildcard_of_metadata_also_matches_the_digits_of_whole_numbers() -> None:
+    sql, values = compiled("metadata.status:50*")
+    assert sql == "ifNull({}, 0)".format(" OR ".join((
+        "startsWith(attributes.{v0:Identifier}.:`String`, {v1:String})",
+        "startsWith(toString(attributes.{v0:Identifier}.:`Int64`), {v1:String})",
+        "startsWith(toString(attributes.{v0:Identifier}.:`UInt64`), {v1:String})",
+        "arrayExists(x -> ifNull(startsWith(x, {v1:String}), 0),"
+        " attributes.{v0:Identifier}.:`Array(Nullable(String))`)",
+    )))  # fmt: skip
+    assert values == ["status", "50"]
+
+
+def test_a_path_exists_as_a_value_or_as_an_object() -> None:
+    assert compiled("metadata.user:*") == (
+        "(isNotNull(attributes.{v0:Identifier}) OR notEmpty(getSubcolumn(attributes, concat('^`', {v1:String}, '`'))))",
+        ["user", "user"],
+    )
