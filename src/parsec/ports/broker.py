@@ -1,8 +1,12 @@
-"""The durable log between ingest and processor: contracts for writing and reading.
+"""The durable log between ingest and processor: the contracts of its writer and its reader.
 
-Adapters: parsec.adapters.log.embedded (segment files), parsec.adapters.kafka.cluster, and for a Kafka that is away
-parsec.adapters.spool.spool.
-Next: parsec.process.loop.
+A record of a partition has an offset. The *end* is the offset after the last durable record; the writer moves it. The
+*committed* offset is where a reader continues: all below it is in the store. Between the two may be one *reservation*, a
+range that the reader is about to insert; the log remembers it, so that a later owner finishes exactly that range. A
+partition has one owner at a time, and each ownership an *epoch*; once that has ended, its commits have no effect.
+
+Adapters: parsec.adapters.log.embedded (segment files), parsec.adapters.kafka.cluster (Kafka), and
+parsec.adapters.spool.writer (Kafka, or segment files while it is unavailable). Next: parsec.process.loop.
 """
 
 from collections.abc import Sequence
@@ -14,22 +18,22 @@ from parsec.core.counts import Counts as Counts
 from parsec.core.envelope import Envelope
 
 READER = "processor"
-"""The name under which the embedded log remembers how far the processor has read."""
+"""The name under which the embedded log keeps the progress of the processor."""
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
-    """The valid events of one request or of several small ones: `lines` is encode_lines(events), never empty."""
+    """The valid events of one request, or of several small ones. `lines`: encode_lines(events). Never empty."""
 
     events: Sequence[Envelope]
     lines: bytes
 
 
 class PartialPublish(msgspec.Struct, frozen=True):
-    """What of a publish is not in the log, by the indexes of its groups; all other groups are.
+    """The groups, by index, of which some events are not in the log; all other groups are.
 
-    `spooled`: what is missing of these is durable on this machine, and gets into the log from there. `failed`: what is
-    missing of these is in neither; only its sender can send it again, and `why` says what happened. The other fields
-    say how many events, and bytes of lines, are missing of both, and how many events of those that failed.
+    `spooled`: these events are durable on this machine and will be published from there. `failed`: these are nowhere;
+    only the sender can send them again, and `why` is the reason. `missing_events` and `missing_bytes` count the events
+    of both, and the bytes of their lines; `failed_events` those that failed.
     """
 
     spooled: frozenset[int]
@@ -41,19 +45,19 @@ class PartialPublish(msgspec.Struct, frozen=True):
 
 
 class LogWriter(Protocol):
-    """Called from one worker thread."""
+    """Used by one worker thread. After `close` every publish raises Fatal."""
 
     def publish(self, groups: Sequence[Group]) -> PartialPublish | None:
-        """Returns when the fate of every event of every group is known; None: all survive a power cut in the log.
+        """Blocks until the fate of every event is known. None: all are in the log and survive a power cut.
 
-        Raises Retryable: the fate of these groups is unknown, assume not written; the same groups may be given again
-        and may then be in the log twice. Raises Fatal: no later call can succeed. After `close`: Fatal.
+        Raises Retryable: assume that the groups were not written; if they are published again, the log may have their
+        events twice. Raises Fatal: no later call can succeed.
         """
 
     def refuses(self) -> str | None:
-        """Why nothing can be made durable now (disk full, log full), as a sentence; None when it can.
+        """The reason why nothing can be made durable now (disk full, log full), as a sentence; None: it can.
 
-        Cheap and never blocks: asked for every request, from any thread, before its body is read.
+        Never blocks: called from any thread for every request, before its body is read.
         """
 
     def close(self) -> None:
@@ -70,15 +74,15 @@ class Range(msgspec.Struct, frozen=True):
 
     @property
     def token(self) -> str:
-        """The name under which the store sees the block of this range."""
+        """The name of the range's block in the store."""
         return f"{self.log_id}/{self.partition}/{self.first}-{self.last}"
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """What the broker remembers of one reader on one partition.
+    """The progress of one reader on one partition, as the log remembers it.
 
-    `start`: the first offset ever given to this reader. `committed`: the next offset to read. `reserved`: the range
-    whose insert was announced but not committed, if any; `attempt` counts how often it was announced.
+    `start`: the first offset ever given to this reader. `committed`: the next offset to read. `reserved`: the open
+    reservation, if there is one; `attempt`: how often it was made.
     """
 
     log_id: str
@@ -91,26 +95,25 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Assigned(msgspec.Struct, frozen=True):
-    """From now on this reader owns the partition, under `epoch`, and reads on at `progress.committed`."""
+    """This reader owns the partition from now on, under `epoch`, and continues at `progress.committed`."""
 
     progress: Progress
     epoch: int
 
 
 class Revoked(msgspec.Struct, frozen=True):
-    """The epoch of this partition has ended: whatever was polled under it must be dropped."""
+    """The epoch of this partition has ended: all that was polled under it must be dropped."""
 
     partition: int
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """Records of one partition in order of offset. `offsets[i]` is the offset of `values[i]` (one envelope's bytes).
+    """Consecutive records of one partition. `offsets[i]` is the offset of `values[i]`, the bytes of one envelope.
 
-    `next_offset` is where reading goes on. Every offset from `first` to it is in `offsets` or counted in `lost` (a bad
-    frame, a missing segment, data expired before it was read, or a gap of unknown content), because the ledger is
-    kept in offsets: next_offset - first = len(values) + lost. `first` is the `next_offset` of the slice before.
-    `resent`: offsets whose sender did not know whether an earlier attempt arrived; the event may be in the log twice;
-    a part of a slice may carry those of the whole.
+    The ledger counts offsets, so each one from `first` to `next_offset`, where reading continues, is in `offsets` or
+    counted in `lost` (a bad frame, a missing segment, expired data, a gap): next_offset - first = len(values) + lost.
+    `first` is the `next_offset` of the slice before. `resent`: offsets of events that may be in the log twice, since
+    their sender did not know whether an earlier attempt arrived; a part of a slice may have those of the whole.
     """
 
     log_id: str
@@ -129,38 +132,41 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 class LogReader(Protocol):
-    """Called from one thread, the processor's. Positions are per reader name; each partition has one owner."""
+    """Used by one thread, the processor's. Every method may raise Fatal; the caller repeats one that raises Retryable.
+
+    Progress is kept per reader name.
+    """
 
     def poll(self, max_wait_s: float, max_events: int, max_bytes: int) -> Slice | Assigned | Revoked | None:
-        """The next thing that happened; None: nothing within max_wait_s. Only durable records are given.
+        """The next slice or change of ownership; None: nothing within max_wait_s. Only durable records are returned.
 
-        A slice has at most max_events records and about max_bytes (one frame or message may overshoot). It may be
-        empty of records but not of offsets when offsets were lost. Raises Retryable or Fatal.
+        A slice has at most max_events records and about max_bytes (one frame or message may exceed it). It may have no
+        records, but then has lost offsets. Raises Retryable.
         """
 
     def reserve(self, taken: Range, epoch: int, attempt: int) -> None:
-        """Durably announces that `taken` is about to be inserted.
+        """Makes a durable reservation of `taken`, which is about to be inserted.
 
-        Raises Retryable, also when `epoch` has ended: nothing is announced then, and poll will say Revoked. Or Fatal.
+        Raises Retryable, also when `epoch` has ended: then nothing is reserved, and a poll returns Revoked.
         """
 
     def commit(self, partition: int, epoch: int, next_offset: int, counts: Counts) -> bool:
-        """Durably moves the reader to next_offset with cumulative counts; ends the reservation.
+        """Durably commits next_offset with the cumulative counts, and ends the reservation.
 
-        False, without effect, when `epoch` has ended. Raises Retryable or Fatal.
+        False, without effect, when `epoch` has ended. Raises Retryable.
         """
 
     def pause(self, partition: int) -> None:
-        """Until `resume` or the end of the epoch, poll gives no slice of this partition. All else goes on.
+        """Polls return no slice of this partition until `resume`, or the end of the epoch.
 
-        Never blocks; twice, or for a partition not owned, is no error.
+        Never blocks. Repeated calls, and partitions that are not owned, are ignored.
         """
 
     def resume(self, partition: int) -> None:
-        """Undoes `pause`; reading goes on where it stood."""
+        """Undoes `pause`; no record is skipped."""
 
     def ends(self) -> dict[int, int]:
-        """Per owned partition the offset after the last durable record."""
+        """The end of each owned partition."""
 
     def close(self) -> None:
-        """Leaves; safe to call twice."""
+        """Gives up all partitions; safe to call twice."""

@@ -1,16 +1,15 @@
-"""Who holds an id: each (tenant, id) is claimed for the position of the first event that brought it.
+"""Deduplication: each (tenant, id) is claimed for the position of the first event that brought it.
 
 Adapters: parsec.adapters.local.dedup (this process) and parsec.adapters.redis.dedup (shared).
 Next: parsec.ports.store.
 
-A claim decides nothing alone. An event whose id another position holds is a duplicate only once the store has shown
-the row at that position: with the same tenant and id, for keys are hashes, and landed, for its owner may have died
-between claim and insert. What the store shows instead decides:
+A claim decides nothing alone: keys are hashes, and the claim's owner may have died before its insert. An event whose id
+another position has claimed is compared with what the store has at that position:
 
-  the same tenant and id     a duplicate; a conflict too, if the content differs
+  the same tenant and id     a duplicate; also counted as a conflict if its content differs
   another tenant or id       two ids with one hash: the event is stored, without a claim
-  a dead letter, or nothing  nothing yet: it may be about to be inserted by another owner. Wait, but not for ever: after
-                             that `take_over` the claim and store the event
+  a dead letter, or nothing  another owner may be about to insert it: the event waits, but not for ever; then the claim
+                             is taken over (`take_over`) and the event stored
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ import msgspec
 
 
 class Position(NamedTuple):
-    """Where in which log an event stands."""
+    """The place of an event in a log."""
 
     log_id: str
     partition: int
@@ -28,9 +27,9 @@ class Position(NamedTuple):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """How long a claim is held at least, and how many ids are held at least before any is forgotten early.
+    """A claim is kept for at least `seconds`, and none is dropped early while there are at most `ids`.
 
-    Time is the time of receipt, so neither a backlog nor a stalled store shortens the window.
+    Time is time of receipt, so that neither a backlog nor a stalled store shortens the window.
     """
 
     seconds: float
@@ -38,7 +37,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False):
-    """Events of one partition, by columns of equal length. `moment_ns`: when the newest of them was received."""
+    """Events of one partition, in columns of equal length. `moment_ns`: when the newest of them was received."""
 
     log_id: str
     partition: int
@@ -49,36 +48,33 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Dedup(Protocol):
-    """Called from one thread, the processor's. Raises nothing but Fatal, after `close`.
-
-    What cannot be checked is counted and let through; no call takes more than about a second, whatever the other side
-    does.
-    """
+    """Used by one thread, the processor's. A call blocks for about a second at most, and raises nothing but Fatal,
+    after `close`. Events that could not be checked are counted and treated as new."""
 
     def claim(self, batch: Batch) -> Mapping[int, Position]:
-        """Claims each id that nobody holds. Offsets of the batch whose id another position holds, and that position.
+        """Claims all ids that are free. Returns the offsets of those that another position has, with that position.
 
-        Within a batch the first one of an id claims it. An event that finds its own claim, as in a replay, is not in
-        the answer, nor is one that could not be checked.
+        Within a batch the first event of an id claims it. An event that finds its own claim, as in a replay, is not in
+        the answer.
         """
 
     def take_over(self, batch: Batch, holders: Sequence[Position]) -> Mapping[int, Position]:
-        """Claims each id for the batch's position if `holders[i]` or nobody holds it; the answer is as in `claim`.
+        """Claims each id that is free, or that `holders[i]` has; answers as `claim`.
 
-        For holders that turned out not to be in the store.
+        For holders that are not in the store.
         """
 
     def release(self, batch: Batch) -> None:
-        """Gives up those claims that these positions hold: their events did not become rows.
+        """Releases those claims that these positions have, since their events became dead letters.
 
-        May fail unheard; a dead letter that still holds its claim is found by whoever asks the store for it.
+        It may fail silently: a dead letter that still has a claim is found by the next event that asks the store.
         """
 
     def wants_restore(self) -> bool:
-        """Asked when a partition is assigned. True: claim what the store has of it within the window, oldest first."""
+        """Whether the ids in the store are to be claimed, oldest first, when a partition is assigned."""
 
     def effective_s(self) -> float:
-        """For how many seconds back every claim is held; less than the window while the set is young or too small."""
+        """The seconds back from now for which every claim is kept; less than the window while the set is young or full."""
 
     def close(self) -> None:
         """Safe to call twice."""

@@ -1,8 +1,8 @@
-"""Where the processes of one Parsec share what their tenants may send: each leases some of it ahead of its use.
+"""Rate limits shared by processes: each leases a part of a tenant's rate before using it.
 
 Adapters: parsec.adapters.redis.rates, and tests/support/memory_leases.py for tests without a server.
 
-All that is ever leased of one name is, in any time t, at most burst + per_s * t, plus what was taken on credit.
+In any time t at most burst + per_s * t is leased under one name, plus what was used on credit.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Want(NamedTuple):
-    """What one process wants of the rate that is shared under `name`. `owed` is spent already, on credit."""
+    """The part of a rate that one process wants. `name`: of the shared rate. `owed`: already used, on credit."""
 
     name: str
     per_s: float
@@ -22,19 +22,19 @@ class Want(NamedTuple):
 
 
 class Leased(msgspec.Struct, frozen=True):
-    """For each want what is leased of it, 0 to `wanted`; and how many processes have asked in the last seconds."""
+    """The amount leased for each want, 0 to `wanted`; and the number of processes that asked in the last seconds."""
 
     amounts: Sequence[float]
     processes: int
 
 
 class Leases(Protocol):
-    """Called by one thread at a time."""
+    """Used by one thread at a time."""
 
     def lease(self, wants: Sequence[Want]) -> Leased | None:
-        """None: no answer, so nothing is leased and nothing of what is owed may be taken as settled.
+        """None: no answer, so nothing is leased and `owed` is still owed.
 
-        Takes about half a second at most. Raises nothing.
+        Blocks for about half a second at most. Raises nothing.
         """
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Records read from the log, cut into batches, and the rows made of them.
+"""Batches: records read from the log are cut into ranges, and rows are made of them.
 
 In: assignments and slices (parsec.ports.broker). Out: batches, each one range of offsets; their rows and dead letters.
 Errors: Fatal for a slice with wrong counts, or one that does not continue at the last offset. Keeps invariants 1, 2
@@ -47,6 +47,25 @@ class Batch(msgspec.Struct, frozen=True):
         """The record at `offset`, which must be in the batch."""
         inside = next(each for each in self.slices if each.first <= offset < each.next_offset)
         return inside.values[bisect_left(inside.offsets, offset)]
+
+
+class Block(msgspec.Struct, frozen=True):
+    """Rows of one insert, under a token made of range, attempt and `tenant_bits`.
+
+    `doubtful`: the token may have been used before. `tenant_bits`: the first bits of the hashes of the block's tenants,
+    after it was split by tenant.
+    """
+
+    range: Range
+    attempt: int
+    rows: Sequence[Row]
+    doubtful: bool
+    tenant_bits: str = ""
+
+    @property
+    def token(self) -> str:
+        attempt = f"#{self.attempt}" if self.attempt != FIRST_ATTEMPT else ""
+        return f"{self.range.token}{attempt}{'~' if self.tenant_bits else ''}{self.tenant_bits}"
 
 
 class Partition:

@@ -1,4 +1,4 @@
-"""Blocks of rows, and how one that the store refuses is split to find the rows at fault.
+"""Bisection of a block that the store refuses, to find the rows at fault.
 
 In: a refused block. Out: two smaller ones, or the verdict that splitting it further is of no use. Errors: none.
 Next: parsec.process.range_commit.
@@ -17,33 +17,13 @@ from zlib import crc32
 import msgspec
 
 from parsec.core.clock import Clock
-from parsec.ports.broker import Range
 from parsec.ports.store import Row
-from parsec.process.batching import FIRST_ATTEMPT
+from parsec.process.batching import Block
 
 MOST_REFUSED = 100
 PERIOD_S = 60.0
 MAX_REFUSED_TENANTS = 1000
 _BITS = 32
-
-
-class Block(msgspec.Struct, frozen=True):
-    """Rows of one insert, under a token made of range, attempt and `tenant_bits`.
-
-    `doubtful`: the token may have been used before. `tenant_bits`: the first bits of the hashes of the block's tenants,
-    after it was split by tenant.
-    """
-
-    range: Range
-    attempt: int
-    rows: Sequence[Row]
-    doubtful: bool
-    tenant_bits: str = ""
-
-    @property
-    def token(self) -> str:
-        attempt = f"#{self.attempt}" if self.attempt != FIRST_ATTEMPT else ""
-        return f"{self.range.token}{attempt}{'~' if self.tenant_bits else ''}{self.tenant_bits}"
 
 
 class Bisect:

@@ -1,12 +1,12 @@
-"""The text of metadata, with each key once: of duplicate keys the last wins, as in every JSON parser we know of.
+"""The text of metadata, without duplicate keys: the last one wins, as in other JSON parsers.
 
-In: the bytes of JSON objects. Out: the same text, or, only if a key stands twice in one object, a text without the
-earlier ones; all numbers, escapes and the order of keys stay as sent. Beside it, where a number is beyond what the
-store can search, a text with such numbers as strings. Errors: ValueError (no JSON object, not UTF-8, a lone surrogate),
-RecursionError. Next: parsec.process.rows.
+In: the bytes of JSON objects. Out: the same text, or, if an object has a key twice, the text without the earlier one;
+numbers, escapes and the order of keys stay as sent. Also, where a number is too large for the store to search, a text
+with such numbers as strings. Errors: ValueError (no JSON object, not UTF-8, a lone surrogate), RecursionError.
+Next: parsec.process.rows.
 
-Decoding keeps each key once, so text that is encoded again has fewer colons if, and only if, a key stood twice: what
-is inside of strings is the same on both sides, unless it is escaped by its number.
+Decoding removes duplicate keys, so text that is encoded again has fewer colons if, and only if, it had some. Strings are
+the same on both sides, unless they have `\\u` escapes.
 """
 
 import json
@@ -37,7 +37,7 @@ _LONG_OUTSIDE = re.compile(rb"[:,\[ \t]-?[0-9]{19}")  # where a value may begin,
 def plain(raws: Sequence[msgspec.Raw]) -> bool:
     """Whether all of these are one-line objects within the rules, without duplicate keys or huge numbers.
 
-    False may also mean that a quick look cannot tell.
+    A quick check: False may also mean that it cannot tell.
     """
     lines = b"\n".join(raws)
     brackets = lines.translate(None, _NOT_OPENING).split(b"\n")
@@ -63,31 +63,31 @@ def plain(raws: Sequence[msgspec.Raw]) -> bool:
 
 
 def texts(raw: msgspec.Raw) -> tuple[str, str]:
-    """The object `raw` without line breaks and with each key once; and what to search by, empty if that is the same."""
+    """The object without line breaks and duplicate keys; and the text to search by, empty if it is the same."""
     text = str(raw, "utf-8")
     if plain([raw]):
         return text, ""
     fields = _FIELDS.decode(raw)
-    if "\n" in text or "\r" in text or _repeats(text):
+    if "\n" in text or "\r" in text or _has_duplicate_keys(text):
         text = _object(fields, bytes).decode()
     whole, searchable = _object(fields, bytes), _object(fields, _searchable)
     return text, "" if whole == searchable else searchable.decode()
 
 
-def _repeats(text: str) -> bool:
-    """The exact and slow answer: whether a key stands twice in one object."""
-    repeats = False
+def _has_duplicate_keys(text: str) -> bool:
+    """The exact and slow check."""
+    found = False
 
-    def see(pairs: list[tuple[str, object]]) -> None:
-        nonlocal repeats
-        repeats = repeats or len(dict(pairs)) < len(pairs)
+    def check(pairs: list[tuple[str, object]]) -> None:
+        nonlocal found
+        found = found or len(dict(pairs)) < len(pairs)
 
-    json.loads(text, object_pairs_hook=see, parse_int=str, parse_float=str)
-    return repeats
+    json.loads(text, object_pairs_hook=check, parse_int=str, parse_float=str)
+    return found
 
 
 def _object(fields: Fields, leaf: Leaf) -> bytes:
-    """The object, and all below it, with the last of each key and no white space between tokens."""
+    """The object with the last of each key, at all levels, and no white space between tokens."""
     return b"{%b}" % b",".join([_ENCODER.encode(key) + b":" + _value(value, leaf) for key, value in fields.items()])
 
 
@@ -101,7 +101,7 @@ def _value(raw: msgspec.Raw, leaf: Leaf) -> bytes:
 
 
 def _searchable(raw: msgspec.Raw) -> bytes:
-    """A number beyond 64 bits, or beyond a double, as a string of its digits; all else as it is."""
+    """A number beyond 64 bits, or beyond a double, as a string of its digits; all other values unchanged."""
     text = bytes(raw)
     if text[:1] not in _NUMBER_STARTS:
         return text
@@ -111,4 +111,4 @@ def _searchable(raw: msgspec.Raw) -> bytes:
 
 
 def _integer(text: bytes) -> int:
-    return int(text[:40])  # as far beyond 64 bits as the whole; Python refuses to read thousands of digits
+    return int(text[:40])  # beyond 64 bits if the whole is; Python refuses to read thousands of digits

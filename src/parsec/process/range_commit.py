@@ -34,8 +34,8 @@ import msgspec
 from parsec.core.errors import Fatal
 from parsec.ports.broker import Counts, Range
 from parsec.ports.store import DeadLetter, LedgerCheckpoint, Row
-from parsec.process.batching import FIRST_ATTEMPT, Batch
-from parsec.process.bisect import Bisect, Block, halves
+from parsec.process.batching import FIRST_ATTEMPT, Batch, Block
+from parsec.process.bisect import Bisect, halves
 from parsec.process.claims import Conflict, Resolution
 
 STORE_REFUSED = "store_refused"

@@ -1,10 +1,10 @@
-"""Records of the log to rows of the store: one row or one dead letter for each, whatever the bytes are.
+"""Records of the log to rows of the store: each becomes one row or one dead letter, whatever its bytes are.
 
-In: a slice's values, most of them written by parsec.ingest, some perhaps by another producer. Out: rows that no insert
-can fail on, and dead letters with a reason code. Errors: none; the functions are pure, time comes in with the rules.
+In: a slice's values, most of them written by parsec.ingest, some perhaps by another producer. Out: rows on which no
+insert can fail, and dead letters with a reason code. Errors: none; the functions are pure, and get the time in `Rules`.
 
-Reasons: `invalid_envelope` (no JSON, a field missing or of another type, an unknown version), `invalid_field` (detail
-names it), `event_too_large`, `timestamp_in_future`, `expired` (its retention ended before it was stored).
+Reasons: `invalid_envelope` (no JSON, a field missing or of another type, an unknown version), `invalid_field` (the
+detail names it), `event_too_large`, `timestamp_in_future`, `expired` (its retention ended before it was stored).
 Next: parsec.process.range_commit.
 """
 
@@ -24,7 +24,7 @@ from parsec.ports.store import DeadLetter, Row
 from parsec.process.metadata import plain, texts
 
 MAX_RECORD_BYTES = 32 << 20
-"""Above every bound that PARSEC_MAX_EVENT_BYTES may set, so that lowering it loses nothing already in the log."""
+"""Above every value of PARSEC_MAX_EVENT_BYTES, so that lowering it loses no event already in the log."""
 MAX_NAME_CHARS = 256
 """Of region and node."""
 
@@ -36,22 +36,22 @@ _AHEAD_NS = MAX_STORED_AHEAD_S * SECOND
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What depends on settings and on the time: how long events are kept, and now (nanoseconds since 1970)."""
+    """How long events are kept, and the time now in nanoseconds since 1970."""
 
     retention_s: float
     now_ns: int
 
     @property
     def oldest_ns(self) -> int:
-        """What was received before this has expired."""
+        """Events received before this have expired."""
         return self.now_ns - int(self.retention_s * SECOND)
 
 
-class _Owner(msgspec.Struct):
+class _TenantOnly(msgspec.Struct):
     tenant_id: str = ""
 
 
-class _Unfit(Exception):
+class _NoRow(Exception):
     """An envelope that cannot be a row."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -60,17 +60,17 @@ class _Unfit(Exception):
         self.detail = detail
 
 
-_OWNER = msgspec.json.Decoder(_Owner)
+_TENANT_ONLY = msgspec.json.Decoder(_TenantOnly)
 
 
-def rows(piece: Slice, rules: Rules) -> tuple[list[Row], list[DeadLetter]]:
+def rows(records: Slice, rules: Rules) -> tuple[list[Row], list[DeadLetter]]:
     """One row or one dead letter for each record, in order of offset."""
-    made = _column_wise(piece, rules)
+    made = _by_column(records, rules)
     if made is not None:
         return made, []
     made, letters = [], []
-    for offset, value in zip(piece.offsets, piece.values, strict=True):
-        one = row(value, piece.log_id, piece.partition, offset, rules)
+    for offset, value in zip(records.offsets, records.values, strict=True):
+        one = row(value, records.log_id, records.partition, offset, rules)
         if isinstance(one, Row):
             made.append(one)
         else:
@@ -78,13 +78,13 @@ def rows(piece: Slice, rules: Rules) -> tuple[list[Row], list[DeadLetter]]:
     return made, letters
 
 
-def _column_wise(piece: Slice, rules: Rules) -> list[Row] | None:
-    """All rows at once, when every record is as parsec.ingest makes them; None: look at each by itself.
+def _by_column(records: Slice, rules: Rules) -> list[Row] | None:
+    """All rows at once, if every record is as parsec.ingest makes them; None: `row` has to decide on each.
 
-    Says yes to nothing that `row` refuses, and then makes the same rows: a test holds the two together.
+    It accepts nothing that `row` refuses and makes the same rows; a test compares the two.
     """
     try:
-        events = decode_all(piece.values) if piece.values else []
+        events = decode_all(records.values) if records.values else []
     except EnvelopeError:
         return None
     if not events:
@@ -110,8 +110,8 @@ def _column_wise(piece: Slice, rules: Rules) -> list[Row] | None:
     expires = {text: _expires_on(moment, rules) for text, moment in received.items() if moment is not None}
     return list(map(
         Row, tenants, happened, severities, sources, messages, [str(raw, "utf-8") for raw in raws], ids,
-        map(received.__getitem__, arrivals), regions, nodes, repeat(piece.log_id), repeat(piece.partition),
-        piece.offsets, map(expires.__getitem__, arrivals),
+        map(received.__getitem__, arrivals), regions, nodes, repeat(records.log_id), repeat(records.partition),
+        records.offsets, map(expires.__getitem__, arrivals),
     ))  # fmt: skip
 
 
@@ -135,21 +135,21 @@ def _in_bounds(happened: Sequence[int | None], received: Sequence[int | None], r
 
 
 def _expires_on(received: int, rules: Rules) -> int:
-    """Days since 1970, rounded up: never before its time."""
+    """Days since 1970, rounded up, so that no row expires early."""
     return min(LAST_DAY, -((-received - int(rules.retention_s * SECOND)) // DAY))
 
 
 def row(value: bytes, log_id: str, partition: int, offset: int, rules: Rules) -> Row | DeadLetter:
-    """What becomes of one record."""
+    """The row or dead letter of one record."""
     try:
         if len(value) > MAX_RECORD_BYTES:
-            raise _Unfit("event_too_large", f"{len(value)} bytes; at most {MAX_RECORD_BYTES}")
+            raise _NoRow("event_too_large", f"{len(value)} bytes; at most {MAX_RECORD_BYTES}")
         return _row(decode_one(value), log_id, partition, offset, rules)
-    except _Unfit as unfit:
+    except _NoRow as unfit:
         reason, detail = unfit.reason, unfit.detail
     except EnvelopeError as error:
         reason, detail = "invalid_envelope", str(error)
-    return DeadLetter(log_id, partition, offset, _owner(value), reason, detail[:1000], value)
+    return DeadLetter(log_id, partition, offset, _tenant_of(value), reason, detail[:1000], value)
 
 
 def _row(event: Envelope, log_id: str, partition: int, offset: int, rules: Rules) -> Row:
@@ -159,19 +159,19 @@ def _row(event: Envelope, log_id: str, partition: int, offset: int, rules: Rules
         for field, rule in _CANONICAL.items():
             sent, wanted = getattr(event, field), rule(getattr(event, field))
             if sent != wanted:
-                raise _Unfit("invalid_field", f"{field} is {sent[:64]!r}; its canonical form is {wanted[:64]!r}")
+                raise _NoRow("invalid_field", f"{field} is {sent[:64]!r}; its canonical form is {wanted[:64]!r}")
     except Rejected as why:
-        raise _Unfit("invalid_field", why.message) from why
+        raise _NoRow("invalid_field", why.message) from why
     if len(event.region) > MAX_NAME_CHARS or len(event.node) > MAX_NAME_CHARS:
-        raise _Unfit("invalid_field", f"region and node have at most {MAX_NAME_CHARS} characters")
-    received = _moment(event.received_at, "received_at")
-    happened = _moment(event.timestamp, "timestamp")
+        raise _NoRow("invalid_field", f"region and node have at most {MAX_NAME_CHARS} characters")
+    received = _nanoseconds(event.received_at, "received_at")
+    happened = _nanoseconds(event.timestamp, "timestamp")
     if received > rules.now_ns + _AHEAD_NS:
-        raise _Unfit("invalid_field", "received_at is more than a day ahead of the processor's clock")
+        raise _NoRow("invalid_field", "received_at is more than a day ahead of the processor's clock")
     if received < rules.oldest_ns:
-        raise _Unfit("expired", f"received at {event.received_at}, kept for {rules.retention_s:.0f} s")
+        raise _NoRow("expired", f"received at {event.received_at}, kept for {rules.retention_s:.0f} s")
     if happened > received + _AHEAD_NS:
-        raise _Unfit("timestamp_in_future", f"{event.timestamp}, received at {event.received_at}")
+        raise _NoRow("timestamp_in_future", f"{event.timestamp}, received at {event.received_at}")
     metadata, search_text = _metadata(event.metadata)
     return Row(
         event.tenant_id, happened, event.severity, event.source, event.message, metadata, event.id, received,
@@ -179,12 +179,12 @@ def _row(event: Envelope, log_id: str, partition: int, offset: int, rules: Rules
     )  # fmt: skip
 
 
-def _moment(text: str, name: str) -> int:
+def _nanoseconds(text: str, name: str) -> int:
     moment = nanoseconds(text)
     if moment is None:
-        raise _Unfit("invalid_field", f"{name} is not RFC 3339 in UTC with Z and at most 9 digits of fraction")
+        raise _NoRow("invalid_field", f"{name} is not RFC 3339 in UTC with Z and at most 9 digits of fraction")
     if not 0 <= moment <= LATEST:
-        raise _Unfit("invalid_field", f"{name} lies outside 1970 to 2262")
+        raise _NoRow("invalid_field", f"{name} is outside 1970 to 2262")
     return moment
 
 
@@ -193,13 +193,13 @@ def _metadata(raw: msgspec.Raw) -> tuple[str, str]:
         event_rules.check_metadata(bytes(raw))
         return texts(raw)
     except (Rejected, ValueError, RecursionError) as error:
-        raise _Unfit("invalid_field", f"metadata: {error}") from error
+        raise _NoRow("invalid_field", f"metadata: {error}") from error
 
 
-def _owner(value: bytes) -> str:
-    """Whose record this was, as far as that can be told."""
+def _tenant_of(value: bytes) -> str:
+    """The tenant of a record that became a dead letter; empty when unknown."""
     try:
-        tenant = _OWNER.decode(value).tenant_id
+        tenant = _TENANT_ONLY.decode(value).tenant_id
     except (ValueError, RecursionError):
         return ""
     return tenant if TENANT_NAME.fullmatch(tenant) else ""

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.core.errors import Poison
 from parsec.ports.dedup import Position
-from parsec.process.batching import InsertLimits
-from parsec.process.bisect import MOST_REFUSED, Block, halves
+from parsec.process.batching import Block, InsertLimits
+from parsec.process.bisect import MOST_REFUSED, halves
 from parsec.process.claims import Claims, Conflict, batch_of
 from parsec.process.loop import HOLDER_WAIT_S
 from parsec.process.range_commit import MOST_REFUSED_ROWS

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal
 from parsec.ports.broker import Assigned, Counts, Progress, Range, Slice
-from parsec.process.batching import Batch, InsertLimits, Partition, split, split_all, split_evenly
-from parsec.process.bisect import Bisect, Block, halves
+from parsec.process.batching import Batch, Block, InsertLimits, Partition, split, split_all, split_evenly
+from parsec.process.bisect import Bisect, halves
 from parsec.process.range_commit import Claim, Commit, FindLanded, Insert, InsertDeadLetters, RangeCommit, Reserve
 from tests.support.processing import make_rows
 
