@@ -1,7 +1,7 @@
 """The durable log between ingest and processor: the contracts of its writer and its reader.
 
 A record of a partition has an offset. The *end* is the offset after the last durable record; the writer moves it. The
-*committed* offset is where a reader continues: all below it is in the store. Between the two may be one *reservation*, a
+*committed* offset is where a reader continues: all below it is in the store. Between the two may be a *reservation*, a
 range that the reader is about to insert; the log remembers it, so that a later owner finishes exactly that range. A
 partition has one owner at a time, and each ownership an *epoch*; once that has ended, its commits have no effect.
 

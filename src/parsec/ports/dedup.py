@@ -74,7 +74,7 @@ class Dedup(Protocol):
         """Whether the ids in the store are to be claimed, oldest first, when a partition is assigned."""
 
     def effective_s(self) -> float:
-        """The seconds back from now for which every claim is kept; less than the window while the set is young or full."""
+        """Every claim of so many seconds is kept; less than the window while the set is young or full."""
 
     def close(self) -> None:
         """Safe to call twice."""

@@ -5,8 +5,8 @@ numbers, escapes and the order of keys stay as sent. Also, where a number is too
 with such numbers as strings. Errors: ValueError (no JSON object, not UTF-8, a lone surrogate), RecursionError.
 Next: parsec.process.rows.
 
-Decoding removes duplicate keys, so text that is encoded again has fewer colons if, and only if, it had some. Strings are
-the same on both sides, unless they have `\\u` escapes.
+Decoding removes duplicate keys, so text that is encoded again has fewer colons if, and only if, it had some. Strings
+are the same on both sides, unless they have `\\u` escapes.
 """
 
 import json
