@@ -16,10 +16,10 @@ from parsec.api.event_rules import MAX_AHEAD_S
 from parsec.core.clock import SystemRandom
 from parsec.core.envelope import encode_lines
 from parsec.core.errors import Rejected
-from parsec.ingest.body.decode import pieces
+from parsec.ingest.body.decode import chunks
 from parsec.ingest.event_ids import EventIds
 from parsec.ingest.field_mapping import FieldMap
-from parsec.ingest.normalize import Context, Verdicts, normalize
+from parsec.ingest.normalize import ENVELOPE_BYTES, Context, Verdicts, normalize
 
 NOW_NS = 1_790_000_000_000_000_000
 OFFSET_STAMP = "2026-09-21T16:13:20.5+02:00"
@@ -32,8 +32,9 @@ def context(body: bytes, query_string: bytes = b"") -> Context:
     ids = EventIds(body, None, fields.told, True, SystemRandom())
     latest_s = NOW_NS // 1_000_000_000 + MAX_AHEAD_S
     return Context(
-        fields, fields.default_tenant_id, "", RECEIVED_AT, latest_s, "local", "node-1", False, 256 << 10, ids
-    )
+        fields, fields.default_tenant_id, "", RECEIVED_AT, latest_s, "local", "node-1", False, 256 << 10,
+        ENVELOPE_BYTES, ids,
+    )  # fmt: skip
 
 
 def event(i: int, **changes: object) -> dict[str, object]:
@@ -96,7 +97,7 @@ def run(body: bytes, query_string: bytes) -> int:
     verdicts = Verdicts()
     around = context(body, query_string)
     try:
-        for piece in pieces(body, 1_000_000):
+        for piece in chunks(body, 1_000_000):
             valid += len(normalize(piece, around, verdicts))
     except Rejected:
         return 0
@@ -127,7 +128,7 @@ def main() -> None:
         print(f"{name:38} {len(body) / options.events:11.0f} {figures[name]:9.3f}   {valid}")
     body, query_string = bodies(options.events)["array"]
     around = context(body, query_string)
-    envelopes = [one for piece in pieces(body, 1_000_000) for one in normalize(piece, around, Verdicts())]
+    envelopes = [one for piece in chunks(body, 1_000_000) for one in normalize(piece, around, Verdicts())]
     name = "encode_lines, for comparison"
     figures[name] = round(best_us(lambda: encode_lines(envelopes), options.seconds) / options.events, 3)
     print(f"{name:38} {'':11} {figures[name]:9.3f}")

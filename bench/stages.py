@@ -25,7 +25,7 @@ from _running import Parsec, arguments, load, medians, publish
 STAGES = {
     "event loop": {
         "HTTP": "parsec.web.http1.limits:LimitedConnection.data_received",
-        "JSON to events": "parsec.ingest.pipeline:pieces",
+        "JSON to events": "parsec.ingest.pipeline:chunks",
         "normalising": "parsec.ingest.pipeline:normalize",
         "queue, limits, counts": "parsec.web.routes.ingest:IngestRoute.ingest_whole",
         "answers": "parsec.ingest.channel:_deliver",

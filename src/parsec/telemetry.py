@@ -257,9 +257,11 @@ class Telemetry:
 
     def accepted_from(self, by_tenant: Mapping[str, int], count: int) -> None:
         """Counts the accepted events of one request: in all, and of each tenant."""
-        self._accepted.add(count)
+        self._accepted.counts[""] += count
+        counts, known = self._accepted_of.counts, self._tenants
         for tenant, events in by_tenant.items():
-            self._accepted_of.add(events, self._tenant(tenant))
+            label = tenant if tenant in known else self._tenant(tenant)
+            counts[label] = counts.get(label, 0) + events
 
     def rejected_from(self, tenant: str, reason: str, count: int = 1) -> None:
         """Counts events that were refused; an empty tenant cannot be told. A name alone earns no series."""

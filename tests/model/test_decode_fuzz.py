@@ -223,13 +223,13 @@ def test_inflating_anything(data: bytes, encoding: str, step: int) -> None:
 
 def test_the_generators_reach_every_way() -> None:
     """Else the properties above would hold for nothing."""
-    from parsec.ingest.body.decode import pieces
+    from parsec.ingest.body.decode import chunks
     from parsec.ingest.body.fast_path import Event
 
     kinds = {
         type(item)
         for body in (compact([event()]), compact([event(host=1)]), compact([event(id=5)]))
-        for piece in pieces(body, 10)
+        for piece in chunks(body, 10)
         for item in piece.items
     }
     assert kinds == {Event, WideEvent, dict}

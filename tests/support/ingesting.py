@@ -10,10 +10,10 @@ from parsec.api.event_rules import MAX_AHEAD_S
 from parsec.api.ingest import IngestError
 from parsec.core.envelope import Envelope
 from parsec.core.timestamp import SECOND
-from parsec.ingest.body.decode import pieces
+from parsec.ingest.body.decode import chunks
 from parsec.ingest.event_ids import EventIds
 from parsec.ingest.field_mapping import FieldMap
-from parsec.ingest.normalize import Context, Verdicts, normalize
+from parsec.ingest.normalize import ENVELOPE_BYTES, Context, Verdicts, normalize
 
 NOW_NS = 1_790_000_000_000_000_000
 RECEIVED_AT = "2026-09-21T14:13:20.000000Z"
@@ -69,6 +69,7 @@ def context(body: bytes, query_string: bytes = b"", **changes: Any) -> Context:
         "node": "node-1",
         "lenient": False,
         "max_event_bytes": 256 << 10,
+        "overhead_bytes": ENVELOPE_BYTES,
         "ids": EventIds(body=body, parameters=fields.told, **ids),  # type: ignore[arg-type]
     }
     return Context(**(values | changes))
@@ -80,7 +81,7 @@ def take(body: bytes, query_string: bytes = b"", *, max_events: int = 10_000, **
     verdicts = Verdicts()
     envelopes: list[Envelope] = []
     items = 0
-    for piece in pieces(body, max_events):
+    for piece in chunks(body, max_events):
         assert piece.first_index == items
         items += len(piece.items)
         envelopes += normalize(piece, around, verdicts)

@@ -1,11 +1,11 @@
-"""The envelope: one normalised event as the broker carries it, one flat JSON object a line.
+"""The envelope: one normalised event as the broker carries it, one flat JSON object per line.
 
 In: normalised fields (parsec.ingest.normalize). Out: bytes that ClickHouse, Flink or kcat can read as they are.
-Errors: EnvelopeError for bytes that are no envelope of a version we know.
+Errors: EnvelopeError for bytes that are not an envelope of a known version. Next: parsec.ports.broker.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -40,24 +40,21 @@ _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Envelope)
 
 
-def encode_lines(envelopes: Sequence[Envelope]) -> bytes:
-    """One JSON object per envelope, each ended by a newline; no newline inside an object."""
-    return _ENCODER.encode_lines(envelopes)
+encode_lines: Callable[[Sequence[Envelope]], bytes] = _ENCODER.encode_lines
+"""One JSON object per envelope, each ended by a newline; no newline inside an object."""
 
-
-def encode_one(envelope: Envelope) -> bytes:
-    """One JSON object without the newline."""
-    return _ENCODER.encode(envelope)
+encode_one: Callable[[Envelope], bytes] = _ENCODER.encode
+"""One JSON object without the newline."""
 
 
 def by_tenant(envelopes: Sequence[Envelope]) -> Mapping[str, int]:
-    """How many there are of each tenant; mostly there is one."""
+    """Number of events per tenant, in order of their first events; usually there is one tenant."""
     names = {envelope.tenant_id for envelope in envelopes}
     return {names.pop(): len(envelopes)} if len(names) == 1 else Counter(one.tenant_id for one in envelopes)
 
 
 def decode_one(line: bytes) -> Envelope:
-    """The envelope in `line`; EnvelopeError says what is wrong with it."""
+    """The envelope in `line`. Raises EnvelopeError."""
     try:
         envelope = _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -68,7 +65,7 @@ def decode_one(line: bytes) -> Envelope:
 
 
 def decode_all(lines: Sequence[bytes]) -> list[Envelope]:
-    """The envelopes of at least one record, faster than one by one; EnvelopeError when any of them is none."""
+    """The envelopes of at least one record, faster than one by one. Raises EnvelopeError if any record is not one."""
     text = b"\n".join(lines)
     try:
         envelopes = _DECODER.decode_lines(text)

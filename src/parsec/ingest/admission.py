@@ -26,6 +26,8 @@ MEMORY_SHARE, MEMORY_BEYOND = 16, 4
 SMALL_BODY_BYTES = 64 << 10
 """A body up to this size may exceed it, too, when its request names no tenant: it takes many to fill the rest."""
 
+NOTHING = (0, 0)
+
 RETRY_AFTER_S = 1
 """A full channel empties in well under a second."""
 
@@ -49,32 +51,6 @@ TOO_MANY_BODIES = Overload(
 )
 
 
-class InFlight:
-    """Events and bytes in flight per tenant. Holds nothing of a tenant that has none."""
-
-    def __init__(self, few_events: int, few_bytes: int) -> None:
-        """A tenant has little in flight while it is below both."""
-        self._few_events = few_events
-        self._few_bytes = few_bytes
-        self._amounts: dict[str, tuple[int, int]] = {}
-
-    def add(self, tenant: str, events: int, size_bytes: int) -> None:
-        had_events, had_bytes = self._amounts.get(tenant, (0, 0))
-        self._amounts[tenant] = had_events + events, had_bytes + size_bytes
-
-    def remove(self, tenant: str, events: int, size_bytes: int) -> None:
-        """Only what was added."""
-        had_events, had_bytes = self._amounts[tenant]
-        if had_events == events and had_bytes == size_bytes:
-            del self._amounts[tenant]
-        else:
-            self._amounts[tenant] = had_events - events, had_bytes - size_bytes
-
-    def is_little(self, tenant: str) -> bool:
-        events, size_bytes = self._amounts.get(tenant, (0, 0))
-        return events < self._few_events and size_bytes < self._few_bytes
-
-
 class Admission:
     """Used on the event loop only. A tenant is '' while it is unknown."""
 
@@ -83,15 +59,13 @@ class Admission:
     ) -> None:
         """`memory_bytes`: for the bodies of all requests in flight. `closed_because`: why no event can be made durable
         now, or None."""
+        self.limits = limits
+        self.reserved_bytes = 0
         self._channel = channel
-        self._limits = limits
         self._memory_bytes = memory_bytes
         self._closed_because = closed_because
-        self._in_channel = InFlight(
-            max(1, channel.max_events // CHANNEL_SHARE), channel.max_bytes // CHANNEL_SHARE or 1
-        )
-        self._in_memory = InFlight(1, max(1, memory_bytes // MEMORY_SHARE))
-        self.reserved_bytes = 0
+        self._in_channel: dict[str, tuple[int, int]] = {}  # events and bytes of each tenant that has any
+        self._in_memory: dict[str, int] = {}  # bytes, likewise
 
     def admit(self, tenant: str, body_bytes: int = 0) -> Overload | None:
         """Before the body is read. Reserves memory for `body_bytes`, the part of the body that has arrived."""
@@ -99,9 +73,9 @@ class Admission:
         if why is not None:
             return Overload("unavailable", why)
         channel = self._channel
-        if not channel.has_room() and not (channel.has_room(beyond=True) and self._in_channel.is_little(tenant)):
+        if not channel.has_room() and not (channel.has_room(beyond=True) and self._has_little(tenant)):
             return QUEUE_FULL
-        spent = self._limits.spent(tenant) if self._limits.active else None
+        spent = self.limits.spent(tenant) if self.limits.active else None
         if spent is not None:
             return _rate_limited(spent)
         return None if self.reserve(tenant, 0, body_bytes) else TOO_MANY_BODIES
@@ -110,24 +84,30 @@ class Admission:
         """Memory for more of a body that holds `held_bytes` already."""
         reserved = self.reserved_bytes + more_bytes
         if reserved > self._memory_bytes:
-            little = self._in_memory.is_little(tenant) if tenant else held_bytes + more_bytes <= SMALL_BODY_BYTES
+            if tenant:
+                little = self._in_memory.get(tenant, 0) < self._memory_bytes // MEMORY_SHARE
+            else:
+                little = held_bytes + more_bytes <= SMALL_BODY_BYTES
             if not little or reserved > self._memory_bytes + self._memory_bytes // MEMORY_BEYOND:
                 return False
         self.reserved_bytes = reserved
-        if more_bytes:
-            self._in_memory.add(tenant, 0, more_bytes)
+        self._in_memory[tenant] = self._in_memory.get(tenant, 0) + more_bytes
         return True
 
     def release(self, tenant: str, body_bytes: int) -> None:
         """The request is answered: its body no longer takes memory."""
         self.reserved_bytes -= body_bytes
-        self._in_memory.remove(tenant, 0, body_bytes)
+        left = self._in_memory[tenant] - body_bytes
+        if left:
+            self._in_memory[tenant] = left
+        else:
+            del self._in_memory[tenant]
 
     def glance(self, body: bytes) -> Overload | None:
-        """Before decoding, shortly after a tenant was refused: read only the tenants that a body names, a tenth of the
-        work, and refuse it if one of them may send nothing now."""
-        limits = self._limits
-        if not limits.active or not limits.is_pressed():
+        """Before decoding, if a tenant was refused a moment ago: read only the tenants that the body names, a tenth of
+        the work, and refuse it if one of them may send nothing now. Call it only while limits are active."""
+        limits = self.limits
+        if not limits.is_pressed():
             return None
         names = (tenant_name(text) for text in tenants_named(body))
         spent = limits.refusal([name for name in names if name])
@@ -135,36 +115,48 @@ class Admission:
 
     def over_limit(self, events: Sequence[Envelope]) -> Overload | None:
         """Whether a tenant of these events may send nothing now: asked early in a long body."""
-        if not self._limits.active:
+        if not self.limits.active:
             return None
-        spent = self._limits.refusal({event.tenant_id for event in events})
+        spent = self.limits.refusal({event.tenant_id for event in events})
         return None if spent is None else _rate_limited(spent)
 
     def offer(self, submission: Submission, events_by_tenant: Mapping[str, int]) -> Overload | None:
         """After decoding: put the events into the channel as one, and charge each tenant for its own."""
-        limits = self._limits
+        limits = self.limits
         if limits.active:
             spent = limits.refusal(events_by_tenant)
             if spent is not None:
                 return _rate_limited(spent)
         tenant = next(iter(events_by_tenant))  # the first event's
         if not self._channel.offer(submission):
-            submission.beyond = self._in_channel.is_little(tenant)
+            submission.beyond = self._has_little(tenant)
             if not submission.beyond or not self._channel.offer(submission):
                 return QUEUE_FULL
-        self._in_channel.add(tenant, len(submission.events), submission.body_bytes)
+        events, size_bytes = self._in_channel.get(tenant, NOTHING)
+        self._in_channel[tenant] = events + len(submission.events), size_bytes + submission.body_bytes
         if limits.active:
             limits.take(events_by_tenant, submission.body_bytes)
         return None
 
     def leave(self, events_by_tenant: Mapping[str, int], body_bytes: int) -> None:
         """The fate of offered events is known."""
-        self._in_channel.remove(next(iter(events_by_tenant)), sum(events_by_tenant.values()), body_bytes)
+        tenant = next(iter(events_by_tenant))
+        events, size_bytes = self._in_channel[tenant]
+        left = events - sum(events_by_tenant.values()), size_bytes - body_bytes
+        if left == NOTHING:
+            del self._in_channel[tenant]
+        else:
+            self._in_channel[tenant] = left
 
     def charge_rejected(self, tenant: str, events: int, body_bytes: int) -> None:
         """A body without a valid event was decoded all the same: charge its tenant, if that is known."""
-        if self._limits.active and tenant:
-            self._limits.take({tenant: max(1, events)}, body_bytes)
+        if self.limits.active and tenant:
+            self.limits.take({tenant: max(1, events)}, body_bytes)
+
+    def _has_little(self, tenant: str) -> bool:
+        events, size_bytes = self._in_channel.get(tenant, NOTHING)
+        channel = self._channel
+        return events < max(1, channel.max_events // CHANNEL_SHARE) and size_bytes < channel.max_bytes // CHANNEL_SHARE
 
 
 def _rate_limited(spent: Spent) -> Overload:

@@ -1,11 +1,10 @@
-"""Events to envelopes: trim, lowercase, read timestamps, derive ids. Pure, but for what it remembers.
+"""Events to envelopes: trim, lowercase, read timestamps, derive ids. Pure functions, apart from caches.
 
-In: a Chunk of a body and what the request says (Context). Out: envelopes of the valid events, and a verdict on each
-other one in Verdicts. Errors: Rejected only when the request's own tenant is no tenant's name. Next:
-parsec.ingest.channel.
+In: a Chunk of a body, and what the events of the request share (Context). Out: the envelopes of the valid events, and a
+verdict on each other item in Verdicts. Errors: none. Next: parsec.ingest.channel.
 
-`_fast_path` settles events that have standard fields only, column by column; an event with anything unusual about it
-goes through `_slow_path` alone, which knows all rules. Where both can read an event they give the same envelope.
+`_fast_path` checks events with the usual fields column by column. An event with anything unusual about it takes
+`_slow_path`, which knows all rules (parsec.api.event_rules). Where both can read an event they give the same envelope.
 """
 
 from collections.abc import Sequence
@@ -13,13 +12,19 @@ from collections.abc import Sequence
 import msgspec
 
 from parsec.api import event_rules
-from parsec.api.event_rules import MAX_ID_CHARS, SEVERITY_NAMES, SOURCES, TENANTS
+from parsec.api.event_rules import (
+    MAX_ID_CHARS,
+    MAX_METADATA_DEPTH,
+    MAX_UNCOUNTED_BYTES,
+    SEVERITY_NAMES,
+    SOURCES,
+    TENANTS,
+)
 from parsec.api.ingest import IngestError
 from parsec.core.envelope import SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
 from parsec.ingest import metadata
-from parsec.ingest.body.chunk import Chunk
-from parsec.ingest.body.fast_path import NO_METADATA, Event, Fault, Fields, Item, LooseEvent, WideEvent
+from parsec.ingest.body.fast_path import NO_METADATA, Chunk, Event, Fault, Fields, Item, LooseEvent, WideEvent
 from parsec.ingest.event_ids import EventIds
 from parsec.ingest.field_mapping import STANDARD, FieldMap, pick, pick_text, read_string, unknown_fields
 from parsec.ingest.timestamps import read_column, read_number, read_text
@@ -27,14 +32,19 @@ from parsec.ingest.timestamps import read_column, read_number, read_text
 __all__ = ("Context", "Verdicts", "normalize")
 
 MAX_ERRORS = 100
-"""Verdicts that are told one by one; the rest is counted."""
+"""Verdicts in an answer; the rest is only counted."""
 
-_ENVELOPE_OVERHEAD_BYTES = 4096  # all but message and metadata, with every character escaped
+_NOT_OPENING = bytes(byte for byte in range(256) if byte not in b"{[\n")
 _ENCODER = msgspec.json.Encoder()
 
 
+ENVELOPE_BYTES = 4096
+"""Of an encoded envelope, at most, without message, metadata, region and node."""
+
+
 class Context(msgspec.Struct, frozen=True):
-    """What the events of one request share. `latest_s`: the last second that a timestamp may name."""
+    """What the events of one request share. `latest_s`: the last second that a timestamp may name. `overhead_bytes`: of
+    an encoded envelope, at most, without message and metadata."""
 
     fields: FieldMap
     default_tenant: str
@@ -45,6 +55,7 @@ class Context(msgspec.Struct, frozen=True):
     node: str
     lenient: bool
     max_event_bytes: int
+    overhead_bytes: int
     ids: EventIds
 
 
@@ -63,13 +74,13 @@ class Verdicts(msgspec.Struct):
             self.errors.append(error)
 
 
-def normalize(piece: Chunk, context: Context, verdicts: Verdicts) -> list[Envelope]:
+def normalize(chunk: Chunk, context: Context, verdicts: Verdicts) -> list[Envelope]:
     """The envelopes of the valid events, in order; each other item adds one verdict."""
-    columns = _columns(piece.items, context)
+    columns = _columns(chunk.items, context)
     if columns is not None:
-        return _fast_path(piece, columns, context, verdicts)
+        return _fast_path(chunk, columns, context, verdicts)
     envelopes: list[Envelope] = []
-    for index, item in enumerate(piece.items, piece.first_index):
+    for index, item in enumerate(chunk.items, chunk.first_index):
         envelope = _verdict(item, index, context, verdicts)
         if envelope is not None:
             envelopes.append(envelope)
@@ -77,7 +88,7 @@ def normalize(piece: Chunk, context: Context, verdicts: Verdicts) -> list[Envelo
 
 
 class _Columns(msgspec.Struct):
-    """Events of one kind, and beside each its timestamp and metadata, or None and _BAD where `_slow_path` must look."""
+    """Events of one kind, and for each its timestamp and metadata; None and _BAD for those that take `_slow_path`."""
 
     events: Sequence[Event | LooseEvent]
     stamps: Sequence[str | None]
@@ -85,18 +96,44 @@ class _Columns(msgspec.Struct):
 
 
 def _columns(items: Sequence[Item], context: Context) -> _Columns | None:
-    """None: the items are of several kinds, or their names need looking at."""
+    """None: items of several kinds, or of one whose names the address maps to others."""
     kinds = set(map(type, items))
     if kinds == {Event} and context.fields.standard_only:
         events: Sequence[Event] = items  # type: ignore[assignment]
-        column = _checked([event.metadata for event in events], context.max_event_bytes)
-        return _Columns(events, read_column([event.timestamp for event in events], context.latest_s), column)
-    if kinds == {WideEvent} and not context.fields.renames:
+        column, sent = [event.metadata for event in events], [event.timestamp for event in events]
+    elif kinds == {WideEvent} and not context.fields.renames:
         wide: Sequence[WideEvent] = items  # type: ignore[assignment]
-        column = _checked([_joined(one.fields, context) for one in wide], context.max_event_bytes)
-        stamps = read_column([_stamp(one) for one in wide], context.latest_s)
-        return _Columns([one.event for one in wide], stamps, column)
-    return None
+        events = [one.event for one in wide]  # type: ignore[misc]
+        column, sent = [_joined(one.fields, context) for one in wide], [_stamp(one) for one in wide]
+    else:
+        return None
+    if not are_sound(column):
+        column = [_checked(raw, context.max_event_bytes) for raw in column]
+    return _Columns(events, read_column(sent, context.latest_s), column)
+
+
+def are_sound(column: Sequence[msgspec.Raw]) -> bool:
+    """Whether all of these, valid JSON, are objects on one line that are surely neither too deep nor too wide."""
+    if len(column) == 1:
+        (text,) = map(bytes, column)
+        return (
+            text.startswith(b"{")
+            and text.count(b"{") + text.count(b"[") <= MAX_METADATA_DEPTH
+            and b"\n" not in text
+            and b"\r" not in text
+            and len(text) < MAX_UNCOUNTED_BYTES
+        )
+    joined = b"\n" + b"\n".join(column)
+    texts = joined.split(b"\n{")
+    # One part per object and one before the first. A line break that is left belongs to a value that is no object on
+    # one line.
+    if len(texts) != len(column) + 1 or b"\r" in joined or max(map(len, texts)) >= MAX_UNCOUNTED_BYTES:
+        return False
+    inside = b"".join(texts)
+    if b"\n" in inside:
+        return False
+    flat = b"{" not in inside and b"[" not in inside
+    return flat or max(map(len, joined.translate(None, _NOT_OPENING).split(b"\n"))) <= MAX_METADATA_DEPTH
 
 
 def _stamp(one: WideEvent) -> str | int:
@@ -104,17 +141,17 @@ def _stamp(one: WideEvent) -> str | int:
     return bytes(one.fields["timestamp"]).decode() if isinstance(stamp, float) else stamp
 
 
-def _fast_path(piece: Chunk, columns: _Columns, context: Context, verdicts: Verdicts) -> list[Envelope]:
+def _fast_path(chunk: Chunk, columns: _Columns, context: Context, verdicts: Verdicts) -> list[Envelope]:
     fields = context.fields
     default_source = fields.default_source or ("unknown" if context.lenient else "")
     default_severity = fields.default_severity or ("info" if context.lenient else "")
     default_tenant, key_tenant, prefixes = context.default_tenant, context.key_tenant, context.ids.prefixes
-    may_be_large = _bound(piece.size_bytes, context) > context.max_event_bytes
+    may_be_large = chunk.size_bytes + context.overhead_bytes > context.max_event_bytes
     received_at, region, node = context.received_at, context.region, context.node
     envelopes: list[Envelope] = []
     append = envelopes.append
     rows = zip(columns.events, columns.stamps, columns.metadata, strict=True)
-    for index, (event, stamp, extra) in enumerate(rows, piece.first_index):
+    for index, (event, stamp, extra) in enumerate(rows, chunk.first_index):
         try:
             tenant = TENANTS[event.tenant_id or default_tenant]
             severity = SEVERITY_NAMES[event.severity or default_severity]
@@ -125,37 +162,32 @@ def _fast_path(piece: Chunk, columns: _Columns, context: Context, verdicts: Verd
                 envelope = Envelope(
                     SCHEMA_VERSION, tenant, name, stamp, severity, source, message, extra, received_at, region, node
                 )
-                if not (key_tenant and tenant != key_tenant) and not (may_be_large and _too_large(envelope, context)):
+                if key_tenant in ("", tenant) and not (may_be_large and _is_too_large(envelope, context)):
                     append(envelope)
                     continue
         except Rejected:
             pass
-        careful = _verdict(piece.items[index - piece.first_index], index, context, verdicts)
-        if careful is not None:
-            append(careful)
+        alone = _verdict(chunk.items[index - chunk.first_index], index, context, verdicts)
+        if alone is not None:
+            append(alone)
     return envelopes
 
 
 _BAD = msgspec.Raw(b"")
-"""In the place of metadata that `_slow_path` has to look at."""
+"""In the place of metadata that takes `_slow_path`."""
 
 
-def _checked(column: list[msgspec.Raw], max_bytes: int) -> list[msgspec.Raw]:
-    if metadata.check_column(column):
-        return column
-    checked = []
-    for raw in column:
-        if raw is not NO_METADATA and raw is not _BAD:
-            try:
-                raw = msgspec.Raw(metadata.check(bytes(raw), max_bytes))
-            except Rejected:
-                raw = _BAD
-        checked.append(raw)
-    return checked
+def _checked(raw: msgspec.Raw, max_bytes: int) -> msgspec.Raw:
+    if raw is NO_METADATA or raw is _BAD:
+        return raw
+    try:
+        return msgspec.Raw(metadata.check(bytes(raw), max_bytes))
+    except Rejected:
+        return _BAD
 
 
 def _joined(fields: Fields, context: Context) -> msgspec.Raw:
-    """Not checked yet."""
+    """Metadata with the unknown fields, unchecked."""
     unknown = fields.copy()
     for name in STANDARD:
         unknown.pop(name, None)
@@ -182,7 +214,7 @@ def _verdict(item: Item, index: int, context: Context, verdicts: Verdicts) -> En
 
 
 def _slow_path(fields: Fields, index: int, context: Context) -> Envelope:
-    """One event by all the rules. Raises Rejected."""
+    """One event, by all rules. Raises Rejected."""
     names, lenient = context.fields, context.lenient
     used: set[str] = set()
     name = pick_text(fields, names.id, "id", used)
@@ -190,7 +222,7 @@ def _slow_path(fields: Fields, index: int, context: Context) -> Envelope:
         event_rules.event_id(name)
     tenant = TENANTS[pick_text(fields, names.tenant_id, "tenant_id", used).strip() or context.default_tenant]
     if context.key_tenant and tenant != context.key_tenant:
-        message = f"tenant_id {tenant!r} is not the tenant of this API key; leave it out or use that tenant's key."
+        message = f"tenant_id {tenant!r} is not the tenant of this API key; leave it out, or use a key of that tenant."
         raise Rejected("tenant_mismatch", message, field="tenant_id")
     stamp = _timestamp(pick(fields, names.timestamp, used), context)
     severity_text = _severity_text(pick(fields, names.severity, used))
@@ -206,13 +238,13 @@ def _slow_path(fields: Fields, index: int, context: Context) -> Envelope:
         SCHEMA_VERSION, tenant, name, stamp or context.received_at, severity, source, message, extra,
         context.received_at, context.region, context.node,
     )  # fmt: skip
-    if _too_large(envelope, context):
+    if _is_too_large(envelope, context):
         raise event_rules.too_large(context.max_event_bytes)
     return envelope
 
 
 def _timestamp(text: bytes, context: Context) -> str:
-    """'' when absent and this server fills in."""
+    """'' when it is absent and PARSEC_INGEST_LENIENT fills it in."""
     if text.startswith(b'"'):
         stamp = read_string(text, "timestamp").strip()
         if stamp:
@@ -227,7 +259,7 @@ def _timestamp(text: bytes, context: Context) -> str:
 
 
 def _severity_text(text: bytes) -> str:
-    """A number counts as its digits: syslog's levels."""
+    """A number is the text of its digits: a syslog level."""
     if text.startswith(b'"'):
         return read_string(text, "severity").strip()
     if text and text[0] not in b"-0123456789":
@@ -246,7 +278,7 @@ def _metadata(fields: Fields, used: set[str], context: Context) -> msgspec.Raw:
 
 
 def _fields_of(event: Event) -> Fields:
-    """What `_slow_path` reads, of an event that was read in one go; the bytes of metadata stay."""
+    """Of an event that was decoded as a whole, for `_slow_path`; metadata stays the bytes that were sent."""
     fields: Fields = {}
     for field in ("id", "tenant_id", "timestamp", "severity", "source", "message"):
         value = getattr(event, field)
@@ -276,11 +308,7 @@ def _tenant_if_any(fields: Fields, context: Context) -> str:
         return ""
 
 
-def _bound(size_bytes: int, context: Context) -> int:
-    return size_bytes + _ENVELOPE_OVERHEAD_BYTES + 6 * (len(context.region) + len(context.node))
-
-
-def _too_large(envelope: Envelope, context: Context) -> bool:
-    """Exact, but the cheap bound mostly settles it: a character takes at most six bytes."""
-    size = 6 * len(envelope.message) + memoryview(envelope.metadata).nbytes
-    return _bound(size, context) > context.max_event_bytes and len(encode_one(envelope)) > context.max_event_bytes
+def _is_too_large(envelope: Envelope, context: Context) -> bool:
+    """Encodes the envelope only if it may be too large: a character takes at most six bytes."""
+    size = 6 * len(envelope.message) + memoryview(envelope.metadata).nbytes + context.overhead_bytes
+    return size > context.max_event_bytes and len(encode_one(envelope)) > context.max_event_bytes

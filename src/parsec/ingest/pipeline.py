@@ -19,11 +19,11 @@ from parsec.core.envelope import Envelope, by_tenant
 from parsec.core.errors import ParsecError, Rejected
 from parsec.core.timestamp import SECOND
 from parsec.ingest.admission import Admission, Overload
-from parsec.ingest.body.decode import pieces
+from parsec.ingest.body.decode import chunks
 from parsec.ingest.channel import Fate, Submission
-from parsec.ingest.event_ids import EventIds
+from parsec.ingest.event_ids import DIGEST_SLICE_BYTES, EventIds
 from parsec.ingest.field_mapping import PLAIN, FieldMap
-from parsec.ingest.normalize import Context, Verdicts, normalize
+from parsec.ingest.normalize import ENVELOPE_BYTES, Context, Verdicts, normalize
 from parsec.ingest.response import NOTHING_ACCEPTED, Outcome, Responses
 from parsec.telemetry import Telemetry
 
@@ -86,7 +86,9 @@ class Pipeline:
         self._responses = Responses(telemetry)
         self._clock = clock
         self._random = random
-        self._max_event_bytes = max_event_bytes
+        self._log_max_event_bytes = max_event_bytes
+        self._max_event_bytes = options.max_event_bytes
+        self._overhead_bytes = ENVELOPE_BYTES + 6 * (len(options.identity.region) + len(options.identity.node))
         self._log = structlog.get_logger(__name__).bind()  # bound once: an unbound one is made anew for each line
         self._unanswered: deque[Request] = deque()  # oldest first, some answered in the meantime
         self._second = -1
@@ -105,7 +107,7 @@ class Pipeline:
         """From the body to the channel. Yields in a large body, for the caller to give other requests a turn."""
         request.received = self._clock.monotonic()
         self._telemetry.body_bytes.add(len(request.body))
-        if not request.key_tenant and request.fields.tenant_id == PLAIN.tenant_id:
+        if self._admission.limits.active and not request.key_tenant and request.fields.tenant_id == PLAIN.tenant_id:
             overload = self._admission.glance(request.body)
             if overload is not None:
                 self.refuse(request, overload)
@@ -114,8 +116,9 @@ class Pipeline:
         events: list[Envelope] = []
         try:
             context = self._context(request)
-            yield from context.ids.digest_in_slices()
-            for chunk in pieces(request.body, self._options.max_events):
+            if len(request.body) > DIGEST_SLICE_BYTES:
+                yield from context.ids.digest_in_slices()
+            for chunk in chunks(request.body, self._options.max_events):
                 some = normalize(chunk, context, verdicts)
                 if some and not events and chunk.size_bytes < len(request.body):
                     overload = self._admission.over_limit(some)  # rather than decode the rest in vain
@@ -148,8 +151,9 @@ class Pipeline:
             self._admission.release(request.key_tenant or request.default_tenant, request.held_bytes)
             request.held_bytes = 0
 
-    def expire(self) -> None:
-        """Once a second: answers requests that were not acknowledged in time. One timer for all of them."""
+    def tick(self) -> None:
+        """Called once a second: one timer for all requests. Answers those that were not acknowledged in time."""
+        self._max_event_bytes = self._log_max_event_bytes(self._options.max_event_bytes)
         unanswered, received_until = self._unanswered, self._clock.monotonic() - self._options.ack_timeout_s
         while unanswered and (unanswered[0].answered or unanswered[0].received <= received_until):
             request = unanswered.popleft()
@@ -170,7 +174,8 @@ class Pipeline:
             region=options.identity.region,
             node=options.identity.node,
             lenient=options.lenient,
-            max_event_bytes=self._max_event_bytes(options.max_event_bytes),
+            max_event_bytes=self._max_event_bytes,
+            overhead_bytes=self._overhead_bytes,
             ids=EventIds(
                 request.body,
                 request.idempotency_key,

@@ -1,11 +1,11 @@
-"""Timestamps as people and programs write them, to RFC 3339 in UTC, without going through a float.
+"""Timestamps in the forms that programs send, to RFC 3339 in UTC, without going through a float.
 
-In: a text or the text of a JSON number. Out: `YYYY-MM-DDTHH:MM:SS[.fraction]Z` with the digits that were sent.
+In: a text, or the text of a JSON number. Out: `YYYY-MM-DDTHH:MM:SS[.fraction]Z` with the digits that were sent.
 Errors: Rejected(invalid_timestamp, timestamp_in_future). Next: parsec.ingest.normalize.
 
-Read are RFC 3339 with any offset (also +hhmm, lower case t and z, a space for T), and numbers or strings of digits
-counted from 1970 in seconds below 1e11, milliseconds below 1e14, microseconds below 1e17, else nanoseconds. The leap
-second 23:59:60 UTC becomes the last nanosecond of 23:59:59: neither the store nor Python has a name for it.
+Accepted are RFC 3339 with any offset (also +hhmm, lower-case t and z, a space for T), and numbers or strings of digits
+since 1970: seconds below 1e11, milliseconds below 1e14, microseconds below 1e17, else nanoseconds. The leap second
+23:59:60 UTC becomes the last nanosecond of 23:59:59, because neither the store nor Python can represent it.
 """
 
 import re
@@ -16,7 +16,7 @@ from decimal import Decimal
 from parsec.core.errors import Rejected
 
 _LONG_COLUMN = 8
-"""From here on one pass over a column costs less than its timestamps one by one."""
+"""For so many one pass over the column costs less than one call for each."""
 _CACHE_ENTRIES = 4096
 _LONGEST = 64
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -25,7 +25,7 @@ _TEXT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]+)?"
     r"(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2}))"
 )
-_PLAIN_END = re.compile(r"(?:\.[0-9]{1,9})?Z")
+_STORED_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9})?Z")
 _NUMBER = re.compile(r"(-?)([0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _SCALES = ((10**11, 0), (10**14, 3), (10**17, 6), (10**20, 9))
 _TO_SHAPE = bytes.maketrans(b"123456789", b"000000000")
@@ -39,18 +39,15 @@ _texts: dict[int, str] = {}
 def read_column(stamps: Sequence[str | int], latest_s: int) -> Sequence[str | None]:
     """Each in its stored form; None where `read_text` or `read_number` would raise, or nothing was sent.
 
-    The common case, all of them already in the stored form, is settled for the whole column at once, if it is long.
+    In the common case all of a long column are in the stored form already, which one pass finds out.
     """
-    if len(stamps) >= _LONG_COLUMN and _all_sound(stamps, latest_s):
+    if len(stamps) >= _LONG_COLUMN and _are_stored_forms(stamps, latest_s):
         return stamps  # type: ignore[return-value]
     return [_read(stamp, latest_s) for stamp in stamps]
 
 
 def read_text(text: str, latest_s: int) -> str:
-    """From a string. `latest_s` is the last whole second (since 1970) that is not too far ahead."""
-    second = _seconds.get(text[:19])
-    if second is not None and 0 <= second < latest_s and _PLAIN_END.fullmatch(text, 19):
-        return text  # as it will be stored, and its date was checked before
+    """From a string. `latest_s` is the last whole second (since 1970) that is not too far ahead. Raises Rejected."""
     text = text.strip()
     found = _TEXT.fullmatch(text) if len(text) <= _LONGEST else None
     if found is None:
@@ -75,7 +72,7 @@ def read_text(text: str, latest_s: int) -> str:
 
 
 def read_number(text: str, latest_s: int) -> str:
-    """From the text of a number; its unit is told by its size."""
+    """From the text of a number, whose magnitude gives its unit. Raises Rejected."""
     found = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
     if found is None:
         raise _unreadable(text, "is not a number of seconds to nanoseconds since 1970")
@@ -106,12 +103,17 @@ def _read(stamp: str | int, latest_s: int) -> str | None:
             second, below = divmod(stamp, 1000)
             prefix = _texts.get(second) if 10**11 <= stamp < 10**14 and second < latest_s else None
             return f"{prefix}.{below:03d}Z" if prefix else read_number(str(stamp), latest_s)
+        if _STORED_FORM.fullmatch(stamp):
+            prefix = stamp[:19]
+            second = _seconds[prefix] if prefix in _seconds else _second_of(prefix, stamp)
+            if 0 <= second < latest_s:
+                return stamp
         return read_text(stamp, latest_s) if stamp else None
     except Rejected:
         return None
 
 
-def _all_sound(stamps: Sequence[str | int], latest_s: int) -> bool:
+def _are_stored_forms(stamps: Sequence[str | int], latest_s: int) -> bool:
     try:
         joined = "\n".join(stamps)  # type: ignore[arg-type]
     except TypeError:

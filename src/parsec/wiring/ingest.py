@@ -70,7 +70,7 @@ def open_ingest(loaded: Loaded, runtime: Runtime, log: LogHandle) -> IngestSide:
         name = "worker" if len(workers) == 1 else f"worker-{number}"
         checks[name] = stage_check(name, worker)
         parts.append(ThreadPart(name, worker.run, stop, runtime.fail, runtime.clock))
-    parts.append(runtime.ticker("acks", 1.0, pipeline.expire))
+    parts.append(runtime.ticker("acks", 1.0, pipeline.tick))
     return IngestSide(pipeline, admission, channel, workers, parts, checks)
 
 

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parsec.core.clock import ManualClock
-from parsec.ingest.admission import Admission, InFlight
-from parsec.ingest.channel import BatchLimits, Channel
+from parsec.ingest.admission import Admission
+from parsec.ingest.channel import BatchLimits, Channel, Submission
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions, Request
 from parsec.ingest.rate_limits import Policy, TenantLimits
 from parsec.ingest.response import Outcome
 from parsec.telemetry import Telemetry
+from tests.support.events import envelopes
 from tests.support.ingesting import CountingRandom, compact, event
 
 ALL = BatchLimits(sys.maxsize, sys.maxsize)
@@ -82,7 +83,7 @@ def test_the_channel_holds_at_most_twice_its_bound_and_two_requests_whatever_the
         assert 2 * 80 <= rig.channel.buffered_events < 2 * (80 + 7)
         assert rig.admission.admit("") is not None
         await rig.worker()
-        assert rig.admission._in_channel._amounts == {}
+        assert rig.admission._in_channel == {}
 
     asyncio.run(run())
 
@@ -92,7 +93,7 @@ def test_what_is_enqueued_only_counts_until_it_is_durable() -> None:
         rig = Rig()
         assert [rig.send("flood", 10, "enqueued") for _ in range(9)] == [200] * 8 + [429]
         await rig.worker()
-        assert rig.admission._in_channel._amounts == {}
+        assert rig.admission._in_channel == {}
         assert rig.send("flood", 10, "enqueued") == 200
 
     asyncio.run(run())
@@ -123,15 +124,20 @@ def test_small_bodies_that_name_nobody_are_not_kept_out_by_large_ones() -> None:
     assert memory.reserve("", 0, 1 << 16)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.integers(0, 99))))
-def test_what_is_added_and_removed_is_little_again_and_nothing_is_kept(steps: list[tuple[str, int, int]]) -> None:
-    held = InFlight(10, 100)
-    sums = {name: [0, 0] for name in "abc"}
-    for tenant, events, size in steps:
-        held.add(tenant, events, size)
-        sums[tenant][0] += events
-        sums[tenant][1] += size
-        assert held.is_little(tenant) == (sums[tenant][0] < 10 and sums[tenant][1] < 100)
-    for tenant, events, size in steps:
-        held.remove(tenant, events, size)
-    assert held._amounts == {}
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.integers(1, 99)), max_size=30))
+def test_what_is_taken_is_counted_by_tenant_and_given_back(requests: list[tuple[str, int, int]]) -> None:
+    admission_ = admission(channel=Channel(1 << 20, 1 << 20))
+    sums = dict.fromkeys("abc", (0, 0))
+    memory = dict.fromkeys("abc", 0)
+    for tenant, events, size in requests:
+        assert admission_.admit(tenant, size) is None
+        assert admission_.offer(Submission(envelopes(events), size), {tenant: events}) is None
+        sums[tenant] = sums[tenant][0] + events, sums[tenant][1] + size
+        memory[tenant] += size
+    assert admission_._in_channel == {name: amounts for name, amounts in sums.items() if amounts[0]}
+    assert admission_._in_memory == {name: amount for name, amount in memory.items() if amount}
+    assert admission_.reserved_bytes == sum(memory.values())
+    for tenant, events, size in requests:
+        admission_.leave({tenant: events}, size)
+        admission_.release(tenant, size)
+    assert (admission_._in_channel, admission_._in_memory, admission_.reserved_bytes) == ({}, {}, 0)

@@ -7,7 +7,7 @@ import pytest
 
 from parsec.core.envelope import decode_one, encode_lines
 from parsec.core.errors import Rejected
-from parsec.ingest.body.fast_path import LOOKED_AT_BYTES
+from parsec.ingest.body.slow_path import MAX_SCANNED_BYTES
 from tests.support.hostile_events import BROKEN, HUGE, KEPT, REFUSED
 from tests.support.ingesting import Taken, compact, event, lines, take, with_text
 
@@ -73,7 +73,7 @@ def test_what_is_no_character_is_told_with_its_field_and_byte(field: str, one: b
 
 
 def test_in_a_large_event_only_the_byte_is_told() -> None:
-    one = compact(event(message="m" * LOOKED_AT_BYTES))[:-1] + b',"odd":"\xff"}'
+    one = compact(event(message="m" * MAX_SCANNED_BYTES))[:-1] + b',"odd":"\xff"}'
     (error,) = take(compact(event())[:-1] + b"}\n" + one).verdicts.errors
     assert (error.code, error.field) == ("invalid_utf8", None)
     assert f"byte {len(one) - 3} of it is 0xff" in error.message

@@ -1,22 +1,22 @@
-"""A JSON array of events in slices: each quickly where it is sound, event by event where it is not.
+"""A JSON array of events in slices: each on the fast path if it is sound, else event by event.
 
-In: a body and where the array begins in it. Out: pieces. Errors: Rejected(invalid_json, too_many_events), at any piece.
-Next: parsec.ingest.normalize.
+In: a body and the position of the array in it. Out: chunks. Errors: Rejected(invalid_json, too_many_events), with any
+chunk. Next: parsec.ingest.normalize.
 """
 
 import re
 from collections.abc import Iterator
 
 from parsec.core.errors import Rejected
-from parsec.ingest.body.chunk import CAREFUL_BYTES, SLICE_BYTES, Chunk, Tally
-from parsec.ingest.body.fast_path import Fault, Item, quick_array, read_value
+from parsec.ingest.body.fast_path import SLICE_BYTES, SLOW_SLICE_BYTES, Chunk, Fault, Item, Tally, quick_array
 from parsec.ingest.body.scan import skip_blank, value_end
+from parsec.ingest.body.slow_path import read_value
 
 _SEAM = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
 
 
 class ArrayReader:
-    """One array on its way. `at` is the first byte that is in no piece yet; at last, the one after the array."""
+    """One array on its way. `at` is the first byte that is in no chunk yet; in the end, the one after the array."""
 
     def __init__(self, body: bytes, at: int, end: int, tally: Tally) -> None:
         self.at = at
@@ -44,7 +44,7 @@ class ArrayReader:
             else:
                 done = seam is None
                 self.at = self._end if seam is None else seam.end()
-            yield from self._tally.piece(items, self.at - start)
+            yield from self._tally.chunk(items, self.at - start)
 
     def _quick_slice(self, start: int, stop: int) -> list[Item] | None:
         if stop - start > 2 * SLICE_BYTES:
@@ -55,7 +55,7 @@ class ArrayReader:
         """About a slice of elements, one by one, and whether the closing bracket was passed."""
         body, end = self._body, self._end
         items: list[Item] = []
-        until = self.at + CAREFUL_BYTES
+        until = self.at + SLOW_SLICE_BYTES
         at = skip_blank(body, self.at, end)
         if may_be_empty and body.startswith(b"]", at, end):
             self.at = at + 1

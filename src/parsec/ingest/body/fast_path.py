@@ -1,23 +1,21 @@
-"""The bytes of one event, or of a slice of them, to items: an `Event`, a `WideEvent`, its `Fields`, or a `Fault`.
+"""Many events in one call of the JSON decoder.
 
-In: bytes whose ends parsec.ingest.body.reader has found. Out: items in order. Errors: none; bytes that the quick ways
-cannot read give None, and `read_value` then gives each event its own verdict. Next: parsec.ingest.normalize.
+In: the bytes of an event, an array or lines, up to QUICK_BYTES. Out: items in order: an `Event`, a `WideEvent` or its
+`Fields`. Errors: none; None for bytes of any other kind, which parsec.ingest.body.slow_path reads one event at a time.
+Next: parsec.ingest.normalize.
 
 Metadata and unknown fields stay the bytes that were sent: checked as JSON and as UTF-8, never converted.
 """
 
-import re
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import msgspec
 
-from parsec.ingest.body.scan import has_more_keys, name_at
+from parsec.core.errors import Rejected
 
 QUICK_BYTES = 256 << 10
-"""The quick ways take no more at once: small events in it are held as objects, some 30 times their size."""
-
-MAX_FIELDS = 10_000
-"""Fields of one event that are looked at. More would be refused for its keys or its size in any case."""
+"""No more is decoded at once: small events are objects of some 30 times their size."""
 
 NO_METADATA = msgspec.Raw(b"{}")
 
@@ -55,7 +53,7 @@ class WideEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What stands in the place of an event that cannot be read."""
+    """In the place of an event that cannot be read: why."""
 
     code: str
     field: str | None
@@ -64,12 +62,8 @@ class Fault(msgspec.Struct, frozen=True):
 
 Item = Event | WideEvent | Fields | Fault
 
-NOT_AN_OBJECT = Fault("not_an_object", None, 'An event must be a JSON object, such as {"message": "..."}.')
-TOO_DEEP = Fault("too_deep", None, "The event nests too deep; metadata may nest 32 levels.")
-TOO_MANY_KEYS = Fault("too_many_keys", None, f"The event has more than {MAX_FIELDS} fields; nest or drop some.")
-
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises on bytes of strangers; ValidationError is a DecodeError."""
+"""What msgspec raises on arbitrary bytes; ValidationError is a DecodeError."""
 
 
 class _Batch(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,21 +77,19 @@ _LOOSE = msgspec.json.Decoder(LooseEvent)
 _LOOSE_LIST = msgspec.json.Decoder(list[LooseEvent])
 _FIELDS = msgspec.json.Decoder(Fields)
 _FIELDS_LIST = msgspec.json.Decoder(list[Fields])
-_VALUE = msgspec.json.Decoder(msgspec.Raw)
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def quick_event(text: bytes) -> Event | None:
-    """An object with standard fields only; None: look closer."""
+    """An object with standard fields only; else None."""
     try:
         event = _EVENT.decode(text)
     except UNREADABLE:
         return None
-    return event if is_utf8(text) else None
+    return event if text.isascii() or is_utf8(text) else None
 
 
 def quick_array(text: bytes) -> list[Item] | None:
-    """The objects of an array; None: look closer."""
+    """The objects of an array; None if it may hold anything else."""
     if len(text) > QUICK_BYTES or not is_utf8(text):
         return None
     try:
@@ -115,7 +107,7 @@ def quick_array(text: bytes) -> list[Item] | None:
 
 
 def quick_lines(text: bytes) -> list[Item] | None:
-    """Objects after one another; None: look closer. A value may span lines; if it is sound, so are its neighbours."""
+    """Objects after one another, on lines or across them; None if there may be anything else."""
     if len(text) > QUICK_BYTES or not is_utf8(text):
         return None
     try:
@@ -133,7 +125,7 @@ def quick_lines(text: bytes) -> list[Item] | None:
 
 
 def batch_array(text: bytes) -> bytes | None:
-    """The array of `{"events": [...]}` without any other field; None: look closer."""
+    """The array of `{"events": [...]}` without any other field; else None."""
     try:
         array = bytes(_BATCH.decode(text).events)
     except UNREADABLE:
@@ -141,45 +133,8 @@ def batch_array(text: bytes) -> bytes | None:
     return array if array.startswith(b"[") else None
 
 
-def read_fields(text: bytes) -> Fields | Fault:
-    """Of one object. Raises one of UNREADABLE; then `read_value` knows more."""
-    if len(text) > QUICK_BYTES and has_more_keys(text, MAX_FIELDS):
-        return TOO_MANY_KEYS
-    return fields_of(text)
-
-
-def fields_of(text: bytes) -> Fields | Fault:
-    """The same where somebody has counted the keys."""
-    fields = _FIELDS.decode(text)
-    return fields if is_utf8(text) else _not_utf8(text)
-
-
-def read_value(text: bytes) -> Fields | Fault:
-    """The fields of the one value in `text`, or why it has none. Code invalid_json: it is not JSON at all."""
-    try:
-        return read_fields(text)
-    except UnicodeDecodeError:
-        return _not_utf8(text)
-    except RecursionError:
-        return TOO_DEEP
-    except msgspec.DecodeError as error:
-        if not is_utf8(text):
-            return _not_utf8(text)
-        if isinstance(error, msgspec.ValidationError) and _is_json(text):
-            return NOT_AN_OBJECT
-        if _SURROGATE.search(text) and _is_json(_SURROGATE.sub(rb"\\u00", text)):
-            return Fault("invalid_unicode", *half_pair(text))
-        reason = str(error).removeprefix("JSON is malformed: ")
-        return broken(f"{reason}, in {text[:40].decode('utf-8', 'backslashreplace')!r}")
-
-
-def broken(why: str) -> Fault:
-    """Not JSON."""
-    return Fault("invalid_json", None, f"This is not valid JSON: {why}.")
-
-
 def is_utf8(text: bytes) -> bool:
-    """msgspec does not look into the strings of a Raw."""
+    """msgspec does not check the strings inside a Raw."""
     if text.isascii():
         return True
     try:
@@ -189,50 +144,44 @@ def is_utf8(text: bytes) -> bool:
     return True
 
 
-def _not_utf8(text: bytes) -> Fault:
-    return Fault("invalid_utf8", *not_utf8(text))
+SLICE_BYTES = 128 << 10
+"""About a millisecond of work on the fast path."""
+
+SLOW_SLICE_BYTES = 32 << 10
+"""About as much work event by event."""
 
 
-def _is_json(text: bytes) -> bool:
-    try:
-        _VALUE.decode(text)
-    except RecursionError:
-        return True
-    except msgspec.DecodeError:
-        return False
-    return True
+class Chunk(msgspec.Struct, frozen=True):
+    """Consecutive items of a body, the index of the first, and the bytes that they take in the body."""
+
+    first_index: int
+    items: list[Item]
+    size_bytes: int
 
 
-LOOKED_AT_BYTES = 256 << 10
-"""In a larger event the field is not looked for; the byte is told all the same."""
-_FIELDS_LOOKED_AT = 1000
-_LONGEST_NAME = 64
+class Tally:
+    """Counts the items of a body so far, against `max_events`. `taken`: items in chunks. `empty`: values without an
+    event, which cost time as events do and have the same limit."""
 
-_SOUND = re.compile(
-    rb"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+", re.DOTALL
-)
+    def __init__(self, max_events: int, taken: int = 0, empty: int = 0) -> None:
+        self.max_events = max_events
+        self.taken = taken
+        self.empty = empty
 
+    def check(self, items: Sequence[Item]) -> None:
+        """Called while items are collected, so that a flood of tiny ones never becomes a long list. Raises Rejected."""
+        if self.taken + len(items) > self.max_events or self.empty > self.max_events:
+            message = f"The body holds more than {self.max_events} events or empty arrays; send several requests."
+            raise Rejected("too_many_events", message, status=413)
 
-def not_utf8(text: bytes) -> tuple[str | None, str]:
-    """Of bytes that do not decode."""
-    try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        where = f"byte {error.start} of it is 0x{text[error.start]:02x}"
-        return _field(text, error.start), f"The event is not valid UTF-8: {where}; encode all text as UTF-8."
-    return None, "The event is not valid UTF-8; encode all text as UTF-8."
+    def chunk(self, items: list[Item], size_bytes: int) -> Iterator[Chunk]:
+        """One chunk, or none without items."""
+        self.check(items)
+        if items:
+            first = self.taken
+            self.taken += len(items)
+            yield Chunk(first, items, size_bytes)
 
-
-def half_pair(text: bytes) -> tuple[str | None, str]:
-    """Of JSON in which some \\ud800 to \\udfff has no other half."""
-    found = _SOUND.match(text)
-    at = found.end() if found else 0
-    what = text[at : at + 6].decode("ascii", "replace")
-    return _field(text, at), f"A string holds half of a surrogate pair, which is no character: {what} at byte {at}."
-
-
-def _field(text: bytes, at: int) -> str | None:
-    if len(text) > LOOKED_AT_BYTES:
-        return None
-    name = name_at(text, at, _FIELDS_LOOKED_AT)
-    return None if name is None else name.decode("utf-8", "backslashreplace")[:_LONGEST_NAME]
+    def ahead(self, items: Sequence[Item]) -> "Tally":
+        """For the inside of a line or value: as if the items before it were in a chunk."""
+        return Tally(self.max_events, self.taken + len(items), self.empty)

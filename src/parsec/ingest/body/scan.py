@@ -1,7 +1,7 @@
-"""Where a JSON value ends and how deep it nests, told from its brackets and strings alone.
+"""The end of a JSON value and the names in an object, found by brackets and strings alone.
 
-In: bytes that may be anything. Out: positions and depths. Nothing is validated and nothing recurses, so 100,000
-brackets are as harmless as ten; linear in what is read. Used where parsec.ingest.body.reader has met something unusual.
+In: any bytes. Out: positions. Errors: none; nothing is validated and nothing recurses, so 100,000 brackets are as
+harmless as ten. Time is linear in the bytes read. For bodies of unusual shape. Next: parsec.ingest.body.decode.
 """
 
 import re

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from parsec.core.errors import Rejected
-from parsec.ingest.body.chunk import SLICE_BYTES
-from parsec.ingest.body.decode import pieces
-from parsec.ingest.body.fast_path import QUICK_BYTES, Event, Fault, Item, WideEvent
+from parsec.ingest.body.decode import chunks
+from parsec.ingest.body.fast_path import QUICK_BYTES, SLICE_BYTES, Event, Fault, Item, WideEvent
 from tests.support.ingesting import compact, event, lines, take
 
 
 def items(body: bytes, max_events: int = 10_000) -> list[Item]:
-    return [item for piece in pieces(body, max_events) for item in piece.items]
+    return [item for piece in chunks(body, max_events) for item in piece.items]
 
 
 def told(found: Sequence[Item]) -> list[str]:
@@ -193,7 +192,7 @@ def many(count: int) -> list[dict[str, object]]:
 @pytest.mark.parametrize("tail", [b"", b"\n", b"\n" + A])
 def test_a_large_array_comes_in_slices_that_lose_and_repeat_nothing(tail: bytes) -> None:
     body = compact(many(5000)) + tail
-    found = list(pieces(body, 10_000))
+    found = list(chunks(body, 10_000))
     assert len(found) > len(body) // SLICE_BYTES // 2
     assert told([item for piece in found for item in piece.items]) == [f"e{n}" for n in range(5000)] + ["a"] * (
         tail[1:] == A
@@ -204,14 +203,14 @@ def test_a_large_array_comes_in_slices_that_lose_and_repeat_nothing(tail: bytes)
 
 def test_many_lines_come_in_slices() -> None:
     body = lines(many(5000))
-    found = list(pieces(body, 10_000))
+    found = list(chunks(body, 10_000))
     assert max(piece.size_bytes for piece in found) <= SLICE_BYTES
     assert told([item for piece in found for item in piece.items]) == [f"e{n}" for n in range(5000)]
 
 
 def test_a_bad_event_costs_only_its_own_slice_the_quick_way() -> None:
     events = compact(many(3000)).replace(b'"e1500"', b'"\\ud800"')
-    kinds = [{type(item) for item in piece.items} for piece in pieces(events, 10_000)]
+    kinds = [{type(item) for item in piece.items} for piece in chunks(events, 10_000)]
     assert {Event} in kinds
     assert sum(Fault in one for one in kinds) == 1
 
@@ -224,7 +223,7 @@ def test_a_line_longer_than_a_slice_is_read_whole() -> None:
 
 def test_pieces_are_made_as_they_are_asked_for() -> None:
     body = lines(many(2000)) + b"x\n" * 20_000
-    found = pieces(body, 10_000)
+    found = chunks(body, 10_000)
     assert next(found).first_index == 0
     with pytest.raises(Rejected):
         list(found)
@@ -250,7 +249,7 @@ def test_index_counts_events_and_verdicts_alike() -> None:
     ids=["damaged batch", "cut batch", "deep", "values", "many keys"],
 )
 def test_a_long_search_leaves_turns_to_others(body: bytes) -> None:
-    read, turns = pieces(body, 10_000), 0
+    read, turns = chunks(body, 10_000), 0
     try:
         for piece in read:
             turns += 1
