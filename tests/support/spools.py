@@ -18,8 +18,8 @@ def drained(spool: DiskSpool) -> list[bytes]:
     """All of it, as a drain does that Kafka takes everything from."""
     found: list[bytes] = []
     while (source := spool.oldest()) is not None:
-        piece = source.take(3, 1 << 20)
+        piece = source.poll(3, 1 << 20)
         assert piece is not None
         found += piece.values
-        source.done(piece, 0)
+        source.commit(piece, 0)
     return found

@@ -1,17 +1,19 @@
 """Claims in Redis or Valkey, shared by all processors.
 
-In: batches of (tenant, id) with their positions. Out: who holds what, as far as Redis answers. Errors: none from Redis,
-whose silence is counted and logged; Fatal after close or without the driver. Next: parsec.process.range_commit.
+In: batches of (tenant, id) with their positions. Out: which ids another position has claimed, as far as Redis answers.
+Errors: none from Redis, whose failures are counted and logged; Fatal after `close` or without the driver.
+Next: parsec.process.range_commit.
 
 Invariants, cited by tests
  1. A claim is made by one script, so two processors never both get an id.
  2. No call takes longer than about DEADLINE_S plus one COMMAND_S, and after a failure none is tried for a while.
- 3. What got no answer is counted as unavailable and let through. A claim that Redis made without our hearing of it
-    is found again by its own position.
+ 3. Events without an answer are counted as unavailable and treated as new. A claim that Redis made and whose answer
+    was lost is recognised later by its own position.
  4. The set's clock is the newest time of receipt that any processor has seen, and never goes back.
- 5. At most ids * (1 + 1 / REDIS_GENERATIONS) and two chunks are held. Every key expires when nobody claims for a while.
+ 5. At most ids * (1 + 1 / REDIS_GENERATIONS) and two chunks are kept. Every key expires when no processor claims for a
+    while.
 
-Two logs share claims only where they share a store: `stem` must differ between stores, or a holder can never be
+Two logs share claims only if they share a store: `prefix` must differ between stores, or a holder could never be
 confirmed. An id takes 55 bytes in Valkey 9 and 93 in Redis 7 (bench/claims.py).
 """
 
@@ -30,7 +32,7 @@ from parsec.telemetry import Telemetry
 
 KEY_BYTES = 16
 VALUE_BYTES = 12
-"""Place (6 bytes) and offset (6 bytes)."""
+"""Digest of log and partition (6 bytes), offset (6 bytes)."""
 
 _ADVANCE = """
 local call, sub, max = redis.call, string.sub, math.max
@@ -114,10 +116,10 @@ answer[2] = held + size / 2
 return answer
 """
 )
-"""Records are key and value, no key twice and at most MOST_RECORDS of them. Held: by another value, which is given."""
+"""Records are key and value, no key twice and at most MOST_RECORDS. Answers the claims that have another value."""
 
 MOST_RECORDS = 2_500
-"""Lua passes at most 8,000 arguments, of which a record takes two; and the server does nothing else meanwhile."""
+"""Lua passes at most 8,000 arguments, two of them per record; and the server does nothing else meanwhile."""
 
 MOVE = (
     _ADVANCE
@@ -151,33 +153,33 @@ answer[2] = held
 return answer
 """
 )
-"""Records are key, value expected, value wanted; a wanted value of zeros gives the claim up."""
+"""Records are key, value expected, value wanted; a wanted value of zeros releases the claim."""
 
 
 REDIS_GENERATIONS = 3
-"""Few, because each id is looked for in all of them."""
+"""Few, since each id is searched in all of them."""
 DEADLINE_S = 0.5
 KEPT_MS = 86_400_000
-"""Beyond the window, so that claims outlive a store that is down for hours: they age by receipt, not by the clock."""
+"""Beyond the window, so that claims survive while a store is down for hours: they age by receipt, not by the clock."""
 _MASK = (1 << 48) - 1
-_GONE = bytes(VALUE_BYTES)
+_RELEASED = bytes(VALUE_BYTES)
 
 
 class RedisDedup:
-    """Dedup for any number of processors. `stem` begins every key and names the store that these claims speak of."""
+    """Dedup for any number of processors. `prefix`: of every key; it names the store that the claims belong to."""
 
-    def __init__(self, server: RedisAddress, stem: str, window: Window, telemetry: Telemetry, clock: Clock) -> None:
-        self._link = RedisLink(server, clock, "events are stored without a check for repeats")
+    def __init__(self, server: RedisAddress, prefix: str, window: Window, telemetry: Telemetry, clock: Clock) -> None:
+        self._link = RedisLink(server, clock, "events are stored without a check for duplicates")
         self._claim = self._link.script(CLAIM)
         self._move = self._link.script(MOVE)
-        self._stem = f"{stem}claims"
+        self._key = f"{prefix}claims"
         self._window_ms = int(window.seconds * 1000)
         self._limits = (self._window_ms, window.ids, REDIS_GENERATIONS, int(2.5 * self._window_ms) + KEPT_MS)
         self._telemetry = telemetry
         self._clock = clock
-        self._places: dict[bytes, tuple[str, int]] = {}
-        self._since_ms = self._now_ms = self._hole_ms = 0
-        self._hole = False
+        self._partitions: dict[bytes, tuple[str, int]] = {}
+        self._since_ms = self._now_ms = self._gap_ms = 0
+        self._has_gap = False
         self._closed = False
 
     def claim(self, batch: Batch) -> Mapping[int, Position]:
@@ -185,9 +187,9 @@ class RedisDedup:
         first: dict[bytes, int] = {}
         for key, offset in zip(keys, offsets, strict=True):
             first.setdefault(key, offset)
-        place = self._place(batch)
-        records = [key + _value(place, offset) for key, offset in first.items()]
-        held = self._ask(self._claim, batch, place, records, list(first.values()))
+        partition = self._partition(batch)
+        records = [key + _value(partition, offset) for key, offset in first.items()]
+        held = self._ask(self._claim, batch, partition, records, list(first.values()))
         if len(first) < len(keys):
             for key, offset in zip(keys, offsets, strict=True):
                 if (earlier := first[key]) != offset:
@@ -195,20 +197,20 @@ class RedisDedup:
         return held
 
     def take_over(self, batch: Batch, holders: Sequence[Position]) -> Mapping[int, Position]:
-        place = self._place(batch)
+        partition = self._partition(batch)
         before = [_value(_digest(holder.log_id, holder.partition), holder.offset) for holder in holders]
-        after = [_value(place, offset) for offset in batch.offsets]
+        after = [_value(partition, offset) for offset in batch.offsets]
         records = list(map(b"".join, zip(_keys_of(batch.tenants, batch.ids), before, after, strict=True)))
-        return self._ask(self._move, batch, place, records, batch.offsets)
+        return self._ask(self._move, batch, partition, records, batch.offsets)
 
     def release(self, batch: Batch) -> None:
-        place = self._place(batch)
-        own = [_value(place, offset) + _GONE for offset in batch.offsets]
+        partition = self._partition(batch)
+        own = [_value(partition, offset) + _RELEASED for offset in batch.offsets]
         records = list(map(b"".join, zip(_keys_of(batch.tenants, batch.ids), own, strict=True)))
-        self._ask(self._move, batch, place, records, ())
+        self._ask(self._move, batch, partition, records, ())
 
     def wants_restore(self) -> bool:
-        """Only while the shared set is young: just begun, or begun anew after a loss."""
+        """Only while the shared set is young: new, or new again after a loss."""
         return self.effective_s() * 1000 < self._window_ms
 
     def effective_s(self) -> float:
@@ -220,22 +222,24 @@ class RedisDedup:
             self._link.close()
 
     def _ask(
-        self, script: Script, batch: Batch, place: bytes, records: Sequence[bytes], offsets: Sequence[int]
+        self, script: Script, batch: Batch, partition: bytes, records: Sequence[bytes], offsets: Sequence[int]
     ) -> dict[int, Position]:
-        """Runs the script over all records in chunks, as far as Redis and the deadline allow. `offsets`: of the
-        records whose check counts; none for records that nobody waits for."""
+        """Runs the script over all records in chunks, as far as Redis and the deadline allow.
+
+        `offsets`: of the records, if each is checked; empty for a release.
+        """
         if self._closed:
             raise Fatal("the claims are closed")
         held: dict[int, Position] = {}
         moment_ms = min(batch.moment_ns, self._clock.time_ns()) // 1_000_000
-        head = (moment_ms, *self._limits, place, f"{batch.partition}/{batch.log_id}")
+        head = (moment_ms, *self._limits, partition, f"{batch.partition}/{batch.log_id}")
         began, at = self._clock.monotonic(), 0
         while at < len(records) and self._clock.monotonic() < began + DEADLINE_S:
             chunk = records[at : at + MOST_RECORDS]
-            answer = self._link.ask(partial(script, self._stem, (*head, b"".join(chunk))))
+            answer = self._link.ask(partial(script, self._key, (*head, b"".join(chunk))))
             if answer is None:
                 break
-            self._note(answer)
+            self._update(answer)
             for index, value in zip(islice(answer, 4, None, 2), islice(answer, 5, None, 2), strict=True):
                 if offsets and (holder := self._position(value)):
                     held[offsets[at + index - 1]] = holder
@@ -246,38 +250,38 @@ class RedisDedup:
         return held
 
     def _count_unchecked(self, events: int) -> None:
-        self._hole = True
+        self._has_gap = True
         self._telemetry.dedup_unavailable.inc(events)
 
-    def _note(self, answer: Sequence[Any]) -> None:
+    def _update(self, answer: Sequence[Any]) -> None:
         early, ids, self._now_ms, since_ms = map(int, answer[:4])
-        if self._hole:
-            self._hole, self._hole_ms = False, self._now_ms
-        self._since_ms = max(since_ms, self._hole_ms)
+        if self._has_gap:
+            self._has_gap, self._gap_ms = False, self._now_ms
+        self._since_ms = max(since_ms, self._gap_ms)
         self._telemetry.dedup_early.inc(early)
         self._telemetry.dedup_ids.set(ids)
         self._telemetry.dedup_window.set(self.effective_s())
 
-    def _place(self, batch: Batch) -> bytes:
-        place = _digest(batch.log_id, batch.partition)
-        self._places[place] = (batch.log_id, batch.partition)
-        return place
+    def _partition(self, batch: Batch) -> bytes:
+        digest = _digest(batch.log_id, batch.partition)
+        self._partitions[digest] = (batch.log_id, batch.partition)
+        return digest
 
     def _position(self, value: bytes) -> Position | None:
-        """None when Redis does not say which log it is: the place was lost together with the claims."""
-        place = value[:6]
-        if place not in self._places:
-            name: Any = self._link.ask(partial(self._link.client.hget, f"{self._stem}:places", place))
+        """None when Redis has lost the names of log and partition, together with the claims."""
+        digest = value[:6]
+        if digest not in self._partitions:
+            name: Any = self._link.ask(partial(self._link.client.hget, f"{self._key}:places", digest))
             if name is None:
                 self._count_unchecked(1)
                 return None
             partition, _, log_id = name.decode().partition("/")
-            self._places[place] = (log_id, int(partition))
-        return Position(*self._places[place], int.from_bytes(value[6:], "big"))
+            self._partitions[digest] = (log_id, int(partition))
+        return Position(*self._partitions[digest], int.from_bytes(value[6:], "big"))
 
 
 def _keys_of(tenants: Sequence[str], ids: Sequence[str]) -> list[bytes]:
-    """KEY_BYTES of BLAKE2b for each pair. No tenant has a NUL in it, so no two pairs run together."""
+    """KEY_BYTES of BLAKE2b for each pair. No tenant has a NUL in its name, so that pairs are never confused."""
     return [
         blake2b(f"{tenant}\0{name}".encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
         for tenant, name in zip(tenants, ids, strict=True)
@@ -288,6 +292,6 @@ def _digest(log_id: str, partition: int) -> bytes:
     return blake2b(f"{partition}/{log_id}".encode(), digest_size=6).digest()
 
 
-def _value(place: bytes, offset: int) -> bytes:
-    """What a claim is: VALUE_BYTES that name a position."""
-    return place + (offset & _MASK).to_bytes(6, "big")
+def _value(partition: bytes, offset: int) -> bytes:
+    """The value of a claim: VALUE_BYTES that name a position."""
+    return partition + (offset & _MASK).to_bytes(6, "big")

@@ -1,7 +1,7 @@
-"""A Redis or Valkey server as the adapters speak with it: bounded waits, and pauses while it does not answer.
+"""The connection to a Redis or Valkey server: short time-outs, and pauses while it does not answer.
 
-In: commands and scripts. Out: what the server says, or None. Errors: Fatal without the driver, else none: silence is
-logged once, counted by whoever asked, and after a failure nothing is tried for a while.
+In: commands and scripts. Out: the server's answer, or None. Errors: Fatal without the driver, else none: a failure is
+logged once, counted by the caller, and no command is sent for a while. Next: parsec.adapters.redis.dedup.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
 class RedisAddress(msgspec.Struct, frozen=True):
-    """Where Redis is and as whom we come."""
+    """The address of the server, and our credentials."""
 
     host: str
     port: int
@@ -34,18 +34,18 @@ class RedisAddress(msgspec.Struct, frozen=True):
 
 
 class Script:
-    """One script, sent by its digest, and as a whole only to a server that does not know it."""
+    """One script, sent by its digest, and in full only to a server that does not know it."""
 
     def __init__(self, client: "Redis", text: str) -> None:
         self._run = client.register_script(text)
 
-    def __call__(self, stem: str, arguments: Sequence[bytes | str | int | float]) -> list[Any]:
-        answer: list[Any] = self._run(keys=[stem], args=arguments)
+    def __call__(self, key: str, arguments: Sequence[bytes | str | int | float]) -> list[Any]:
+        answer: list[Any] = self._run(keys=[key], args=arguments)
         return answer
 
 
 class RedisLink:
-    """One connection, used by one thread. `meanwhile`: what happens without Redis, for the log."""
+    """One connection, used by one thread. `meanwhile`: the effect of a missing Redis, for the log."""
 
     def __init__(self, server: RedisAddress, clock: Clock, meanwhile: str) -> None:
         self.client = _connect(server)
@@ -58,7 +58,7 @@ class RedisLink:
         return Script(self.client, text)
 
     def ask(self, call: Callable[[], Any]) -> Any:
-        """What Redis answers; None when it does not, or did not a moment ago."""
+        """The answer of Redis; None when there is none, or was none a moment ago."""
         from redis.exceptions import RedisError
 
         if self._clock.monotonic() < self._not_before:
@@ -67,13 +67,13 @@ class RedisLink:
             answer = call()
         except (RedisError, OSError) as error:
             if not self._failures:
-                _log.warning("Redis gives no answer.", why=str(error), meanwhile=self._meanwhile)
+                _log.warning("Redis does not answer.", why=str(error), meanwhile=self._meanwhile)
             pause_s = min(FIRST_PAUSE_S * (1 << min(self._failures, 10)), LONGEST_PAUSE_S)
             self._failures += 1
             self._not_before = self._clock.monotonic() + pause_s
             return None
         if self._failures:
-            _log.info("Redis answers again.", no_more=self._meanwhile)
+            _log.info("Redis answers again.")
             self._failures = 0
         return answer
 
@@ -83,7 +83,7 @@ class RedisLink:
 
 
 def _connect(server: RedisAddress) -> "Redis":
-    """Opens nothing yet: the first command does."""
+    """Connects with the first command."""
     try:
         from redis import Redis
         from redis.backoff import NoBackoff

@@ -1,11 +1,11 @@
-"""Rates of tenants in Redis or Valkey, shared by all processes that take events in.
+"""Rate limits of tenants in Redis or Valkey, shared by all ingest processes.
 
-In: what one process wants. Out: what it gets. Errors: none from Redis, whose silence is None; Fatal without the driver.
-Next: parsec.ingest.rate_lease.
+In: what one process wants. Out: what it gets. Errors: none from Redis, without an answer None; Fatal without the
+driver. Next: parsec.ingest.rate_lease.
 
-All wants of one call are one script. A rate is a bucket in a hash of its own, filled by the server's clock; it goes by
-itself once it would be full again. Each process gets at most its part of what is there, so that nobody comes too late;
-what it leaves is there a moment later. Processes that have asked in the last LISTED_S count as parts.
+One script handles all wants of a call. A rate is a token bucket in a hash, filled by the server's clock, which expires
+when it would be full again. Each process gets at most its share of the tokens, so that the others get theirs; what it
+leaves is available a moment later. Processes that asked in the last LISTED_S have a share.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from parsec.ports.rate_leases import Leased, Want
 LISTED_S = 10
 
 MOST_WANTS = 1_000
-"""In one script, since the server does nothing else meanwhile."""
+"""Per script, since the server does nothing else meanwhile."""
 
 LEASE = """
 local call, stem, node, listed = redis.call, KEYS[1], ARGV[1], tonumber(ARGV[2])
@@ -49,12 +49,12 @@ return answer
 
 
 class RedisLeases:
-    """Leases for any number of processes. `stem` begins every key; `node` is a name that no other process has."""
+    """Leases for any number of processes. `prefix`: of every key; `node`: a name that no other process has."""
 
-    def __init__(self, server: RedisAddress, stem: str, node: str, clock: Clock) -> None:
+    def __init__(self, server: RedisAddress, prefix: str, node: str, clock: Clock) -> None:
         self._link = RedisLink(server, clock, "each process limits tenants to its own part of their rates")
         self._lease = self._link.script(LEASE)
-        self._stem = f"{stem}limits"
+        self._key = f"{prefix}limits"
         self._node = node
 
     def lease(self, wants: Sequence[Want]) -> Leased | None:
@@ -64,7 +64,7 @@ class RedisLeases:
             arguments: list[str | float] = [self._node, LISTED_S]
             for want in some:
                 arguments += want
-            answer: Any = self._link.ask(partial(self._lease, self._stem, arguments))
+            answer: Any = self._link.ask(partial(self._lease, self._key, arguments))
             if answer is None:
                 return None
             processes = int(answer[0])

@@ -1,10 +1,10 @@
-"""The spool into Kafka, beside new events and no faster than it is told.
+"""Drains the spool into Kafka, beside new events and at a limited rate.
 
-In: records of the spool, oldest first. Out: messages with the header `maybe-duplicate`; what Kafka acknowledged leaves
-the spool. Errors: none that end it; while Kafka does not acknowledge, the same records are tried again. Its attempts
-are what tells everybody else that Kafka is back. Next: parsec.process.loop.
+In: records of the spool, oldest first. Out: messages with the header `maybe-duplicate`; records that Kafka acknowledged
+leave the spool. Errors: none; while Kafka does not acknowledge, the same records are tried again, and the first success
+shows all writers that Kafka is available. Next: parsec.process.loop.
 
-Every record carries the header: its first attempt may have arrived, and so may one of a drain that was killed.
+Every record has the header, since its first attempt, or that of a drain that was killed, may have arrived.
 """
 
 import threading
@@ -27,7 +27,7 @@ EVENTS_PER_S = 20_000.0
 """A spool of 8 GiB is empty within half an hour, and new events keep most of the cluster's throughput."""
 MOST_EVENTS, MOST_BYTES = 1000, 1 << 20
 ADOPT_EVERY_S = 30.0
-IDLE_S, AGAIN_S = 0.1, 1.0
+IDLE_S, RETRY_S = 0.1, 1.0
 
 
 class _Key(msgspec.Struct, frozen=True, gc=False):
@@ -38,7 +38,7 @@ _KEY = msgspec.json.Decoder(_Key)
 
 
 class Drain:
-    """One thread, one writer of its own."""
+    """One thread, one writer of its own, which it closes at its end. `rate`: events per second."""
 
     def __init__(
         self,
@@ -49,24 +49,23 @@ class Drain:
         clock: Clock,
         rate: float = EVENTS_PER_S,
     ) -> None:
-        """`rate`: events per second. Closes the writer at its end."""
         self._spool = spool
         self._writer = writer
         self._breaker = breaker
         self._rate = rate
         self._telemetry = telemetry
         self._clock = clock
-        self._in_hand: tuple[SpoolReader, Slice, list[Record], int] | None = None
+        self._unsent: tuple[SpoolReader, Slice, list[Record], int] | None = None
         self._adopt_at = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop`; what is left stays in the spool."""
+        """The thread's body, until `stop`. Records that are left stay in the spool."""
         while not stop.wait(self.step()):
             pass
         self._writer.close()
 
     def step(self) -> float:
-        """One piece, if there is one and its time has come. Seconds until the next call makes sense."""
+        """Sends one slice, if there is one and Kafka may be tried. Returns the seconds until the next call."""
         now = self._clock.monotonic()
         try:
             if now >= self._adopt_at:
@@ -75,49 +74,47 @@ class Drain:
             self._telemetry.spool_waiting.set(self._spool.waiting)
             if self._breaker.open_reason() is not None:
                 return IDLE_S
-            taken = self._in_hand or self._take()
+            taken = self._unsent or self._take()
             return IDLE_S if taken is None else self._send(*taken)
         except (Retryable, OSError) as error:
-            _log.warning("The spool cannot be drained now and is tried again.", why=str(error))
-            return AGAIN_S
+            _log.warning("The spool could not be drained. It will be tried again.", why=str(error))
+            return RETRY_S
 
     def _take(self) -> tuple[SpoolReader, Slice, list[Record], int] | None:
-        source = self._spool.oldest()
-        if source is None:
+        spool = self._spool.oldest()
+        taken = spool.poll(max(1, min(MOST_EVENTS, int(self._rate / 10))), MOST_BYTES) if spool else None
+        if spool is None or taken is None:
             return None
-        piece = source.take(max(1, min(MOST_EVENTS, int(self._rate / 10))), MOST_BYTES)
-        if piece is None:
-            return None
-        if piece.lost:
-            _log.error("Events were lost in the spool before Kafka had them.", events=piece.lost,
-                       spool=str(source.directory))  # fmt: skip
-        return source, piece, [Record(_KEY.decode(value).tenant_id, value, True) for value in piece.values], 0
+        if taken.lost:
+            _log.error("Events in the spool were lost before Kafka took them.", events=taken.lost,
+                       spool=str(spool.directory))  # fmt: skip
+        return spool, taken, [Record(_KEY.decode(value).tenant_id, value, True) for value in taken.values], 0
 
-    def _send(self, source: SpoolReader, piece: Slice, records: list[Record], refused: int) -> float:
-        """Gives the piece to Kafka, and lets it leave the spool once Kafka has all of it."""
-        left: list[Record] = []
-        not_there: list[Record] = []
+    def _send(self, spool: SpoolReader, taken: Slice, records: list[Record], refused: int) -> float:
+        """Sends the records of a slice, and commits it once Kafka has all of them but the refused ones."""
+        not_acknowledged: list[Record] = []
+        unsent: list[Record] = []
         try:
             self._writer.send(records)
         except NotAcknowledged as error:
-            not_there = list(error.records)
-            refused += self._set_aside(source, [record.value for record in error.refused], str(error))
-            left = [record for record in not_there if record not in error.refused]
-        acknowledged = len(records) - len(not_there)
-        self._in_hand = (source, piece, left, refused) if left else None
+            not_acknowledged = list(error.records)
+            refused += self._keep_refused(spool, [record.value for record in error.refused], str(error))
+            unsent = [record for record in not_acknowledged if record not in error.refused]
+        acknowledged = len(records) - len(not_acknowledged)
+        self._unsent = (spool, taken, unsent, refused) if unsent else None
         if acknowledged:
-            size = sum(len(r.value) + 1 for r in records) - sum(len(r.value) + 1 for r in not_there)
+            size = sum(len(r.value) + 1 for r in records) - sum(len(r.value) + 1 for r in not_acknowledged)
             self._telemetry.published.inc(acknowledged)
             self._telemetry.published_bytes.inc(size)
             self._telemetry.spool_drained.inc(acknowledged)
-        if not left:
-            source.done(piece, refused)
+        if not unsent:
+            spool.commit(taken, refused)
         return acknowledged / self._rate
 
-    def _set_aside(self, source: SpoolReader, values: list[bytes], why: str) -> int:
+    def _keep_refused(self, spool: SpoolReader, values: list[bytes], why: str) -> int:
         if values:
-            path = source.keep_refused(values)
+            path = spool.keep_refused(values)
             self._telemetry.spool_refused.inc(len(values))
-            _log.error("Kafka never takes these events of the spool; they are kept in a file.",
+            _log.error("Kafka refuses events of the spool for good. They are kept in a file.",
                        events=len(values), file=str(path), why=why)  # fmt: skip
         return len(values)

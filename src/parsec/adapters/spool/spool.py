@@ -1,10 +1,11 @@
-"""Events on this machine's disk for as long as Kafka does not take them: a log of our own, and those that nobody holds.
+"""The spool: events on this machine's disk until Kafka takes them. Its own log, and those that no process holds.
 
 In: groups that were not acknowledged. Out: their records, oldest first, for parsec.adapters.spool.drain.
 Errors: Retryable while the disk refuses or the spool is full, Fatal when no spool can be opened.
+Next: parsec.adapters.spool.drain.
 
-Layout: `<directory>/<n>`, each a log of parsec.adapters.log.embedded under its own lock. A process takes the first
-that is free, with whatever is in it. One that was left with events in it is adopted: drained, then let go.
+Layout: `<directory>/<n>`, each a log of parsec.adapters.log.embedded under its own lock. A process takes the first that
+is free, with all that is in it. A free one that still has events is adopted: drained, then closed.
 """
 
 from pathlib import Path
@@ -27,37 +28,37 @@ _REFUSED = "refused.ndjson"
 
 
 class SpoolReader:
-    """One spool as it is drained. Used by one thread; `waiting` from any."""
+    """One spool while it is drained. Used by one thread; `waiting` by any."""
 
     def __init__(self, directory: Path, log: EmbeddedLog) -> None:
         self.directory = directory
         self.log = log
         self._reader = log.reader(_READER)
-        begin = self._reader.poll(0, 1, 1)
-        assert isinstance(begin, Assigned)
-        self._epoch = begin.epoch
-        self._committed = begin.progress.committed
-        self._counts = begin.progress.counts
+        assigned = self._reader.poll(0, 1, 1)
+        assert isinstance(assigned, Assigned)
+        self._epoch = assigned.epoch
+        self._committed = assigned.progress.committed
+        self._counts = assigned.progress.counts
 
     @property
     def waiting(self) -> int:
-        """Events that Kafka does not have yet, as far as this process knows."""
+        """Events that Kafka has not acknowledged."""
         return self.log.end - self._committed
 
-    def take(self, max_events: int, max_bytes: int) -> Slice | None:
-        """What comes next; None when nothing is left. Raises Retryable."""
-        piece = self._reader.poll(0, max_events, max_bytes)
-        return piece if isinstance(piece, Slice) else None
+    def poll(self, max_events: int, max_bytes: int) -> Slice | None:
+        """The next records; None when no more are left. Raises Retryable."""
+        records = self._reader.poll(0, max_events, max_bytes)
+        return records if isinstance(records, Slice) else None
 
-    def done(self, piece: Slice, refused: int) -> None:
-        """Kafka has these but for those that it `refused` for good, which `keep_refused` has. Raises Retryable."""
-        fate = Counts(stored=len(piece.values) - refused, dead=refused, lost=piece.lost)
+    def commit(self, records: Slice, refused: int) -> None:
+        """Kafka has these, except the `refused` ones, which `keep_refused` has. Raises Retryable."""
+        fate = Counts(stored=len(records.values) - refused, dead=refused, lost=records.lost)
         counts = self._counts.plus(fate)
-        self._reader.commit(piece.partition, self._epoch, piece.next_offset, counts)
-        self._committed, self._counts = piece.next_offset, counts
+        self._reader.commit(records.partition, self._epoch, records.next_offset, counts)
+        self._committed, self._counts = records.next_offset, counts
 
     def keep_refused(self, values: list[bytes]) -> Path:
-        """Events that no retry brings into the topic, for a person to look at. Raises OSError."""
+        """Writes events that Kafka refuses for good to a file, for a person to look at. Raises OSError."""
         path = self.directory / _REFUSED
         with path.open("ab") as file:
             file.write(b"".join(value + b"\n" for value in values))
@@ -69,27 +70,27 @@ class SpoolReader:
 
 
 class Spool(Protocol):
-    """Where events go that Kafka does not take."""
+    """Where events go while Kafka is unavailable. One thread, the drain's, calls `oldest` and `adopt`."""
+
+    @property
+    def waiting(self) -> int:
+        """Events to be drained."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of this process's own spool."""
 
     def append(self, group: Group) -> None:
-        """Returns when the group survives a power cut. From any thread. Raises Retryable."""
+        """Returns once the group survives a power cut. From any thread. Raises Retryable."""
 
     def refuses(self) -> str | None:
         """Why nothing can be appended now; None when it can. Never blocks."""
 
-    @property
-    def waiting(self) -> int:
-        """Events that are to be drained."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Of this process's own."""
-
     def oldest(self) -> SpoolReader | None:
-        """What to drain next; None when nothing is waiting. For the thread that drains."""
+        """The spool to drain next; None when no events are waiting."""
 
     def adopt(self) -> None:
-        """Takes over what other processes have left. For the thread that drains."""
+        """Takes over the spools of processes that have ended."""
 
     def close(self) -> None:
         """Safe to call twice."""
@@ -110,11 +111,9 @@ class NoSpool:
     def oldest(self) -> SpoolReader | None:
         return None
 
-    def adopt(self) -> None:
-        """There is no place to look at."""
+    def adopt(self) -> None: ...
 
-    def close(self) -> None:
-        """Nothing to release."""
+    def close(self) -> None: ...
 
 
 class DiskSpool:
@@ -127,10 +126,18 @@ class DiskSpool:
         self._clock = clock
         self._telemetry = telemetry
         self._adopted: list[SpoolReader] = []
-        self._left: dict[str, int] = {}
-        self._own = self._first_free()
+        self._drained: dict[str, int] = {}
+        self._own = self._open_first_free()
         if self._own.waiting:
-            _log.info("The spool holds events for Kafka.", spool=str(self._own.directory), events=self._own.waiting)
+            _log.info("The spool has events for Kafka.", spool=str(self._own.directory), events=self._own.waiting)
+
+    @property
+    def waiting(self) -> int:
+        return self._own.waiting + sum(each.waiting for each in list(self._adopted))
+
+    @property
+    def size_bytes(self) -> int:
+        return self._own.log.size_bytes
 
     def append(self, group: Group) -> None:
         self._own.log.publish([group])
@@ -139,41 +146,33 @@ class DiskSpool:
     def refuses(self) -> str | None:
         return self._own.log.refuses()
 
-    @property
-    def size_bytes(self) -> int:
-        return self._own.log.size_bytes
-
-    @property
-    def waiting(self) -> int:
-        return self._own.waiting + sum(source.waiting for source in list(self._adopted))
-
     def oldest(self) -> SpoolReader | None:
         while self._adopted and not self._adopted[0].waiting:
-            self._let_go(self._adopted.pop(0))
+            self._release(self._adopted.pop(0))
         if self._adopted:
             return self._adopted[0]
         return self._own if self._own.waiting else None
 
     def adopt(self) -> None:
-        held = {source.directory for source in (self._own, *self._adopted)}
+        held = {each.directory for each in (self._own, *self._adopted)}
         for path in sorted(self._directory.iterdir()):
-            if path in held or not path.name.isdigit() or self._left.get(path.name) == _written(path):
+            if path in held or not path.name.isdigit() or self._drained.get(path.name) == _written_ns(path):
                 continue
             try:
-                source = self._open(path)
+                spool = self._open(path)
             except Fatal:
                 continue  # another process holds it
-            if source.waiting:
-                _log.info("A spool that was left is drained.", spool=str(path), events=source.waiting)
-                self._adopted.append(source)
+            if spool.waiting:
+                _log.info("The spool of a process that has ended is drained.", spool=str(path), events=spool.waiting)
+                self._adopted.append(spool)
             else:
-                self._let_go(source)
+                self._release(spool)
 
     def close(self) -> None:
-        for source in (*self._adopted, self._own):
-            source.close()
+        for each in (*self._adopted, self._own):
+            each.close()
 
-    def _first_free(self) -> SpoolReader:
+    def _open_first_free(self) -> SpoolReader:
         why: Fatal | None = None
         for number in range(MOST_SPOOLS):
             try:
@@ -190,12 +189,12 @@ class DiskSpool:
             log.close()
             raise
 
-    def _let_go(self, source: SpoolReader) -> None:
-        source.close()
-        self._left[source.directory.name] = _written(source.directory)
+    def _release(self, spool: SpoolReader) -> None:
+        spool.close()
+        self._drained[spool.directory.name] = _written_ns(spool.directory)
 
 
-def _written(path: Path) -> int:
+def _written_ns(path: Path) -> int:
     """When the spool in `path` was last written to, so that an empty one is not opened again and again."""
     try:
         return (path / NAMES[0]).stat().st_mtime_ns

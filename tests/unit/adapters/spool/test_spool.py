@@ -29,10 +29,10 @@ def test_what_was_not_drained_is_there_after_a_crash(tmp_path: Path) -> None:
     spool.append(group(0, 6))
     source = spool.oldest()
     assert source is not None
-    piece = source.take(2, 1 << 20)
+    piece = source.poll(2, 1 << 20)
     assert piece is not None
-    source.done(piece, 0)
-    source.take(2, 1 << 20)  # in hand when the process ends
+    source.commit(piece, 0)
+    source.poll(2, 1 << 20)  # in hand when the process ends
     spool.close()
     again = opened(tmp_path)
     assert again.waiting == 4
@@ -108,10 +108,10 @@ def test_what_kafka_never_takes_is_kept_in_a_file(tmp_path: Path) -> None:
     spool.append(group(0, 3))
     source = spool.oldest()
     assert source is not None
-    piece = source.take(9, 1 << 20)
+    piece = source.poll(9, 1 << 20)
     assert piece is not None
     path = source.keep_refused(list(piece.values[:1]))
-    source.done(piece, 1)
+    source.commit(piece, 1)
     assert path.read_bytes().splitlines() == list(piece.values[:1])
     assert spool.waiting == 0
     spool.close()
