@@ -12,7 +12,7 @@ import msgspec
 
 from parsec.cli.client_flags import open_client, server_flags
 from parsec.cli.exit_handling import DIFFERENCE, GAVE_UP, NOT_ALL, fail
-from parsec.cli.setting_flags import load_or_exit
+from parsec.cli.setting_flags import directory_flags, load_or_exit
 from parsec.cli.terminal import Cell, is_terminal, print_table, visible
 from parsec.client import Audit
 from parsec.core.errors import ParsecError
@@ -25,15 +25,13 @@ _FATES = ("stored", "duplicate", "dead", "lost")
 @click.command()
 @server_flags
 @click.option("--offline", is_flag=True, help="Recount the data directory of a stopped Parsec, record by record.")
-@click.option("--data-dir", metavar="DIR", help="With --offline: the directory. [PARSEC_DATA_DIR; ./data]")
-@click.option(
-    "--config", type=click.Path(dir_okay=False, path_type=Path), help="With --offline: as for `parsec serve`."
-)
+@directory_flags
 def audit(url: str, offline: bool, data_dir: str | None, config: Path | None) -> None:
     """Compare the store with the ledger.
 
     Recounts the fate of every event from the store. Prints a table on a terminal, JSON in a pipe. Offsets whose events
-    have left the store by age or size cannot be recounted; the last line counts them.
+    have left the store by age or size cannot be recounted; the last line counts them. --data-dir and --config need
+    --offline.
 
     Exit code: 0 no difference, 1 refused or nothing to recount, 3 no answer, or the directory is in use or unreadable,
     4 a difference.

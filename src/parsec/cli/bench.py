@@ -6,6 +6,7 @@ Next: parsec.loadgen.load.
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,17 +26,19 @@ _POLL_S = 0.1
 _UPDATE_S = 0.5
 
 
+def _number(flag: str, default: float, type_: Any, text: str) -> Callable[[Any], Any]:
+    return click.option(flag, default=default, show_default=True, type=type_, help=text)
+
+
 @click.command()
 @server_flags
-@click.option(
-    "--connections", default=8, show_default=True, type=click.IntRange(1, 10_000), help="Number of connections."
-)
-@click.option("--batch", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Events per request.")
-@click.option("--rate", default=0.0, type=click.FloatRange(0), help="Events per second in total; 0: no limit.")
-@click.option("--duration", default=10.0, show_default=True, type=click.FloatRange(0.1), help="Seconds to send.")
-@click.option("--count", default=0, type=click.IntRange(0), help="Events to send, instead of --duration.")
+@_number("--connections", 8, click.IntRange(1, 10_000), "Number of connections.")
+@_number("--batch", 100, click.IntRange(1, 10_000), "Events per request.")
+@_number("--rate", 0.0, click.FloatRange(0), "Events per second in total; 0: no limit.")
+@_number("--duration", 10.0, click.FloatRange(0.1), "Seconds to send.")
+@_number("--count", 0, click.IntRange(0), "Events to send, instead of --duration.")
 @click.option("--tenant", default="bench", show_default=True, help="Tenant of the events.")
-@click.option("--message-bytes", default=60, show_default=True, type=click.IntRange(1, 100_000), help="Message size.")
+@_number("--message-bytes", 60, click.IntRange(1, 100_000), "Message size.")
 @click.option(
     "--ack",
     default="durable",
@@ -43,23 +46,10 @@ _UPDATE_S = 0.5
     type=click.Choice(["durable", "enqueued"]),
     help="When the server answers: after fsync, or at once.",
 )
-@click.option(
-    "--timeout",
-    default=30.0,
-    show_default=True,
-    type=click.FloatRange(0.1),
-    help="Seconds to wait for an answer; then the request counts as unanswered.",
-)
-@click.option(
-    "--settle",
-    "processing_s",
-    default=120.0,
-    show_default=True,
-    type=click.FloatRange(0),
-    help="Seconds to wait, before and after, until the server has processed all durable events.",
-)
+@_number("--timeout", 30.0, click.FloatRange(0.1), "Seconds to wait; then a request counts as unanswered.")
+@_number("--settle", 120.0, click.FloatRange(0), "Seconds to wait, before and after, until all events are processed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, the default in a pipe.")
-def bench(url: str, processing_s: float, as_json: bool, **plan: Any) -> None:
+def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
     """Send generated events and check the server's counts.
 
     Compares the server's answers with what it made durable and processed. A request that is answered 429 or 5xx is not
@@ -79,10 +69,10 @@ def bench(url: str, processing_s: float, as_json: bool, **plan: Any) -> None:
     plan["timeout_s"] = plan.pop("timeout")
     try:
         with new_client(url, _STATS_TIMEOUT_S) as client:
-            before = _stats(client, processing_s)
+            before = _stats(client, settle)
             load = Load(Plan(url, api_key=api_key(url), ca_file=ca_file(), **plan))
             uvloop.run(_run(load))
-            after = _stats(client, processing_s)
+            after = _stats(client, settle)
     except Rejected as error:
         fail(visible(f"{url}: {error.message} ({error.code})"), GAVE_UP)
     except Retryable as error:

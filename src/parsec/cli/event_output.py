@@ -8,8 +8,9 @@ Next: parsec.cli.terminal.
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import click
 import msgspec
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 Output = Literal["table", "json", "csv", "raw"]
 Row = Mapping[str, msgspec.Raw]
+Printer = Callable[[Sequence[msgspec.Raw]], None]
+"""Prints events, in any number of calls."""
 
 TABLE_COLUMNS = ("timestamp", "severity", "source", "message")
 CSV_COLUMNS = ("timestamp", "severity", "source", "message", "id", "metadata")
@@ -31,13 +34,6 @@ _MIN_LAST_COLUMN = 20
 _MAX_WIDTH_IN_PIPE = 64
 _PRECISE_TIMESTAMP = re.compile(r"(.*\.[0-9]{3})[0-9]+Z")
 _ROWS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-class Printer(Protocol):
-    """Prints events, in any number of calls."""
-
-    def show(self, events: Sequence[msgspec.Raw]) -> None:
-        """Raises BrokenPipeError."""
 
 
 output_flag = click.option(
@@ -52,12 +48,12 @@ def printer(output: Output | None, fields: Sequence[str]) -> Printer:
     terminal = is_terminal()
     output = output or ("table" if terminal else "json")
     if output == "json":
-        return JsonLines(terminal)
+        return partial(_print_json, terminal)
     if output == "raw":
-        return Messages(fields or ("message",), terminal)
+        return partial(_print_texts, fields or ("message",), terminal)
     if output == "csv":
-        return Csv(fields or CSV_COLUMNS, terminal)
-    return TerminalTable(fields) if terminal else PlainTable(fields)
+        return Csv(fields or CSV_COLUMNS, terminal).show
+    return (TerminalTable(fields) if terminal else PlainTable(fields)).show
 
 
 def cell(row: Row, name: str) -> str:
@@ -68,31 +64,20 @@ def cell(row: Row, name: str) -> str:
     return str(msgspec.json.decode(raw)) if bytes(raw).startswith(b'"') else bytes(raw).decode()
 
 
-class JsonLines:
+def _print_json(terminal: bool, events: Sequence[msgspec.Raw]) -> None:
     """Each event as it came; on a terminal with \\u escapes for invisible characters."""
-
-    def __init__(self, terminal: bool) -> None:
-        self._terminal = terminal
-
-    def show(self, events: Sequence[msgspec.Raw]) -> None:
-        lines = b"".join(bytes(event) + b"\n" for event in events)
-        if self._terminal:
-            lines = b"".join(visible_json(line).encode() + b"\n" for line in lines.decode().split("\n")[:-1])
-        click.echo(lines, nl=False)
+    lines = [bytes(event) for event in events]
+    if terminal:
+        lines = [visible_json(line.decode()).encode() for line in lines]
+    click.echo(b"".join(line + b"\n" for line in lines), nl=False)
 
 
-class Messages:
-    """The messages, or the chosen fields with tabs between them; a pipe gets them as they are."""
-
-    def __init__(self, fields: Sequence[str], terminal: bool) -> None:
-        self._fields = fields
-        self._terminal = terminal
-
-    def show(self, events: Sequence[msgspec.Raw]) -> None:
-        lines = ["\t".join(cell(row, name) for name in self._fields) for row in map(_ROWS.decode, events)]
-        # Bytes, because a text stream refuses half a surrogate pair.
-        text = "".join((visible(line) if self._terminal else line) + "\n" for line in lines)
-        click.echo(text.encode(errors="surrogatepass"), nl=False)
+def _print_texts(fields: Sequence[str], terminal: bool, events: Sequence[msgspec.Raw]) -> None:
+    """The chosen fields with tabs between them; a pipe gets them as they are."""
+    lines = ["\t".join(cell(row, name) for name in fields) for row in map(_ROWS.decode, events)]
+    # Bytes, because a text stream refuses half a surrogate pair.
+    text = "".join((visible(line) if terminal else line) + "\n" for line in lines)
+    click.echo(text.encode(errors="surrogatepass"), nl=False)
 
 
 class Csv:

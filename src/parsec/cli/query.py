@@ -24,12 +24,12 @@ def query(url: str, output: Output | None, timeout: float, **asked: Any) -> None
 
     Exit code: 0 answered (also without events), 1 refused, 3 no answer.
     """
-    to = printer(output, asked["fields"])
+    show = printer(output, asked["fields"])
     first, page, printed = None, None, 0
     reported: set[str] = set()
     with open_client(url, timeout, asked["q"]) as client:
         for page in client.pages(**asked):
-            to.show(page.events)
+            show(page.events)
             first = first or page
             printed += len(page.events)
             warn_if_incomplete(page, reported)

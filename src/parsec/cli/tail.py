@@ -29,11 +29,11 @@ def tail(url: str, output: Output | None, fields: str | None, **asked: Any) -> N
 
     Exit code: 1 refused, 3 no answer at the start, 130 interrupted.
     """
-    to = printer(output, split_names(fields))
+    show = printer(output, split_names(fields))
     with open_client(url, SILENCE_S, asked["q"], RetryPolicy(on_wait=_report_wait)) as client:
         for found in client.tail(**asked):
             if isinstance(found, msgspec.Raw):
-                to.show([found])
+                show([found])
             else:
                 click.echo(f"parsec: {_describe(found)}", err=True)
 

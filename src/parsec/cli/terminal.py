@@ -100,20 +100,12 @@ def progress_bar(
     if total == 0 or not sys.stderr.isatty():
         yield lambda _done, _text: None
         return
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
 
-    bytes_columns = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else ()
-    text = TextColumn("{task.description}")
-    columns = (BarColumn(), *bytes_columns, text, TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    of_bytes = (rich.DownloadColumn(), rich.TransferSpeedColumn()) if in_bytes else ()
+    times = (rich.TimeElapsedColumn(), rich.TimeRemainingColumn())
+    columns = (rich.BarColumn(), *of_bytes, rich.TextColumn("{task.description}"), *times)
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total, completed=done)  # type: ignore[arg-type]  # a float is as good
         yield lambda done, text: bar.update(task, completed=done, description=text)

@@ -66,17 +66,16 @@ class AsyncConnection(asyncio.Protocol):
     async def exchange(self, request: bytes) -> Response:
         """Sends a request and reads its whole response. Raises Retryable."""
         self._send(request)
-        head = await self._head()
-        body = b"".join([piece async for piece in self._pieces()])
+        found = await self._whole(await self._head())
         self._used = True
-        return msgspec.structs.replace(head, body=body)
+        return found
 
     async def stream(self, request: bytes) -> AsyncIterator[bytes | Response]:
         """As parsec.client.transport.Connection.stream."""
         self._send(request)
         head = await self._head()
         if head.status != 200:
-            yield msgspec.structs.replace(head, body=b"".join([piece async for piece in self._pieces()]))
+            yield await self._whole(head)
             return
         yield head
         async for piece in self._pieces():
@@ -136,6 +135,9 @@ class AsyncConnection(asyncio.Protocol):
         while not self._status:
             await self._wait_for_data()
         return Response(self._status, self._headers, b"")
+
+    async def _whole(self, head: Response) -> Response:
+        return msgspec.structs.replace(head, body=b"".join([piece async for piece in self._pieces()]))
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         while True:

@@ -12,6 +12,7 @@ import re
 import select
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import BinaryIO, Literal
 
 import msgspec
@@ -87,7 +88,7 @@ def events_of(source: BodySource, kind: Kind | None, wrap: Callable[[bytes], byt
     chunks = source.chunks()
     head = _first_line(chunks)
     kind = kind or kind_of(head)
-    rest = _chain(head, chunks)
+    rest = _with_head(head, chunks)
     if kind == "json" and not _one_a_line(head):
         yield from _values(rest)
         return
@@ -114,7 +115,7 @@ def bodies(pieces: Iterable[bytes | None], max_events: int, max_bytes: int = MAX
     """Ends a body at `max_events`, before `max_bytes` (a larger event is sent alone), or when the stream pauses."""
     held: list[bytes] = []
     size = 0
-    for piece in pieces:
+    for piece in chain(pieces, (None,)):
         if held and (piece is None or size + len(piece) > max_bytes):
             yield SplitBody(b"\n".join(held), len(held))
             held, size = [], 0
@@ -125,8 +126,6 @@ def bodies(pieces: Iterable[bytes | None], max_events: int, max_bytes: int = MAX
         if len(held) >= max_events:
             yield SplitBody(b"\n".join(held), len(held))
             held, size = [], 0
-    if held:
-        yield SplitBody(b"\n".join(held), len(held))
 
 
 def _first_line(chunks: Pieces) -> bytes:
@@ -141,7 +140,7 @@ def _first_line(chunks: Pieces) -> bytes:
     return bytes(head)
 
 
-def _chain(head: bytes, chunks: Pieces) -> Pieces:
+def _with_head(head: bytes, chunks: Pieces) -> Pieces:
     yield head.removeprefix(_BOM)
     yield from chunks
 

@@ -16,15 +16,8 @@ from typing import Any
 
 import msgspec
 
-from parsec.api.event_rules import (
-    MAX_AHEAD_S,
-    MAX_METADATA_DEPTH,
-    MAX_METADATA_KEYS,
-    MAX_SOURCE_CHARS,
-    Cache,
-    nests_deeper,
-    tenant_name,
-)
+from parsec.api import event_rules
+from parsec.api.event_rules import MAX_METADATA_DEPTH, MAX_METADATA_KEYS
 from parsec.core.clock import Clock, SystemClock
 
 MAX_BYTES = 200 << 10
@@ -47,7 +40,7 @@ class RecordEncoder:
 
     def __init__(self, tenant: str | None, source: str | None, clock: Clock | None = None) -> None:
         """Raises ValueError when no tenant can have this name."""
-        self._tenant = None if tenant is None else tenant_name(tenant)
+        self._tenant = None if tenant is None else event_rules.tenant_name(tenant)
         if tenant is not None and self._tenant is None:
             rule = "use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit"
             raise ValueError(f"tenant {tenant!r} is not valid; {rule}")
@@ -76,7 +69,7 @@ class RecordEncoder:
     def _encode(self, record: logging.LogRecord, message: str, metadata: dict[Any, Any]) -> bytes:
         now = self._clock.time_ns() / 1e9
         created = record.created
-        if not 0 <= created <= now + MAX_AHEAD_S:
+        if not 0 <= created <= now + event_rules.MAX_AHEAD_S:
             metadata, created = metadata | {"created": record.created}, now
         event: dict[str, Any] = {
             "id": f"{self._prefix}-{next(self._numbers)}",
@@ -96,10 +89,10 @@ class RecordEncoder:
 
 
 def _source(name: str) -> str:
-    return _encodable(name).strip().lower()[:MAX_SOURCE_CHARS] or "root"
+    return _encodable(name).strip().lower()[: event_rules.MAX_SOURCE_CHARS] or "root"
 
 
-_SOURCES = Cache(_source)
+_SOURCES = event_rules.Cache(_source)
 
 
 def _standard_fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -146,7 +139,7 @@ def _encode(value: object, depth: int) -> bytes | None:
         encoded = _ENCODER.encode(value)
     except Exception:  # noqa: BLE001 (values are anyone's, and so are their errors)
         return None
-    return None if nests_deeper(encoded, depth) else encoded
+    return None if event_rules.nests_deeper(encoded, depth) else encoded
 
 
 def _shorten(value: object, kept: int) -> object:

@@ -167,16 +167,20 @@ class SendQueue:
             self._append(summary)
 
     def _start(self) -> None:
-        if not self._send_token:
-            return
-        with suppress(IndexError):
-            self._send_token.pop()
+        if self._take_token():
             self._thread = threading.Thread(target=self._run, name="parsec-logging", daemon=True)
             try:
                 self._thread.start()
             except RuntimeError:  # the interpreter is ending, or has too many threads: flush sends
                 self._thread = None
                 self._send_token.append(None)
+
+    def _take_token(self) -> bool:
+        try:
+            self._send_token.pop()
+        except IndexError:
+            return False
+        return True
 
     def _run(self) -> None:
         try:
@@ -190,10 +194,7 @@ class SendQueue:
 
     def _send_without_thread(self, deadline: float) -> None:
         """Sends here when no thread does."""
-        if not self._send_token:
-            return
-        with suppress(IndexError):
-            self._send_token.pop()
+        if self._take_token():
             try:
                 while self._waiting and self._now() < deadline and (batch := self._take_batch()) is not None:
                     self._deliver(b"\n".join(batch), len(batch), deadline)
