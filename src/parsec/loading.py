@@ -127,8 +127,9 @@ def _for_tenant(
     values: dict[str, Any] = {}
     for key, raw in table.items():
         if key not in names:
-            allowed = " and ".join(_keys(setting.env)[0] for setting in known.values() if setting.spec.per_tenant)
-            problems.append(f"{where} {key}: no setting of a tenant; there are {allowed}")
+            allowed = " and ".join(_keys(env)[0] for env, setting in known.items() if setting.spec.per_tenant)
+            why = f"{where} {key}: not a setting of a tenant; those are {allowed}"
+            problems.append(_former_key(f"{where} {key}", key) or why)
             continue
         try:
             values[names[key].name] = parse(names[key], raw)
@@ -317,7 +318,8 @@ def _read_file(
     found: dict[str, Any] = {}
     for key, value in content.items():
         if key not in names:
-            problems.append(_wrong_key(f"{path}: {key}", key, list(names)))
+            unknown = f"{path}: {key}: {_unknown(key, {name: name for name in names})}"
+            problems.append(_former_key(f"{path}: {key}", key) or unknown)
         elif names[key] in found:
             problems.append(f"{path}: {key}: given twice")
         else:
@@ -335,7 +337,7 @@ def _keys(env: str) -> tuple[str, str]:
     return name, name.replace("-", "_")
 
 
-def _wrong_key(where: str, key: str, known: Sequence[str]) -> str:
-    """What is wrong with a key of the file."""
+def _former_key(where: str, key: str) -> str | None:
+    """What a former setting's key of the file became; None: there never was one."""
     former = {alias: env for env in FORMER_SETTINGS for alias in (env, *_keys(env))}
-    return _former(where, former[key]) if key in former else f"{where}: {_unknown(key, {name: name for name in known})}"
+    return _former(where, former[key]) if key in former else None

@@ -1,5 +1,6 @@
 """Health, stats, metrics and queries on the real process."""
 
+import gzip
 import json
 import time
 from datetime import datetime
@@ -10,7 +11,7 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
 from parsec.telemetry import Telemetry
-from tests.support.load import event
+from tests.support.load import TENANT, event
 from tests.support.process import Parsec
 from tests.support.sabotaged import under
 
@@ -139,6 +140,11 @@ def test_other_addresses_are_problems_too(parsec: Parsec) -> None:
 def test_logs_tell_the_life_and_requests_only_when_asked(tmp_path: Path) -> None:
     with Parsec(tmp_path / "data", under(STATS_INTERVAL_S=1), PARSEC_DISK_RESERVE="0", PARSEC_LOG_LEVEL="debug") as one:
         one.ingest(event("logged-1"))
+        one.ingest(gzip.compress(json.dumps(event("logged-2")).encode()), headers={"Content-Encoding": "gzip"})
+        one.ingest(b"{", headers={"X-Tenant-ID": "other"})
+        one.get("/query/events/a-secret-id?tenant=Acme")
+        one.get("/query/events?q=nobodys")
+        one.get("/not/there")
         time.sleep(1.5)
         assert one.terminate() == 0
         lines = [json.loads(line) for line in one.logs().splitlines()]
@@ -146,9 +152,25 @@ def test_logs_tell_the_life_and_requests_only_when_asked(tmp_path: Path) -> None
     assert said[0] == "Starting."
     assert said[-1] == "Stopped."
     assert {"Serving.", "Stopping.", "Stats."} <= set(said)
-    (answered,) = [line for line in lines if line["event"] == "Events answered."]
-    assert (answered["level"], answered["status"], answered["accepted"]) == ("debug", 200, 1)
+    answered = [line for line in lines if line["event"] == "Request answered."]
+    assert all(line["level"] == "debug" and 0 <= line["ms"] < 30_000 for line in answered)
+    told = [tuple(line[name] for name in ("method", "route", "status", "tenant")) for line in answered]
+    assert [each for each in told if each[1] != "/readyz"] == [
+        ("POST", "/ingest", 200, TENANT),
+        ("POST", "/ingest", 200, TENANT),
+        ("POST", "/ingest", 400, "other"),
+        ("GET", "/query/events/{id}", 404, "acme"),
+        ("GET", "/query/events", 400, ""),
+        ("GET", "unknown", 404, ""),
+    ]
+    assert [line["accepted"] for line in answered if line["route"] == "/ingest"] == [1, 1, 0]
+    assert "a-secret-id" not in one.logs()
     assert not [line for line in lines if line["level"] in ("warning", "error")]
+
+
+def test_no_request_is_logged_above_debug(parsec: Parsec) -> None:
+    assert parsec.ingest(event("quiet-1"))[0] == 200
+    assert "Request answered." not in parsec.logs()
 
 
 def test_dead_letters_are_asked_for_by_tenant(parsec: Parsec) -> None:

@@ -271,14 +271,16 @@ def test_a_tenant_of_the_file_may_have_settings_of_its_own(tmp_path: Path) -> No
 def test_each_fault_of_a_tenants_table_is_named(tmp_path: Path) -> None:
     config = write(
         tmp_path,
-        "[tenants]\nx = 1\n[tenants.ACME]\n[tenants.acme]\nlimit-event-per-s = 1\nport = 5\nlimit-bytes-per-s = -1\n",
+        "[tenants]\nx = 1\n[tenants.ACME]\n[tenants.acme]\nlimit-event-per-s = 1\nport = 5\n"
+        "limit-bytes-burst = 1\nlimit-bytes-per-s = -1\n",
     )
     found = "\n".join(problems({}, {}, config))
     for part in (
         "[tenants.x]: must be a table",
         "[tenants.ACME]: not a valid tenant name",
-        "[tenants.acme] limit-event-per-s: no setting of a tenant; there are limit-events-per-s and limit-bytes-per-s",
-        "[tenants.acme] port: no setting of a tenant",
+        "[tenants.acme] limit-event-per-s: not a setting of a tenant; those are limit-events-per-s and limit-bytes-per",
+        "[tenants.acme] port: not a setting of a tenant",
+        "[tenants.acme] limit-bytes-burst is no longer a setting: a burst is two seconds of",
         "PARSEC_LIMIT_BYTES_PER_S=-1 ([tenants.acme])",
     ):
         assert part in found

@@ -4,10 +4,12 @@ In: a Request, whose body arrives between `admit` and `ingest`. Out: one call of
 no refusal escapes as an exception; after any other the caller calls `fail`. Next: parsec.ingest.body.decode.
 """
 
+import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -29,12 +31,15 @@ from parsec.telemetry import Telemetry
 
 AckMode = Literal["durable", "enqueued"]
 
+MAX_LOGGED_TENANTS = 10
+"""In the log line of a request whose events name their tenants themselves."""
+
 
 class Request(msgspec.Struct, eq=False):
     """One POST /ingest on its way.
 
     `key_tenant`: of the API key; events of any other are refused. `default_tenant`: of events that name none. Each is
-    '' for none. `body`: inflated. `held_bytes`: of memory that is reserved for it.
+    '' for none. `tenants`: of its events. `body`: inflated. `held_bytes`: of memory that is reserved for it.
     """
 
     answer: Callable[[Outcome], object]
@@ -43,6 +48,7 @@ class Request(msgspec.Struct, eq=False):
     key_tenant: str = ""
     default_tenant: str = ""
     idempotency_key: str | None = None
+    tenants: Collection[str] = ()
     body: bytes = b""
     held_bytes: int = 0
     received: float = 0.0
@@ -89,7 +95,8 @@ class Pipeline:
         self._log_max_event_bytes = max_event_bytes
         self._max_event_bytes = options.max_event_bytes
         self._overhead_bytes = ENVELOPE_BYTES + 6 * (len(options.identity.region) + len(options.identity.node))
-        self._log = structlog.get_logger(__name__).bind()  # bound once: an unbound one is made anew for each line
+        self._log = structlog.get_logger(__name__).bind()
+        self._logs_requests = self._log.is_enabled_for(logging.DEBUG)  # asked once: without it no request pays for it
         self._unanswered: deque[Request] = deque()  # oldest first, some answered in the meantime
         self._second = -1
         self._second_text = ""
@@ -192,7 +199,7 @@ class Pipeline:
             self._answer(request, self._responses.decoded(NOTHING_ACCEPTED, request.ack, verdicts))
             return
         body_bytes, request.body = len(request.body), b""
-        counts = by_tenant(events)
+        request.tenants = counts = by_tenant(events)
         ack = partial(self._acknowledged, request, counts, body_bytes, verdicts)
         overload = self._admission.offer(Submission(events, body_bytes, ack), counts)
         if overload is not None:
@@ -226,14 +233,21 @@ class Pipeline:
         self.release(request)
         status = outcome.status
         self._telemetry.requests.add(of=str(status))
+        if self._logs_requests:
+            self._log_request(request, outcome)
+        request.answer(outcome)
+
+    def _log_request(self, request: Request, outcome: Outcome) -> None:
+        waited_s = self._clock.monotonic() - request.received if request.received else 0.0
         self._log.debug(
             "Request answered.",
             method="POST",
             route="/ingest",
-            status=status,
-            ms=round((self._clock.monotonic() - request.received) * 1000, 1) if request.received else None,
-            tenant=request.key_tenant or request.default_tenant,
+            status=outcome.status,
+            ms=round(waited_s * 1000, 1),
+            tenant=request.key_tenant
+            or request.default_tenant
+            or ",".join(islice(request.tenants, MAX_LOGGED_TENANTS)),
             accepted=outcome.answer.accepted,
             rejected=outcome.answer.rejected,
         )
-        request.answer(outcome)

@@ -1,9 +1,12 @@
-"""Paths to routes: ingest raw, the rest through Starlette; who may go where.
+"""The ASGI application: paths to routes, which rights they need, and the request log.
 
-1. A route that OPEN and FOR_QUERY do not name needs the scope admin, so that a new one is closed until somebody thinks
-   about it.
+In: requests. Out: POST /ingest to its raw route, the rest through Starlette. Next: parsec.web.routes.
+
+1. A route that neither OPEN nor FOR_QUERY names needs the scope admin, so a new one is closed until it is added there.
 """
 
+import logging
+import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -12,8 +15,8 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from parsec.core.errors import Rejected, Retryable
 from parsec.keys.caller import Caller, Right
@@ -25,14 +28,14 @@ from parsec.web.routes.ingest import IngestRoute
 Routes: TypeAlias = Sequence[Route]
 
 OPEN = frozenset({"/health", "/livez", "/readyz", "/openapi.yaml"})
-"""What needs no key."""
+"""Paths that need no key."""
 
 FOR_QUERY = ("/query/", "/deadletters")
-"""Beginnings of paths for the scope query; they ask for the caller's tenant themselves."""
+"""Prefixes of paths that need the scope query; their routes determine the tenant."""
 
 
-def needed(path: str) -> Right | None:
-    """The scope that a route asks for; None: no key at all."""
+def right_for(path: str) -> Right | None:
+    """The right that a route needs; None: not even a key."""
     if path in OPEN:
         return None
     return "query" if path.startswith(FOR_QUERY) else "admin"
@@ -45,18 +48,19 @@ class App:
         self,
         ingest: IngestRoute,
         routes: Routes,
-        callers: Authenticator,
+        authenticator: Authenticator,
         origins: Collection[str] = (),
         count: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`origins`, `count`: see parsec.web.cors."""
         self.ingest = ingest
-        self._to_browsers = Cors(self._to_routes, origins, count)
-        self._callers = callers
-        # Bound once, when logging is set up: where DEBUG is off a call costs next to nothing.
+        self._cors = Cors(self._to_routes, origins, count)
+        self._authenticator = authenticator
+        self._routes = routes
         self._log = structlog.get_logger(__name__).bind()
+        self._logs_requests = self._log.is_enabled_for(logging.DEBUG)  # asked once: without it no request pays for it
         for route in routes:
-            right = needed(route.path)
+            right = right_for(route.path)
             if right is not None:
                 route.app = _Guard(route.app, right)
         self._rest = Starlette(
@@ -71,26 +75,53 @@ class App:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._log.debug("A request.", method=scope["method"], path=scope["path"])
-        await self._to_browsers(scope, receive, send)
+        await (self._call_logged if self._logs_requests else self._cors)(scope, receive, send)
 
     async def _to_routes(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/ingest":
+            scope["is_logged"] = True  # by parsec.ingest.pipeline, for both ways into it
             await self.ingest(scope, receive, send)
             return
         credentials = credentials_of(scope["headers"])
         try:
-            scope["caller"] = (self._callers.if_any if scope["path"] in OPEN else self._callers.of)(credentials)
+            optional = scope["path"] in OPEN
+            authenticate = self._authenticator.authenticate_optional if optional else self._authenticator.authenticate
+            scope["caller"] = authenticate(credentials)
         except Rejected as error:
             await rejection(error)(scope, receive, send)
             return
-        scope["still"] = partial(self._callers.still, credentials)
-        scope["seal"] = self._callers.cursor_cipher
+        scope["is_still_valid"] = partial(self._authenticator.is_still_valid, credentials)
+        scope["cursor_cipher"] = self._authenticator.cursor_cipher
         await self._rest(scope, receive, send)
+
+    async def _call_logged(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One line per request, with the route and not the path, which may contain ids and secrets."""
+        began, status = time.perf_counter(), 0
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._cors(scope, receive, note_status)
+        finally:
+            if "is_logged" not in scope:
+                matching = (route.path_format for route in self._routes if route.matches(scope)[0] is not Match.NONE)
+                tenant = scope.get("tenant") or getattr(scope.get("caller"), "tenant", None) or ""
+                ms = round((time.perf_counter() - began) * 1000, 1)
+                self._log.debug(
+                    "Request answered." if status else "Request abandoned by its client.",
+                    method=scope["method"],
+                    route=next(matching, "unknown"),
+                    status=status,
+                    ms=ms,
+                    tenant=tenant,
+                )
 
 
 class _Guard:
-    """A route behind a scope."""
+    """A route that needs a right."""
 
     def __init__(self, app: ASGIApp, right: Right) -> None:
         self._app = app

@@ -35,7 +35,7 @@ class Authenticator:
         self._of_keys: Mapping[str, ActiveKey] = ring.keys
         self._cache: dict[bytes, ActiveKey] = {}
 
-    def of(self, credentials: tuple[Credential, ...]) -> Caller:
+    def authenticate(self, credentials: tuple[Credential, ...]) -> Caller:
         """The caller. Raises Rejected(missing_api_key, invalid_api_key)."""
         ring = self._ring
         if ring.is_open:
@@ -64,18 +64,18 @@ class Authenticator:
         """For cursors; None without keys."""
         return self._ring.cursor_cipher
 
-    def still(self, credentials: tuple[Credential, ...]) -> bool:
+    def is_still_valid(self, credentials: tuple[Credential, ...]) -> bool:
         """Whether the credentials are still valid, for long answers."""
         try:
-            self.of(credentials)
+            self.authenticate(credentials)
         except Rejected:
             return False
         return True
 
-    def if_any(self, credentials: tuple[Credential, ...]) -> Caller:
+    def authenticate_optional(self, credentials: tuple[Credential, ...]) -> Caller:
         """For routes that need no key: ANONYMOUS instead of an error."""
         try:
-            return self.of(credentials)
+            return self.authenticate(credentials)
         except Rejected:
             return ANONYMOUS
 

@@ -35,20 +35,21 @@ def tenant_of(request: Request, asked: str | None, no_tenant: str = "") -> str:
         if tenant not in ("", own):
             message = "This API key belongs to another tenant; leave out the parameter `tenant`."
             raise Rejected("wrong_tenant", message, field="tenant", status=403)
-        return own
+        tenant = own
     elif not tenant:
         message = "Name a tenant: ?tenant=... (--tenant or PARSEC_TENANT on the command line)."
         raise Rejected("missing_parameter", message, field="tenant")
+    request.scope["tenant"] = tenant  # for the request log
     return tenant
 
 
 def opened_cursor(request: Request, cursor: str | None) -> str | None:
     """The cursor as parsec.query made it; "-", which it cannot read, for a text that Parsec never sealed."""
-    cipher: CursorCipher | None = request.scope["seal"]
+    cipher: CursorCipher | None = request.scope["cursor_cipher"]
     return cursor if not cursor or cipher is None else cipher.decrypt(cursor) or "-"
 
 
 def sealed_cursor(request: Request, cursor: str | None) -> str | None:
     """The cursor as a client may see it: it holds an offset, which counts the events of all tenants."""
-    cipher: CursorCipher | None = request.scope["seal"]
+    cipher: CursorCipher | None = request.scope["cursor_cipher"]
     return cursor if cursor is None or cipher is None else cipher.encrypt(cursor)

@@ -33,13 +33,13 @@ class Rig:
         return create(self.path, Wanted(("ingest",), tenant, "", expires), SystemRandom(), NOW)
 
     def tenant(self, *credentials: Credential) -> str | None:
-        return self.callers.of(credentials).tenant
+        return self.callers.authenticate(credentials).tenant
 
     def refusal(self, *credentials: Credential) -> str:
         with pytest.raises(Rejected) as refused:
-            self.callers.of(credentials)
+            self.callers.authenticate(credentials)
         assert refused.value.status == 401
-        assert self.callers.if_any(credentials) is ANONYMOUS
+        assert self.callers.authenticate_optional(credentials) is ANONYMOUS
         return refused.value.code
 
 
@@ -117,7 +117,7 @@ def test_what_was_cache_ends_with_the_key(rig: Rig) -> None:
 def test_memory_is_bounded_whatever_is_sent(rig: Rig) -> None:
     for n in range(3000):
         assert rig.tenant(basic(f"{n}:{rig.key}")) == "acme"
-        rig.callers.if_any((plain(f"made up {n}"),))
+        rig.callers.authenticate_optional((plain(f"made up {n}"),))
     assert len(rig.callers._cache) <= 1024
     assert not any(rig.key.encode() in remembered for remembered in rig.callers._cache)
 
@@ -125,7 +125,12 @@ def test_memory_is_bounded_whatever_is_sent(rig: Rig) -> None:
 def test_without_keys_nobody_is_asked(tmp_path: Path) -> None:
     for path in (None, tmp_path / "none.toml"):
         callers = Authenticator(Keyring(path, ManualClock()))
-        assert callers.of(()) is callers.of((plain("x"),)) is callers.if_any(()) is ANYONE
+        assert (
+            callers.authenticate(())
+            is callers.authenticate((plain("x"),))
+            is callers.authenticate_optional(())
+            is ANYONE
+        )
 
 
 def test_only_two_headers_hold_keys() -> None:

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsec.web.app import needed
+from parsec.web.app import right_for
 from parsec.web.openapi.document import OPERATIONS, document
 from parsec.web.openapi.yaml_text import yaml as written
 
@@ -45,7 +45,7 @@ def test_names_of_operations_are_unique() -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.endpoint.name)
 def test_the_scope_is_the_one_that_the_route_asks_for(operation: Any) -> None:
     path = operation.endpoint.path
-    assert operation.scope == ("ingest" if path in ASGI_PATHS else needed(path) or "")
+    assert operation.scope == ("ingest" if path in ASGI_PATHS else right_for(path) or "")
     assert {401, 403} <= {response.status for response in operation.responses} or not operation.scope
 
 

@@ -119,7 +119,7 @@ class IngestRoute:
 
     def _identify(self, request: Request, headers: IngestHeaders, query_string: bytes) -> None:
         """Who sends events, for which tenant, and what the address says about them. Raises Rejected."""
-        caller = self._authenticator.of(headers.credentials)
+        caller = self._authenticator.authenticate(headers.credentials)
         caller.require("ingest")
         query = _query(query_string)
         request.fields, request.ack, request.idempotency_key = query.fields, query.ack, headers.idempotency_key

@@ -53,7 +53,7 @@ class TailRoutes:
         )
         request.scope["endless"] = True  # a stop does not wait for its end
         self._telemetry.tails.inc()
-        messages = self._messages(subscription, new, request.scope["still"])
+        messages = self._messages(subscription, new, request.scope["is_still_valid"])
         return _EventStream(messages, lambda: self._close(subscription))
 
     def _close(self, subscription: Subscription) -> None:

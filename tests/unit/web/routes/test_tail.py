@@ -28,7 +28,7 @@ class Opened:
     async def read(self) -> AsyncIterator[str]:
         scope = {
             "type": "http", "method": "GET", "path": "/query/tail", "headers": [], "query_string": b"tenant=a",
-            "caller": ANYONE, "still": lambda: self.holds, "seal": None,
+            "caller": ANYONE, "is_still_valid": lambda: self.holds, "cursor_cipher": None,
         }  # fmt: skip
         response = await self._routes.tail(Request(scope))
         assert isinstance(response, StreamingResponse)
