@@ -1,6 +1,10 @@
 """Every metric once: name, kind, unit, labels, help. docs/metrics.md and /metrics are made from this list.
 
 A stage gets a `Telemetry` and adds per batch, never per event. Values are read back with `Telemetry.value`.
+
+Which kind to use: `_plain` for what is added once per request (one label at most; several times as fast), `_counter`
+for everything else that only grows, `_gauge` for a value that goes up and down or is read when asked for, `_histogram`
+for durations and sizes of which the distribution matters, PlainHistogram for those observed once per request.
 """
 
 from bisect import bisect_left

@@ -298,6 +298,13 @@ def test_names_come_with_how_many_events_have_them(reader: StoreReader) -> None:
     }  # fmt: skip
 
 
+def test_every_listed_field_can_be_searched() -> None:
+    with embedded_store() as (opened, _):
+        opened.insert([row(0, tenant_id="acme", timestamp=NOON, metadata='{"a`b":1,"c":2}')], "token")
+        found = facets.field_counts(opened.reader(), scope(), LIMITS)
+    assert [each.name for each in found if each.name.startswith("metadata")] == ["metadata.c"]
+
+
 def test_moments_in_groups_look_as_in_events() -> None:
     later = {0: "12:00:00Z", 10 * SECOND: "12:00:10Z", SECOND // 2: "12:00:00.5Z", 1: "12:00:00.000000001Z"}
     with embedded_store() as (opened, _):

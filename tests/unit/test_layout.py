@@ -12,6 +12,10 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "parsec"
 MODULES = sorted(SOURCES.rglob("*.py"))
 MOST_CONSTRUCTOR_ARGUMENTS = 7
+MOST_LINES = 350
+CATALOGUES = {"settings.py", "telemetry.py"}
+"""Lists of one entry per setting and per metric may be longer."""
+MOST_MODULES_PER_CLASS_NAME = 2
 
 DRIVERS = {"chdb", "clickhouse_connect", "confluent_kafka", "redis", "apsw"}
 WEB = {"starlette", "uvicorn"}
@@ -73,6 +77,31 @@ def test_constructors_take_few_arguments(module: Path) -> None:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
             count = len(node.args.posonlyargs) + len(node.args.args) - 1 + len(node.args.kwonlyargs)
             assert count <= MOST_CONSTRUCTOR_ARGUMENTS, f"line {node.lineno}"
+
+
+@modules
+def test_a_module_is_short(module: Path) -> None:
+    assert module.name in CATALOGUES or len(module.read_text().splitlines()) <= MOST_LINES
+
+
+def test_a_class_name_says_which_class_is_meant() -> None:
+    named: dict[str, set[Path]] = {}
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.ClassDef):
+                named.setdefault(node.name, set()).add(module.relative_to(SOURCES))
+    assert {name: found for name, found in named.items() if len(found) > MOST_MODULES_PER_CLASS_NAME} == {}
+
+
+def test_a_public_constant_has_one_value() -> None:
+    values: dict[str, dict[str, Path]] = {}
+    for module in MODULES:
+        for node in ast.parse(module.read_text()).body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            if isinstance(target, ast.Name) and target.id.isupper() and not target.id.startswith("_"):
+                value = getattr(node, "value", None)
+                values.setdefault(target.id, {})[ast.unparse(value) if value else ""] = module.relative_to(SOURCES)
+    assert {name: list(found.values()) for name, found in values.items() if len(found) > 1} == {}
 
 
 def test_unit_tests_mirror_the_sources() -> None:

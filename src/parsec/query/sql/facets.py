@@ -28,7 +28,8 @@ def field_counts(store: StoreReader, scope: Scope, limits: QueryLimits) -> list[
         tuple[str, int],
     )
     present_fixed = [FieldCount(name, count) for name, count in zip(FIXED, fixed, strict=True) if count]
-    return present_fixed + [FieldCount(METADATA + path, often) for path, often in found]
+    # A path with a backtick cannot be searched, so it is not listed: each name here is one that a query may use.
+    return present_fixed + [FieldCount(METADATA + path, often) for path, often in found if "`" not in path]
 
 
 def value_counts(store: StoreReader, scope: Scope, field: Field, top: int, limits: QueryLimits) -> list[ValueCount]:
