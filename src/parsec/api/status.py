@@ -1,6 +1,6 @@
 """The answers of GET /health, /livez, /readyz and /stats."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -97,14 +97,48 @@ class StoreStats(msgspec.Struct, frozen=True):
     dropped_bytes: int
 
 
+class PartitionLedger(msgspec.Struct, frozen=True):
+    """The fate of a partition's offsets: committed - start = stored + duplicate + dead + lost, `difference` is 0."""
+
+    partition: int
+    log_id: str
+    start: int
+    committed: int
+    end: int
+    stored: int
+    duplicate: int
+    dead: int
+    lost: int
+    difference: int
+    lag: int
+
+
+class LedgerStats(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The sums of the partitions that this process reads, and each of them; empty when it reads none.
+
+    `in_flight`: accepted events that are not committed yet.
+    """
+
+    start: int | msgspec.UnsetType = msgspec.UNSET
+    committed: int | msgspec.UnsetType = msgspec.UNSET
+    end: int | msgspec.UnsetType = msgspec.UNSET
+    stored: int | msgspec.UnsetType = msgspec.UNSET
+    duplicate: int | msgspec.UnsetType = msgspec.UNSET
+    dead: int | msgspec.UnsetType = msgspec.UNSET
+    lost: int | msgspec.UnsetType = msgspec.UNSET
+    difference: int | msgspec.UnsetType = msgspec.UNSET
+    in_flight: int | msgspec.UnsetType = msgspec.UNSET
+    partitions: Sequence[PartitionLedger] | msgspec.UnsetType = msgspec.UNSET
+
+
 class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`ledger`: the sums of `partitions`; empty where this process reads none. `tenants`: events by fate, for each."""
+    """The work of a process since its start. `tenants`: for each tenant its events by fate."""
 
     worker: WorkerStats
     producer: ProducerStats
     channel: ChannelStats
     spool: SpoolStats
-    ledger: dict[str, Any]
+    ledger: LedgerStats
     dedup: DedupStats
     log: LogStats
     store: StoreStats

@@ -17,7 +17,7 @@ from parsec.keys.caller import RIGHTS, rights
 from parsec.keys.file import Entry, change
 from parsec.keys.key import hash_of, name_of, new_key
 
-MAX_NAME_CHARS = 100
+MAX_KEY_NAME_CHARS = 100
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -82,8 +82,8 @@ def _made(wanted: Wanted, random: Random, now: datetime) -> tuple[str, Entry]:
         )
     if tenant is None and "admin" not in scopes:
         raise Rejected("missing_tenant", "Name a tenant with --tenant. Only a key with the scope admin may do without.")
-    if len(wanted.name) > MAX_NAME_CHARS or not wanted.name.isprintable():
-        raise Rejected("invalid_name", f"A name is up to {MAX_NAME_CHARS} printable characters.")
+    if len(wanted.name) > MAX_KEY_NAME_CHARS or not wanted.name.isprintable():
+        raise Rejected("invalid_name", f"A name is up to {MAX_KEY_NAME_CHARS} printable characters.")
     if wanted.expires is not None and wanted.expires <= now:
         raise Rejected("invalid_expiry", "The expiry is in the past.")
     key = new_key(random)

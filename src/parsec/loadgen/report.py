@@ -6,7 +6,7 @@ reason why counts differ or cannot be compared. Errors: none. Next: parsec.cli.b
 
 from typing import Any
 
-from parsec.api.status import StatsAnswer
+from parsec.api.status import LedgerStats, StatsAnswer
 from parsec.loadgen.plan import Result
 
 _FATES = ("stored", "duplicate", "dead", "lost")
@@ -14,7 +14,7 @@ _FATES = ("stored", "duplicate", "dead", "lost")
 
 def in_flight(stats: StatsAnswer) -> int:
     """Accepted events that are not processed yet."""
-    return int(stats.ledger.get("in_flight", 0)) + stats.channel.buffered + stats.spool.waiting
+    return (stats.ledger.in_flight or 0) + stats.channel.buffered + stats.spool.waiting
 
 
 def report(result: Result, before: StatsAnswer | None, after: StatsAnswer | None) -> tuple[dict[str, Any], str]:
@@ -23,7 +23,7 @@ def report(result: Result, before: StatsAnswer | None, after: StatsAnswer | None
     if before is None or after is None:
         hidden = "counts cannot be compared: only an API key with the scope admin sees the server's"
         return found | {"server": None, "counts_agree": None}, hidden
-    grown = {name: int(after.ledger.get(name, 0) - before.ledger.get(name, 0)) for name in _FATES}
+    grown = {name: (getattr(after.ledger, name) or 0) - (getattr(before.ledger, name) or 0) for name in _FATES}
     processed, published = sum(grown.values()), after.producer.messages_sent - before.producer.messages_sent
     for stats, when in ((before, "before"), (after, "after")):
         if left := in_flight(stats):
@@ -31,7 +31,7 @@ def report(result: Result, before: StatsAnswer | None, after: StatsAnswer | None
             doubt = f"counts cannot be compared: {when} the run {left:,} events were not processed in time"
             break
     else:
-        agree, doubt = _agreement(result, published, processed if after.ledger else None)
+        agree, doubt = _agreement(result, published, processed if after.ledger != LedgerStats() else None)
     server = {"published": published, "processed": processed, "stored": grown["stored"]}
     return found | {"server": server, "counts_agree": agree}, doubt
 

@@ -8,13 +8,14 @@ In: requests. Out: POST /ingest to its raw route, the rest through Starlette. Ne
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TypeAlias
 
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,7 +23,7 @@ from parsec.core.errors import Rejected, Retryable
 from parsec.keys.caller import Caller, Right
 from parsec.web.auth import Authenticator, credentials_of
 from parsec.web.cors import Cors
-from parsec.web.responses import on_bug, on_http_error, on_left, on_rejected, on_retryable, rejection
+from parsec.web.responses import on_bug, on_disconnect, on_http_error, on_rejected, on_retryable, rejection
 from parsec.web.routes.ingest import IngestRoute
 
 Routes: TypeAlias = Sequence[Route]
@@ -56,19 +57,19 @@ class App:
         self.ingest = ingest
         self._cors = Cors(self._to_routes, origins, count)
         self._authenticator = authenticator
-        self._routes = routes
+        self._routes = [*routes, Route("/openapi.yaml", _openapi)]
         self._log = structlog.get_logger(__name__).bind()
         self._logs_requests = self._log.is_enabled_for(logging.DEBUG)  # asked once: without it no request pays for it
-        for route in routes:
+        for route in self._routes:
             right = right_for(route.path)
             if right is not None:
                 route.app = _Guard(route.app, right)
         self._rest = Starlette(
-            routes=list(routes),
+            routes=self._routes,
             exception_handlers={
                 Rejected: on_rejected,
                 Retryable: on_retryable,
-                ClientDisconnect: on_left,
+                ClientDisconnect: on_disconnect,
                 HTTPException: on_http_error,
                 Exception: on_bug,
             },
@@ -131,3 +132,15 @@ class _Guard:
         caller: Caller = scope["caller"]
         caller.require(self._right)
         await self._app(scope, receive, send)
+
+
+async def _openapi(_: Request) -> Response:
+    return Response(_openapi_text(), media_type="application/yaml")
+
+
+@cache
+def _openapi_text() -> bytes:
+    # Late: the document is made only when a client asks for it.
+    from parsec.web.openapi.document import text
+
+    return text().encode()

@@ -1,4 +1,8 @@
-"""Errors of every endpoint but ingest: application/problem+json (RFC 9457) with a stable `code`."""
+"""Errors as application/problem+json (RFC 9457), for every endpoint but ingest.
+
+In: what a route raised. Out: a response with a stable `code`, and `Retry-After` where a retry may help. Next:
+parsec.api.problem.
+"""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -25,13 +29,13 @@ def problem(
 
 
 async def on_rejected(_: Request, error: Exception) -> Response:
-    """The question is wrong; the sender must change it."""
+    """The request is wrong; the client must change it."""
     assert isinstance(error, Rejected)
     return rejection(error)
 
 
 def rejection(error: Rejected) -> Response:
-    """The answer to a question that is wrong."""
+    """The answer to a request that is wrong, or that must wait for its turn."""
     later = {"Retry-After": "1"}
     headers = {401: {"WWW-Authenticate": CHALLENGE[1].decode()}, 429: later, 503: later}.get(error.status)
     return problem(error.status, error.code, error.message, error.field, headers)
@@ -41,37 +45,39 @@ async def on_retryable(_: Request, error: Exception) -> Response:
     """The store does not answer now."""
     assert isinstance(error, Retryable)
     # Not to the client: the reason may name files of this machine.
-    _log.warning("A question could not be answered.", why=str(error))
+    _log.warning("A query could not be answered.", why=str(error))
     return problem(
         503,
         "unavailable",
-        "The store cannot answer now; ask again. The log of Parsec says why.",
+        "The store cannot answer now. Try again later; Parsec's log says why.",
         headers={"Retry-After": str(max(1, round(error.after_s)))},
     )
 
 
-async def on_left(_: Request, __: Exception) -> Response:
-    """The client has gone; nobody reads this."""
+async def on_disconnect(_: Request, __: Exception) -> Response:
+    """The client has gone; no one reads this."""
     return Response(status_code=499)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """No such address, or not with this method."""
+    """No such path, or no such method on it."""
     status: int = getattr(error, "status_code", 500)
+    path = request.url.path
     if status == 404:
-        return problem(404, "not_found", f"There is nothing at {request.url.path}; docs/api.md lists the addresses.")
+        return problem(404, "not_found", f"No endpoint has the path {path}. docs/api.md lists the endpoints.")
     if status == 405:
-        return problem(405, "method_not_allowed", "Not with this method.", headers=getattr(error, "headers", None))
+        detail = f"{path} does not accept {request.method}; the header Allow names the methods."
+        return problem(405, "method_not_allowed", detail, headers=getattr(error, "headers", None))
     return problem(status, "http_error", str(getattr(error, "detail", "The request failed.")))
 
 
 async def on_bug(_: Request, __: Exception) -> Response:
-    """Nothing should get here; the log has the stack."""
-    return problem(500, "internal", "Something went wrong inside Parsec; its log says what.")
+    """A bug; the log has the stack."""
+    return problem(500, "internal", "Parsec failed on this request because of a bug; its log has the details.")
 
 
 class JsonResponse(Response):
-    """Of every route but ingest, which is raw ASGI."""
+    """A struct as JSON."""
 
     media_type = "application/json"
 

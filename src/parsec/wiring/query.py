@@ -21,7 +21,7 @@ from parsec.web.query_executor import QueryExecutor
 from parsec.web.routes.admin import AdminRoutes
 from parsec.web.routes.dead_letters import DeadLetterRoutes
 from parsec.web.routes.query import QueryRoutes
-from parsec.web.routes.stats import read_age
+from parsec.web.routes.stats import connect_age_gauge
 from parsec.web.routes.tail import TailRoutes
 from parsec.wiring.log import LogHandle
 from parsec.wiring.processor import ProcessorSide
@@ -51,7 +51,7 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
     progress = shared or (processor.progress if processor is not None else dict[int, Progress])
     watermark = Watermark(lambda: _ends(log), log.committed or positions, lambda: _lost(progress()))
     watermark.sample()
-    read_age(telemetry, watermark.until_ns, clock.time_ns)
+    connect_age_gauge(telemetry, watermark.until_ns, clock.time_ns)
     limits = QueryLimits(
         settings.query_memory,
         settings.query_timeout,

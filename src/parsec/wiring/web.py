@@ -22,8 +22,7 @@ from parsec.web.http1.tls import Tls
 from parsec.web.request_body import RequestBodyReader
 from parsec.web.routes.health import Check, Health, kafka_check, log_check
 from parsec.web.routes.ingest import IngestRoute
-from parsec.web.routes.openapi import contract_route
-from parsec.web.routes.stats import Ledger, PartitionLedger, Stats, read_when_asked
+from parsec.web.routes.stats import Ledger, Stats, connect_gauges, partition_ledger
 from parsec.wiring.ingest import IngestSide
 from parsec.wiring.log import LogHandle
 from parsec.wiring.processor import ProcessorSide
@@ -71,7 +70,7 @@ def open_web(
     """The server listens only once its part starts."""
     telemetry, keyring, tls = runtime.telemetry, access.keyring, access.tls
     health = Health(runtime.life, {**processor.checks, **ingest.checks, **_log_checks(log)}, runtime.clock)
-    read_when_asked(telemetry, health, ingest.channel, settings.data_dir, settings.disk_reserve)
+    connect_gauges(telemetry, health, ingest.channel, settings.data_dir, settings.disk_reserve)
 
     def ledger() -> Ledger:
         return _ledger(log, processor.processor, ingest.channel.in_flight_events + log.waiting())
@@ -82,7 +81,7 @@ def open_web(
     limiter = ConnectionLimiter(_client_limits(settings), telemetry)
     app = App(
         IngestRoute(ingest.pipeline, bodies, authenticator),
-        [*health.routes(), *query.routes, *stats.routes(), contract_route()],
+        [*health.routes(), *query.routes, *stats.routes()],
         authenticator,
         settings.origins,
         limiter.count,
@@ -114,7 +113,7 @@ def _ledger(log: LogHandle, processor: Processor | None, not_in_log: int) -> Led
     _, ends = log.ends() or (0, {})
     return Ledger(
         [
-            PartitionLedger.of(progress, max(ends.get(number, 0), progress.committed))
+            partition_ledger(progress, max(ends.get(number, 0), progress.committed))
             for number, progress in sorted(processor.progress().items() if processor is not None else ())
         ],
         not_in_log,

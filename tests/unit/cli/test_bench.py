@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from parsec.api.status import (
     ChannelStats,
     DedupStats,
+    LedgerStats,
     LogStats,
     ProducerStats,
     SpoolStats,
@@ -36,7 +37,7 @@ def stats(published: int, ledger: dict[str, int] | None = None, buffered: int = 
         ProducerStats(published, 0, 0),
         ChannelStats(buffered, 10_000, 0, 1 << 20),
         SpoolStats(0, 0, 0, spooled),
-        ledger,
+        msgspec.convert(ledger, LedgerStats),
         DedupStats(0, 0, 0, 0.0),
         LogStats(0),
         StoreStats(0, 0, 0, 0, 0),

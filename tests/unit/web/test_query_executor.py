@@ -64,22 +64,22 @@ def test_a_question_whose_client_has_left_is_stopped_and_keeps_its_turn_until_th
     async def body(asker: QueryExecutor, telemetry: Telemetry) -> None:
         leaves, stays, ended = asyncio.Event(), asyncio.Event(), threading.Event()
         began = [threading.Event(), threading.Event()]
-        asked = [asyncio.ensure_future(asker.ask(request(leaves), "a", stuck(each, ended))) for each in began]
+        asked = [asyncio.ensure_future(asker.run(request(leaves), "a", stuck(each, ended))) for each in began]
         for each in began:
             await begins(each)
         leaves.set()
         for answer_of in asked:
             with pytest.raises(ClientDisconnect):
                 await answer_of
-        with pytest.raises(Rejected, match="2 questions of this tenant") as refused:
-            await asker.ask(request(stays), "a", lambda _: "too many of this tenant")
+        with pytest.raises(Rejected, match="2 queries of this tenant") as refused:
+            await asker.run(request(stays), "a", lambda _: "too many of this tenant")
         assert (refused.value.code, refused.value.status) == ("too_many_questions", 503)
-        assert await asker.ask(request(stays), "b", lambda _: "another tenant") == "another tenant"
+        assert await asker.run(request(stays), "b", lambda _: "another tenant") == "another tenant"
         ended.set()
         answer = None
         while answer is None:
             try:
-                answer = await asker.ask(request(stays), "a", lambda _: "a turn again")
+                answer = await asker.run(request(stays), "a", lambda _: "a turn again")
             except Rejected:
                 await asyncio.sleep(0)
         assert telemetry.value("parsec_query_cancelled_total") == 2
@@ -91,9 +91,9 @@ def test_a_question_that_is_cancelled_before_its_turn_never_begins() -> None:
     async def body(asker: QueryExecutor, telemetry: Telemetry) -> None:
         leaves, ended, began = asyncio.Event(), threading.Event(), threading.Event()
         ran: list[str] = []
-        first = asyncio.ensure_future(asker.ask(request(asyncio.Event()), "a", stuck(began, ended)))
+        first = asyncio.ensure_future(asker.run(request(asyncio.Event()), "a", stuck(began, ended)))
         await begins(began)
-        second = asyncio.ensure_future(asker.ask(request(leaves), "b", lambda _: ran.append("b")))
+        second = asyncio.ensure_future(asker.run(request(leaves), "b", lambda _: ran.append("b")))
         await asyncio.sleep(0)
         leaves.set()
         with pytest.raises(ClientDisconnect):
@@ -102,7 +102,7 @@ def test_a_question_that_is_cancelled_before_its_turn_never_begins() -> None:
         ended.set()
         with pytest.raises(asyncio.CancelledError):
             await first
-        assert await asker.ask(request(asyncio.Event()), "b", lambda _: "c") == "c"
+        assert await asker.run(request(asyncio.Event()), "b", lambda _: "c") == "c"
         assert ran == []
         assert telemetry.value("parsec_query_cancelled_total") == 1
 

@@ -1,6 +1,5 @@
-"""What the HTTP interface promises, in a form that programs read: openapi.yaml is made from this package.
+"""The HTTP interface as OpenAPI: openapi.yaml is made from this package and from parsec.api.
 
-Each file holds the declarations of a group of routes, beside parsec.web's file of the same group. Types of answers are
-the msgspec structs that are sent. A route without a declaration fails tests/unit/web/test_openapi.py.
-Next: parsec.web.openapi.document.
+Structs and parameters come from parsec.api; this package adds what only people read, and the errors of each endpoint. A
+route without an operation fails tests/unit/web/test_openapi.py. Next: parsec.web.openapi.document.
 """

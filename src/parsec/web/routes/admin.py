@@ -1,7 +1,7 @@
-"""GET /admin/audit: the ledger, recounted.
+"""GET /admin/audit: recount the ledger.
 
-In: nothing. Out: per partition what the ledger says, what the store holds, and the difference. Errors: 503 while the
-store does not answer. Next: parsec.query.audit.
+In: nothing. Out: for each partition the ledger's counts, the store's, and the difference. Errors: 503 while the store
+does not answer. Next: parsec.query.audit.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,24 +22,24 @@ from parsec.web.parameters import parameters
 from parsec.web.query_executor import QueryExecutor
 from parsec.web.responses import JsonResponse
 
-_WHO = "/admin"
-"""Asks in turn with other questions, under a name that no tenant can have."""
+_SLOT = "/admin"
+"""Takes a slot among the queries of the tenants, under a name that no tenant can have."""
 
 
 class AdminRoutes:
-    """For whoever runs Parsec. `progress`: where each partition stands now."""
+    """For the operator of Parsec. `progress`: the position of each partition now."""
 
     def __init__(
         self,
         store: StoreReader,
         progress: Callable[[], Iterable[Progress]],
-        asker: QueryExecutor,
+        executor: QueryExecutor,
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
         self._store = store
         self._progress = progress
-        self._asker = asker
+        self._executor = executor
         self._telemetry = telemetry
         self._clock = clock
 
@@ -47,15 +47,15 @@ class AdminRoutes:
         return [Route("/admin/audit", self.audit)]
 
     async def audit(self, request: Request) -> Response:
-        """Counts the store's rows and dead letters by position; takes about a second for each ten million."""
+        """Counts the store's rows and dead letters by position: about a second for ten million of them."""
         parameters(request, AUDIT)
         progress, day = list(self._progress()), today(self._clock)
 
         def recount(limits: QueryLimits) -> Audit:
-            # It reads all there is, by design.
+            # It reads everything, by design.
             return audit(self._store, progress, day, msgspec.structs.replace(limits, max_rows_read=0, max_bytes_read=0))
 
-        found = await self._asker.ask(request, _WHO, recount)
+        found = await self._executor.run(request, _SLOT, recount)
         for each in found.partitions:
             self._telemetry.audit_difference.labels(str(each.partition)).set(each.difference)
         return JsonResponse(found)

@@ -44,7 +44,7 @@ class DeadLetterRoutes:
             asked.reason or "",
             opened_cursor(request, asked.cursor),
         )
-        page = await self._executor.ask(
+        page = await self._executor.run(
             request, question.tenant, lambda limits: dead_letter_page(self._store, question, limits)
         )
         return JsonResponse(msgspec.structs.replace(page, cursor=sealed_cursor(request, page.cursor)))
@@ -53,7 +53,7 @@ class DeadLetterRoutes:
         """One dead letter with its bytes; 404 also for one of another tenant."""
         asked = parameters(request, DEAD_LETTER)
         tenant, place = tenant_of(request, asked.tenant, NO_TENANT), (asked.log_id, asked.partition, asked.offset)
-        found = await self._executor.ask(
+        found = await self._executor.run(
             request, tenant, lambda limits: find_dead_letter(self._store, tenant, *place, limits)
         )
         if found is None:

@@ -136,13 +136,13 @@ class QueryRoutes:
         first = msgspec.structs.replace(question, limit=PAGE_EVENTS) if all_of_them else question
 
         async def ask_page(of: PageRequest) -> Page:
-            return await self._executor.ask(request, of.tenant, lambda limits: page(self._store, of, limits))
+            return await self._executor.run(request, of.tenant, lambda limits: page(self._store, of, limits))
 
         def begin(limits: QueryLimits) -> tuple[Page, list[str]]:
             missing = self._completeness.missing(first.tenant, first.time_range.start_ns, until_ns, limits)
             return page(self._store, first, limits), missing
 
-        found, missing = await self._executor.ask(request, first.tenant, begin)
+        found, missing = await self._executor.run(request, first.tenant, begin)
         headers = {COMPLETE_UNTIL_HEADER: text_of(until_ns), MISSING_HEADER: _ENCODER.encode(missing).decode()}
         if all_of_them:
             body = all_pages(form, found, first, ask_page)
@@ -233,7 +233,7 @@ class QueryRoutes:
             missing = self._completeness.missing(scope.tenant, scope.time_range.start_ns, until_ns, limits)
             return _ENCODER.encode(answer(limits, {"complete_until": text_of(until_ns), "missing": missing}))
 
-        return Response(await self._executor.ask(request, scope.tenant, body), media_type="application/json")
+        return Response(await self._executor.run(request, scope.tenant, body), media_type="application/json")
 
 
 def _json(event: dict[str, object]) -> msgspec.Raw:

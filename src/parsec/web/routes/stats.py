@@ -1,11 +1,11 @@
-"""GET /stats and /metrics: what this process has done, as JSON and for Prometheus.
+"""GET /stats and /metrics: the counts of this process, as JSON and for Prometheus.
 
-The figures of /stats are read back from the metrics, so that the two never disagree.
+In: the metrics (parsec.telemetry), the channel, the ledger. Out: parsec.api.status. Errors: none. /stats is read back
+from the metrics, so that the two never disagree.
 """
 
 import shutil
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 from prometheus_client.exposition import choose_encoder
@@ -16,7 +16,9 @@ from starlette.routing import Route
 from parsec.api.status import (
     ChannelStats,
     DedupStats,
+    LedgerStats,
     LogStats,
+    PartitionLedger,
     ProducerStats,
     SpoolStats,
     StatsAnswer,
@@ -29,53 +31,36 @@ from parsec.telemetry import Telemetry
 from parsec.web.responses import JsonResponse
 from parsec.web.routes.health import Health
 
-
-class PartitionLedger(msgspec.Struct, frozen=True):
-    """What became of every offset: committed - start = stored + duplicate + dead + lost (+ difference, always 0)."""
-
-    partition: int
-    log_id: str
-    start: int
-    committed: int
-    end: int
-    stored: int
-    duplicate: int
-    dead: int
-    lost: int
-    difference: int
-    lag: int
-
-    @classmethod
-    def of(cls, progress: Progress, end: int) -> "PartitionLedger":
-        counts, committed = progress.counts, progress.committed
-        difference = committed - progress.start - counts.total
-        return cls(
-            progress.partition, progress.log_id, progress.start, committed, end,
-            counts.stored, counts.duplicate, counts.dead, counts.lost, difference, end - committed,
-        )  # fmt: skip
+_SUMMED = ("start", "committed", "end", "stored", "duplicate", "dead", "lost", "difference")
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """Of the partitions that this process reads; `not_in_log`: events taken in that are not in the log yet."""
+    """The partitions that this process reads. `not_in_log`: accepted events that are not in the log yet."""
 
     partitions: Sequence[PartitionLedger]
     not_in_log: int
 
-    def told(self) -> dict[str, Any]:
-        """Each partition, and the sums of all."""
+    def with_sums(self) -> LedgerStats:
+        """Each partition and the sums of all; empty without partitions."""
         if not self.partitions:
-            return {}
-        summed = ("start", "committed", "end", "stored", "duplicate", "dead", "lost", "difference")
-        sums = {name: sum(getattr(each, name) for each in self.partitions) for name in summed}
-        return {
-            **sums,
-            "in_flight": sum(each.lag for each in self.partitions) + self.not_in_log,
-            "partitions": msgspec.to_builtins(self.partitions),
-        }
+            return LedgerStats()
+        sums = {name: sum(getattr(each, name) for each in self.partitions) for name in _SUMMED}
+        in_flight = sum(each.lag for each in self.partitions) + self.not_in_log
+        return LedgerStats(**sums, in_flight=in_flight, partitions=self.partitions)
+
+
+def partition_ledger(progress: Progress, end: int) -> PartitionLedger:
+    """The ledger of a partition; `end` is the offset after its last record."""
+    counts, committed = progress.counts, progress.committed
+    difference = committed - progress.start - counts.total
+    return PartitionLedger(
+        progress.partition, progress.log_id, progress.start, committed, end,
+        counts.stored, counts.duplicate, counts.dead, counts.lost, difference, end - committed,
+    )  # fmt: skip
 
 
 class Stats:
-    """The figures of one process."""
+    """The counts of one process."""
 
     def __init__(
         self, telemetry: Telemetry, channel: Channel, ledger: Callable[[], Ledger], log_bytes: Callable[[], int]
@@ -86,7 +71,7 @@ class Stats:
         self._log_bytes = log_bytes
 
     def snapshot(self) -> StatsAnswer:
-        """The body of GET /stats but for tenants; also logged every 30 s."""
+        """The body of GET /stats without tenants, which is also logged."""
         value = self._telemetry.value
         published = int(value("parsec_publish_events_total"))
         failed = int(value("parsec_publish_events_failed_total"))
@@ -107,7 +92,7 @@ class Stats:
                 int(value("parsec_spool_events_refused_total")),
                 int(value("parsec_spool_waiting_events")),
             ),
-            self._ledger().told(),
+            self._ledger().with_sums(),
             DedupStats(
                 int(value("parsec_dedup_conflict_events_total")),
                 int(value("parsec_dedup_unavailable_events_total")),
@@ -129,12 +114,12 @@ class Stats:
         return [Route("/stats", self.stats), Route("/metrics", self.metrics)]
 
     async def stats(self, _: Request) -> Response:
-        """The snapshot as JSON, and what became of each tenant's events, which would make a long line of a log."""
+        """The snapshot, and the events of each tenant by fate, which are too long for a log line."""
         body = msgspec.structs.replace(self.snapshot(), tenants=self._telemetry.tenants())
         return JsonResponse(body)
 
     async def metrics(self, request: Request) -> Response:
-        """Every metric of docs/metrics.md in the Prometheus text format, or as OpenMetrics to whoever asks for it."""
+        """Every metric of docs/metrics.md, in the Prometheus text format, or as OpenMetrics if `Accept` asks for it."""
         self._telemetry.partition_lag.clear()
         self._telemetry.ledger_difference.clear()
         for each in self._ledger().partitions:
@@ -144,8 +129,8 @@ class Stats:
         return Response(encode(self._telemetry.registry), headers={"Content-Type": content_type})
 
 
-def read_when_asked(telemetry: Telemetry, health: Health, channel: Channel, data_dir: str, disk_reserve: int) -> None:
-    """Channel, disk, readiness."""
+def connect_gauges(telemetry: Telemetry, health: Health, channel: Channel, data_dir: str, disk_reserve: int) -> None:
+    """Makes the gauges of channel, disk and readiness read their value when Prometheus asks."""
     telemetry.channel_capacity_events.set(channel.max_events)
     telemetry.channel_capacity_bytes.set(channel.max_bytes)
     telemetry.channel_events.set_function(lambda: channel.buffered_events)
@@ -155,8 +140,8 @@ def read_when_asked(telemetry: Telemetry, health: Health, channel: Channel, data
     telemetry.ready.set_function(lambda: not health.not_ready())
 
 
-def read_age(telemetry: Telemetry, until_ns: Callable[[], int], now_ns: Callable[[], int]) -> None:
-    """How far answers lag behind; only where there is something that answers."""
+def connect_age_gauge(telemetry: Telemetry, until_ns: Callable[[], int], now_ns: Callable[[], int]) -> None:
+    """The same for the age of the newest searchable event, in a process that answers queries."""
     telemetry.searchable_age.set_function(lambda: max(0, now_ns() - until_ns()) / 1e9)
 
 
