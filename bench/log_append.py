@@ -16,7 +16,7 @@ from msgspec import Raw, structs
 
 from _running import percentiles_ms, publish
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
-from parsec.adapters.log.files import OsFiles
+from parsec.adapters.log.files import Files
 from parsec.core.clock import SystemClock
 from parsec.core.envelope import Envelope, encode_lines, encode_one
 from parsec.ports.broker import Group, Slice
@@ -27,7 +27,7 @@ SHAPES = ((1, 1), (1, 64), (100, 1), (100, 8), (100, 64))
 """(events per group, groups per publish)."""
 
 
-class Unsynced(OsFiles):
+class Unsynced(Files):
     """Leaves out the sync, to see what the code around it costs."""
 
     def sync(self, fd: int) -> None:
@@ -42,7 +42,7 @@ def event(n: int) -> Envelope:
     return structs.replace(empty, message="m" * (EVENT_BYTES - len(encode_one(empty)) - 1))
 
 
-def opened(directory: Path, files: OsFiles) -> EmbeddedLog:
+def opened(directory: Path, files: Files) -> EmbeddedLog:
     return EmbeddedLog.open(directory, LogOptions(disk_reserve=0), SystemClock(), Telemetry(), files=files)
 
 
@@ -78,7 +78,7 @@ def measure(root: Path, events: int, groups: int, seconds: float) -> dict[str, f
         python = published(log, made, min(seconds, 0.5))
         log.close()
     with tempfile.TemporaryDirectory(dir=root) as name:
-        log = opened(Path(name), OsFiles())
+        log = opened(Path(name), Files())
         result = published(log, made, seconds)
         rate = result["publishes_per_s"] * events * groups
         result |= {"events_per_s": rate, "mb_per_s": rate * EVENT_BYTES / 1e6}
@@ -86,7 +86,7 @@ def measure(root: Path, events: int, groups: int, seconds: float) -> dict[str, f
         result |= read(log)
         log.close()
         begin = time.perf_counter()
-        opened(Path(name), OsFiles()).close()
+        opened(Path(name), Files()).close()
         result["reopen_ms"] = (time.perf_counter() - begin) * 1e3
     return result
 

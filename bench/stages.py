@@ -33,8 +33,8 @@ STAGES = {
     "worker": {
         "envelopes to lines": "parsec.ingest.worker:encode_lines",
         "frames": "parsec.adapters.log.embedded:EmbeddedLog.publish",
-        "write": "parsec.adapters.log.files:OsFiles.write",
-        "sync": "parsec.adapters.log.files:OsFiles.sync",
+        "write": "parsec.adapters.log.files:Files.write",
+        "sync": "parsec.adapters.log.files:Files.sync",
     },
     "processor": {
         "reading the log": "parsec.adapters.log.reader:EmbeddedReader.poll",

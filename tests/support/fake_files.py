@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from parsec.adapters.log.files import Entry
+from parsec.adapters.log.files import Entry, Files
 
 SECTOR = 512
 CHANGING = ("create", "write", "truncate", "sync", "sync_directory", "rename", "remove")
@@ -63,8 +63,8 @@ class Fault(NamedTuple):
     taken: int = 0
 
 
-class FakeFiles:
-    """Files of parsec.adapters.log.files. Directories exist by themselves."""
+class FakeFiles(Files):
+    """Directories need not be created."""
 
     def __init__(self, seed: int = 0) -> None:
         self.random = Random(seed)

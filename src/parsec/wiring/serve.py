@@ -14,7 +14,7 @@ import structlog
 import uvloop
 
 from parsec import __version__, logs
-from parsec.adapters.log.files import OsFiles
+from parsec.adapters.log.files import Files
 from parsec.adapters.log.retention import FULL_BYTES
 from parsec.core.clock import SystemClock
 from parsec.core.errors import ParsecError
@@ -82,7 +82,7 @@ def _why(error: Exception, data_dir: str) -> str:
     directory = Path(data_dir).absolute()
     with suppress(OSError):
         there = next(place for place in (directory, *directory.parents) if place.exists())
-        free = OsFiles().free_bytes(there)
+        free = Files().free_bytes(there)
         if free < FULL_BYTES:
             return f"the disk of {directory} is full ({free >> 10} KiB free): make room and start again ({error})"
     return str(error)

@@ -60,7 +60,8 @@ class CheckpointFile:
         file = cls(files, [])
         try:
             # A valid file last, so that a crash in between does not damage it as well.
-            for name in sorted(NAMES, key=lambda name: _is_valid(files, directory / name)):
+            found = _read_all(files, directory)
+            for name in sorted(NAMES, key=lambda name: found.get(name) is not None):
                 try:
                     file._fds.append(files.open(directory / name, write=True))
                 except FileNotFoundError:
@@ -106,35 +107,26 @@ def unpack(data: bytes) -> Checkpoint | None:
 
 def load(files: Files, directory: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest valid checkpoint, and the files without one (damaged, or half written). Raises OSError."""
-    found, invalid = [], []
+    found = _read_all(files, directory)
+    valid = [checkpoint for checkpoint in found.values() if checkpoint]
+    newest = max(valid, key=lambda each: (each.end, each.clean), default=None)
+    return newest, [name for name, checkpoint in found.items() if checkpoint is None]
+
+
+def _read_all(files: Files, directory: Path) -> dict[str, Checkpoint | None]:
+    """The content of each file there is; None: damaged, or lost by the disk. Raises OSError for a temporary error."""
+    found: dict[str, Checkpoint | None] = {}
     for name in NAMES:
         try:
-            checkpoint = _read(files, directory / name)
+            fd = files.open(directory / name)
+            try:
+                found[name] = unpack(files.read(fd, _SIZE, 0))
+            finally:
+                files.close(fd)
         except FileNotFoundError:
             continue
-        if checkpoint:
-            found.append(checkpoint)
-        else:
-            invalid.append(name)
-    return max(found, key=lambda each: (each.end, each.clean), default=None), invalid
-
-
-def _is_valid(files: Files, path: Path) -> bool:
-    try:
-        return _read(files, path) is not None
-    except FileNotFoundError:
-        return False
-
-
-def _read(files: Files, path: Path) -> Checkpoint | None:
-    """None: damaged, or the disk has lost it. Raises OSError for a temporary error."""
-    try:
-        fd = files.open(path)
-        try:
-            return unpack(files.read(fd, _SIZE, 0))
-        finally:
-            files.close(fd)
-    except OSError as error:
-        if error.errno not in READ_ERRORS:
-            raise
-        return None
+        except OSError as error:
+            if error.errno not in READ_ERRORS:
+                raise
+            found[name] = None
+    return found

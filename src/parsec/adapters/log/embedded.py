@@ -26,7 +26,7 @@ from pathlib import Path
 import structlog
 
 from parsec.adapters.log import checkpoint
-from parsec.adapters.log.files import Files, OsFiles
+from parsec.adapters.log.files import Files
 from parsec.adapters.log.index import LogContext, SegmentIndex
 from parsec.adapters.log.lock import DirectoryLock
 from parsec.adapters.log.quarantine import Quarantine
@@ -81,7 +81,7 @@ class EmbeddedLog:
                 state = State.open(directory / "state.db", telemetry)
                 undo.callback(state.close)
                 context, newest = _recover(
-                    directory, options, telemetry, files or OsFiles(), random or SystemRandom(), state
+                    directory, options, telemetry, files or Files(), random or SystemRandom(), state
                 )
                 writer = _open_writer(context, newest, options, clock)
             except (OSError, Retryable) as error:

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from parsec.adapters.log import checkpoint, frame, segment
-from parsec.adapters.log.files import Files, OsFiles
+from parsec.adapters.log.files import Files
 from parsec.adapters.log.lock import DirectoryLock
 from parsec.adapters.log.quarantine import QUARANTINE_SUFFIX as CORRUPT
 from parsec.adapters.log.recovery import Tail, next_frame, valid_tail
@@ -65,7 +65,7 @@ def open_offline(data_dir: Path, files: Files | None = None) -> "list[OfflineLog
     logs: list[OfflineLog] = []
     try:
         for name, directory in found.items():
-            logs.append(OfflineLog(name, directory, DirectoryLock.share(directory), files or OsFiles()))
+            logs.append(OfflineLog(name, directory, DirectoryLock.share(directory), files or Files()))
     except BaseException:
         for log in logs:
             log.close()
@@ -77,7 +77,7 @@ def open_exclusively(data_dir: Path, reader: str = READER) -> "tuple[OfflineLog,
     """The log in a data directory, locked against all others, and the progress of the processor. Raises Fatal."""
     if not (data_dir / "segments").is_dir():
         raise Fatal(f"{data_dir} has no log")
-    log = OfflineLog("log", data_dir, DirectoryLock.acquire(data_dir), OsFiles())
+    log = OfflineLog("log", data_dir, DirectoryLock.acquire(data_dir), Files())
     try:
         progress = State.peek(data_dir / "state.db").get(reader)
         if progress is None:

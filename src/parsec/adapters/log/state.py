@@ -89,9 +89,8 @@ class State:
 
     def load(self) -> SavedLog | None:
         """None for a new state, or one begun anew."""
-        with self._turn, _translated():
-            row = self._connection.execute("SELECT log_id, high_water, segment, durable FROM log").fetchone()
-        return SavedLog(*row) if row else None
+        rows = self._run("SELECT log_id, high_water, segment, durable FROM log")
+        return SavedLog(*rows[0]) if rows else None
 
     def save(self, log: SavedLog) -> None:
         """Also forgets the cut of a segment that begins anew."""
@@ -105,43 +104,32 @@ class State:
 
     def save_end(self, end: int) -> None:
         """All offsets below `end` are durable, and none from there on was assigned."""
-        with self._turn, _translated():
-            self._connection.execute("UPDATE log SET durable = ?, high_water = ?", (end, end))
+        self._run("UPDATE log SET durable = ?, high_water = ?", (end, end))
 
     def save_cut(self, segment: int, size: int) -> None:
         """The bytes of this segment's file from `size` on are not part of the log, even if they look valid."""
-        with self._turn, _translated():
-            self._connection.execute("INSERT OR REPLACE INTO cut VALUES (?, ?)", (segment, size))
+        self._run("INSERT OR REPLACE INTO cut VALUES (?, ?)", (segment, size))
 
     def cuts(self) -> dict[int, int]:
         """Sizes by first offset of the segment."""
-        with self._turn, _translated():
-            rows: list[tuple[Any, ...]] = self._connection.execute("SELECT segment, size FROM cut").fetchall()
-        return dict(rows)
+        return dict(self._run("SELECT segment, size FROM cut"))
 
     def delete_cuts(self, before: int) -> None:
         """Of segments that begin below offset `before`, which are gone."""
-        with self._turn, _translated():
-            self._connection.execute("DELETE FROM cut WHERE segment < ?", (before,))
+        self._run("DELETE FROM cut WHERE segment < ?", (before,))
 
     def readers(self, log_id: str) -> dict[str, Progress]:
         """Every reader by name."""
-        with self._turn, _translated():
-            rows = self._connection.execute("SELECT * FROM reader").fetchall()
-        return dict(_reader(log_id, row) for row in rows)
+        return dict(_reader(log_id, row) for row in self._run("SELECT * FROM reader"))
 
     def add_reader(self, name: str, start: int) -> None:
-        with self._turn, _translated():
-            self._connection.execute(
-                "INSERT INTO reader VALUES (?, ?, ?, 0, 0, 0, 0, NULL, NULL, 0)", (name, start, start)
-            )
+        self._run("INSERT INTO reader VALUES (?, ?, ?, 0, 0, 0, 0, NULL, NULL, 0)", (name, start, start))
 
     def reserve(self, name: str, taken: Range, attempt: int) -> None:
-        with self._turn, _translated():
-            self._connection.execute(
-                "UPDATE reader SET reserved_first = ?, reserved_last = ?, attempt = ? WHERE name = ?",
-                (taken.first, taken.last, attempt, name),
-            )
+        self._run(
+            "UPDATE reader SET reserved_first = ?, reserved_last = ?, attempt = ? WHERE name = ?",
+            (taken.first, taken.last, attempt, name),
+        )
 
     def commit(self, name: str, committed: int, counts: Counts, durable: int) -> None:
         """Moves a reader and saves how far the log was durable, in one transaction."""
@@ -156,6 +144,12 @@ class State:
     def close(self) -> None:
         with self._turn:
             self._connection.close()
+
+    def _run(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """One statement, which is one transaction."""
+        with self._turn, _translated():
+            rows: list[tuple[Any, ...]] = self._connection.execute(sql, values).fetchall()
+        return rows
 
 
 def _connect(path: Path) -> apsw.Connection:

@@ -236,7 +236,7 @@ class RedisDedup:
         began, at = self._clock.monotonic(), 0
         while at < len(records) and self._clock.monotonic() < began + DEADLINE_S:
             chunk = records[at : at + MOST_RECORDS]
-            answer = self._link.ask(partial(script, self._key, (*head, b"".join(chunk))))
+            answer = self._link.run(script, self._key, (*head, b"".join(chunk)))
             if answer is None:
                 break
             self._update(answer)

@@ -21,6 +21,9 @@ _log = structlog.get_logger(__name__)
 COMMAND_S = 0.4
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
+Argument = bytes | str | int | float
+Script = Callable[..., Any]
+
 
 class RedisAddress(msgspec.Struct, frozen=True):
     """The address of the server, and our credentials."""
@@ -31,17 +34,6 @@ class RedisAddress(msgspec.Struct, frozen=True):
     password: str = ""
     tls: bool = False
     db: int = 0
-
-
-class Script:
-    """One script, sent by its digest, and in full only to a server that does not know it."""
-
-    def __init__(self, client: "Redis", text: str) -> None:
-        self._run = client.register_script(text)
-
-    def __call__(self, key: str, arguments: Sequence[bytes | str | int | float]) -> list[Any]:
-        answer: list[Any] = self._run(keys=[key], args=arguments)
-        return answer
 
 
 class RedisLink:
@@ -55,7 +47,13 @@ class RedisLink:
         self._failures = 0
 
     def script(self, text: str) -> Script:
-        return Script(self.client, text)
+        """Sent by its digest, and in full only to a server that does not know it."""
+        return self.client.register_script(text)
+
+    def run(self, script: Script, key: str, arguments: Sequence[Argument]) -> list[Any] | None:
+        """The answer of a script about `key`; None as for `ask`."""
+        answer: list[Any] | None = self.ask(lambda: script(keys=[key], args=arguments))
+        return answer
 
     def ask(self, call: Callable[[], Any]) -> Any:
         """The answer of Redis; None when there is none, or was none a moment ago."""

@@ -9,10 +9,8 @@ leaves is available a moment later. Processes that asked in the last LISTED_S ha
 """
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
-from parsec.adapters.redis.link import RedisAddress, RedisLink
+from parsec.adapters.redis.link import Argument, RedisAddress, RedisLink
 from parsec.core.clock import Clock
 from parsec.ports.rate_leases import Leased, Want
 
@@ -61,10 +59,10 @@ class RedisLeases:
         processes, amounts = 1, [0.0] * len(wants)
         for first in range(0, len(wants), MOST_WANTS):
             some = wants[first : first + MOST_WANTS]
-            arguments: list[str | float] = [self._node, LISTED_S]
+            arguments: list[Argument] = [self._node, LISTED_S]
             for want in some:
                 arguments += want
-            answer: Any = self._link.ask(partial(self._lease, self._key, arguments))
+            answer = self._link.run(self._lease, self._key, arguments)
             if answer is None:
                 return None
             processes = int(answer[0])
