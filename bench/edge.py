@@ -207,7 +207,7 @@ def serve_uncounted() -> None:
     import prometheus_client as prometheus
 
     from parsec.cli import main as parsec
-    from parsec.telemetry import PlainCounter, PlainHistogram, Telemetry
+    from parsec.telemetry import Telemetry, UnlockedCounter, UnlockedHistogram
 
     def nothing(*_: object) -> None:
         return
@@ -216,8 +216,8 @@ def serve_uncounted() -> None:
         (prometheus.Counter, "inc"),
         (prometheus.Gauge, "set"),
         (prometheus.Histogram, "observe"),
-        (PlainCounter, "add"),
-        (PlainHistogram, "observe"),
+        (UnlockedCounter, "add"),
+        (UnlockedHistogram, "observe"),
         (Telemetry, "accepted_from"),
         (Telemetry, "rejected_from"),
         (Telemetry, "processed_of"),

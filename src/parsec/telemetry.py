@@ -1,10 +1,16 @@
 """Every metric once: name, kind, unit, labels, help. docs/metrics.md and /metrics are made from this list.
 
-A stage gets a `Telemetry` and adds per batch, never per event. Values are read back with `Telemetry.value`.
+In: counts and durations, added per batch or request, never per event. Out: Prometheus metrics; /stats reads them back
+with `Telemetry.value`. Next: parsec.web.routes.stats.
 
-Which kind to use: `_plain` for what is added once per request (one label at most; several times as fast), `_counter`
-for everything else that only grows, `_gauge` for a value that goes up and down or is read when asked for, `_histogram`
-for durations and sizes of which the distribution matters, PlainHistogram for those observed once per request.
+Which kind to use:
+- `_counter`, the default: what several threads add to, or what is added to rarely. Each call takes a lock.
+- `_unlocked_counter`, `_unlocked_histogram`: what every request adds to, from the event loop's thread alone. A quarter
+  of the cost.
+- `_gauge`: what goes up and down. If the value exists anyway, as the length of a queue, give the gauge a function
+  (`set_function`): it is called only when /metrics is.
+- `_histogram`: durations and sizes. Buckets are SECONDS unless stated otherwise.
+- A label `tenant` comes from `_tenant_label` or `_known_tenant_label`, which bound the number of series.
 """
 
 from bisect import bisect_left
@@ -19,8 +25,8 @@ from prometheus_client.utils import floatToGoString
 from parsec import __version__
 
 
-class PlainCounter(Collector):
-    """A counter with one label, or with none."""
+class UnlockedCounter(Collector):
+    """A counter with one label, or with none. For one thread."""
 
     def __init__(self, name: str, text: str, label: str | None = None) -> None:
         self.name = name
@@ -29,7 +35,7 @@ class PlainCounter(Collector):
         self.counts: dict[str, int] = {} if label else {"": 0}
 
     def add(self, count: int = 1, of: str = "") -> None:
-        """`of`: the label's value."""
+        """`of`: the value of the label."""
         self.counts[of] = self.counts.get(of, 0) + count
 
     def collect(self) -> Iterator[CounterMetricFamily]:
@@ -39,8 +45,8 @@ class PlainCounter(Collector):
         yield family
 
 
-class PlainHistogram(Collector):
-    """A histogram. `bounds` in ascending order; a value that equals one counts below it."""
+class UnlockedHistogram(Collector):
+    """A histogram for one thread. `bounds`: ascending upper bounds, inclusive."""
 
     def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
         self.name = name
@@ -63,19 +69,18 @@ class PlainHistogram(Collector):
         yield family
 
 
-# Without this every counter and histogram has a second series with the time of its making.
+# Otherwise every counter and histogram has a second series with the time of its creation.
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 NAMED_TENANTS = 100
-"""Tenants that have series of their own."""
-
+"""Tenants with series of their own."""
 
 FATES = ("stored", "duplicate", "dead", "lost")
-"""What may become of an offset of the log."""
+"""What may become of an event of the log."""
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Bounds of histograms of durations."""
+"""Buckets of durations."""
 
 _PROCESS = (
     ("process_virtual_memory_bytes", "gauge", "bytes", "Virtual memory size in bytes."),
@@ -85,11 +90,11 @@ _PROCESS = (
     ("process_open_fds", "gauge", "", "Number of open file descriptors."),
     ("process_max_fds", "gauge", "", "Maximum number of open file descriptors."),
 )
-"""What every Prometheus client tells of its process, under the names that all of them use; Linux only."""
+"""The metrics of prometheus_client.ProcessCollector; Linux only."""
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One metric as the outside sees it: `name` is the family's, a counter's with its `_total`."""
+    """One metric. `name`: of its family; of a counter with `_total`."""
 
     name: str
     kind: str
@@ -99,62 +104,60 @@ class Metric(msgspec.Struct, frozen=True):
 
 
 class Telemetry:
-    """The catalogue, alive: one registry per process (or per test)."""
+    """All metrics with their values: one registry per process (or test)."""
 
     def __init__(self) -> None:
         self.registry = prometheus.CollectorRegistry(auto_describe=True)
         self.catalogue: list[Metric] = []
 
         # Ingest.
-        self.requests = self._plain("parsec_ingest_requests", "Answered ingest requests.", "status")
-        self.requests.add(0, "200")  # from 0 on: Prometheus sees no increase in a series that begins at 1
-        self._accepted = self._plain("parsec_ingest_events_accepted", "Events counted in accepted of an answer.")
-        self.rejected = self._counter("parsec_ingest_events_rejected", "Events refused, by error code.", "reason")
-        self._accepted_of = self._plain(
+        self.requests = self._unlocked_counter("parsec_ingest_requests", "Answered ingest requests.", "status")
+        self.requests.add(0, "200")  # begin at 0: Prometheus sees no increase in a series that begins at 1
+        self._accepted = self._unlocked_counter("parsec_ingest_events_accepted", "Accepted events.")
+        self.rejected = self._counter("parsec_ingest_events_rejected", "Rejected events, by error code.", "reason")
+        self._accepted_of = self._unlocked_counter(
             "parsec_ingest_tenant_events_accepted",
-            f"Those accepted of each tenant: the first {NAMED_TENANTS} by name, the rest in `other`.",
+            f"Accepted events per tenant: the first {NAMED_TENANTS} by name, the rest in `other`.",
             "tenant",
         )
         self._tenant_rejected = self._counter(
             "parsec_ingest_tenant_events_rejected",
-            "Those refused, likewise; in `other` also of who has no series yet, in `-` what tells no tenant.",
+            "Rejected events per tenant; `other`: also tenants without accepted events; `-`: events without a tenant.",
             "tenant",
             "reason",
         )
-        self.body_bytes = self._plain("parsec_ingest_body_bytes", "Bytes of request bodies after decompression.")
-        self.ack_latency = PlainHistogram(
-            "parsec_ingest_ack_latency_seconds",
-            "From the last byte of the body to the durable acknowledgement.",
-            SECONDS,
+        self.body_bytes = self._unlocked_counter(
+            "parsec_ingest_body_bytes", "Bytes of request bodies after decompression."
         )
-        self._note(self.ack_latency.name, "histogram", self.ack_latency.help, ())
-        self.registry.register(self.ack_latency)
+        self.ack_latency = self._unlocked_histogram(
+            "parsec_ingest_ack_latency_seconds", "From the last byte of a request body to its durable acknowledgement."
+        )
         self._rate_limited = self._counter(
             "parsec_ingest_tenant_limited_requests",
-            "Requests refused because a tenant's events or bytes were used up; tenants as in "
-            "parsec_process_tenant_events_total.",
+            "Requests refused by a rate limit per tenant, by its unit (events or bytes); tenants as in "
+            "parsec_ingest_tenant_events_rejected_total.",
             "tenant",
             "budget",
         )
-        self.channel_events = self._gauge("parsec_channel_events", "Events that wait for a worker.")
-        self.channel_bytes = self._gauge("parsec_channel_bytes", "Bytes that wait for a worker.")
+        self.channel_events = self._gauge("parsec_channel_events", "Events waiting in the queue for a worker.")
+        self.channel_bytes = self._gauge("parsec_channel_bytes", "Bytes waiting in the queue for a worker.")
         self.channel_capacity_events = self._gauge(
-            "parsec_channel_capacity_events", "Events that may wait; more is refused with 429."
+            "parsec_channel_capacity_events", "Queue size in events; beyond it requests get 429."
         )
         self.channel_capacity_bytes = self._gauge(
-            "parsec_channel_capacity_bytes", "Bytes that may wait; more is refused with 429."
+            "parsec_channel_capacity_bytes", "Queue size in bytes; beyond it requests get 429."
         )
 
         # Clients.
-        self.http_connections = self._gauge("parsec_http_connections", "Connections that are open.")
+        self.http_connections = self._gauge("parsec_http_connections", "Open connections.")
         self.http_refused = self._counter(
-            "parsec_http_refused", "Requests and connections refused or ended before a route saw them.", "reason"
+            "parsec_http_refused", "Requests and connections refused or closed before they reached a route.", "reason"
         )
 
         # Worker and log.
         self.published = self._counter("parsec_publish_events", "Events made durable.")
         self.published_bytes = self._counter("parsec_publish_bytes", "Bytes of envelopes made durable.")
-        self.publish_failed = self._counter("parsec_publish_events_failed", "Events whose publish failed in the end.")
+        self.publish_failed = self._counter("parsec_publish_events_failed", "Events that could not be made durable.")
         self.publish_latency = self._histogram(
             "parsec_publish_latency_seconds", "Duration of one publish: encode, write, sync."
         )
@@ -162,27 +165,33 @@ class Telemetry:
             "parsec_publish_batch_events", "Events per publish.", buckets=(1, 10, 100, 1_000, 10_000, 100_000)
         )
         self.log_bytes = self._gauge("parsec_log_bytes", "Bytes of the embedded log's files.")
-        self.log_damaged = self._counter("parsec_log_damaged", "Damaged things set aside or skipped.", "what")
-        self.disk_free = self._gauge("parsec_disk_free_bytes", "Free space where the data directory is.")
+        self.log_damaged = self._counter(
+            "parsec_log_damaged", "Damaged parts of the log that were quarantined or skipped, by kind.", "what"
+        )
+        self.disk_free = self._gauge("parsec_disk_free_bytes", "Free space on the disk of the data directory.")
         self.disk_reserve = self._gauge(
-            "parsec_disk_reserve_bytes", "Free space below which nothing more is taken in (PARSEC_DISK_RESERVE)."
+            "parsec_disk_reserve_bytes", "Free space below which ingest answers 503 (PARSEC_DISK_RESERVE)."
         )
 
-        # Spool, while Kafka does not acknowledge.
-        self.spooled = self._counter("parsec_spool_events_written", "Events kept on this machine for Kafka.")
-        self.spool_drained = self._counter("parsec_spool_events_drained", "Events of a spool that Kafka has now.")
-        self.spool_refused = self._counter(
-            "parsec_spool_events_refused", "Events of a spool that Kafka never takes, kept in refused.ndjson beside it."
+        # Spool.
+        self.spooled = self._counter(
+            "parsec_spool_events_written", "Events written to the spool because Kafka did not acknowledge them."
         )
-        self.spool_waiting = self._gauge("parsec_spool_waiting_events", "Events of spools that Kafka does not have.")
+        self.spool_drained = self._counter("parsec_spool_events_drained", "Spooled events that Kafka has acknowledged.")
+        self.spool_refused = self._counter(
+            "parsec_spool_events_refused", "Spooled events that Kafka refuses for good, kept in refused.ndjson."
+        )
+        self.spool_waiting = self._gauge("parsec_spool_waiting_events", "Spooled events that Kafka does not have yet.")
 
         # Queries.
         self.queries_cancelled = self._counter(
-            "parsec_query_cancelled", "Queries stopped because their client had left."
+            "parsec_query_cancelled", "Queries stopped because their client disconnected."
         )
-        self.tails = self._gauge("parsec_tail_readers", "Readers of live events.")
+        self.tails = self._gauge("parsec_tail_readers", "Open tails.")
         self.tail_events = self._counter(
-            "parsec_tail_events", "Events for readers of live events, by what became of them.", "fate"
+            "parsec_tail_events",
+            "Events for tails, by fate: sent, skipped by a slow reader, or never compared.",
+            "fate",
         )
 
         # Processor and store.
@@ -193,107 +202,119 @@ class Telemetry:
             "parsec_store_insert_rows", "Rows per insert.", buckets=(1, 10, 100, 1_000, 10_000, 100_000)
         )
         self.commit_latency = self._histogram(
-            "parsec_process_commit_latency_seconds", "Duration of one commit of a range that is stored."
+            "parsec_process_commit_latency_seconds", "Duration of one commit of a stored range."
         )
         self.store_bytes = self._gauge(
-            "parsec_store_bytes", "Bytes on disk of events and dead letters, each minute; with PARSEC_STORE_MAX_BYTES."
+            "parsec_store_bytes",
+            "Bytes on disk of events and dead letters, measured each minute; only with PARSEC_STORE_MAX_BYTES.",
         )
         self.store_max_bytes = self._gauge(
-            "parsec_store_max_bytes", "Bytes above which the oldest day goes (PARSEC_STORE_MAX_BYTES); 0: no bound."
+            "parsec_store_max_bytes",
+            "Bytes above which the oldest day is dropped (PARSEC_STORE_MAX_BYTES); 0: no limit.",
         )
         self.store_dropped = self._counter(
-            "parsec_store_dropped_events", "Events that left the store before their time.", "reason"
+            "parsec_store_dropped_events", "Events dropped from the store before their retention ended.", "reason"
         )
         self.store_dropped_letters = self._counter(
-            "parsec_store_dropped_dead_letters", "Dead letters that did.", "reason"
+            "parsec_store_dropped_dead_letters",
+            "Dead letters dropped from the store before their retention ended.",
+            "reason",
         )
-        self.store_dropped_bytes = self._counter("parsec_store_dropped_bytes", "Their bytes on disk.", "reason")
+        self.store_dropped_bytes = self._counter(
+            "parsec_store_dropped_bytes", "Bytes on disk of dropped events and dead letters.", "reason"
+        )
         for dropped in (self.store_dropped, self.store_dropped_letters, self.store_dropped_bytes):
             dropped.labels("max_bytes")
-        self.processed = self._counter("parsec_process_events", "Offsets processed, by what became of them.", "fate")
+        self.processed = self._counter("parsec_process_events", "Processed events, by fate.", "fate")
         for fate in FATES:
-            self.processed.labels(fate)  # from 0 on, as requests
+            self.processed.labels(fate)  # begin at 0, like requests
         self._tenant_fates = self._counter(
             "parsec_process_tenant_events",
-            f"The same per tenant: the first {NAMED_TENANTS} by name, the rest in `other`, those without one in `-`.",
+            f"Processed events per tenant: the first {NAMED_TENANTS} by name, the rest in `other`; `-`: without one.",
             "tenant",
             "fate",
         )
         self._tenants: set[str] = set()
-        self.lag = self._gauge("parsec_process_lag_events", "Durable events not yet committed by the processor.")
+        self.lag = self._gauge("parsec_process_lag_events", "Durable events that the processor has not committed yet.")
         self.partition_lag = self._gauge(
-            "parsec_process_partition_lag_events", "The same for each partition that this process reads.", "partition"
+            "parsec_process_partition_lag_events", "Lag per partition that this process reads.", "partition"
         )
 
         self.searchable_age = self._gauge(
             "parsec_process_searchable_age_seconds",
-            "How long ago everything accepted by then had become searchable; as `complete_until` of answers says.",
+            "Age of the newest moment up to which everything accepted is searchable; as `complete_until` of answers.",
         )
         self.ledger_difference = self._gauge(
             "parsec_ledger_difference_events",
-            "Committed offsets that the counts of a partition's ledger do not explain; anything but 0 is a bug.",
+            "Committed offsets that the ledger of a partition does not explain; anything but 0 is a bug.",
             "partition",
         )
         self.audit_difference = self._gauge(
-            "parsec_audit_difference_events", "What the last GET /admin/audit found of each partition.", "partition"
+            "parsec_audit_difference_events",
+            "Difference that the last GET /admin/audit found, per partition.",
+            "partition",
         )
 
         # Claims.
         self.dedup_window = self._gauge(
-            "parsec_dedup_window_seconds", "How far back every claimed id is known; at most PARSEC_DEDUP_WINDOW."
+            "parsec_dedup_window_seconds", "How far back every id is remembered; at most PARSEC_DEDUP_WINDOW."
         )
-        self.dedup_ids = self._gauge("parsec_dedup_ids", "Ids held in the set of claims.")
+        self.dedup_ids = self._gauge("parsec_dedup_ids", "Remembered ids.")
         self.dedup_early = self._counter(
-            "parsec_dedup_ids_early", "Ids that left the set before the end of the window, for want of room."
+            "parsec_dedup_ids_early",
+            "Ids forgotten before the end of PARSEC_DEDUP_WINDOW, for lack of room (PARSEC_DEDUP_IDS).",
         )
         self.dedup_unavailable = self._counter(
-            "parsec_dedup_unavailable_events", "Events stored without a check for repeats, because Redis had no answer."
+            "parsec_dedup_unavailable_events",
+            "Events stored without a check for duplicates, because Redis did not answer.",
         )
         self.dedup_conflicts = self._counter(
-            "parsec_dedup_conflict_events", "Duplicates whose content differs from that of the stored event."
+            "parsec_dedup_conflict_events", "Duplicates whose content differs from the stored event."
         )
 
         # The process.
         self.ready = self._gauge("parsec_ready", "Whether /readyz answers 200: 1 or 0.")
-        self._gauge("parsec_build_info", "Always 1; the label is the version.", "version").labels(__version__).set(1)
+        self._gauge("parsec_build_info", "Always 1; the label is the version of Parsec.", "version").labels(
+            __version__
+        ).set(1)
         self.catalogue += [Metric(name, kind, unit, (), text) for name, kind, unit, text in _PROCESS]
         prometheus.ProcessCollector(registry=self.registry)
 
     def accepted_from(self, by_tenant: Mapping[str, int], count: int) -> None:
-        """Counts the accepted events of one request: in all, and of each tenant."""
+        """Add the accepted events of one request: to the total, and to each tenant's."""
         self._accepted.counts[""] += count
         counts, known = self._accepted_of.counts, self._tenants
         for tenant, events in by_tenant.items():
-            label = tenant if tenant in known else self._tenant(tenant)
+            label = tenant if tenant in known else self._tenant_label(tenant)
             counts[label] = counts.get(label, 0) + events
 
     def rejected_from(self, tenant: str, reason: str, count: int = 1) -> None:
-        """Counts events that were refused; an empty tenant cannot be told. A name alone earns no series."""
+        """Add rejected events; tenant '': unknown. A new tenant gets no series, its name may be made up."""
         self.rejected.labels(reason).inc(count)
-        self._tenant_rejected.labels(self._known(tenant), reason).inc(count)
+        self._tenant_rejected.labels(self._known_tenant_label(tenant), reason).inc(count)
 
     def processed_of(self, tenant: str, fate: str, count: int) -> None:
-        """Counts what became of a tenant's events; an empty tenant cannot be told."""
-        self._tenant_fates.labels(self._tenant(tenant), fate).inc(count)
+        """Add processed events of a tenant; '': unknown."""
+        self._tenant_fates.labels(self._tenant_label(tenant), fate).inc(count)
 
     def rate_limited_of(self, tenant: str, budget: str) -> None:
-        """Counts a request that was refused for a tenant's events or bytes."""
-        self._rate_limited.labels(self._known(tenant), budget).inc()
+        """Add a request refused by a tenant's limit; `budget`: events or bytes."""
+        self._rate_limited.labels(self._known_tenant_label(tenant), budget).inc()
 
     def tenants(self) -> dict[str, dict[str, int]]:
-        """What became of the events that this process has processed, by tenant as in the metrics."""
-        told: dict[str, dict[str, int]] = {}
+        """Processed events by tenant and fate, with the tenants of the metrics."""
+        counts: dict[str, dict[str, int]] = {}
         for metric in self._tenant_fates.collect():
             for sample in metric.samples:
-                told.setdefault(sample.labels["tenant"], {})[sample.labels["fate"]] = int(sample.value)
-        return told
+                counts.setdefault(sample.labels["tenant"], {})[sample.labels["fate"]] = int(sample.value)
+        return counts
 
-    def _known(self, name: str) -> str:
-        """The label of who may have none of its own for this alone."""
+    def _known_tenant_label(self, name: str) -> str:
+        """The label of a tenant, which gets no new series for this."""
         return name if name in self._tenants else "other" if name else "-"
 
-    def _tenant(self, name: str) -> str:
-        """The label: a series costs memory here and in Prometheus, and anybody may make up a tenant."""
+    def _tenant_label(self, name: str) -> str:
+        """The label of a tenant. Bounded, because a series costs memory and clients can make up tenants."""
         if name in self._tenants:
             return name
         if not name:
@@ -304,27 +325,33 @@ class Telemetry:
         return name
 
     def value(self, name: str, **labels: str) -> float:
-        """The present value of one series; 0 when it has none yet. `name` as in the exposition."""
+        """The value of one series, by its name in /metrics; 0 if it does not exist yet."""
         return self.registry.get_sample_value(name, labels) or 0.0
 
     def _counter(self, name: str, text: str, *labels: str) -> prometheus.Counter:
-        self._note(f"{name}_total", "counter", text, labels)
+        self._add_to_catalogue(f"{name}_total", "counter", text, labels)
         return prometheus.Counter(name, text, labels, registry=self.registry)
 
-    def _plain(self, name: str, text: str, label: str | None = None) -> PlainCounter:
-        self._note(f"{name}_total", "counter", text, (label,) if label else ())
-        counter = PlainCounter(name, text, label)
+    def _unlocked_counter(self, name: str, text: str, label: str | None = None) -> UnlockedCounter:
+        self._add_to_catalogue(f"{name}_total", "counter", text, (label,) if label else ())
+        counter = UnlockedCounter(name, text, label)
         self.registry.register(counter)
         return counter
 
     def _gauge(self, name: str, text: str, *labels: str) -> prometheus.Gauge:
-        self._note(name, "gauge", text, labels)
+        self._add_to_catalogue(name, "gauge", text, labels)
         return prometheus.Gauge(name, text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...] | None = None) -> prometheus.Histogram:
-        self._note(name, "histogram", text, ())
+        self._add_to_catalogue(name, "histogram", text, ())
         return prometheus.Histogram(name, text, registry=self.registry, buckets=buckets or SECONDS)
 
-    def _note(self, name: str, kind: str, text: str, labels: tuple[str, ...]) -> None:
+    def _unlocked_histogram(self, name: str, text: str) -> UnlockedHistogram:
+        self._add_to_catalogue(name, "histogram", text, ())
+        histogram = UnlockedHistogram(name, text, SECONDS)
+        self.registry.register(histogram)
+        return histogram
+
+    def _add_to_catalogue(self, name: str, kind: str, text: str, labels: tuple[str, ...]) -> None:
         unit = next((word for word in ("seconds", "bytes", "events") if word in name.split("_")), "")
         self.catalogue.append(Metric(name, kind, unit, labels, text))

@@ -1,6 +1,7 @@
 """Metrics: the catalogue says what the exposition shows, and names keep to the rules."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import prometheus_client
@@ -9,8 +10,9 @@ import prometheus_client.openmetrics.parser as openmetrics
 import prometheus_client.parser as prometheus
 import pytest
 
-from parsec.telemetry import NAMED_TENANTS, Metric, Telemetry
+from parsec.telemetry import NAMED_TENANTS, Metric, Telemetry, UnlockedCounter, UnlockedHistogram
 
+BOUNDS = (0.5, 1.0, 10.0)
 CATALOGUE = tuple(Telemetry().catalogue)
 
 
@@ -88,3 +90,58 @@ def test_made_up_tenants_of_requests_cost_a_bounded_number_of_series() -> None:
     assert value("parsec_ingest_tenant_events_rejected_total", tenant="other", reason="missing_field") == 51
     text = prometheus_client.generate_latest(telemetry.registry).decode()
     assert len(set(re.findall(r'tenant="([^"]+)"', text))) == NAMED_TENANTS + 1
+
+
+def shown(make: Callable[[prometheus_client.CollectorRegistry], None]) -> list[str]:
+    registry = prometheus_client.CollectorRegistry(auto_describe=True)
+    make(registry)
+    text = prometheus_client.generate_latest(registry).decode()
+    return [line for line in text.splitlines() if "_created" not in line]
+
+
+@pytest.mark.parametrize("counts", [[], [3], [1, 0, 5]])
+def test_an_unlocked_counter_without_a_label_shows_as_the_librarys(counts: list[int]) -> None:
+    def ours(registry: prometheus_client.CollectorRegistry) -> None:
+        counter = UnlockedCounter("events", "Some.")
+        registry.register(counter)
+        for count in counts:
+            counter.add(count)
+
+    def theirs(registry: prometheus_client.CollectorRegistry) -> None:
+        counter = prometheus_client.Counter("events", "Some.", registry=registry)
+        for count in counts:
+            counter.inc(count)
+
+    assert shown(ours) == shown(theirs)
+
+
+def test_an_unlocked_counter_with_a_label_shows_as_the_librarys() -> None:
+    def ours(registry: prometheus_client.CollectorRegistry) -> None:
+        counter = UnlockedCounter("requests", "Some.", "status")
+        registry.register(counter)
+        counter.add(of="200")
+        counter.add(of='4 "2" \\ 9')
+        counter.add(2, "200")
+
+    def theirs(registry: prometheus_client.CollectorRegistry) -> None:
+        counter = prometheus_client.Counter("requests", "Some.", ("status",), registry=registry)
+        counter.labels("200").inc(3)
+        counter.labels('4 "2" \\ 9').inc()
+
+    assert shown(ours) == shown(theirs)
+
+
+@pytest.mark.parametrize("values", [[], [0.5], [0.1, 0.5, 0.75, 1.0, 2.0, 10.0, 10.5, 1e9]])
+def test_an_unlocked_histogram_shows_as_the_librarys(values: list[float]) -> None:
+    def ours(registry: prometheus_client.CollectorRegistry) -> None:
+        histogram = UnlockedHistogram("seconds", "Some.", BOUNDS)
+        registry.register(histogram)
+        for value in values:
+            histogram.observe(value)
+
+    def theirs(registry: prometheus_client.CollectorRegistry) -> None:
+        histogram = prometheus_client.Histogram("seconds", "Some.", registry=registry, buckets=BOUNDS)
+        for value in values:
+            histogram.observe(value)
+
+    assert shown(ours) == shown(theirs)
