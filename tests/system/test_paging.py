@@ -51,7 +51,7 @@ class Arriving:
 @pytest.mark.parametrize(
     "size",
     [
-        pytest.param(100_000, marks=pytest.mark.integration),
+        pytest.param(100_000, marks=[pytest.mark.integration, pytest.mark.timeout(300)]),
         pytest.param(1_000_000, marks=[pytest.mark.soak, pytest.mark.timeout(1200)]),
     ],
 )

@@ -78,4 +78,4 @@ def test_other_content_under_an_id_is_stored_once_and_told(tmp_path: Path) -> No
         stats = parsec.stats()
         assert (stats["ledger"]["duplicate"], stats["dedup"]["conflicts"]) == (3, 2)
         assert b"parsec_dedup_conflict_events_total 2.0" in parsec.get("/metrics")[1]
-        assert "Events came again under their ids with other content" in parsec.logs()
+        assert "Events were sent again under the same id with other content" in parsec.logs()
