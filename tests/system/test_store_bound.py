@@ -94,7 +94,7 @@ def test_the_oldest_day_goes_and_nothing_else_changes(tmp_path: Path) -> None:
         assert size // 3 < store["dropped_bytes"] < size * 2 // 3
         assert 0 < store["bytes"] <= store["max_bytes"] == size * 3 // 4
         assert f'parsec_store_dropped_events_total{{reason="max_bytes"}} {MANY}.0' in parsec.get("/metrics")[1].decode()
-        (told,) = [line for line in parsec.logs().splitlines() if "oldest day is gone" in line]
+        (told,) = [line for line in parsec.logs().splitlines() if "oldest day was dropped" in line]
         line = json.loads(told)
         assert (line["level"], line["day"], line["events"]) == ("warning", f"{day(5):%Y-%m-%d}", MANY)
         assert line["bytes"] == store["dropped_bytes"]
@@ -130,7 +130,7 @@ def test_today_stays_and_health_says_what_to_do(tmp_path: Path) -> None:
         status, health = parsec.get("/health")
         assert (status, health["checks"]["store_bound"]["status"]) == (200, "degraded")
         assert "PARSEC_STORE_MAX_BYTES" in health["checks"]["store_bound"]["why"]
-        assert "give it more" in parsec.logs()
+        assert "Raise PARSEC_STORE_MAX_BYTES" in parsec.logs()
         assert found(parsec) == {"today": 10}
         send(parsec, "more", 1)
         assert sound(parsec)["not_recounted"] == 2 * MANY + 10
