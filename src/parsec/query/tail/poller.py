@@ -80,15 +80,18 @@ class TailPoller:
         next round."""
         began = self._clock.monotonic()
         until = self._subscriptions.committed.now()
-        asked_s = 0.0
+        asked, asked_s = False, 0.0
         for tenant, subscriptions in self._subscriptions.by_tenant.items():
-            asked_at = self._clock.monotonic()
             waiting = _waiting(subscriptions, until)
-            found = self._ask(tenant, waiting, until) if waiting else None
-            asked_s += self._clock.monotonic() - asked_at
+            if not waiting:
+                continue
+            asked_at = self._clock.monotonic()
+            found = self._ask(tenant, waiting, until)
+            asked, asked_s = True, asked_s + self._clock.monotonic() - asked_at
             if found is not None:
                 yield from _deliver(waiting, found)
-        yield max(began + EVERY_S - self._clock.monotonic(), REST * asked_s)
+        if asked:
+            yield max(began + EVERY_S - self._clock.monotonic(), REST * asked_s)
 
     def _ask(self, tenant: str, waiting: Sequence[Subscription], until: Offsets) -> NewEvents | None:
         try:
