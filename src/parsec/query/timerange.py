@@ -50,7 +50,7 @@ EVER = TimeRange(0, LATEST)
 
 
 def timerange(start: str | None, end: str | None, clock: Clock) -> TimeRange:
-    """The range between two texts; an absent end is now, an absent start an hour before the end."""
+    """Without `end` up to now, without `start` from an hour before the end."""
     now = clock.time_ns()
     end_ns = now if end is None else _parse(end, "to", now)
     start_ns = end_ns - DEFAULT_NS if start is None else _parse(start, "from", now)
@@ -81,7 +81,8 @@ def _parse(text: str, field: str, now: int) -> int:
         raise Rejected("invalid_parameter", message, field=field) from error
     if at is None:
         message = (
-            f"{field} must be RFC 3339 (2026-01-31T12:00:00Z), a number since 1970, now, or relative to now as -2h."
+            f"{field} is not a time; write RFC 3339 (2026-01-31T12:00:00Z), a number since 1970, now, or -2h for two"
+            " hours ago."
         )
         raise Rejected("invalid_parameter", message, field=field)
     return at
