@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import prometheus_client
@@ -38,6 +39,13 @@ def test_the_exposition_has_exactly_what_the_catalogue_has(encode: Any, parse: A
     text = encode(telemetry.registry).decode()
     shown = {(family.name, family.type, family.documentation) for family in parse(text)}
     assert shown == {(m.name.removesuffix("_total"), m.kind, m.help) for m in telemetry.catalogue}
+
+
+def test_each_metric_is_written_somewhere() -> None:
+    sources = Path(__file__).parents[2] / "src" / "parsec"
+    code = "".join(module.read_text() for module in sources.rglob("*.py") if module.name != "telemetry.py")
+    metrics = {name for name in vars(Telemetry()) if not name.startswith("_")} - {"registry", "catalogue"}
+    assert {name for name in metrics if f".{name}" not in code} == set()
 
 
 def test_two_of_them_do_not_share_a_figure() -> None:

@@ -16,13 +16,14 @@ from typing import Any
 
 import msgspec
 
+from parsec.api.event import StoredEvent
 from parsec.query.language.ast import TIMES, Field
 from parsec.query.language.fields import field_parameter
 
 STRING, BOOL = "String", "Bool"
 NUMBERS = ("Int64", "UInt64", "Float64")
 """The same number may be in any of them, depending on the other values of its block."""
-EVENT_FIELDS = ("id", "tenant_id", "timestamp", "severity", "source", "message", "metadata", "received_at")
+EVENT_FIELDS = StoredEvent.__struct_fields__
 """What an answer shows of an event unless fields are chosen."""
 
 Value = str | int | float | list[str]

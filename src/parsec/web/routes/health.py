@@ -1,6 +1,7 @@
-"""GET /health, /livez, /readyz: judged by progress, not by existence.
+"""GET /health, /livez, /readyz: the state of each part, judged by its progress.
 
-In: named checks. Out: /health tells all of them; /readyz says whether to send traffic here; /livez whether to restart.
+In: named checks. Out: parsec.api.status; /health shows every check, /readyz says whether to send requests here, /livez
+whether to restart the process. Errors: none; no check blocks.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +31,7 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Health:
-    """The checks of this process, asked anew at each call; none of them blocks."""
+    """The checks of this process, made anew for each request."""
 
     def __init__(self, life: Lifecycle, checks: Mapping[str, Callable[[], Check]], clock: Clock) -> None:
         self._life = life
@@ -41,7 +42,7 @@ class Health:
         return [Route("/health", self.health), Route("/livez", self.livez), Route("/readyz", self.readyz)]
 
     async def health(self, request: Request) -> Response:
-        """503 when unhealthy; whoever may see figures is told why."""
+        """503 when unhealthy. The reasons are for admin keys."""
         checks = {name: check() for name, check in self._checks.items()}
         status = _worst(checks)
         trusted = _trusted(request)
@@ -56,8 +57,8 @@ class Health:
         return JsonResponse(body, 503 if status == "unhealthy" else 200)
 
     async def livez(self, request: Request) -> Response:
-        """503 when a part is beyond help, so that a supervisor restarts the process."""
-        dead = {name: check.why for name, check in self._asked() if not check.alive}
+        """503 when only a restart can help a part."""
+        dead = {name: check.why for name, check in self._results() if not check.alive}
         return JsonResponse(
             LivenessAnswer(not dead, dead if _trusted(request) else msgspec.UNSET), 503 if dead else 200
         )
@@ -68,18 +69,18 @@ class Health:
         return JsonResponse(ReadinessAnswer(not why, why if _trusted(request) else msgspec.UNSET), 503 if why else 200)
 
     def not_ready(self) -> dict[str, str]:
-        """Why requests should not be sent here; empty: they should."""
-        why = {name: check.why for name, check in self._asked() if check.status == "unhealthy"}
+        """The reasons not to send requests here; empty when there are none."""
+        why = {name: check.why for name, check in self._results() if check.status == "unhealthy"}
         if self._life.phase != "ready":
             why["life"] = f"The process is {self._life.phase}."
         return why
 
-    def _asked(self) -> list[tuple[str, Check]]:
+    def _results(self) -> list[tuple[str, Check]]:
         return [(name, check()) for name, check in self._checks.items()]
 
 
 def _trusted(request: Request) -> bool:
-    """Reasons may name files and addresses: for operators only."""
+    """Reasons may name files and hosts, so only an admin key sees them."""
     caller: Caller = request.scope["caller"]
     return caller.may("admin")
 
@@ -92,21 +93,21 @@ def _worst(checks: Mapping[str, Check]) -> HealthStatus:
 STALL_AFTER_S = 30.0
 """A stage without progress for so long is not ready: no insert, publish or question of a sound process takes longer."""
 BEYOND_HELP = 10
-"""A stage that hangs this many times longer than the limit will not come back by itself."""
+"""A stage that is silent for this many times the limit does not recover without a restart."""
 
 
 class Stage(Protocol):
-    """A thread that works on something. Progress decides whether to send traffic, silence whether to restart."""
+    """A thread with work. Its progress decides about readiness, its silence about a restart."""
 
     def stalled_for(self) -> float:
-        """Seconds for which it has had work and made no progress; 0 when idle or moving."""
+        """Seconds with work but without progress; 0 when idle or in progress."""
 
     def silent_for(self) -> float:
-        """Seconds for which it has been inside one call; a thread that tries again and again is not silent."""
+        """Seconds inside one call; a thread that retries is not silent."""
 
 
 def channel_check(channel: Channel) -> Callable[[], Check]:
-    """Degraded while full: requests are answered 429."""
+    """Degraded while the channel is full."""
 
     def check() -> Check:
         details = {"buffered": channel.buffered_events, "capacity": channel.max_events}
@@ -128,7 +129,7 @@ def log_check(refuses: Callable[[], str | None]) -> Callable[[], Check]:
 
 
 def bound_check(why: Callable[[], str | None]) -> Callable[[], Check]:
-    """Degraded while the store is larger than it may be and nothing can be done about it here."""
+    """Degraded while the store is above its bound and Parsec cannot shrink it."""
 
     def check() -> Check:
         reason = why()
@@ -138,9 +139,9 @@ def bound_check(why: Callable[[], str | None]) -> Callable[[], Check]:
 
 
 class Contact(Protocol):
-    """Whether Kafka answers, why not, and how many seconds ago it acknowledged something; None: nothing yet.
+    """Whether Kafka answers, why not, and the seconds since its last acknowledgement (None: none yet).
 
-    `needs_help`: only a person can change what `why` says.
+    `needs_help`: only an operator can resolve `why`.
     """
 
     @property
@@ -156,8 +157,8 @@ class Contact(Protocol):
 def kafka_check(
     contact: Callable[[], Contact], refuses: Callable[[], str | None], spooled: Callable[[], int]
 ) -> Callable[[], Check]:
-    """Degraded while events go to the spool or wait in it; unhealthy while nothing can be made durable, or while
-    somebody has to do something before Kafka takes events again, for a spool only bridges what passes."""
+    """Degraded while events go to the spool or wait in it; unhealthy while nothing can be made durable, or while an
+    operator must act before Kafka accepts events again: the spool only bridges what passes by itself."""
 
     def check() -> Check:
         now, waiting = contact(), spooled()
