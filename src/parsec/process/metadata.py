@@ -34,7 +34,7 @@ _LONG_NUMBER = b"0" * 20  # the shortest that may be beyond 64 bits, with or wit
 _LONG_OUTSIDE = re.compile(rb"[:,\[ \t]-?[0-9]{19}")  # where a value may begin, so not the digits of an id in quotes
 
 
-def plain(raws: Sequence[msgspec.Raw]) -> bool:
+def is_plain(raws: Sequence[msgspec.Raw]) -> bool:
     """Whether all of these are one-line objects within the rules, without duplicate keys or huge numbers.
 
     A quick check: False may also mean that it cannot tell.
@@ -65,7 +65,7 @@ def plain(raws: Sequence[msgspec.Raw]) -> bool:
 def texts(raw: msgspec.Raw) -> tuple[str, str]:
     """The object without line breaks and duplicate keys; and the text to search by, empty if it is the same."""
     text = str(raw, "utf-8")
-    if plain([raw]):
+    if is_plain([raw]):
         return text, ""
     fields = _FIELDS.decode(raw)
     if "\n" in text or "\r" in text or _has_duplicate_keys(text):

@@ -21,7 +21,7 @@ from parsec.core.errors import Rejected
 from parsec.core.timestamp import DAY, LATEST, SECOND, nanoseconds
 from parsec.ports.broker import Slice
 from parsec.ports.store import DeadLetter, Row
-from parsec.process.metadata import plain, texts
+from parsec.process.metadata import is_plain, texts
 
 MAX_RECORD_BYTES = 32 << 20
 """Above every value of PARSEC_MAX_EVENT_BYTES, so that lowering it loses no event already in the log."""
@@ -104,7 +104,7 @@ def _by_column(records: Slice, rules: Rules) -> list[Row] | None:
         and min(map(len, ids)) > 0
         and max(map(len, ids)) <= MAX_ID_CHARS
         and max(map(len, {*regions, *nodes})) <= MAX_NAME_CHARS
-        and plain(raws)
+        and is_plain(raws)
     ):
         return None
     expires = {text: _expires_on(moment, rules) for text, moment in received.items() if moment is not None}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsec.process.metadata import plain, texts
+from parsec.process.metadata import is_plain, texts
 
 
 def raw(text: str) -> msgspec.Raw:
@@ -106,5 +106,5 @@ def test_what_is_read_is_what_was_sent_and_plain_is_never_wrong(pairs: list[tupl
     seen: list[bool] = []
     json.loads(kept, object_pairs_hook=lambda pairs: seen.append(len(dict(pairs)) == len(pairs)))
     assert all(seen)
-    if plain([raw(written)]):
+    if is_plain([raw(written)]):
         assert kept == written

@@ -194,19 +194,11 @@ class OfflineLog:
         missing = end - each.first - events
         if missing and not why:
             why = "offsets are missing"
+        damaged_bytes = sum(until - begin for begin, until in bad)
         return FileCheck(
-            self.name,
-            each.path.name,
-            "damaged" if why else "sound",
-            why,
-            each.first,
-            end,
-            events,
-            missing,
-            frames,
-            each.size,
-            sum(until - begin for begin, until in bad),
-        )
+            self.name, each.path.name, "damaged" if why else "sound", why,
+            each.first, end, events, missing, frames, each.size, damaged_bytes,
+        )  # fmt: skip
 
     def _frames(
         self, each: Segment, tail: Tail, on_damage: Callable[[int, int], None] | None = None

@@ -60,13 +60,8 @@ class Quarantine:
         except OSError:
             kept = None
         self._damaged.labels(what="frame").inc()
-        _log.error(
-            "Damaged bytes in a segment of the log were skipped and quarantined.",
-            segment=path.name,
-            position=begin,
-            bytes=end - begin,
-            kept=kept,
-        )
+        _log.error("Damaged bytes in a segment of the log were skipped and quarantined.", segment=path.name,
+                   position=begin, bytes=end - begin, kept=kept)  # fmt: skip
         self._delete_oldest()
 
     def _copy(self, source: Path, begin: int, end: int, target: Path) -> None:

@@ -6,6 +6,7 @@ Next: parsec.process.loop.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from parsec.adapters.log import frame, segment
 from parsec.adapters.log.frame import Records
@@ -180,14 +181,9 @@ class LogCursor:
             quarantine.move(inside.path, "its header is damaged or of another log")
             return None
         self._segment, self._fd = inside, fd
-        self._frames = FrameCursor(
-            self._context.files,
-            fd,
-            self._seed,
-            segment.SEGMENT_HEADER_BYTES,
-            inside.first,
-            lambda begin, end: quarantine.copy(inside.path, begin, end),
-        )
+        on_damage = partial(quarantine.copy, inside.path)
+        begin = segment.SEGMENT_HEADER_BYTES
+        self._frames = FrameCursor(self._context.files, fd, self._seed, begin, inside.first, on_damage)
         return None
 
     def _belongs(self, inside: Segment, fd: int) -> bool:

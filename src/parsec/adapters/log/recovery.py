@@ -160,13 +160,10 @@ class Recovery:
         if end == reached:
             return reached
         self._telemetry.log_damaged.labels(what="tail").inc()
-        _log.error(
-            "The end of the log is missing. Its events are lost and will be counted."
-            if checkpoint
-            else "The log's checkpoint is missing, and its end may be, too. Events that may be lost will be counted.",
-            from_offset=reached,
-            to_offset=end,
-        )
+        what = "The end of the log is missing. Its events are lost and will be counted."
+        if not checkpoint:
+            what = "The log's checkpoint is missing, and its end may be, too. Events that may be lost will be counted."
+        _log.error(what, from_offset=reached, to_offset=end)
         return end
 
     def _repair_tail(
@@ -178,12 +175,9 @@ class Recovery:
                 self._quarantine.copy(newest.path, tail.position, newest.size)
             else:
                 self._telemetry.log_damaged.labels(what="torn_tail").inc()
-                _log.warning(
-                    "A torn tail was cut from the log. None of its events had been acknowledged.",
-                    segment=newest.path.name,
-                    position=tail.position,
-                    bytes=newest.size - tail.position,
-                )
+                _log.warning("A torn tail was cut from the log. None of its events had been acknowledged.",
+                             segment=newest.path.name, position=tail.position,
+                             bytes=newest.size - tail.position)  # fmt: skip
         fd = self._files.open(newest.path, write=True)
         try:
             if self._files.size(fd) > tail.position:

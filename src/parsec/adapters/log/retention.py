@@ -95,9 +95,8 @@ class Retention:
             try:
                 self._context.files.remove(segment.path)
             except OSError as error:
-                _log.warning(
-                    "A segment of the log could not be deleted.", segment=segment.path.name, why=error.strerror
-                )
+                name = segment.path.name
+                _log.warning("A segment of the log could not be deleted.", segment=name, why=error.strerror)
         if unneeded:
             self._checked_at = float("-inf")
             self._log_bytes.set(self._index.size_bytes)

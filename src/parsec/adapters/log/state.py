@@ -61,12 +61,8 @@ class State:
         except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.ConstraintError) as error:
             kept = _quarantine(path)
             telemetry.log_damaged.labels(what="state").inc()
-            _log.error(
-                "The log's state was damaged and quarantined. Readers start again at the oldest segment.",
-                file=str(path),
-                why=str(error),
-                kept=kept,
-            )
+            _log.error("The log's state was damaged and quarantined. Readers start again at the oldest segment.",
+                       file=str(path), why=str(error), kept=kept)  # fmt: skip
             with _translated():
                 connection = _connect(path)
         except apsw.Error as error:

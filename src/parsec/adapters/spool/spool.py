@@ -9,7 +9,6 @@ is free, with all that is in it. A free one that still has events is adopted: dr
 """
 
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
@@ -69,33 +68,6 @@ class SpoolReader:
         self.log.close()
 
 
-class Spool(Protocol):
-    """Where events go while Kafka is unavailable. One thread, the drain's, calls `oldest` and `adopt`."""
-
-    @property
-    def waiting(self) -> int:
-        """Events to be drained."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Of this process's own spool."""
-
-    def append(self, group: Group) -> None:
-        """Returns once the group survives a power cut. From any thread. Raises Retryable."""
-
-    def refuses(self) -> str | None:
-        """Why nothing can be appended now; None when it can. Never blocks."""
-
-    def oldest(self) -> SpoolReader | None:
-        """The spool to drain next; None when no events are waiting."""
-
-    def adopt(self) -> None:
-        """Takes over the spools of processes that have ended."""
-
-    def close(self) -> None:
-        """Safe to call twice."""
-
-
 class NoSpool:
     """PARSEC_SPOOL=off: what Kafka does not take is refused."""
 
@@ -117,7 +89,7 @@ class NoSpool:
 
 
 class DiskSpool:
-    """The spools of a directory that this process holds."""
+    """The spools of a directory that this process holds. One thread, the drain's, calls `oldest` and `adopt`."""
 
     def __init__(self, directory: Path, options: LogOptions, clock: Clock, telemetry: Telemetry) -> None:
         """Takes the first spool that is free. Raises Fatal."""
@@ -133,20 +105,25 @@ class DiskSpool:
 
     @property
     def waiting(self) -> int:
+        """Events to be drained."""
         return self._own.waiting + sum(each.waiting for each in list(self._adopted))
 
     @property
     def size_bytes(self) -> int:
+        """Of this process's own spool."""
         return self._own.log.size_bytes
 
     def append(self, group: Group) -> None:
+        """Returns once the group survives a power cut. From any thread. Raises Retryable."""
         self._own.log.publish([group])
         self._telemetry.spooled.inc(len(group.events))
 
     def refuses(self) -> str | None:
+        """Why nothing can be appended now; None when it can. Never blocks."""
         return self._own.log.refuses()
 
     def oldest(self) -> SpoolReader | None:
+        """The spool to drain next; None when no events are waiting."""
         while self._adopted and not self._adopted[0].waiting:
             self._release(self._adopted.pop(0))
         if self._adopted:
@@ -154,6 +131,7 @@ class DiskSpool:
         return self._own if self._own.waiting else None
 
     def adopt(self) -> None:
+        """Takes over the spools of processes that have ended."""
         held = {each.directory for each in (self._own, *self._adopted)}
         for path in sorted(self._directory.iterdir()):
             if path in held or not path.name.isdigit() or self._drained.get(path.name) == _written_ns(path):
@@ -192,6 +170,9 @@ class DiskSpool:
     def _release(self, spool: SpoolReader) -> None:
         spool.close()
         self._drained[spool.directory.name] = _written_ns(spool.directory)
+
+
+Spool = DiskSpool | NoSpool
 
 
 def _written_ns(path: Path) -> int:
