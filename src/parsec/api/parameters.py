@@ -1,7 +1,7 @@
 """Every query parameter of every endpoint, declared once.
 
 A field of a struct is a parameter: its type, its default, and a Spec with help text, range and what it needs. The name
-of the field is the client's keyword; `name` is the name in the address where that differs. Everything else about a
+of the field is the client's keyword; `name` is the name in the URL if that differs. Everything else about a
 parameter follows: the server's parsing and its errors, openapi.yaml, the tables of docs/api.md, the names in the fuzz
 tests, the methods of the client. tests/unit/api/test_parameters.py names the flags that are missing. Next:
 parsec.api.endpoint.
@@ -42,22 +42,24 @@ MAX_NEIGHBOURS = 1_000
 MAX_INTERVAL_S = 52 * 604_800
 
 NO_TENANT = "-"
-"""The tenant of dead letters that do not say whose they are."""
+"""The tenant of dead letters without a readable tenant."""
 
 Order: TypeAlias = Literal["newest", "oldest"]
 Format: TypeAlias = Literal["json", "ndjson", "csv"]
 
 _Tenant: TypeAlias = Annotated[
     str | None,
-    Spec(help="The tenant of the events. Needed without an API key, and with a key of no tenant; else the key's."),
+    Spec(
+        help="Tenant of the events. Default: the tenant of the API key. Required without a key or if the key has none."
+    ),
 ]
 _LetterTenant: TypeAlias = Annotated[
-    str | None, Spec(help="As in `GET /query/events`. `-` stands for dead letters without a readable tenant.")
+    str | None, Spec(help="As for `GET /query/events`; `-` selects dead letters without a readable tenant.")
 ]
 _Query: TypeAlias = Annotated[
     str | None,
     Spec(
-        help='An expression of the query language, as `severity:error "timed out"`; without it, all events.',
+        help='Expression of the query language, such as `severity:error "timed out"`. Default: all events.',
         format="parsec-query",
         max_chars=MAX_QUERY_CHARS,
         example='severity:error "timed out"',
@@ -66,50 +68,52 @@ _Query: TypeAlias = Annotated[
 _From: TypeAlias = Annotated[
     str | None,
     Spec(
-        help="The start of the range, inclusive: RFC 3339, a number since 1970, `now`, or relative as `-2h`. Without "
-        "it, an hour before the end.",
+        help="Start of the time range, inclusive: RFC 3339, a number since 1970, `now`, or relative, such as `-2h`. "
+        "Default: one hour before the end.",
         format="parsec-time",
         example="-2h",
     ),
 ]
 _SinceAlways: TypeAlias = Annotated[
     str | None,
-    Spec(help="The start of the range, as in `GET /query/events`; without it, all that is kept.", format="parsec-time"),
+    Spec(help="Start of the time range, as for `GET /query/events`. Default: no limit.", format="parsec-time"),
 ]
 _To: TypeAlias = Annotated[
     str | None,
-    Spec(help="The end of the range, exclusive, in the same forms.", format="parsec-time", default="now"),
+    Spec(help="End of the time range, exclusive, in the same forms.", format="parsec-time", default="now"),
 ]
-_Limit: TypeAlias = Annotated[int, Spec(help="Most items on a page.", minimum=1, maximum=MAX_PAGE)]
+_Limit: TypeAlias = Annotated[int, Spec(help="Maximum number of items per page.", minimum=1, maximum=MAX_PAGE)]
 _Cursor: TypeAlias = Annotated[
     str | None,
     Spec(
-        help="The `cursor` of the previous page, for the same question; it keeps the range of the first page.",
+        help="The `cursor` of the previous page of the same query. It keeps the time range of the first page.",
         format="parsec-cursor",
     ),
 ]
-_EventId: TypeAlias = Annotated[str, Spec(help="The id of an event.", format="parsec-event-id", in_path=True)]
+_EventId: TypeAlias = Annotated[str, Spec(help="Id of the event.", format="parsec-event-id", in_path=True)]
 _FieldNames: TypeAlias = Annotated[
     Sequence[str],
     Spec(
-        help="Names to try for this field, in order, separated by commas; its own name is tried last. A dot leads into "
-        "nested objects.",
+        help="Names to try for this field, in order, separated by commas; its own name comes last. A dot selects a key "
+        "of a nested object.",
         commas=True,
         max_count=16,
         pattern="^[^,]{1,256}(,[^,]{1,256}){0,15}$",
     ),
 ]
-_Neighbours: TypeAlias = Annotated[int, Spec(help="Most events on this side.", minimum=0, maximum=MAX_NEIGHBOURS)]
+_Neighbours: TypeAlias = Annotated[
+    int, Spec(help="Maximum number of events on this side.", minimum=0, maximum=MAX_NEIGHBOURS)
+]
 
 
 class TenantQuery(msgspec.Struct, frozen=True):
-    """Of every question."""
+    """Of every query."""
 
     tenant: _Tenant = None
 
 
 class ScopeQuery(TenantQuery, frozen=True, kw_only=True):
-    """Which events a question is about."""
+    """The events that a query selects."""
 
     q: _Query = None
     start: _From = msgspec.field(default=None, name="from")
@@ -119,11 +123,11 @@ class ScopeQuery(TenantQuery, frozen=True, kw_only=True):
 class EventsQuery(ScopeQuery, frozen=True, kw_only=True):
     """Of GET /query/events."""
 
-    order: Annotated[Order, Spec(help="The order of the events by `timestamp`.")] = "newest"
+    order: Annotated[Order, Spec(help="Order of the events by `timestamp`.")] = "newest"
     fields: Annotated[
         Sequence[str],
         Spec(
-            help=f"The fields to show, at most {MAX_SHOWN_FIELDS}, separated by commas; without it, all of an event.",
+            help=f"Fields to return, at most {MAX_SHOWN_FIELDS}, separated by commas. Default: the whole event.",
             format="parsec-fields",
             commas=True,
             max_count=MAX_SHOWN_FIELDS,
@@ -133,7 +137,7 @@ class EventsQuery(ScopeQuery, frozen=True, kw_only=True):
     limit: Annotated[
         int | None,
         Spec(
-            help="Most events on a page. Without it `ndjson` and `csv` send all events.",
+            help="Maximum number of events per page. Without it `ndjson` and `csv` return all events.",
             minimum=1,
             maximum=MAX_PAGE,
             default=DEFAULT_LIMIT,
@@ -142,7 +146,7 @@ class EventsQuery(ScopeQuery, frozen=True, kw_only=True):
     cursor: _Cursor = None
     format: Annotated[
         Format | None,
-        Spec(help="The format of the answer. Without it the header `Accept` decides, and else it is `json`."),
+        Spec(help="Format of the answer. Default: chosen by the header `Accept`, otherwise `json`."),
     ] = None
 
 
@@ -156,14 +160,18 @@ class HistogramQuery(ScopeQuery, frozen=True, kw_only=True):
     """Of GET /query/histogram."""
 
     interval_s: Annotated[
-        int, Spec(help="The length of a bucket in seconds; 0: about 60 buckets.", minimum=0, maximum=MAX_INTERVAL_S)
+        int, Spec(help="Length of a bucket in seconds. 0: about 60 buckets.", minimum=0, maximum=MAX_INTERVAL_S)
     ] = msgspec.field(default=0, name="interval")
     by: Annotated[
         str | None,
-        Spec(help="A field; its most frequent values are counted apart.", format="parsec-field", example="severity"),
+        Spec(
+            help="Field to group by: its most frequent values are counted separately.",
+            format="parsec-field",
+            example="severity",
+        ),
     ] = None
     limit_groups: Annotated[
-        int, Spec(help="Most values to count apart, over the whole range.", minimum=1, maximum=100, needs="by")
+        int, Spec(help="Maximum number of values to count separately.", minimum=1, maximum=100, needs="by")
     ] = 10
 
 
@@ -174,29 +182,32 @@ class AggregateQuery(ScopeQuery, frozen=True, kw_only=True):
         Sequence[str],
         Spec(
             help="`count`, `distinct(f)`, `min(f)`, `max(f)`, `avg(f)`, `sum(f)`, or a percentile from `p0(f)` to "
-            "`p99.999(f)`, as `p95(f)`.",
+            "`p99.999(f)`, such as `p95(f)`.",
             format="parsec-metric",
             max_count=MAX_METRICS,
             example=("count", "p95(metadata.latency_ms)"),
         ),
     ] = msgspec.field(default=("count",), name="metric")
     by: Annotated[
-        Sequence[str], Spec(help="A field to group by.", format="parsec-field", max_count=MAX_GROUP_FIELDS)
+        Sequence[str], Spec(help="Field to group by.", format="parsec-field", max_count=MAX_GROUP_FIELDS)
     ] = ()
-    top: Annotated[int, Spec(help="Most groups, by the first metric.", minimum=1, maximum=MAX_GROUPS)] = 10
+    top: Annotated[
+        int, Spec(help="Maximum number of groups, ranked by the first metric.", minimum=1, maximum=MAX_GROUPS)
+    ] = 10
 
 
 class ValuesQuery(msgspec.Struct, frozen=True):
     """Of GET /query/fields/{name}/values."""
 
     field: Annotated[
-        str, Spec(help="A field, as `source` or `metadata.user.id`.", format="parsec-field", in_path=True)
+        str,
+        Spec(help="Name of the field, such as `source` or `metadata.user.id`.", format="parsec-field", in_path=True),
     ] = msgspec.field(name="name")
     tenant: _Tenant = None
     q: _Query = None
     start: _From = msgspec.field(default=None, name="from")
     end: _To = msgspec.field(default=None, name="to")
-    limit: Annotated[int, Spec(help="Most values.", minimum=1, maximum=MAX_FIELD_VALUES)] = DEFAULT_LIMIT
+    limit: Annotated[int, Spec(help="Maximum number of values.", minimum=1, maximum=MAX_FIELD_VALUES)] = DEFAULT_LIMIT
 
 
 class EventQuery(msgspec.Struct, frozen=True):
@@ -229,9 +240,9 @@ class DeadLettersQuery(msgspec.Struct, frozen=True):
 class DeadLetterQuery(msgspec.Struct, frozen=True):
     """Of GET /deadletters/{log_id}/{partition}/{offset}."""
 
-    log_id: Annotated[str, Spec(help="The id of the log.", in_path=True)]
-    partition: Annotated[int, Spec(help="The partition.", minimum=0, maximum=2**32 - 1, in_path=True)]
-    offset: Annotated[int, Spec(help="The offset.", minimum=0, maximum=2**64 - 1, in_path=True)]
+    log_id: Annotated[str, Spec(help="Id of the log.", in_path=True)]
+    partition: Annotated[int, Spec(help="Partition.", minimum=0, maximum=2**32 - 1, in_path=True)]
+    offset: Annotated[int, Spec(help="Offset.", minimum=0, maximum=2**64 - 1, in_path=True)]
     tenant: _LetterTenant = None
 
 
@@ -240,7 +251,7 @@ class IngestQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     ack: Annotated[
         Literal["durable", "enqueued"],
-        Spec(help="Answer when events are durable, or when they are enqueued."),
+        Spec(help="Answer when the events are durable, or as soon as they are enqueued."),
     ] = "durable"
     id_field: _FieldNames = ()
     tenant_field: _FieldNames = ()
@@ -248,9 +259,9 @@ class IngestQuery(msgspec.Struct, frozen=True, kw_only=True):
     severity_field: _FieldNames = ()
     source_field: _FieldNames = ()
     message_field: _FieldNames = ()
-    tenant_id: Annotated[str | None, Spec(help="For events without a tenant.", pattern=TENANT_PATTERN)] = None
-    source: Annotated[str | None, Spec(help="For events without a source.", pattern=r"\S", max_chars=256)] = None
-    severity: Annotated[str | None, Spec(help="For events without a severity.", format="parsec-severity")] = None
+    tenant_id: Annotated[str | None, Spec(help="Tenant of events that name none.", pattern=TENANT_PATTERN)] = None
+    source: Annotated[str | None, Spec(help="Source of events that name none.", pattern=r"\S", max_chars=256)] = None
+    severity: Annotated[str | None, Spec(help="Severity of events that name none.", format="parsec-severity")] = None
 
 
 class NoQuery(msgspec.Struct, frozen=True):
