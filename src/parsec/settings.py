@@ -235,8 +235,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Spec(
             "KAFKA_BATCH_TIMEOUT_MS",
-            "Longest wait for a batch to fill. Only after a publish of 16 requests or more, and at most 2 ms. "
-            "0: never wait.",
+            "Longest wait for a batch to fill while another is being published to Kafka. Without one in flight a batch "
+            "is sent at once.",
             "milliseconds",
             0,
             60_000,

@@ -40,6 +40,8 @@ def show_quantity(value: object, unit: Unit) -> str:
     """A value in its shortest form: 64MiB, 10m, 8080. `parse_quantity` reads it back."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and value.is_integer() and unit != "seconds":
+        value = int(value)
     if not isinstance(value, int | float) or unit not in ("bytes", "seconds"):
         return str(value)
     for name, size in _PRINTED_SIZES if unit == "bytes" else _PRINTED_TIMES:
