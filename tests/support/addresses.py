@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
-from parsec.web.openapi.document import OPERATIONS
+from parsec.web.openapi.endpoints import OPERATIONS
 from tests.support.ingesting import compact
 from tests.support.load import event
 

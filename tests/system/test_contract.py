@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from parsec.web.openapi.document import OPERATIONS
+from parsec.web.openapi.endpoints import OPERATIONS
 from parsec.web.openapi.operation import Operation
 from tests.support.process import Parsec
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from parsec import __version__
 from parsec.cli import main
-from parsec.web.openapi.document import OPERATIONS
+from parsec.web.openapi.endpoints import OPERATIONS
 from tests.support.contract_hooks import SEEDED
 from tests.support.load import event
 from tests.support.process import Parsec

@@ -19,7 +19,6 @@ from parsec.settings import Settings
 from parsec.web.app import Routes
 from parsec.web.query_executor import QueryExecutor
 from parsec.web.routes.admin import AdminRoutes
-from parsec.web.routes.dead_letters import DeadLetterRoutes
 from parsec.web.routes.query import QueryRoutes
 from parsec.web.routes.stats import connect_age_gauge
 from parsec.web.routes.tail import TailRoutes
@@ -69,7 +68,6 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
     ]
     routes = (
         *QueryRoutes(reader, completeness, executor, clock).routes(),
-        *DeadLetterRoutes(reader, executor, clock).routes(),
         *TailRoutes(tails, telemetry).routes(),
         *AdminRoutes(reader, lambda: progress().values(), executor, telemetry, clock).routes(),
     )

@@ -4,7 +4,7 @@ Numbers: parsec.web.app.
 """
 
 from parsec.web.app import right_for
-from parsec.web.openapi.document import OPERATIONS
+from parsec.web.openapi.endpoints import OPERATIONS
 from tests.support.addresses import all_addresses
 
 

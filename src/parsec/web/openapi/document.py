@@ -12,17 +12,9 @@ import msgspec
 from parsec import __version__
 from parsec.api.endpoint import Parameter
 from parsec.api.problem import Problem
-from parsec.web.openapi import ingest, query, service
+from parsec.web.openapi.endpoints import EARLY, OPERATIONS
 from parsec.web.openapi.operation import JSON_TYPE, Operation, Response, Schema
-from parsec.web.openapi.service import EARLY
 from parsec.web.openapi.yaml_text import yaml
-
-OPERATIONS: tuple[Operation, ...] = (
-    *ingest.INGEST_OPERATIONS,
-    *query.QUERY_OPERATIONS,
-    *service.ADMIN_OPERATIONS,
-    *service.SERVICE_OPERATIONS,
-)
 
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer parsec_...`"},

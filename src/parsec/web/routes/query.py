@@ -1,7 +1,8 @@
-"""GET /query/...: parameters to a question, rows to JSON.
+"""GET /query/... and /deadletters: parameters to a question, rows to JSON.
 
 In: the parameters that parsec.api.parameters declares. Out: the answers of parsec.api.query. Errors: 400 with the
-parameter's name, 404 when there is no such event, 503 while the store does not answer. Next: parsec.query.sql.page.
+parameter's name, 404 when there is no such event or dead letter, 503 while the store does not answer. Next:
+parsec.query.sql.page.
 """
 
 from collections.abc import Callable
@@ -16,11 +17,14 @@ from starlette.routing import Route
 from parsec.api.parameters import (
     AGGREGATE,
     CONTEXT,
+    DEAD_LETTER,
+    DEAD_LETTERS,
     DEFAULT_LIMIT,
     EVENT,
     EVENTS,
     FIELDS,
     HISTOGRAM,
+    NO_TENANT,
     VALUES,
     EventQuery,
     Format,
@@ -48,6 +52,7 @@ from parsec.query.completeness import CompletenessCheck
 from parsec.query.language.fields import field_parameter
 from parsec.query.language.parse import parse
 from parsec.query.sql.aggregate import aggregate, parse_metric
+from parsec.query.sql.dead_letters import DeadLetterPageRequest, dead_letter_page, find_dead_letter
 from parsec.query.sql.facets import field_counts, value_counts
 from parsec.query.sql.filter import Scope
 from parsec.query.sql.histogram import GroupBy, histogram
@@ -57,6 +62,7 @@ from parsec.query.timerange import EVER, timerange
 from parsec.web.export import MEDIA_TYPES, PAGE_EVENTS, accepted_format, all_pages, one_page
 from parsec.web.parameters import opened_cursor, parameters, sealed_cursor, tenant_of
 from parsec.web.query_executor import QueryExecutor
+from parsec.web.responses import JsonResponse
 
 
 class _Text(Convertor[str]):
@@ -87,7 +93,7 @@ class _Known(TypedDict):
 
 
 class QueryRoutes:
-    """The questions about stored events."""
+    """The questions about stored events and dead letters."""
 
     def __init__(
         self, store: StoreReader, completeness: CompletenessCheck, executor: QueryExecutor, clock: Clock
@@ -106,6 +112,8 @@ class QueryRoutes:
             Route("/query/fields/{name:text}/values", self.values),
             Route("/query/events/{id:text}/context", self.context),
             Route("/query/events/{id:text}", self.event),
+            Route("/deadletters", self.dead_letters),
+            Route("/deadletters/{log_id}/{partition}/{offset}", self.dead_letter),
         ]
 
     async def events(self, request: Request) -> Response:
@@ -218,6 +226,32 @@ class QueryRoutes:
             return EventContext([_json(one) for one in before], _json(event), [_json(one) for one in after], **known)
 
         return await self._answered(request, Scope(tenant, EVER), answer)
+
+    async def dead_letters(self, request: Request) -> Response:
+        """A page, the newest first; without `from`, of all that are kept."""
+        asked = parameters(request, DEAD_LETTERS)
+        question = DeadLetterPageRequest(
+            tenant_of(request, asked.tenant, NO_TENANT),
+            timerange("0" if asked.start is None else asked.start, asked.end, self._clock),
+            asked.limit,
+            asked.reason or "",
+            opened_cursor(request, asked.cursor),
+        )
+        page = await self._executor.run(
+            request, question.tenant, lambda limits: dead_letter_page(self._store, question, limits)
+        )
+        return JsonResponse(msgspec.structs.replace(page, cursor=sealed_cursor(request, page.cursor)))
+
+    async def dead_letter(self, request: Request) -> Response:
+        """One dead letter with its bytes; 404 also for one of another tenant."""
+        asked = parameters(request, DEAD_LETTER)
+        tenant, place = tenant_of(request, asked.tenant, NO_TENANT), (asked.log_id, asked.partition, asked.offset)
+        found = await self._executor.run(
+            request, tenant, lambda limits: find_dead_letter(self._store, tenant, *place, limits)
+        )
+        if found is None:
+            raise Rejected("not_found", "This tenant has no dead letter at this position.", status=404)
+        return JsonResponse(found)
 
     def _scope(self, request: Request, asked: ScopeQuery | ValuesQuery) -> Scope:
         between = timerange(asked.start, asked.end, self._clock)
