@@ -28,4 +28,4 @@ def test_nothing_is_stored_twice(tmp_path: Path, how: str) -> None:
         assert (len(found), set(found.values())) == (1501, {1})
         assert parsec.stats()["ledger"]["difference"] == 0
         assert parsec.get("/admin/audit")[1]["difference"] == 0
-        assert "is not stored again" in parsec.logs()
+        assert "will not be stored again" in parsec.logs()
