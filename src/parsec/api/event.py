@@ -83,5 +83,5 @@ class StoredEvent(msgspec.Struct, frozen=True):
 STORED_EVENT_SCHEMA = {"$ref": "#/components/schemas/StoredEvent"}
 
 EventJson = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema=STORED_EVENT_SCHEMA)]
-"""A StoredEvent as JSON bytes, encoded by the server on the thread that read it and passed on by the client as it came.
-Only bytes keep integers of any length in the metadata."""
+"""A StoredEvent as JSON bytes, which the client passes on as they came: only bytes keep integers of any length in the
+metadata."""
