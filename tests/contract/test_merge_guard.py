@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from clickhouse_connect.driver.exceptions import Error
 
-from parsec.adapters.store.chdb.merge_guard import PAUSE_S, MergeGuard
+from parsec.adapters.store.chdb.part_integrity import PAUSE_S, MergeGuard
 from tests.support.stored import row
 from tests.support.stores import TestEngine, embedded_store
 

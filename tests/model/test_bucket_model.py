@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsec.ingest.token_bucket import Bucket, Rate
+from parsec.ingest.rate_limits import Bucket, Rate
 
 RATES = st.builds(Rate, st.floats(0.01, 1e6), st.floats(1, 1e6))
 WAITS = st.sampled_from([0.0, 0.0, 0.0, 0.01, 1.0, 1000.0]) | st.floats(0, 10)

@@ -10,9 +10,8 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from parsec.api.error_codes import CODES
 from parsec.api.event_rules import MAX_METADATA_DEPTH, nests_deeper
-from parsec.api.ingest import IngestError
+from parsec.api.ingest import CODES, IngestError
 from parsec.core.envelope import SCHEMA_VERSION, decode_one, encode_lines
 from parsec.core.errors import Rejected
 from parsec.ingest.body.fast_path import WideEvent

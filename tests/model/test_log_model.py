@@ -22,9 +22,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from parsec.adapters.log.checkpoint import NAMES as CHECKPOINTS
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.reader import EmbeddedReader
+from parsec.adapters.log.writer import NAMES as CHECKPOINTS
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Group, Range, Slice

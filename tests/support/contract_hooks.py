@@ -14,8 +14,8 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
-from parsec.api.error_codes import CODES
 from parsec.api.event_rules import SEVERITY_ALIASES
+from parsec.api.ingest import CODES
 from parsec.api.parameters import ENDPOINTS
 from parsec.core.clock import SystemClock
 from parsec.core.errors import Rejected

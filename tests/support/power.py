@@ -18,7 +18,7 @@ from random import Random
 
 import msgspec
 
-from parsec.adapters.log import checkpoint
+from parsec.adapters.log import writer
 from tests.support.disk import CALLS, Call, Disk, Unknown
 from tests.support.process import Parsec
 
@@ -107,11 +107,11 @@ class Recording:
 def _boot(data_dir: Path, random: Random) -> None:
     """After a power cut the machine has another boot id; this one still runs, so the checkpoint is changed."""
     boot_id = random.randbytes(16)
-    for name in checkpoint.NAMES:
+    for name in writer.NAMES:
         path = data_dir / name
-        found = checkpoint.unpack(path.read_bytes()) if path.exists() else None
+        found = writer.unpack(path.read_bytes()) if path.exists() else None
         if found is not None:
-            path.write_bytes(checkpoint.pack(msgspec.structs.replace(found, boot_id=boot_id)))
+            path.write_bytes(writer.pack(msgspec.structs.replace(found, boot_id=boot_id)))
 
 
 def _calls(lines: Iterator[str]) -> Iterator[Call]:

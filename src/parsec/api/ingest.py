@@ -1,4 +1,8 @@
-"""The answer of POST /ingest. Next: parsec.api.problem."""
+"""The answer of POST /ingest, and every error code that it can contain.
+
+`Code.status` is None for codes that are a verdict on one event: the request's status is then 200 when any other event
+was accepted, else 400. docs/errors.md explains the same list; a test keeps them equal. Next: parsec.api.problem.
+"""
 
 from collections.abc import Sequence
 
@@ -39,3 +43,54 @@ def decode_ingest_answer(body: bytes) -> IngestAnswer | None:
         return _DECODER.decode(body)
     except msgspec.DecodeError:
         return None
+
+
+class Code(msgspec.Struct, frozen=True):
+    """`retryable`: the same request may succeed later, after `Retry-After`."""
+
+    meaning: str
+    status: int | None = None
+    retryable: bool = False
+
+
+CODES: dict[str, Code] = {
+    # The body as a whole.
+    "no_events": Code("The body holds no event.", 400),
+    "invalid_json": Code("The body, or this part of it, is not JSON.", 400),
+    "invalid_utf8": Code("The text is not UTF-8.", 400),
+    "too_many_events": Code("More events than one request may hold.", 413),
+    "payload_too_large": Code("The body is larger than a request may be, after decompression.", 413),
+    "unsupported_encoding": Code("Content-Encoding is none of gzip, deflate, zstd.", 415),
+    "invalid_encoding": Code("The compressed body is damaged or incomplete.", 400),
+    "unknown_field": Code("Fields stand beside `events` in a batch object.", 400),
+    "unknown_parameter": Code("The address has a parameter that does not exist.", 400),
+    "invalid_parameter": Code("A parameter of the address has a value that it cannot have.", 400),
+    "body_too_slow": Code("The body did not arrive in time.", 408),
+    "method_not_allowed": Code("Events are sent with POST.", 405),
+    "missing_api_key": Code("There is no API key, where one is needed.", 401),
+    "invalid_api_key": Code("The API key is mistyped, unknown, revoked or expired.", 401),
+    "missing_scope": Code("The API key is not for sending events.", 403),
+    # One event.
+    "not_an_object": Code("An event is not a JSON object."),
+    "missing_field": Code("A required field is absent, null or blank."),
+    "invalid_id": Code("The id is not a string of at most 128 characters."),
+    "invalid_tenant_id": Code("The tenant's name breaks the rule for such names.", 400),
+    "tenant_mismatch": Code("The event, or X-Tenant-ID, names another tenant than the API key's.", 403),
+    "invalid_timestamp": Code("The timestamp cannot be read, or lies before 1970."),
+    "timestamp_in_future": Code("The timestamp is more than 24 hours ahead of the server's clock."),
+    "invalid_severity": Code("The severity is none of the known words.", 400),
+    "invalid_source": Code("The source is not a string of at most 256 characters.", 400),
+    "invalid_message": Code("The message is not a string."),
+    "invalid_metadata": Code("The metadata is not an object."),
+    "too_deep": Code("The event nests deeper than 32 levels."),
+    "too_many_keys": Code("The metadata has more than 256 keys at its top level."),
+    "invalid_unicode": Code("A string holds half of a surrogate pair, which is no character."),
+    "event_too_large": Code("The event is larger than one event may be."),
+    # The state of the server.
+    "queue_full": Code("Events arrive faster than they can be made durable.", 429, retryable=True),
+    "rate_limited": Code("A tenant has used up its events or bytes for now.", 429, retryable=True),
+    "too_many_bodies": Code("Other bodies in flight use up the memory for them.", 429, retryable=True),
+    "internal": Code("A fault of Parsec's; its log says what.", 500),
+    "not_durable": Code("The events could not be made durable in time.", 503, retryable=True),
+    "unavailable": Code("Nothing can be made durable now: a stop, or a full disk.", 503, retryable=True),
+}

@@ -2,7 +2,7 @@
 
 Commands import what they need when they run, so that `parsec --help` and `parsec send` do not wait for a server's
 libraries. Exit codes: 0 success, 1 refused or incomplete, 2 wrong use or wrong settings, 3 no answer or no start,
-4 (audit only) the ledger and the store differ, 130 interrupted, 141 broken pipe. Next: parsec.cli.exit_handling.
+4 (audit only) the ledger and the store differ, 130 interrupted, 141 broken pipe. Next: parsec.cli.terminal.
 """
 
 import platform
@@ -13,7 +13,6 @@ from parsec import __version__
 from parsec.cli.audit import audit
 from parsec.cli.bench import bench
 from parsec.cli.deadletters import deadletters
-from parsec.cli.exit_handling import QuietGroup
 from parsec.cli.export import export
 from parsec.cli.fields import fields
 from parsec.cli.histogram import histogram
@@ -24,6 +23,7 @@ from parsec.cli.reference import reference
 from parsec.cli.send import send
 from parsec.cli.serve import check_config, serve
 from parsec.cli.tail import tail
+from parsec.cli.terminal import QuietGroup
 
 __all__ = ("main",)
 

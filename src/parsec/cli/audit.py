@@ -11,9 +11,8 @@ import click
 import msgspec
 
 from parsec.cli.client_flags import open_client, server_flags
-from parsec.cli.exit_handling import DIFFERENCE, GAVE_UP, NOT_ALL, fail
 from parsec.cli.setting_flags import directory_flags, load_or_exit
-from parsec.cli.terminal import Cell, is_terminal, print_table, visible
+from parsec.cli.terminal import DIFFERENCE, GAVE_UP, NOT_ALL, Cell, fail, is_terminal, print_table, visible
 from parsec.client import Audit
 from parsec.core.errors import ParsecError
 

@@ -13,8 +13,7 @@ import click
 
 from parsec.api.status import StatsAnswer
 from parsec.cli.client_flags import api_key, ca_file, new_client, server_flags
-from parsec.cli.exit_handling import GAVE_UP, NOT_ALL, fail
-from parsec.cli.terminal import is_terminal, progress_bar, visible
+from parsec.cli.terminal import GAVE_UP, NOT_ALL, fail, is_terminal, progress_bar, visible
 from parsec.client import Client, RetryPolicy
 from parsec.core.errors import Rejected, Retryable
 
@@ -60,9 +59,8 @@ def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
     """
     import uvloop
 
-    from parsec.loadgen.load import Load
+    from parsec.loadgen.load import Load, report
     from parsec.loadgen.plan import Plan
-    from parsec.loadgen.report import report
 
     plan["events"] = plan.pop("count")
     plan["duration_s"] = plan.pop("duration")
@@ -97,7 +95,7 @@ def _stats(client: Client, within_s: float) -> StatsAnswer | None:
 
 def processed_stats(client: Client, within_s: float, retry: RetryPolicy | None = None) -> StatsAnswer:
     """The server's counts, once it has processed all events or `within_s` has passed. Raises as Client.stats."""
-    from parsec.loadgen.report import in_flight
+    from parsec.loadgen.load import in_flight
 
     retry = retry or RetryPolicy()
     end = retry.clock.monotonic() + within_s

@@ -17,8 +17,7 @@ import msgspec
 
 from parsec.api.address import DEFAULT_URL
 from parsec.api.query import Completeness
-from parsec.cli.exit_handling import GAVE_UP, NOT_ALL, fail
-from parsec.cli.terminal import cells, visible
+from parsec.cli.terminal import GAVE_UP, NOT_ALL, cells, fail, visible
 from parsec.client import Client, RetryPolicy
 from parsec.core.errors import Rejected, Retryable
 

@@ -13,9 +13,8 @@ import msgspec
 
 from parsec.api import parameters
 from parsec.cli.client_flags import open_client, server_flags, warn_if_incomplete
-from parsec.cli.exit_handling import INTERRUPTED, NOT_ALL, fail
 from parsec.cli.query_flags import query_flags
-from parsec.cli.terminal import counted, progress_bar, visible
+from parsec.cli.terminal import INTERRUPTED, NOT_ALL, counted, fail, progress_bar, visible
 from parsec.client import Client
 from parsec.core.errors import ParsecError, Retryable
 

@@ -11,9 +11,18 @@ from typing import Any
 
 import click
 
-from parsec.cli.exit_handling import GAVE_UP, NOT_ALL, fail
 from parsec.cli.setting_flags import directory_flags, load_or_exit
-from parsec.cli.terminal import Cell, counted, is_terminal, print_json_lines, print_table, visible
+from parsec.cli.terminal import (
+    GAVE_UP,
+    NOT_ALL,
+    Cell,
+    counted,
+    fail,
+    is_terminal,
+    print_json_lines,
+    print_table,
+    visible,
+)
 from parsec.core.clock import SystemRandom
 from parsec.core.errors import Rejected
 from parsec.core.units import parse_quantity

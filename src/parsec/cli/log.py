@@ -12,9 +12,8 @@ from typing import IO, TYPE_CHECKING
 import click
 import msgspec
 
-from parsec.cli.exit_handling import GAVE_UP, NOT_ALL, fail
 from parsec.cli.setting_flags import directory_flags, load_or_exit
-from parsec.cli.terminal import is_terminal, print_table, progress_bar, visible
+from parsec.cli.terminal import GAVE_UP, NOT_ALL, fail, is_terminal, print_table, progress_bar, visible
 from parsec.core.errors import Fatal, Retryable
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ import click
 import msgspec
 
 from parsec.cli.client_flags import api_key, new_client, profile, server_flags
-from parsec.cli.exit_handling import GAVE_UP, INTERRUPTED, NOT_ALL
-from parsec.cli.terminal import counted, progress_bar, visible
+from parsec.cli.terminal import GAVE_UP, INTERRUPTED, NOT_ALL, counted, progress_bar, visible
 from parsec.client import Client, IngestAnswer, RetryPolicy
 from parsec.client.body_splitter import BodySource, Kind, bodies, events_of
 from parsec.core.clock import Clock, SystemClock

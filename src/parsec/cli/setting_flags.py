@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from parsec.cli.exit_handling import BAD_SETTINGS
+from parsec.cli.terminal import BAD_SETTINGS
 from parsec.core.errors import BadSettings
 from parsec.core.units import show_quantity
 from parsec.loading import Loaded, load

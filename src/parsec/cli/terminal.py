@@ -1,15 +1,17 @@
-"""Printing: text that is safe on a terminal, tables, JSON lines and progress bars.
+"""Printing and exit codes: text that is safe on a terminal, tables, JSON lines, progress bars, quiet exits.
 
 In: text from anyone, structs, rows. Out: standard output and standard error. Errors: BrokenPipeError.
 A log message must not move the cursor or hide text: characters that could are written as escapes.
 """
 
+import io
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from contextlib import contextmanager, suppress
+from typing import Any, Literal, NoReturn
 
 import click
 import msgspec
@@ -109,3 +111,37 @@ def progress_bar(
     with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total, completed=done)  # type: ignore[arg-type]  # a float is as good
         yield lambda done, text: bar.update(task, completed=done, description=text)
+
+
+NOT_ALL = 1
+BAD_SETTINGS = 2
+GAVE_UP = 3
+DIFFERENCE = 4
+INTERRUPTED = 130
+READER_GONE = 141
+"""The last two are the shell's: Ctrl-C, and a closed pipe (`| head`)."""
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Ends the command with one line on standard error."""
+    click.echo(f"parsec: {message}", err=True)
+    sys.exit(code)
+
+
+class QuietGroup(click.Group):
+    """A group of commands that end without a traceback on a broken pipe or Ctrl-C."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A character that the terminal's encoding lacks would end the command otherwise.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            with suppress(OSError, ValueError):  # the rest of the buffer would fail again at the interpreter's exit
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(READER_GONE)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        return result

@@ -33,7 +33,7 @@ RETRY_AFTER_S = 1
 
 
 class Overload(msgspec.Struct, frozen=True):
-    """Why a request is refused that may succeed later. `code`: of parsec.api.error_codes. `spent`: of a rate limit."""
+    """Why a request is refused that may succeed later. `code`: of parsec.api.ingest. `spent`: of a rate limit."""
 
     code: str
     message: str

@@ -23,7 +23,7 @@ from parsec.api.event_rules import (
 from parsec.api.ingest import IngestError
 from parsec.core.envelope import SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
-from parsec.ingest import metadata
+from parsec.ingest import field_mapping
 from parsec.ingest.body.fast_path import NO_METADATA, Chunk, Event, Fault, Fields, Item, LooseEvent, WideEvent
 from parsec.ingest.event_ids import EventIds
 from parsec.ingest.field_mapping import STANDARD, FieldMap, pick, pick_text, read_string, unknown_fields
@@ -181,7 +181,7 @@ def _checked(raw: msgspec.Raw, max_bytes: int) -> msgspec.Raw:
     if raw is NO_METADATA or raw is _BAD:
         return raw
     try:
-        return msgspec.Raw(metadata.check(bytes(raw), max_bytes))
+        return msgspec.Raw(field_mapping.check(bytes(raw), max_bytes))
     except Rejected:
         return _BAD
 
@@ -193,7 +193,7 @@ def _joined(fields: Fields, context: Context) -> msgspec.Raw:
         unknown.pop(name, None)
     raw = fields.get("metadata", NO_METADATA)
     try:
-        return msgspec.Raw(metadata.join(bytes(raw), unknown, context.max_event_bytes)) if unknown else raw
+        return msgspec.Raw(field_mapping.join(bytes(raw), unknown, context.max_event_bytes)) if unknown else raw
     except Rejected:
         return _BAD
 
@@ -273,8 +273,8 @@ def _metadata(fields: Fields, used: set[str], context: Context) -> msgspec.Raw:
     own = bytes(NO_METADATA) if own == b"null" else own
     unknown = unknown_fields(fields, used)
     if unknown:
-        own = metadata.join(own, unknown, context.max_event_bytes)
-    return msgspec.Raw(metadata.check(own, context.max_event_bytes))
+        own = field_mapping.join(own, unknown, context.max_event_bytes)
+    return msgspec.Raw(field_mapping.check(own, context.max_event_bytes))
 
 
 def _fields_of(event: Event) -> Fields:

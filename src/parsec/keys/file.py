@@ -19,7 +19,7 @@ import msgspec
 from parsec.api.event_rules import tenant_name
 from parsec.core.clock import Random, SystemRandom
 from parsec.core.errors import ParsecError
-from parsec.keys.caller import rights
+from parsec.keys.key import rights
 
 MAX_FILE_BYTES = 16 << 20
 _RANDOM = SystemRandom()
@@ -63,7 +63,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. `secret`, in hexadecimal: see parsec.keys.cursor_cipher; '' in a handwritten file."""
+    """The whole file. `secret`, in hexadecimal: see parsec.keys.keyring; '' in a handwritten file."""
 
     key: tuple[Entry, ...] = ()
     secret: str = ""

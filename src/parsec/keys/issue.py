@@ -13,9 +13,8 @@ import msgspec
 from parsec.api.event_rules import tenant_name
 from parsec.core.clock import Random
 from parsec.core.errors import Rejected
-from parsec.keys.caller import RIGHTS, rights
 from parsec.keys.file import Entry, change
-from parsec.keys.key import hash_of, name_of, new_key
+from parsec.keys.key import RIGHTS, hash_of, name_of, new_key, rights
 
 MAX_KEY_NAME_CHARS = 100
 

@@ -1,14 +1,21 @@
-"""The form of an API key: `parsec_<name>_<secret><checksum>`.
+"""The form of an API key, `parsec_<name>_<secret><checksum>`, and the caller who shows one.
 
 The name is public: lists and logs show it. The secret has 256 random bits, so a plain hash of a key cannot be reversed.
 The checksum tells a typo from an unknown key without the keys file, and lets scanners find leaked keys.
+
+A `Caller` is what a key permits: its tenant, if it has one, and its scopes.
 """
 
 import hashlib
 import re
 import zlib
+from collections.abc import Collection
+from typing import Literal, get_args
+
+import msgspec
 
 from parsec.core.clock import Random
+from parsec.core.errors import Rejected
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NAME_CHARS, _SECRET_CHARS, _CHECKSUM_CHARS = 8, 43, 6
@@ -47,3 +54,39 @@ def _in_digits(number: int, base: int, length: int) -> str:
         number, digit = divmod(number, base)
         found = digits[digit] + found
     return found
+
+
+Right = Literal["ingest", "query", "admin"]
+RIGHTS: tuple[Right, ...] = get_args(Right)
+"""`ingest`: send events. `query`: read events. `admin`: read statistics and ledgers. None includes another."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """`tenant` None: the caller may name any. `key`: the public name of the API key; '' without one."""
+
+    rights: frozenset[Right]
+    tenant: str | None = None
+    key: str = ""
+
+    def may(self, right: Right) -> bool:
+        return right in self.rights
+
+    def require(self, right: Right) -> None:
+        """Raises Rejected(missing_scope)."""
+        if right not in self.rights:
+            raise Rejected("missing_scope", f"This needs an API key with the scope {right}.", status=403)
+
+
+def rights(words: Collection[str]) -> frozenset[Right]:
+    """Rights from the names of scopes. Raises ValueError with the valid names."""
+    unknown = [word for word in words if word not in RIGHTS]
+    if unknown or not words:
+        raise ValueError(f"scopes must be any of {', '.join(RIGHTS)}")
+    return frozenset(right for right in RIGHTS if right in words)
+
+
+ANYONE = Caller(frozenset(RIGHTS))
+"""Every caller while no API key is required."""
+
+ANONYMOUS = Caller(frozenset())
+"""A caller without an API key where one is required."""

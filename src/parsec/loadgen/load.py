@@ -1,13 +1,15 @@
-"""One run of a plan over its connections.
+"""One run of a plan over its connections, and the report on it.
 
 In: a Plan. Out: its Result. Errors: ValueError when the URL is no address, OSError when Parsec does not listen or
-connections break again and again, Rejected as in parsec.loadgen.plan. Next: parsec.loadgen.plan.
+connections break again and again, Rejected as in parsec.loadgen.plan. Next: parsec.cli.bench.
 """
 
 import asyncio
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
+from parsec.api.status import LedgerStats, StatsAnswer
 from parsec.loadgen.connection import LoadConnection
 from parsec.loadgen.plan import Plan, Result, Schedule
 
@@ -47,3 +49,59 @@ class Load:
         """Call it now and then: replaces connections with an overdue answer and counts their requests unanswered."""
         for connection in self._connections:
             connection.abort_overdue()
+
+
+_FATES = ("stored", "duplicate", "dead", "lost")
+
+
+def in_flight(stats: StatsAnswer) -> int:
+    """Accepted events that are not processed yet."""
+    return (stats.ledger.in_flight or 0) + stats.channel.buffered + stats.spool.waiting
+
+
+def report(result: Result, before: StatsAnswer | None, after: StatsAnswer | None) -> tuple[dict[str, Any], str]:
+    """The report, and a doubt about its counts; "" without one. None: the key may not see the server's counts."""
+    found = _measured(result)
+    if before is None or after is None:
+        hidden = "counts cannot be compared: only an API key with the scope admin sees the server's"
+        return found | {"server": None, "counts_agree": None}, hidden
+    grown = {name: (getattr(after.ledger, name) or 0) - (getattr(before.ledger, name) or 0) for name in _FATES}
+    processed, published = sum(grown.values()), after.producer.messages_sent - before.producer.messages_sent
+    for stats, when in ((before, "before"), (after, "after")):
+        if left := in_flight(stats):
+            agree: bool | None = None
+            doubt = f"counts cannot be compared: {when} the run {left:,} events were not processed in time"
+            break
+    else:
+        agree, doubt = _agreement(result, published, processed if after.ledger != LedgerStats() else None)
+    server = {"published": published, "processed": processed, "stored": grown["stored"]}
+    return found | {"server": server, "counts_agree": agree}, doubt
+
+
+def _measured(result: Result) -> dict[str, Any]:
+    quantiles = {
+        f"p{q:g}".replace(".", "_"): round(result.latencies.quantile(q / 100) * 1000, 3) for q in (50, 90, 99, 99.9)
+    }
+    names = ("requests", "accepted", "rejected", "refused", "unanswered", "unsent", "reconnected")
+    return {
+        "seconds": round(result.seconds, 3),
+        "events_per_s": round(result.accepted / result.seconds),
+        "requests_per_s": round(result.requests / result.seconds),
+        "latency_ms": quantiles,
+        **{name: getattr(result, name) for name in names},
+        "statuses": {str(status): count for status, count in sorted(result.statuses.items())},
+    }
+
+
+def _agreement(result: Result, published: int, processed: int | None) -> tuple[bool | None, str]:
+    """None: cannot be said."""
+    least = result.accepted
+    most = least + result.unanswered  # events without an answer may or may not have been accepted
+    answered = f"accepted {least:,} and left {most - least:,} without a clear answer"
+    if not least <= published <= most:
+        return False, f"counts differ: the server made {published:,} events durable, but {answered}"
+    if processed is None:
+        return None, "counts cannot be compared: the server's /stats has no ledger of processed events"
+    if not least <= processed <= most:
+        return False, f"counts differ: the server processed {processed:,} events, but {answered}"
+    return True, ""

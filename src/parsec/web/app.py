@@ -20,7 +20,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from parsec.core.errors import Rejected, Retryable
-from parsec.keys.caller import Caller, Right
+from parsec.keys.key import Caller, Right
 from parsec.web.auth import Authenticator, credentials_of
 from parsec.web.cors import Cors
 from parsec.web.responses import on_bug, on_disconnect, on_http_error, on_rejected, on_retryable, rejection

@@ -13,9 +13,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from parsec.core.errors import Rejected
-from parsec.keys.caller import ANONYMOUS, ANYONE, Caller
-from parsec.keys.cursor_cipher import CursorCipher
-from parsec.keys.keyring import ActiveKey, Keyring, invalid_key
+from parsec.keys.key import ANONYMOUS, ANYONE, Caller
+from parsec.keys.keyring import ActiveKey, CursorCipher, Keyring, invalid_key
 
 Credential = tuple[bytes, bytes]
 """Name and value of a header."""

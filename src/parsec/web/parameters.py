@@ -11,8 +11,8 @@ from starlette.requests import Request
 
 from parsec.api.endpoint import Endpoint
 from parsec.core.errors import Rejected
-from parsec.keys.caller import Caller
-from parsec.keys.cursor_cipher import CursorCipher
+from parsec.keys.key import Caller
+from parsec.keys.keyring import CursorCipher
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 

@@ -17,8 +17,7 @@ from parsec.settings import Settings
 from parsec.web.app import App
 from parsec.web.auth import Authenticator
 from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter
-from parsec.web.http1.server import HttpServer, connections_that_fit
-from parsec.web.http1.tls import Tls
+from parsec.web.http1.server import HttpServer, Tls, connections_that_fit
 from parsec.web.request_body import RequestBodyReader
 from parsec.web.routes.health import Check, Health, kafka_check, log_check
 from parsec.web.routes.ingest import IngestRoute

@@ -21,7 +21,7 @@ from parsec.cli import main
 from parsec.cli.bench import processed_stats
 from parsec.client import Client, RetryPolicy
 from parsec.core.clock import ManualClock
-from parsec.loadgen.report import in_flight
+from parsec.loadgen.load import in_flight
 from tests.support.answering import Answering, Reply, accepted, problem, refused
 from tests.support.process import free_port
 

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from parsec.core.clock import ManualClock
 from parsec.ingest.admission import Admission
 from parsec.ingest.channel import BatchLimits, Channel, Submission
-from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions, Request
+from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions, Request
 from parsec.ingest.rate_limits import Policy, TenantLimits
-from parsec.ingest.response import Outcome
 from parsec.telemetry import Telemetry
 from tests.support.events import envelopes
 from tests.support.ingesting import CountingRandom, compact, event

@@ -7,8 +7,7 @@ import pytest
 
 from parsec.core.clock import ManualClock
 from parsec.ingest.rate_lease import LEASE_REST, MIN_PAUSE_S, RateLease
-from parsec.ingest.rate_limits import Allowance, Policy, TenantLimits
-from parsec.ingest.token_bucket import Rate
+from parsec.ingest.rate_limits import Allowance, Policy, Rate, TenantLimits
 from parsec.ports.rate_leases import Leased, Want
 from tests.support.memory_leases import MemoryBank, MemoryLeases
 

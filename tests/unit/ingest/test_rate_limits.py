@@ -6,8 +6,7 @@ import pytest
 
 from parsec.core.clock import ManualClock
 from parsec.ingest import rate_limits as module
-from parsec.ingest.rate_limits import Allowance, Policy, Spent, TenantLimits
-from parsec.ingest.token_bucket import Rate
+from parsec.ingest.rate_limits import Allowance, Policy, Rate, Spent, TenantLimits
 
 TEN = Allowance(events=Rate(10, 20))
 

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from parsec.core.clock import ManualClock, SystemRandom
 from parsec.core.errors import Rejected
-from parsec.keys.caller import ANONYMOUS, ANYONE
 from parsec.keys.issue import Wanted, create, revoke
-from parsec.keys.key import new_key
+from parsec.keys.key import ANONYMOUS, ANYONE, new_key
 from parsec.keys.keyring import Keyring
 from parsec.web.auth import Authenticator, Credential, credentials_of
 

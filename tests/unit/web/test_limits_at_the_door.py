@@ -7,10 +7,8 @@ from pathlib import Path
 from parsec.core.clock import ManualClock, SystemRandom
 from parsec.ingest.admission import Admission
 from parsec.ingest.channel import Channel
-from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
-from parsec.ingest.rate_limits import Allowance, Policy, TenantLimits
-from parsec.ingest.response import Outcome
-from parsec.ingest.token_bucket import Rate
+from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions
+from parsec.ingest.rate_limits import Allowance, Policy, Rate, TenantLimits
 from parsec.keys import issue
 from parsec.keys.keyring import Keyring
 from parsec.telemetry import Telemetry

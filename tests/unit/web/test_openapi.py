@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from parsec.web.app import right_for
 from parsec.web.openapi.document import document
+from parsec.web.openapi.document import yaml as written
 from parsec.web.openapi.endpoints import OPERATIONS
-from parsec.web.openapi.yaml_text import yaml as written
 
 WEB = Path(__file__).parents[3] / "src" / "parsec" / "web"
 ASGI_PATHS = {"/ingest"}

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from parsec.adapters.kafka import config
-from parsec.adapters.kafka.bounded_close import bounded_close
 from parsec.adapters.kafka.commit_metadata import encode_progress
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.errors import describe, error_of, rejected_options, to_parsec_error
+from parsec.adapters.kafka.hang_detector import bounded_close
 from parsec.core.clock import Clock
 from parsec.core.errors import Retryable
 from parsec.ports.broker import Progress

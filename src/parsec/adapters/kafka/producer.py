@@ -14,9 +14,9 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from parsec.adapters.kafka import config
-from parsec.adapters.kafka.bounded_close import bounded_close
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.errors import error_of, rejected_options, to_parsec_error
+from parsec.adapters.kafka.hang_detector import bounded_close
 from parsec.core.clock import Clock
 
 MAYBE_DUPLICATE = "maybe-duplicate"

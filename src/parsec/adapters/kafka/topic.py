@@ -22,10 +22,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollectio
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
 
 from parsec.adapters.kafka import config
-from parsec.adapters.kafka.bounded_close import SharedClient
 from parsec.adapters.kafka.commit_metadata import OffsetBounds, decode_progress
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.errors import describe, error_of, rejected_options, to_parsec_error
+from parsec.adapters.kafka.hang_detector import SharedClient
 from parsec.adapters.kafka.monitor import CircuitBreaker
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable

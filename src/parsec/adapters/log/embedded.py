@@ -25,7 +25,7 @@ from pathlib import Path
 
 import structlog
 
-from parsec.adapters.log import checkpoint
+from parsec.adapters.log import writer
 from parsec.adapters.log.files import Files
 from parsec.adapters.log.index import LogContext, SegmentIndex
 from parsec.adapters.log.lock import DirectoryLock
@@ -194,7 +194,7 @@ def _recover(
     """Checks the directory and repairs the end of the log; also returns the segment to continue, if there is one."""
     segments = directory / "segments"
     files.make_directory(segments)
-    found, invalid = checkpoint.load(files, directory)
+    found, invalid = writer.load(files, directory)
     if invalid:
         telemetry.log_damaged.labels(what="checkpoint").inc()
         _log.warning("A copy of the log's checkpoint is damaged. It will be written anew.", files=invalid)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from parsec.adapters.log import checkpoint, frame, segment
+from parsec.adapters.log import frame, segment, writer
 from parsec.adapters.log.files import Files
 from parsec.adapters.log.lock import DirectoryLock
 from parsec.adapters.log.quarantine import QUARANTINE_SUFFIX as CORRUPT
@@ -95,7 +95,7 @@ class OfflineLog:
         self.name = name
         self._lock = lock
         self._files = files
-        self._checkpoint, self._invalid_checkpoints = checkpoint.load(files, directory)
+        self._checkpoint, self._invalid_checkpoints = writer.load(files, directory)
         entries = {entry.name: entry for entry in files.entries(directory / "segments")}
         firsts = sorted((first, name) for name in entries if (first := segment.first_offset(name)) is not None)
         self._segments = [
@@ -115,7 +115,7 @@ class OfflineLog:
         for name in self._invalid_checkpoints:
             yield FileCheck(self.name, name, "damaged", "its checksum is wrong")
         if self._checkpoint is None and not self._invalid_checkpoints and self._segments:
-            yield FileCheck(self.name, checkpoint.NAMES[0], "damaged", "it is missing, and so is its copy")
+            yield FileCheck(self.name, writer.NAMES[0], "damaged", "it is missing, and so is its copy")
         for at, each in enumerate(self._segments):
             tail = self._tail(at)
             checked = self._check_segment(each, tail)

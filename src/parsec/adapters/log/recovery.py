@@ -13,17 +13,15 @@ import msgspec
 import structlog
 
 from parsec.adapters.log import frame, segment
-from parsec.adapters.log.checkpoint import Checkpoint
 from parsec.adapters.log.files import Entry, Files
 from parsec.adapters.log.quarantine import Quarantine
 from parsec.adapters.log.segment import READ_ATTEMPTS, READ_ERRORS, Frame, FrameCursor, Segment
 from parsec.adapters.log.state import SavedLog
+from parsec.adapters.log.writer import BLOCK, Checkpoint
 from parsec.core.clock import Random
 from parsec.core.errors import Retryable
 from parsec.telemetry import Telemetry
 
-BLOCK = 1 << 19
-"""Offsets reserved ahead with one commit of the state."""
 _NO_END = 1 << 63
 _COPY_BYTES = 1 << 20
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import structlog
 
-from parsec.adapters.log.checkpoint import NAMES
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.log.writer import NAMES
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Group, Slice

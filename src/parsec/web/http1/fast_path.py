@@ -11,7 +11,7 @@ length goes through uvicorn's protocol and parsec.web.app like any other. Next: 
 import asyncio
 from typing import Any
 
-from parsec.ingest.response import Outcome
+from parsec.ingest.pipeline import Outcome
 from parsec.web.http1.connection_limiter import ConnectionLimiter
 from parsec.web.http1.limits import LimitedConnection
 from parsec.web.http1.refusals import BODY_TOO_SLOW, Refusal

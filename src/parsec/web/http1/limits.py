@@ -14,7 +14,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from parsec.web.http1 import request_head
+from parsec.web.http1 import refusals
 from parsec.web.http1.close import LINGER_S, ClosingConnection
 from parsec.web.http1.connection_limiter import ConnectionLimiter
 from parsec.web.http1.refusals import (
@@ -123,9 +123,9 @@ class LimitedConnection(ClosingConnection):
             return False
         self._in_head = False
         self._idle_since = None
-        refusal = request_head.fault(version, self.url, self.headers, self._limits.max_url_bytes)
+        refusal = refusals.fault(version, self.url, self.headers, self._limits.max_url_bytes)
         if refusal is None and self._head_bytes >= 0:  # it came in several chunks
-            size = request_head.size_of(self.url, self.headers)
+            size = refusals.size_of(self.url, self.headers)
             refusal = HEAD_TOO_LARGE if size > self._limits.max_head_bytes else None
         if refusal is None and self._limits.requests_per_address:
             refusal = self._limiter.admit_request(self._address, self.loop.time())

@@ -3,7 +3,9 @@
 In: the operations of parsec.web.openapi, the structs of parsec.api. Out: openapi.yaml, as text. Errors: none.
 """
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from inspect import cleandoc
 from typing import Any
 
@@ -14,7 +16,50 @@ from parsec.api.endpoint import Parameter
 from parsec.api.problem import Problem
 from parsec.web.openapi.endpoints import EARLY, OPERATIONS
 from parsec.web.openapi.operation import JSON_TYPE, Operation, Response, Schema
-from parsec.web.openapi.yaml_text import yaml
+
+_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9/_.+()-]*(?: [A-Za-z0-9/_.+()-]+)*")
+_WORDS = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))
+
+
+def yaml(value: Any) -> str:
+    """A document."""
+    return "".join(f"{line}\n" for line in _lines(value))
+
+
+def _lines(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping) and value:
+        for key, each in value.items():
+            yield from _entry(f"{_scalar(str(key))}:", each)
+    elif _is_list(value) and value:
+        for each in value:
+            inner = list(_lines(each))
+            yield f"- {inner[0]}"
+            yield from (f"  {line}" for line in inner[1:])
+    else:
+        yield _scalar(value)
+
+
+def _entry(key: str, value: Any) -> Iterator[str]:
+    if value and (isinstance(value, Mapping) or _is_list(value)):
+        yield key
+        yield from (f"  {line}" for line in _lines(value))
+    else:
+        yield f"{key} {_scalar(value)}"
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{}"
+    if _is_list(value):
+        return "[]"
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
 
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer parsec_...`"},

@@ -7,9 +7,8 @@ Next: parsec.web.openapi.document.
 from typing import Any
 
 from parsec.api.endpoint import Endpoint
-from parsec.api.error_codes import CODES
 from parsec.api.event import NEW_EVENT_SCHEMA, NEW_EVENTS_SCHEMA, TENANT_PATTERN, NewEvent, NewEventBatch, StoredEvent
-from parsec.api.ingest import IngestAnswer
+from parsec.api.ingest import CODES, IngestAnswer
 from parsec.api.parameters import (
     AGGREGATE,
     AUDIT,

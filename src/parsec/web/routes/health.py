@@ -17,7 +17,7 @@ from parsec.api.status import HealthAnswer, HealthStatus, LivenessAnswer, Readin
 from parsec.core.clock import Clock
 from parsec.core.lifecycle import Lifecycle
 from parsec.ingest.channel import Channel
-from parsec.keys.caller import Caller
+from parsec.keys.key import Caller
 from parsec.web.responses import JsonResponse
 
 

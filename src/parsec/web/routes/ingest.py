@@ -19,9 +19,8 @@ from parsec.api.ingest import IngestAnswer
 from parsec.core.errors import Rejected
 from parsec.ingest.admission import TOO_MANY_BODIES
 from parsec.ingest.field_mapping import FieldMap
-from parsec.ingest.pipeline import AckMode, Pipeline, Request
+from parsec.ingest.pipeline import AckMode, Outcome, Pipeline, Request
 from parsec.ingest.rate_limits import Spent
-from parsec.ingest.response import Outcome
 from parsec.web.auth import CHALLENGE, Authenticator, Credential
 from parsec.web.cors import DATA_ONLY
 from parsec.web.http1.refusals import BODY_TOO_SLOW

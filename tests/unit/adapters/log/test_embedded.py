@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.log.checkpoint import NAMES as CHECKPOINTS
-from parsec.adapters.log.recovery import BLOCK
+from parsec.adapters.log.writer import BLOCK
+from parsec.adapters.log.writer import NAMES as CHECKPOINTS
 from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Slice

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.log.checkpoint import NAMES as CHECKPOINTS
 from parsec.adapters.log.lock import DirectoryLock
 from parsec.adapters.log.offline import FileCheck, open_offline
+from parsec.adapters.log.writer import NAMES as CHECKPOINTS
 from parsec.core.errors import Fatal, Retryable
 from tests.support.fake_files import FakeFiles, Fault
 from tests.support.logs import fill, group, open_log, segments

@@ -8,9 +8,8 @@ import pytest
 from parsec.core.clock import ManualClock, Random
 from parsec.ingest.admission import Admission
 from parsec.ingest.channel import BatchLimits, Channel
-from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
+from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions
 from parsec.ingest.rate_limits import Policy, TenantLimits
-from parsec.ingest.response import Outcome
 from parsec.keys.keyring import Keyring
 from parsec.telemetry import Telemetry
 from parsec.web.auth import Authenticator

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from parsec.keys.caller import ANYONE
+from parsec.keys.key import ANYONE
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscriptions, TailLimits
 from parsec.telemetry import Telemetry
 from parsec.web.routes.tail import TailRoutes

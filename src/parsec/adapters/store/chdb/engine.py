@@ -25,8 +25,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from parsec.adapters.store.chdb import sync
-from parsec.adapters.store.chdb.merge_guard import MergeGuard
-from parsec.adapters.store.chdb.part_integrity import InsertedPartCheck, MergedPartCheck
+from parsec.adapters.store.chdb.part_integrity import InsertedPartCheck, MergedPartCheck, MergeGuard
 from parsec.adapters.store.chdb.schema_backup import SchemaBackup
 from parsec.adapters.store.native import Table
 from parsec.core.errors import Fatal

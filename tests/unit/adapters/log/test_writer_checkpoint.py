@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.log.checkpoint import NAMES, NO_BOOT, Checkpoint, CheckpointFile, load, pack, unpack
+from parsec.adapters.log.writer import NAMES, NO_BOOT, Checkpoint, CheckpointFile, load, pack, unpack
 from tests.support.fake_files import FakeFiles, Fault, PowerCut
 
 LOG = Path("log")

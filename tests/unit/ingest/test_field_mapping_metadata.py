@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from parsec.core.errors import Rejected
 from parsec.ingest.body.fast_path import Fields
-from parsec.ingest.metadata import check, join
+from parsec.ingest.field_mapping import check, join
 from parsec.ingest.normalize import are_sound
 
 LIMIT = 1 << 18

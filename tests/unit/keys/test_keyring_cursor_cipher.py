@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsec.keys.cursor_cipher import CursorCipher
+from parsec.keys.keyring import CursorCipher
 
 SEAL = CursorCipher(b"secret")
 

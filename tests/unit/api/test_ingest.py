@@ -4,15 +4,15 @@ import ast
 import re
 from pathlib import Path
 
-from parsec.api.error_codes import CODES
 from parsec.api.event_rules import SEVERITIES, SEVERITY_ALIASES
+from parsec.api.ingest import CODES
 from parsec.ingest.field_mapping import CONSTANTS
 from parsec.web.http1.refusals import BODY_TOO_SLOW
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "errors.md").read_text()
 PACKAGE = ROOT / "src" / "parsec"
-AT_THE_DOOR = ("web/routes/ingest.py", "web/auth.py", "keys/caller.py", "keys/keyring.py")
+AT_THE_DOOR = ("web/routes/ingest.py", "web/auth.py", "keys/key.py", "keys/keyring.py")
 SOURCES = [
     *(PACKAGE / "ingest").rglob("*.py"),
     PACKAGE / "api" / "event_rules.py",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsec.process.metadata import is_plain, texts
+from parsec.process.rows import is_plain, texts
 
 
 def raw(text: str) -> msgspec.Raw:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from parsec.adapters.kafka.bounded_close import SharedClient, bounded_close
+from parsec.adapters.kafka.hang_detector import SharedClient, bounded_close
 from parsec.core.errors import Retryable
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from parsec.core.errors import Fatal
-from parsec.web.http1.tls import Tls
+from parsec.web.http1.server import Tls
 from tests.support.tls import certificate
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parsec.api.event_rules import MAX_AHEAD_S, MAX_METADATA_DEPTH, MAX_METADATA_KEYS
-from parsec.client.record_encoder import MAX_BYTES, RecordEncoder, severity
+from parsec.client.logging_handler import MAX_BYTES, RecordEncoder, severity
 from parsec.core.clock import ManualClock
 from tests.support.ingesting import NOW_NS, take
 
