@@ -31,8 +31,8 @@ class CursorCipher:
     """`secret`: from the keys file, so that every process with this file decrypts the cursors of the others.
 
     A cursor contains an offset of the log, and offsets count the events of all tenants: two cursors would reveal how
-    many events other tenants sent. Encryption is deterministic, so equal answers stay equal. The construction is that of
-    RFC 5297 (the tag is the nonce), with HMAC-SHA256 as the tag and SHAKE256 as the stream.
+    many events other tenants sent. Encryption is deterministic, so equal answers stay equal. The construction is that
+    of RFC 5297 (the tag is the nonce), with HMAC-SHA256 as the tag and SHAKE256 as the stream.
     """
 
     def __init__(self, secret: bytes) -> None:
