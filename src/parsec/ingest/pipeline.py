@@ -165,7 +165,7 @@ class Pipeline:
         self._clock = clock
         self._random = random
         self._log_max_event_bytes = max_event_bytes
-        self._max_event_bytes = options.max_event_bytes
+        self._max_event_bytes = max_event_bytes(options.max_event_bytes)
         self._overhead_bytes = ENVELOPE_BYTES + 6 * (len(options.identity.region) + len(options.identity.node))
         self._log = structlog.get_logger(__name__).bind()
         self._logs_requests = self._log.is_enabled_for(logging.DEBUG)  # asked once: without it no request pays for it
