@@ -104,6 +104,17 @@ def test_a_public_constant_has_one_value() -> None:
     assert {name: list(found.values()) for name, found in values.items() if len(found) > 1} == {}
 
 
+@modules
+def test_sql_stands_in_query_sql_and_in_adapters_only(module: Path) -> None:
+    if module.relative_to(SOURCES).parts[:2] == ("query", "sql") or part_of(module) == "adapters":
+        return
+    texts = [node.value for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Constant)]
+    found = [
+        text for text in texts if isinstance(text, str) and re.search(r"\b(SELECT|INSERT INTO|ALTER TABLE)\b", text)
+    ]
+    assert not found
+
+
 def test_unit_tests_mirror_the_sources() -> None:
     unit = {path.name for path in (ROOT / "tests" / "unit").iterdir() if path.is_dir()} - {"__pycache__"}
     assert unit <= {path.name for path in SOURCES.iterdir() if path.is_dir()}
