@@ -13,7 +13,9 @@ Invariants:
 5. A submission of more than `large_bytes` waits in a lane of its own: a batch holds at most one, as its last, and only
    for a worker that asks for it. So a small submission never waits for several large ones.
 6. Each `ack` is called once, on the event loop, which is woken once for all submissions that share a publish and a
-   fate. It is woken once, too, for a worker to find all submissions that were offered in one turn of the loop.
+   fate. A worker is woken once, too, for all submissions that were offered in one turn of the loop.
+7. With `fill_wait_s` a batch below its limits waits so long for more while another batch is in flight: fewer, larger
+   batches cost less. With none in flight it is sent at once.
 """
 
 import asyncio
@@ -28,6 +30,7 @@ from typing import Literal
 import msgspec
 import structlog
 
+from parsec.core.clock import Clock, SystemClock
 from parsec.core.envelope import Envelope
 from parsec.core.errors import ParsecError
 
@@ -51,10 +54,12 @@ class Submission(msgspec.Struct, eq=False):
 
 
 class BatchLimits(msgspec.Struct, frozen=True):
-    """When a batch is closed."""
+    """When a batch is closed: at a count, at a size, or after `fill_wait_s` in which it waits to fill while another
+    batch is in flight."""
 
     max_events: int
     max_bytes: int
+    fill_wait_s: float = 0.0
 
 
 class _Beyond:
@@ -79,6 +84,7 @@ class Channel:
         max_bytes: int,
         large_bytes: int = sys.maxsize,
         loop: asyncio.AbstractEventLoop | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Without a loop a worker is woken for each submission, and acknowledgements are delivered on its thread."""
         self.max_events = max_events
@@ -87,6 +93,7 @@ class Channel:
         self._waiting: deque[Submission] = deque()
         self._large: deque[Submission] = deque()
         self._loop = loop
+        self._clock = clock or SystemClock()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._ring_due = False
         self.offered_events = 0  # ever admitted; written by the event loop only
@@ -95,6 +102,7 @@ class Channel:
         self._taken_bytes = 0
         self._beyond = (_Beyond(), _Beyond())  # offered and taken, in the same way
         self._taking = threading.Lock()
+        self._fills = False
         self._acknowledged_events = 0  # written under its lock
         self._acknowledging = threading.Lock()
         self._closed = False
@@ -111,7 +119,7 @@ class Channel:
 
     @property
     def in_flight_events(self) -> int:
-        """Events whose fate is unknown: those that wait, and those that workers publish."""
+        """Events whose fate is unknown: those that wait for a worker, and those that one publishes."""
         return self.offered_events - self._acknowledged_events
 
     def has_room(self, *, beyond: bool = False) -> bool:
@@ -147,20 +155,16 @@ class Channel:
     def take(self, limits: BatchLimits, max_wait_s: float, *, large: bool = True) -> list[Submission] | None:
         """The next batch, with a large submission only if asked for.
 
-        Empty: nothing within max_wait_s. None: closed and drained, for every worker.
+        Empty: nothing within max_wait_s, or nothing new. None: closed and drained, for every worker.
         """
         with self._taking:
             if not (self._waiting or self._closed or (large and self._large)):
-                with contextlib.suppress(queue.Empty):
-                    self._bell.get(timeout=max_wait_s)
+                self._wait(max_wait_s)
             closed = self._closed  # before looking: nothing is admitted after it
             batch: list[Submission] = []
-            events = size = 0
-            while self._waiting and events < limits.max_events and size < limits.max_bytes:
-                submission = self._waiting.popleft()
-                batch.append(submission)
-                events += len(submission.events)
-                size += submission.body_bytes
+            events, size = self._move(batch, limits, 0, 0)
+            if limits.fill_wait_s and batch:
+                events, size = self._fill(batch, limits, events, size)
             if large and self._large and events < limits.max_events and size < limits.max_bytes:
                 submission = self._large.popleft()
                 batch.append(submission)
@@ -173,10 +177,38 @@ class Channel:
             self._taken_bytes += size
             return None if closed and not (batch or self._large) else batch
 
+    def _move(self, batch: list[Submission], limits: BatchLimits, events: int, size: int) -> tuple[int, int]:
+        """From the lane of small submissions into the batch, which has so many events and bytes; those it has then."""
+        while self._waiting and events < limits.max_events and size < limits.max_bytes:
+            submission = self._waiting.popleft()
+            batch.append(submission)
+            events += len(submission.events)
+            size += submission.body_bytes
+        return events, size
+
+    def _fill(self, batch: list[Submission], limits: BatchLimits, events: int, size: int) -> tuple[int, int]:
+        """Invariant 7. Only the holder of the takers' lock waits, so other workers do not split what arrives."""
+        until = self._clock.monotonic() + limits.fill_wait_s
+        self._fills = True  # before looking: the bell of an acknowledgement must not be missed
+        while events < limits.max_events and size < limits.max_bytes and not self._closed:
+            left_s = until - self._clock.monotonic()
+            if left_s <= 0 or self._taken_events == self._acknowledged_events:
+                break
+            self._wait(left_s)
+            events, size = self._move(batch, limits, events, size)
+        self._fills = False
+        return events, size
+
+    def _wait(self, max_wait_s: float) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._bell.get(timeout=max_wait_s)
+
     def acknowledge(self, batch: Sequence[Submission], fate: Fate) -> None:
         """Called by a worker, once for each fate in a publish."""
         with self._acknowledging:
             self._acknowledged_events += sum([len(submission.events) for submission in batch])
+        if self._fills:
+            self._bell.put(None)  # the batch that waits to fill may be the only one now
         if self._loop is None:
             _deliver(batch, fate)
         else:

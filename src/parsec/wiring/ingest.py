@@ -154,7 +154,8 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
 def _worker_options(settings: Settings) -> WorkerOptions:
     if settings.kafka_brokers:
         # The writer tries again by itself, and a request is spooled or refused whole: it is a group of its own.
-        limits = BatchLimits(settings.publish_batch_events, GROUP_COMMIT_BYTES)
+        fill_wait_s = settings.publish_batch_timeout_ms / 1000
+        limits = BatchLimits(settings.publish_batch_events, GROUP_COMMIT_BYTES, fill_wait_s)
         return WorkerOptions(limits, attempts=1, group_bytes=0)
     # The embedded log syncs once per publish, so it takes all that waits, however few events a batch should have.
     limits = BatchLimits(sys.maxsize, GROUP_COMMIT_BYTES)

@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Callable
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from parsec.core.clock import ManualClock
 from parsec.ingest.channel import BatchLimits, Channel, Submission
 from tests.support.events import envelopes
 
@@ -205,3 +207,88 @@ def test_a_request_that_cannot_be_answered_does_not_keep_others_from_it() -> Non
         channel.offer(Submission(envelopes(1), 100, ack))
     channel.acknowledge(channel.take(LIMITS, 0) or [], "spooled")
     assert told == ["spooled"]
+
+
+class FillingChannel(Channel):
+    """A taker that waits moves the clock: by `arrive_s` to the next of `arrivals`, or by all of its wait."""
+
+    def __init__(self, arrive_s: float = 1000.0, *arrivals: int) -> None:
+        self.clock = ManualClock()
+        super().__init__(1000, 64 << 20, clock=self.clock)
+        self.arrive_s = arrive_s
+        self.arrivals = list(arrivals)
+        self.on_arrival: Callable[[], None] = lambda: None
+
+    def _wait(self, max_wait_s: float) -> None:
+        if self.arrivals and self.arrive_s <= max_wait_s:
+            self.clock.advance(self.arrive_s)
+            self.offer(submission(self.arrivals.pop(0)))
+            self.on_arrival()
+        else:
+            self.clock.advance(max_wait_s)
+
+    def publish(self) -> list[Submission]:
+        """A batch of another worker, which is in flight until it is acknowledged."""
+        self.offer(submission(1))
+        return self.take(BatchLimits(1, 1000), 0) or []
+
+    def fill(self, events: int) -> tuple[list[int], float]:
+        """The next batch, which begins with so many events and takes up to ten, and the time that it waited."""
+        self.offer(submission(events))
+        began = self.clock.monotonic()
+        batch = self.take(BatchLimits(10, 1 << 20, fill_wait_s=0.1), 0) or []
+        return [len(one.events) for one in batch], self.clock.monotonic() - began
+
+
+def test_with_no_other_batch_in_flight_one_is_sent_at_once() -> None:  # invariant 7
+    channel = FillingChannel(0.01, 1)
+    assert channel.fill(3) == ([3], 0)
+    channel.acknowledge([submission(3)], "durable")
+    assert channel.fill(3) == ([3], 0)
+
+
+def test_while_another_batch_is_in_flight_one_waits_to_fill_but_not_longer_than_its_time() -> None:  # invariant 7
+    channel = FillingChannel()
+    channel.publish()
+    batch, waited_s = channel.fill(3)
+    assert batch == [3]
+    assert waited_s == pytest.approx(0.1)
+
+
+def test_a_batch_that_fills_meanwhile_waits_no_longer() -> None:  # invariant 7
+    channel = FillingChannel(0.01, 2, 4, 5, 1)
+    channel.publish()
+    batch, waited_s = channel.fill(3)
+    assert batch == [3, 2, 4, 5]
+    assert waited_s == pytest.approx(0.03)
+    assert channel.fill(10) == ([10], 0)
+
+
+def test_a_batch_that_waits_is_sent_once_no_other_is_in_flight() -> None:  # invariant 7
+    channel = FillingChannel(0.01, 2, 1)
+    other = channel.publish()
+    channel.on_arrival = lambda: channel.acknowledge(other, "durable")
+    batch, waited_s = channel.fill(3)
+    assert batch == [3, 2]
+    assert waited_s == pytest.approx(0.01)
+
+
+def test_a_batch_of_a_closed_channel_does_not_wait_to_fill() -> None:  # invariants 3 and 7
+    channel = FillingChannel(0.01, 2, 1)
+    channel.publish()
+    channel.on_arrival = channel.close
+    batch, waited_s = channel.fill(3)
+    assert batch == [3, 2]
+    assert waited_s == pytest.approx(0.01)
+
+
+def test_an_acknowledgement_wakes_the_batch_that_waits_to_fill() -> None:  # invariant 7
+    channel = Channel(1000, 1 << 20)
+    channel.offer(submission())
+    other = channel.take(BatchLimits(1, 1), 0) or []
+    channel.offer(submission())
+    taker = threading.Thread(target=channel.take, args=(BatchLimits(10, 1 << 20, fill_wait_s=60.0), 0))
+    taker.start()
+    channel.acknowledge(other, "durable")
+    taker.join(20)
+    assert not taker.is_alive()
