@@ -77,7 +77,7 @@ def test_a_short_part_whose_sources_are_gone_stays(merged: tuple[ClickHouseStore
         shutil.rmtree(source)
     engine.ask("ATTACH TABLE events")
     (part / "data.bin").unlink()
-    with pytest.raises(Fatal, match="are gone, so the next start sets it aside"):
+    with pytest.raises(Fatal, match="are gone, so the next start detaches it"):
         look(engine, MergedPartCheck())
     assert part.is_dir()
 

@@ -150,7 +150,7 @@ def test_parsec_tail_outlives_its_server(tmp_path: Path) -> None:
             reader.join(30)
             said = tailing.stderr.read() if tailing.stderr else ""
         assert tailing.returncode == 130
-    assert said.count("connected again; events of the time between are not shown") == 2
+    assert said.count("connected again; events stored in the meantime are not shown") == 2
     assert "connecting again in " in said
     assert lines == sorted(set(lines), key=lines.index)
 

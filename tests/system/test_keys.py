@@ -328,7 +328,7 @@ def test_a_tail_ends_with_its_key_and_shows_nothing_more(tmp_path: Path) -> None
         assert parsec.ingest(event("after", "acme"))[0] == 200
         rest = tail.read()
         assert b"after" not in rest
-        assert b'event: end\ndata: {"why":"The API key has ended."}' in rest
+        assert b'event: end\ndata: {"why":"The API key was revoked or has expired."}' in rest
         connection.close()
 
 

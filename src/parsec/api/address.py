@@ -35,7 +35,7 @@ class Address(msgspec.Struct, frozen=True):
 
 def parse_address(url: str) -> Address:
     """Raises ValueError when `url` is not an http or https address. Ignores a user name and password in it."""
-    wrong = ValueError(f"{url!r} is not an address; an address looks like {DEFAULT_URL}")
+    wrong = ValueError(f"{url!r} is not a URL; write one such as {DEFAULT_URL}")
     try:
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
         port = parts.port

@@ -40,13 +40,13 @@ def server_flags(command: Command) -> Command:
             is_eager=True,
             expose_value=False,
             callback=_keep_profile,
-            help="Profile in profiles.toml with address and key. [PARSEC_PROFILE; default]",
+            help="Profile in profiles.toml with URL and key. [PARSEC_PROFILE; default]",
         ),
         click.option(
             "--url",
             envvar="PARSEC_URL",
             default=lambda: profile().url,
-            help=f"Address of Parsec. [PARSEC_URL; {DEFAULT_URL}]",
+            help=f"URL of Parsec. [PARSEC_URL; {DEFAULT_URL}]",
         ),
     ):
         command = add(command)

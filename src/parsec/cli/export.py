@@ -18,7 +18,7 @@ from parsec.cli.terminal import INTERRUPTED, NOT_ALL, counted, fail, progress_ba
 from parsec.client import Client
 from parsec.core.errors import ParsecError, Retryable
 
-_RESUME = "run the same command again to go on from here"
+_RESUME = "run the same command again to continue"
 
 
 class _Progress(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ def _read_progress(note: Path, asked: dict[str, Any], output: Path) -> _Progress
     except msgspec.DecodeError:
         fail(f"{visible(str(note))} cannot be read; remove {names} to start again", NOT_ALL)
     if begun.asked != asked or not output.exists() or output.stat().st_size < begun.size_bytes:
-        fail(f"{visible(str(note))} is of another export; remove {names} to start again", NOT_ALL)
+        fail(f"{visible(str(note))} belongs to another export; remove {names} to start again", NOT_ALL)
     return begun
 
 

@@ -15,7 +15,9 @@ from parsec.client import FieldList, ValueList
 
 @click.command()
 @query_flags(parameters.VALUES)
-@click.option("--values", "of", metavar="FIELD", help="List the values of this field instead, as metadata.user.id.")
+@click.option(
+    "--values", "of", metavar="FIELD", help="List the values of this field instead, for example metadata.user.id."
+)
 @server_flags
 def fields(url: str, of: str | None, limit: int, **asked: Any) -> None:
     """List the fields of events, or the values of a field.

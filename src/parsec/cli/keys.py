@@ -46,9 +46,13 @@ def _file_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 @keys.command()
 @_file_flags
 @click.option("--tenant", help="Tenant of the key. A key without one may name any tenant, and needs the scope admin.")
-@click.option("--scope", default=DEFAULT_SCOPES, show_default=True, help="Some of ingest,query,admin.")
-@click.option("--expires", help="End of the key: from now as 90d, or a date as 2030-01-01. Default: never.")
-@click.option("--name", default="", help="A name to recognise it by.")
+@click.option(
+    "--scope", default=DEFAULT_SCOPES, show_default=True, help="Scopes, separated by commas: ingest, query, admin."
+)
+@click.option(
+    "--expires", help="Expiry of the key: a time from now, such as 90d, or a date, such as 2030-01-01. Default: never."
+)
+@click.option("--name", default="", help="Name of the key, shown in `parsec keys list`.")
 def create(tenant: str | None, scope: str, expires: str | None, name: str, **place: Any) -> None:
     """Create a key and print it, this once.
 
@@ -65,7 +69,7 @@ def create(tenant: str | None, scope: str, expires: str | None, name: str, **pla
 @keys.command()
 @_file_flags
 @click.argument("key")
-@click.option("--grace", default="0", show_default=True, help="How long the old key still works, as 24h.")
+@click.option("--grace", default="0", show_default=True, help="How long the old key remains valid, for example 24h.")
 def rotate(key: str, grace: str, **place: Any) -> None:
     """Replace KEY (its id) and print the new key, this once.
 

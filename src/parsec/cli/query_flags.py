@@ -31,7 +31,11 @@ def query_flags(
                 command = click.argument("q", metavar="[EXPRESSION]", required=False)(command)
             elif parameter.keyword == "limit" and pages:
                 command = click.option(
-                    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most to print."
+                    "--limit",
+                    type=click.IntRange(min=1),
+                    default=100,
+                    show_default=True,
+                    help="Maximum number of events to print.",
                 )(command)
             else:
                 command = _option(parameter)(command)

@@ -33,14 +33,14 @@ SHOWN_ERRORS = 10
 @click.option("--source", help="Source of plain text lines (default: the file's name) and of events without one.")
 @click.option("--severity", help="Severity of plain text lines (default: info) and of events without one.")
 @click.option("--batch", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Events per request.")
-@click.option("--text", "kind", flag_value="text", help="The input is plain text, one event a line.")
-@click.option("--json", "kind", flag_value="json", help="The input is JSON. Default: judged by its first character.")
+@click.option("--text", "kind", flag_value="text", help="The input is plain text, one event per line.")
+@click.option("--json", "kind", flag_value="json", help="The input is JSON. Default: decided by its first character.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),
     default=60.0,
     show_default=True,
-    help="Seconds to retry a request while the server is away or busy.",
+    help="Seconds to retry a request while the server is unavailable or busy.",
 )
 def send(file: BinaryIO, url: str, timeout: float, batch: int, kind: Kind | None, **words: str | None) -> None:
     """Send events from FILE (default: standard input).

@@ -19,7 +19,7 @@ SILENCE_S = 30.0
 @click.command()
 @query_flags(parameters.TAIL)
 @output_flag
-@click.option("--fields", help="Fields to print of each event, as id,message,metadata.user.id.")
+@click.option("--fields", help="Fields to print, such as id,message,metadata.user.id.")
 @server_flags
 def tail(url: str, output: Output | None, fields: str | None, **asked: Any) -> None:
     """Follow events as they are stored, from now on.
@@ -44,10 +44,10 @@ def _report_wait(wait_s: float, reason: str) -> None:
 
 def _describe(gap: Gap) -> str:
     if gap.away:
-        return "connected again; events of the time between are not shown, find them with `parsec query`"
+        return "connected again; events stored in the meantime are not shown, find them with `parsec query`"
     parts = []
     if gap.skipped:
-        parts.append(f"{counted(gap.skipped, 'matching event')} left out here, because they came too fast to print")
+        parts.append(f"{counted(gap.skipped, 'matching event')} left out here, because they arrived too fast to print")
     if gap.unchecked:
-        parts.append(f"{counted(gap.unchecked, 'event')} came too fast to check against the expression")
+        parts.append(f"{counted(gap.unchecked, 'event')} arrived too fast to check against the expression")
     return "; ".join(parts) or "events may be missing here"

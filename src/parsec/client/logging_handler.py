@@ -244,7 +244,9 @@ class ParsecHandler(logging.Handler):
         self._used = False
 
     def _drop_summary(self, dropped: int) -> bytes:
-        text = f"{dropped:,} log events were dropped before this one, because more came than could be sent"
+        text = (
+            f"{dropped:,} log events were dropped before this one, because they arrived faster than they could be sent"
+        )
         facts = {"name": __name__, "levelno": logging.WARNING, "msg": text, "dropped": dropped}
         return self._encoder.encode(logging.makeLogRecord(facts), text)
 

@@ -36,7 +36,7 @@ class Request(msgspec.Struct, Generic[T], frozen=True):
         try:
             return msgspec.json.decode(body, type=self.answer)
         except msgspec.DecodeError as error:
-            raise Rejected("not_parsec", f"the answer is not Parsec's, check the address: {error}") from error
+            raise Rejected("not_parsec", f"the answer is not from Parsec, check the URL: {error}") from error
 
 
 def _request(endpoint: Endpoint[Any, T], query: msgspec.Struct) -> Request[T]:

@@ -73,7 +73,7 @@ class EventStream:
                 yield found
         if len(self._rest) + self._size > MAX_MESSAGE_BYTES:
             size = f"more than {MAX_MESSAGE_BYTES >> 20} MiB"
-            raise Rejected("not_parsec", f"the stream is not Parsec's, check the address: a message of {size}")
+            raise Rejected("not_parsec", f"the stream is not from Parsec, check the URL: a message of {size}")
 
     def _line(self, line: bytes) -> msgspec.Raw | Gap | None:
         if not line:
@@ -96,4 +96,4 @@ def _message(type_: bytes, data: bytes) -> msgspec.Raw | Gap | None:
             return msgspec.json.decode(data, type=msgspec.Raw)
         return msgspec.json.decode(data, type=Gap) if type_ == b"gap" else None
     except msgspec.DecodeError as error:
-        raise Rejected("not_parsec", f"the stream is not Parsec's, check the address: {error}") from error
+        raise Rejected("not_parsec", f"the stream is not from Parsec, check the URL: {error}") from error

@@ -138,7 +138,7 @@ def describe(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused; check that Parsec runs there"
     if isinstance(error, socket.gaierror):
-        return f"unknown host ({error.strerror}); check the address"
+        return f"unknown host ({error.strerror}); check the URL"
     if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was closed before an answer came"
     if isinstance(error, http.client.HTTPException):
@@ -146,5 +146,5 @@ def describe(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message}); name the ones to trust with PARSEC_CA_FILE"
     if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
-        return "it does not speak TLS; use an address that begins with http://"
+        return "it does not speak TLS; use a URL that begins with http://"
     return str(getattr(error, "strerror", None) or error)

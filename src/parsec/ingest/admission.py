@@ -47,7 +47,7 @@ QUEUE_FULL = Overload(
 )
 TOO_MANY_BODIES = Overload(
     "too_many_bodies",
-    "The bodies of other requests use up the memory for them (PARSEC_INGEST_MEMORY). Send the same request again.",
+    "The bodies of other requests use up the memory for bodies (PARSEC_INGEST_MEMORY). Send the same request again.",
 )
 
 

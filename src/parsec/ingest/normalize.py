@@ -222,7 +222,7 @@ def _slow_path(fields: Fields, index: int, context: Context) -> Envelope:
         event_rules.event_id(name)
     tenant = TENANTS[pick_text(fields, names.tenant_id, "tenant_id", used).strip() or context.default_tenant]
     if context.key_tenant and tenant != context.key_tenant:
-        message = f"tenant_id {tenant!r} is not the tenant of this API key; leave it out, or use a key of that tenant."
+        message = f"tenant_id {tenant!r} is not the tenant of this API key; leave it out, or use a key for that tenant."
         raise Rejected("tenant_mismatch", message, field="tenant_id")
     stamp = _timestamp(pick(fields, names.timestamp, used), context)
     severity_text = _severity_text(pick(fields, names.severity, used))

@@ -79,7 +79,7 @@ class Responses:
         if isinstance(error, ParsecError):
             message = f"{error}. Send the same request again."
         else:
-            message = "The log did not answer in time; the events may still arrive. Send the same request again."
+            message = "The log did not answer in time; the events may still be stored. Send the same request again."
         return self._nothing_accepted(503, "not_durable", message, None, RETRY_AFTER_S)
 
     def internal_error(self) -> Outcome:

@@ -70,5 +70,5 @@ class RateLease:
                 await self.step()
                 await self._sleep(max(MIN_PAUSE_S, LEASE_REST * (self._clock.monotonic() - began)))
         except Exception:  # noqa: BLE001 (the top of a part: log, stop the service)
-            _log.exception("A part died; the service stops.", part=self.name)
+            _log.exception("A part failed; the service stops.", part=self.name)
             self._fail()

@@ -66,7 +66,7 @@ def read_text(text: str, latest_s: int) -> str:
         second += -offset if sign == "+" else offset
     if leap:
         if second % 86_400 != 86_399:
-            raise _unreadable(text, "has a second 60 elsewhere than at 23:59 UTC")
+            raise _unreadable(text, "has a second 60 at a time other than 23:59 UTC")
         fraction = ".999999999"
     return _stored(second, fraction, text, latest_s)
 

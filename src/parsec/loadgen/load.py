@@ -63,7 +63,7 @@ def report(result: Result, before: StatsAnswer | None, after: StatsAnswer | None
     """The report, and a doubt about its counts; "" without one. None: the key may not see the server's counts."""
     found = _measured(result)
     if before is None or after is None:
-        hidden = "counts cannot be compared: only an API key with the scope admin sees the server's"
+        hidden = "counts cannot be compared: the server's counts need an API key with the scope admin"
         return found | {"server": None, "counts_agree": None}, hidden
     grown = {name: (getattr(after.ledger, name) or 0) - (getattr(before.ledger, name) or 0) for name in _FATES}
     processed, published = sum(grown.values()), after.producer.messages_sent - before.producer.messages_sent

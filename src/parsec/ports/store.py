@@ -126,7 +126,7 @@ class Cancellation:
         """`stop` ends what is done in this block. Raises Retryable when it is not wanted any more."""
         with self._lock:
             if self._cancelled:
-                raise Retryable("The question was given up.")
+                raise Retryable("The query was cancelled.")
             self._stop = stop
         try:
             yield

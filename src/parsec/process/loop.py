@@ -147,7 +147,7 @@ class Processor:
                 state.landed_below = self._landed_below(progress)
             except Retryable as error:
                 self._back_off(state, error)
-                _log.warning("The store could not be asked for its state. It will be asked again.", why=str(error))
+                _log.warning("The state of the store could not be queried. This will be retried.", why=str(error))
                 return
         batch = partition.cut(state.landed_below)
         state.cut_at = self._clock.monotonic()
@@ -283,11 +283,11 @@ class Processor:
         self._pause(state)
         if not range_commit.refused(str(error)):
             self._back_off(state, Retryable(str(error)))
-            _log.error("The store refuses rows of several tenants and takes none. The partition waits until it does.",
+            _log.error("The store refuses rows of several tenants and accepts none. The partition waits.",
                        partition=state.partition.number, why=str(error))  # fmt: skip
             return
         state.made_progress(self._clock.monotonic())
-        _log.warning("The store refuses a block. It is split to find the records at fault.",
+        _log.warning("The store refused a block. It is split to find the invalid records.",
                      range=step.block.range.token, why=str(error))  # fmt: skip
 
     def _retry_later(self, state: PartitionState, range_commit: RangeCommit, step: Step, error: Retryable) -> None:
@@ -297,7 +297,7 @@ class Processor:
             self._telemetry.insert_failures.inc()
         self._back_off(state, error)
         self._pause(state)
-        _log.warning("A step of the processor failed. It will be repeated.", step=type(step).__name__,
+        _log.warning("A step of the processor failed. It will be retried.", step=type(step).__name__,
                      range=range_commit.range.token, why=str(error))  # fmt: skip
 
     def _back_off(self, state: PartitionState, error: Retryable) -> None:

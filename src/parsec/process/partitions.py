@@ -123,7 +123,7 @@ class Assignments:
         except Retryable as error:
             self._not_before = now + backoff(self._failures, error, self._max_backoff_s, self._random)
             self._failures += 1
-            _log.warning("The log could not be read. It will be polled again.", why=str(error))
+            _log.warning("The log could not be read. This will be retried.", why=str(error))
             return
         self._failures = 0
         self._got_many = isinstance(polled, Slice) and len(polled.values) >= MANY_RECORDS

@@ -62,7 +62,7 @@ class SizeRetention:
                 self._days.drop(oldest)
         except ParsecError as error:
             self._why = f"The store may be larger than PARSEC_STORE_MAX_BYTES: {error}"
-            _log.warning("The size of the store could not be checked. It will be tried again.", why=str(error))
+            _log.warning("The size of the store could not be checked. This will be retried.", why=str(error))
 
     def _day_to_drop(self) -> DaySize | None:
         days = self._days.sizes()

@@ -55,7 +55,7 @@ def timerange(start: str | None, end: str | None, clock: Clock) -> TimeRange:
     end_ns = now if end is None else _parse(end, "to", now)
     start_ns = end_ns - DEFAULT_NS if start is None else _parse(start, "from", now)
     if start_ns > end_ns:
-        raise Rejected("invalid_parameter", "from is later than to; exchange them.", field="from")
+        raise Rejected("invalid_parameter", "from is later than to; swap them.", field="from")
     return TimeRange(_clamp(start_ns), _clamp(end_ns))
 
 

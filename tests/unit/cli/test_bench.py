@@ -147,4 +147,4 @@ def test_nobody_listens_and_no_address() -> None:
     assert (away.exit_code, len(away.stderr.splitlines())) == (3, 1)
     wrong = run("ftp://127.0.0.1")
     assert wrong.exit_code == 2
-    assert "is not an address" in wrong.stderr
+    assert "is not a URL" in wrong.stderr

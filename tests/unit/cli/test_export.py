@@ -61,7 +61,7 @@ def test_a_broken_export_goes_on_where_it_stopped(server: Answering, tmp_path: P
     server.will(events("a", cursor="c1"), Reply(503, headers={"Retry-After": "1"}))
     broken = run(server, output)
     assert broken.exit_code == 3
-    assert "run the same command again to go on from here" in broken.stderr
+    assert "run the same command again to continue" in broken.stderr
     with output.open("ab") as file:
         file.write(b'{"id":"half')  # a page that a crash cut off
     server.replies.clear()
@@ -81,7 +81,7 @@ def test_what_is_there_is_not_written_over(server: Answering, tmp_path: Path) ->
     run(server, output)
     other = run(server, output, "--to", "-1h")
     assert other.exit_code == 1
-    assert "of another export" in other.stderr
+    assert "belongs to another export" in other.stderr
     assert ids(output) == ["a"]
     (tmp_path / "out.begun").write_bytes(b"{")
     assert "cannot be read" in run(server, output).stderr
@@ -126,5 +126,5 @@ def test_ctrl_c_says_how_to_go_on(server: Answering, tmp_path: Path) -> None:
         server.wait_asked(2)
         os.kill(child.pid, signal.SIGINT)
         _, said = child.communicate(timeout=30)
-    assert (child.returncode, said) == (130, "parsec: interrupted; run the same command again to go on from here\n")
+    assert (child.returncode, said) == (130, "parsec: interrupted; run the same command again to continue\n")
     assert ids(tmp_path / "out") == ["a"]

@@ -40,11 +40,11 @@ def test_events_go_to_the_pipe_and_gaps_to_standard_error(server: Answering) -> 
     assert found.stdout_bytes == (EVENT + b"\n") * 2
     told = found.stderr.splitlines()
     assert told[0] == (
-        "parsec: 1,234 matching events left out here, because they came too fast to print; "
-        "5 events came too fast to check against the expression"
+        "parsec: 1,234 matching events left out here, because they arrived too fast to print; "
+        "5 events arrived too fast to check against the expression"
     )
     assert told[1].startswith("parsec: connecting again in 0.")
-    assert told[2].startswith("parsec: connected again; events of the time between are not shown")
+    assert told[2].startswith("parsec: connected again; events stored in the meantime are not shown")
     assert told[-3:] == ["parsec: Column 3: what is ) here? (invalid_query)", "  a ) b", "    ^"]
     assert server.asked[0].path == "/query/tail?tenant=t&q=a+%29+b"
 

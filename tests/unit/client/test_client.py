@@ -164,7 +164,7 @@ def test_a_question_that_cannot_be_answered_raises(server: Answering, reply: Rep
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://h:port", "http://[x", "http://h/?q=1", ""])
 def test_what_is_no_address_is_refused_at_once(url: str) -> None:
-    with pytest.raises(ValueError, match="is not an address; an address looks like"):
+    with pytest.raises(ValueError, match="is not a URL; write one such as"):
         Client(url)
 
 

@@ -316,7 +316,7 @@ def test_the_address_is_understood_as_by_the_other_commands() -> None:
         with pytest.raises(ssl.SSLError):
             asyncio.run(Load(Plan(server.url.replace("http", "https"), batch=1, events=1)).run())
     assert [asked.path for asked in server.asked] == ["/ingest?ack=durable", "/logs/ingest?ack=durable"]
-    with pytest.raises(ValueError, match="is not an address"):
+    with pytest.raises(ValueError, match="is not a URL"):
         Load(Plan("ftp://127.0.0.1"))
 
 

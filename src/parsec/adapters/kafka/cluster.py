@@ -41,7 +41,7 @@ class KafkaCluster:
             topic = self.topic.ensure(self._options.deadline_s)
         except Retryable as error:
             self.breaker.probe_failed(str(error))
-            _log.warning("Kafka does not answer yet; connecting goes on in the background.", why=str(error))
+            _log.warning("Kafka does not answer yet. Parsec keeps trying to connect in the background.", why=str(error))
             return
         _log.info("The topic is there.", topic=self.topic.name, partitions=topic.partitions, log_id=topic.log_id)
 

@@ -224,7 +224,7 @@ class KafkaReader:
         found = starting_point(committed, place.leader_epoch, bounds, self._starting[partition])
         progress = found.progress
         if found.replaced is not None:
-            _log.error("Records that were committed are gone from a partition; it is read on as a new log.",
+            _log.error("Committed records are gone from a partition; it is read as a new log from now on.",
                        was=found.replaced, first=progress.start, log_id=progress.log_id)  # fmt: skip
             self._consumer.commit(progress, None)
             if partition not in self._starting:
@@ -264,7 +264,7 @@ class KafkaReader:
         assigned.high = max(assigned.high, bounds.high)
         has_more = bounds.high > end and not assigned.paused and not assigned.buffer.has_slice
         if self._hang_detector.is_stalled(partition, end, has_more=has_more):
-            _log.warning("The Kafka client returns nothing of a partition that has more; fetching starts again.",
+            _log.warning("The Kafka client returns nothing from a partition that has more; fetching is restarted.",
                          partition=partition, offset=end, end=assigned.high)  # fmt: skip
             self._consumer.stop_fetching([partition])
             self._consumer.start_fetching(partition, end, leader_epoch)
@@ -274,7 +274,7 @@ class KafkaReader:
         why = self._hang_detector.why_hung(self._consumer.commit_pending_s)
         if why is None:
             return
-        _log.error("The Kafka client hangs and is replaced; what it had in hand is read again.", why=why)
+        _log.error("The Kafka client hangs and is replaced; the messages it was handling are read again.", why=why)
         self._end_epochs(list(self._assigned))
         self._starting.clear()
         self._consumer.abandon()
@@ -285,7 +285,7 @@ class KafkaReader:
         """Ends all epochs when the topic has another id than before. Raises Retryable."""
         topic_id = self._topic.log_id(REQUEST_TIMEOUT_S)
         if self._assigned and topic_id != self._topic_id:
-            _log.error("The topic was deleted and created again; what was not read of the old one is lost.",
+            _log.error("The topic was deleted and created again; unread records of the old one are lost.",
                        topic=self._topic.name, old=self._topic_id, new=topic_id)  # fmt: skip
             partitions = list(self._assigned)
             self._end_epochs(partitions)

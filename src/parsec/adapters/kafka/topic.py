@@ -132,7 +132,7 @@ class KafkaTopic:
         """A client that lost its last broker at a bad moment may never find it again (librdkafka 2.16)."""
         if self._clock.monotonic() - min(self._silent_since.values(), default=float("inf")) < RECONNECT_AFTER_S:
             return
-        _log.info("Kafka does not answer the client that watches the topic; it connects again.", topic=self.name)
+        _log.info("Kafka does not answer the client that monitors the topic; it reconnects.", topic=self.name)
         old, self._clients = self._clients, self._connect()
         self._silent_since = {}
         old.close(0.0)

@@ -197,7 +197,7 @@ def _recover(
     found, invalid = writer.load(files, directory)
     if invalid:
         telemetry.log_damaged.labels(what="checkpoint").inc()
-        _log.warning("A copy of the log's checkpoint is damaged. It will be written anew.", files=invalid)
+        _log.warning("A copy of the log's checkpoint is damaged. It will be written again.", files=invalid)
     saved = state.load()
     progress = state.readers(saved.log_id if saved else "")
     positions = max((max(p.committed, p.reserved.last + 1 if p.reserved else 0) for p in progress.values()), default=0)
@@ -221,7 +221,7 @@ def _open_writer(context: LogContext, newest: Segment | None, options: LogOption
         else:
             writer.roll()
     except Retryable as error:
-        _log.warning("The log has no segment to write to and can only be read. It will be tried again.", why=str(error))
+        _log.warning("The log has no segment to write to and is read-only. This will be retried.", why=str(error))
     writer.open_checkpoint()
     writer.save_start()
     return writer

@@ -82,7 +82,7 @@ def create(files: Files, directory: Path, log_id: str, first: int) -> int:
     try:
         header = pack_header(log_id, first)
         if files.write(fd, [header], 0) != len(header):
-            raise OSError("the header of a segment was written in part only")
+            raise OSError("the header of a segment was written only in part")
         files.sync(fd)
         files.rename(new, path)
         files.sync_directory(directory)

@@ -90,7 +90,7 @@ class CheckpointFile:
         data = pack(checkpoint)
         for fd in self._fds:
             if self._files.write(fd, [data], 0) != len(data):
-                raise OSError("the checkpoint was written in part only")
+                raise OSError("the checkpoint was written only in part")
 
     def sync(self) -> None:
         for fd in self._fds:
@@ -249,7 +249,7 @@ class SegmentWriter:
         durable = False
         try:
             if self._context.files.write(self._fd, buffers, active.size) != size:
-                raise OSError("the disk took only a part of the bytes")
+                raise OSError("the disk accepted only a part of the bytes")
             self._context.files.sync(self._fd)
             durable = True
         except OSError as error:

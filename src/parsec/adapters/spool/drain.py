@@ -77,7 +77,7 @@ class Drain:
             taken = self._unsent or self._take()
             return IDLE_S if taken is None else self._send(*taken)
         except (Retryable, OSError) as error:
-            _log.warning("The spool could not be drained. It will be tried again.", why=str(error))
+            _log.warning("The spool could not be sent to Kafka. This will be retried.", why=str(error))
             return RETRY_S
 
     def _take(self) -> tuple[SpoolReader, Slice, list[Record], int] | None:
@@ -86,7 +86,7 @@ class Drain:
         if spool is None or taken is None:
             return None
         if taken.lost:
-            _log.error("Events in the spool were lost before Kafka took them.", events=taken.lost,
+            _log.error("Events in the spool were lost before they reached Kafka.", events=taken.lost,
                        spool=str(spool.directory))  # fmt: skip
         return spool, taken, [Record(_KEY.decode(value).tenant_id, value, True) for value in taken.values], 0
 
@@ -115,6 +115,6 @@ class Drain:
         if values:
             path = spool.keep_refused(values)
             self._telemetry.spool_refused.inc(len(values))
-            _log.error("Kafka refuses events of the spool for good. They are kept in a file.",
+            _log.error("Kafka permanently refuses events of the spool. They are kept in a file.",
                        events=len(values), file=str(path), why=why)  # fmt: skip
         return len(values)

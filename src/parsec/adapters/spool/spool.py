@@ -141,7 +141,7 @@ class DiskSpool:
             except Fatal:
                 continue  # another process holds it
             if spool.waiting:
-                _log.info("The spool of a process that has ended is drained.", spool=str(path), events=spool.waiting)
+                _log.info("The spool of a stopped process is sent to Kafka.", spool=str(path), events=spool.waiting)
                 self._adopted.append(spool)
             else:
                 self._release(spool)

@@ -45,7 +45,7 @@ class SpoolingWriter:
     def refuses(self) -> str | None:
         unavailable = self._unavailable()
         refusal = self._spool.refuses() if unavailable is not None else None
-        return f"{unavailable}, and the spool takes no events: {refusal}" if refusal else None
+        return f"{unavailable}, and the spool accepts no events: {refusal}" if refusal else None
 
     def close(self) -> None:
         self._kafka.close()
@@ -65,7 +65,7 @@ class SpoolingWriter:
                 self._spool.append(group)
                 spooled.add(number)
             except Retryable as error:
-                why = f"{why}, and the spool takes no events: {error}"
+                why = f"{why}, and the spool accepts no events: {error}"
                 failed.update(missing.keys() - spooled)
                 break
         return PartialPublish(

@@ -60,7 +60,7 @@ def chunks(body: bytes, max_events: int) -> Iterator[Chunk]:
         end = max(start, len(body.rstrip(WHITESPACE)))
     start = skip_blank(body, start, end)
     if start == end:
-        raise Rejected("no_events", "The body is empty; send one event or several as JSON.")
+        raise Rejected("no_events", "The body is empty; send one or more events as JSON.")
     if body[start] in b"\x00\xfe\xff" or body[start + 1 : start + 2] == b"\0":
         seen = f"byte {start} is 0x{body[start]:02x}"
         message = f"The body is not UTF-8 (it looks like UTF-16 or binary: {seen}); send JSON in UTF-8."
@@ -89,7 +89,7 @@ class BodyReader:
         else:
             yield from self._tail()
         if not self.tally.taken:
-            raise Rejected("no_events", "The body holds no event; send one event or several as JSON.")
+            raise Rejected("no_events", "The body contains no event; send one or more events as JSON.")
 
     # One JSON object, a batch object, or objects after one another.
 
@@ -264,8 +264,8 @@ def _refuse_mixed_batch(item: Fields | Fault) -> None:
     other = next((name for name in item if name != "events"), "events")[:64]
     raise Rejected(
         "unknown_field",
-        f"A batch has the field `events` only, not {other!r}. Put what all events share into the address (?tenant_id=, "
-        "?source=, ?severity=) or the header X-Tenant-ID, and the rest into each event.",
+        f"A batch has the field `events` only, not {other!r}. Put values that all events share into the URL "
+        "(?tenant_id=, ?source=, ?severity=) or the header X-Tenant-ID, and the rest into each event.",
         field=other,
     )
 

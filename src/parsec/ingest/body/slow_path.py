@@ -16,7 +16,7 @@ MAX_FIELDS = 10_000
 """Fields of one event that are read. More would be refused for its keys or its size in any case."""
 
 NOT_AN_OBJECT = Fault("not_an_object", None, 'An event must be a JSON object, such as {"message": "..."}.')
-TOO_DEEP = Fault("too_deep", None, f"The event nests too deep; metadata may nest {MAX_METADATA_DEPTH} levels.")
+TOO_DEEP = Fault("too_deep", None, f"The event is nested too deep; metadata may have {MAX_METADATA_DEPTH} levels.")
 TOO_MANY_KEYS = Fault("too_many_keys", None, f"The event has more than {MAX_FIELDS} fields; nest or drop some.")
 
 _FIELDS = msgspec.json.Decoder(Fields)
@@ -96,7 +96,7 @@ def _half_pair(text: bytes) -> Fault:
     found = _SOUND.match(text)
     at = found.end() if found else 0
     what = text[at : at + 6].decode("ascii", "replace")
-    why = f"A string holds half of a surrogate pair, which is no character: {what} at byte {at}."
+    why = f"A string contains a lone surrogate: {what} at byte {at}."
     return Fault("invalid_unicode", _field(text, at), why)
 
 

@@ -69,7 +69,9 @@ class _Builder:
             return self.node(children[1], _field(children[0]), depth)
         if tree.data in ("group", "negated"):
             if depth == MAX_DEPTH:
-                raise syntax_error(_column(children[0]), f"an expression nests at most {MAX_DEPTH} deep; simplify it.")
+                raise syntax_error(
+                    _column(children[0]), f"an expression may be nested at most {MAX_DEPTH} deep; simplify it."
+                )
             node = self.node(children[1], field, depth + 1)
             return Not(node) if tree.data == "negated" else node
         return self._term(tree.data, children, field)
@@ -78,7 +80,7 @@ class _Builder:
         column = _column(tokens[0])
         self._terms += 1
         if self._terms > MAX_TERMS:
-            raise syntax_error(column, f"an expression has at most {MAX_TERMS} terms; ask in several queries.")
+            raise syntax_error(column, f"an expression has at most {MAX_TERMS} terms; split it up.")
         try:
             return Match(field, _test(kind, tokens, field))
         except ValueError as error:

@@ -60,7 +60,7 @@ def _why(text: str, at: int, expected: set[str]) -> str:
     if rest[0] in "[{":
         return "a range needs a field before it: metadata.latency_ms:[1 TO 5]; quote other brackets."
     if word in ("AND", "OR", "NOT", "TO"):
-        return f'a term is missing beside {word}; to search for the word, quote it: "{word.lower()}".'
+        return f'a term is missing next to {word}; to search for the word, quote it: "{word.lower()}".'
     if "(" in word or ")" in word:
         return f"put white space around parentheses, or quote a text that contains them: {_quoted(word)}."
     return f"{word[:40]!r} does not fit here; to search for it, quote it: {_quoted(word)}."

@@ -114,7 +114,7 @@ class TailPoller:
         try:
             count = count_new_events(self._store, tenant, waiting[0].since, until, self._limits)
         except (Rejected, Retryable) as error:
-            _log.warning("The store does not count a tenant's new events; they are tried again.", why=str(error))
+            _log.warning("The new events of a tenant could not be queried. This will be retried.", why=str(error))
             return
         for each in waiting:
             each.miss(unchecked=count)

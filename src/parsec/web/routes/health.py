@@ -113,7 +113,7 @@ def channel_check(channel: Channel) -> Callable[[], Check]:
         details = {"buffered": channel.buffered_events, "capacity": channel.max_events}
         if channel.has_room():
             return Check("healthy", details=details)
-        return Check("degraded", "The channel is full; requests are answered 429.", details=details)
+        return Check("degraded", "The channel is full; requests get 429.", details=details)
 
     return check
 
@@ -176,7 +176,7 @@ def kafka_check(
         if now.why is not None:
             return Check("degraded", f"Events are kept on this machine: {now.why}.", details=details)
         if waiting:
-            return Check("degraded", "Events kept on this machine are on their way to Kafka.", details=details)
+            return Check("degraded", "Events kept on this machine are being sent to Kafka.", details=details)
         return Check("healthy", details=details)
 
     return check

@@ -30,7 +30,7 @@ _ENCODER = msgspec.json.Encoder()
 _JSON_HEADER = (b"content-type", b"application/json")
 _TOO_SLOW = Rejected(
     BODY_TOO_SLOW.code,
-    f"{BODY_TOO_SLOW.detail} Send smaller requests, or from nearer.",
+    f"{BODY_TOO_SLOW.detail} Send smaller requests, or check the network.",
     status=BODY_TOO_SLOW.status,
 )
 
@@ -79,7 +79,7 @@ class IngestRoute:
         """Raises Disconnected."""
         try:
             if scope["method"] != "POST":
-                raise Rejected("method_not_allowed", "POST events to this address.", status=405)
+                raise Rejected("method_not_allowed", "Use POST to send events.", status=405)
             headers = ingest_headers(scope["headers"])
             self._identify(request, headers, scope["query_string"])
             if not self._pipeline.admit(request):
@@ -131,7 +131,7 @@ class IngestRoute:
 def _apply_tenant_header(request: Request, text: str) -> None:
     if request.key_tenant:
         if text.strip() and text.strip().lower() != request.key_tenant:
-            message = "X-Tenant-ID names another tenant than the API key's; leave it out."
+            message = "X-Tenant-ID names a tenant other than the API key's; leave it out."
             raise Rejected("tenant_mismatch", message, field="X-Tenant-ID", status=403)
     elif not request.default_tenant:
         try:

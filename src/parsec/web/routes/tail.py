@@ -73,7 +73,7 @@ class TailRoutes:
             new.clear()
             while True:
                 if not key_holds():
-                    yield _message("end", TailEnd("The API key has ended."))
+                    yield _message("end", TailEnd("The API key was revoked or has expired."))
                     return
                 taken = subscription.take(TAIL_CHUNK_BYTES)
                 self._count(taken)

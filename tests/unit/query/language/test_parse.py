@@ -143,7 +143,7 @@ def said(text: str) -> str:
     ('a "b', 3, 'this quote is never closed; add " at the end, or write \\" for the character.'),
     ('"a"b', 1, "put white space around quotes; a wildcard goes outside of them, with \\ before a space."),
     ("source::(a)", 8, "the name of a field is missing before the colon; quote a text that contains a colon."),
-    ("a OR OR b", 6, 'a term is missing beside OR; to search for the word, quote it: "or".'),
+    ("a OR OR b", 6, 'a term is missing next to OR; to search for the word, quote it: "or".'),
     ("f(x)", 1, 'put white space around parentheses, or quote a text that contains them: "f(x)".'),
     (">5", 1, "a comparison needs a field before it: metadata.latency_ms:>500."),
     ("[1 TO 5]", 1, "a range needs a field before it: metadata.latency_ms:[1 TO 5]; quote other brackets."),
@@ -211,10 +211,10 @@ def test_what_re2_knows_is_taken(pattern: str) -> None:
 
 @pytest.mark.parametrize(("text", "column", "why"), [
     ("a" * 4097, 4097, "an expression has at most 4096 characters; shorten it."),
-    ("(" * 51 + "a" + ")" * 51, 51, "an expression nests at most 50 deep; simplify it."),
-    ("NOT " * 51 + "a", 201, "an expression nests at most 50 deep; simplify it."),
-    (" ".join(["a"] * 101), 201, "an expression has at most 100 terms; ask in several queries."),
-    ("source:(" + " ".join(["a"] * 101) + ")", 209, "an expression has at most 100 terms; ask in several queries."),
+    ("(" * 51 + "a" + ")" * 51, 51, "an expression may be nested at most 50 deep; simplify it."),
+    ("NOT " * 51 + "a", 201, "an expression may be nested at most 50 deep; simplify it."),
+    (" ".join(["a"] * 101), 201, "an expression has at most 100 terms; split it up."),
+    ("source:(" + " ".join(["a"] * 101) + ")", 209, "an expression has at most 100 terms; split it up."),
     ("metadata." + "a" * 513 + ":1", 1, "a metadata path has at most 512 characters."),
     ('"' + "a " * 101 + '"', 1, "a phrase has at most 100 words."),
     ("/" + "x" * 501 + "/", 1, "a regular expression has at most 500 characters."),

@@ -11,7 +11,7 @@ from parsec.web.routes.health import kafka_check
     [
         (KafkaHealth(True, None, 1.23456), None, 0, "healthy", ""),
         (KafkaHealth(True, None, None), None, 0, "healthy", ""),
-        (KafkaHealth(True, None, 1.0), None, 7, "degraded", "on their way"),
+        (KafkaHealth(True, None, 1.0), None, 7, "degraded", "being sent to Kafka"),
         (KafkaHealth(False, "no answer", 1.0), None, 7, "degraded", "no answer"),
         (KafkaHealth(True, "too few replicas", 1.0), None, 0, "degraded", "too few replicas"),
         (KafkaHealth(False, "no answer", 1.0), "the spool is full", 7, "unhealthy", "the spool is full"),

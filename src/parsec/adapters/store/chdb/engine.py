@@ -126,7 +126,7 @@ class ChdbEngine:
         finally:
             os.close(file)
         if short := self._inserted_check.drop_short_parts(client, table.name):
-            raise OSError(errno.ENOSPC, f"the disk is full: {', '.join(short)} came out short")
+            raise OSError(errno.ENOSPC, f"the disk is full: {', '.join(short)} was truncated")
         sync.directory(self._tables[table.name])
 
     def make_durable(self, client: "Client") -> None:

@@ -85,7 +85,7 @@ class InsertedPartCheck:
             short = [name for name, path, length in active if _missing_bytes(Path(path), length)]
             for name in short:
                 client.command(f"ALTER TABLE {table} DROP PART '{name}'")
-                _log.warning("The disk was full and an insert was cut short; it is repeated.", part=name)
+                _log.warning("The disk was full and an insert was truncated. It will be repeated.", part=name)
         except Error as error:
             raise Retryable(f"checking the inserted parts failed: {error}") from error
         # Parts that are not active were merged already, or are being inserted by a thread that checks them afterwards.
@@ -119,9 +119,9 @@ def _set_aside(part: Path, missing: int, *, sources_exist: bool) -> str:
     """Moves a short part out of the way of its sources, if they exist; what the operator has to know."""
     problem = f"a merge left {part.name} short of {missing} bytes, as on a full disk: make room and start again"
     if not sources_exist:
-        return f"{problem}; the parts it was merged from are gone, so the next start sets it aside"
+        return f"{problem}; its source parts are gone, so the next start detaches it"
     part.rename(part.with_name(_REMOVED_AT_START + part.name))
-    return f"{problem}; nothing is lost, the next start uses the parts it was merged from"
+    return f"{problem}; nothing is lost, the next start uses its source parts"
 
 
 if TYPE_CHECKING:
