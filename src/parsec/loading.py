@@ -284,14 +284,16 @@ def parse(setting: Setting, raw: object) -> Any:
 
 
 def _parse_number(setting: Setting, text: str) -> int | float:
-    unit, low, high = setting.spec.unit, setting.spec.minimum, setting.spec.maximum
-    negative = text.startswith("-") and low is not None and low < 0
+    unit, limits = setting.spec.unit, setting.spec.limits
+    assert limits is not None, f"{setting.env} has no limits"
+    low, high = limits
+    negative = text.startswith("-") and low < 0
     value = -parse_quantity(text[1:], unit) if negative else parse_quantity(text, unit)
     if setting.type is int:
         if value != int(value):
             raise ValueError("must be a whole number")
         value = int(value)
-    if (low is not None and value < low) or (high is not None and value > high):
+    if not low <= value <= high:
         raise ValueError(f"must be from {show_quantity(low, unit)} to {show_quantity(high, unit)}")
     return value
 

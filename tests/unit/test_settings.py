@@ -208,7 +208,7 @@ class TestCatalogue:
 
     def test_numbers_have_bounds(self, setting: Setting) -> None:
         numeric = setting.type in (int, float)
-        assert (setting.spec.minimum is not None) == (setting.spec.maximum is not None) == numeric
+        assert (setting.spec.limits is not None) == numeric
 
     def test_choices_are_texts(self, setting: Setting) -> None:
         if get_origin(setting.type) is not None:

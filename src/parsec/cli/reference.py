@@ -143,7 +143,4 @@ def _allowed(setting: Setting) -> str:
     if setting.type is bool:
         return "`true`, `false`"
     unit: Unit = setting.spec.unit
-    low, high = setting.spec.minimum, setting.spec.maximum
-    if low is None or high is None:
-        return "text"
-    return f"{show_quantity(low, unit)} to {show_quantity(high, unit)}"
+    return " to ".join(show_quantity(limit, unit) for limit in setting.spec.limits) if setting.spec.limits else "text"
