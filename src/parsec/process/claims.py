@@ -108,6 +108,7 @@ class Claims:
                 if there.digest != content_digest(conflict.row):
                     changed.append(conflict.row)
         self._report_changed(changed)
+        # The owner of a claim may have released it, or lost it to another one, since it was reported.
         still_waiting, claimed = self._claim_again(free, waiting)
         return Resolution(duplicates, to_store | claimed, still_waiting)
 

@@ -152,6 +152,7 @@ class Processor:
         batch = partition.cut(state.landed_below)
         state.cut_at = self._clock.monotonic()
         rows, letters = rows_of(batch.slices, self._options.make_rows, self._options.yield_gil)
+        # Rows of a doubtful batch may be in the store under the checkpoint of an earlier owner.
         landed = state.expiry_bound if batch.doubtful else None
         checkpoint = state.checkpoints.before(partition.progress, rows, self._clock.time_ns(), landed)
         state.range_commit = RangeCommit(batch, rows, letters, self._bisect, checkpoint)
@@ -292,7 +293,7 @@ class Processor:
 
     def _retry_later(self, state: PartitionState, range_commit: RangeCommit, step: Step, error: Retryable) -> None:
         if isinstance(step, Insert):
-            range_commit.in_doubt()
+            range_commit.in_doubt()  # a time-out says nothing about the block
         if isinstance(step, Insert | InsertDeadLetters):
             self._telemetry.insert_failures.inc()
         self._back_off(state, error)

@@ -115,6 +115,7 @@ class Assignments:
             if not self._got_many:
                 time.sleep(max(0.0, min(wait_s, GATHER_S)))
             wait_s = 0.0
+        # The least room of all: the reader chooses of which partition the next slice is.
         rooms = [state.partition.room(self._limits) for state in self.owned.values() if not state.paused]
         events = min((room[0] for room in rooms), default=self._limits.max_events)
         size = min((room[1] for room in rooms), default=self._limits.max_bytes)
@@ -132,6 +133,7 @@ class Assignments:
 
     def due_in(self, now: float, *, stopping: bool) -> dict[int, float]:
         """By partition, seconds until its next step is due, or a batch of what was taken."""
+        # Without it, twelve busy partitions would make twelve small inserts in each linger.
         sharing = sum(state.has_work for state in self.owned.values())
         due = {}
         for number, state in self.owned.items():

@@ -159,6 +159,7 @@ class RangeCommit:
         if not self._planned and self._retry_rows:
             rows, self._retry_rows = self._retry_rows, []
             self._insert_again(rows)
+        # Only once all other rows have landed: until then the store may be at fault (invariant 7).
         if not self._planned and self._refused_rows:
             rows, self._refused_rows = self._refused_rows, []
             self._planned += [Release(rows), InsertDeadLetters([self._refused[row.offset] for row in rows])]
@@ -191,6 +192,7 @@ class RangeCommit:
         assert isinstance(step, FindLanded)
         self._landed_rows |= found - dead
         self._landed_dead |= dead
+        # A conflict that an earlier attempt resolved and inserted is none.
         self._conflicts = {offset: each for offset, each in self._conflicts.items() if offset not in found}
         self._planned = [s for s in (_without_landed(s, found) for s in self._planned) if s]
         block = step.block

@@ -65,6 +65,7 @@ class LocalDedup:
         for keys, offsets in self._slices(batch):
             claims = self._generations[-1].claims
             values = [offset << _PARTITION_BITS | partition for offset in offsets]
+            # No id of the slice is known: set operations in C instead of a lookup per id.
             new = dict(zip(keys, values, strict=True))
             if len(new) == len(keys) and all(each.claims.keys().isdisjoint(keys) for each in self._generations):
                 claims.update(new)

@@ -123,7 +123,7 @@ class EmbeddedLog:
                 progress = Progress(self.log_id, 0, self._index.start, self._index.start)
             self._index.committed_by(name, progress.committed)
             self._epoch += 1
-            if name in self._readers:
+            if name in self._readers:  # one owner at a time, as on Kafka
                 self._readers[name].end_epoch()
             reader = EmbeddedReader(self._context, self._make_room_for_writer, name, progress, self._epoch)
             self._readers[name] = reader

@@ -118,6 +118,7 @@ class SegmentIndex:
         taken: list[Segment] = []
         with self._changed:
             committed = min(self._committed.values(), default=0)
+            # The last one may be active, and names the end of the one before (I4).
             while len(self._segments) > 1 and len(taken) < at_most and self._segments[1].first <= committed:
                 oldest = self._segments[0]
                 if oldest.closed_ns > closed_before_ns and self.size_bytes < max_bytes:

@@ -99,7 +99,7 @@ class EmbeddedReader:
                 break
             self._read_ahead = found
             if found is None or (values and found.first > at):
-                break
+                break  # the gap begins the next slice
             if not values:
                 first_value = at = found.first
             room = max_events - len(values)

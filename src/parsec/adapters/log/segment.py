@@ -220,6 +220,7 @@ class FrameCursor:
         try:
             self._buffer = self._files.read(self._fd, size, self.position)
         except OSError as error:
+            # Only errors that mean lost bytes count: giving up on a temporary one would lose valid events.
             self._failed_reads += error.errno in READ_ERRORS
             if self._failed_reads < READ_ATTEMPTS:
                 raise Retryable(f"a segment of the log cannot be read: {error.strerror}") from error

@@ -244,7 +244,7 @@ class RedisDedup:
                 if offsets and (holder := self._position(value)):
                     held[offsets[at + index - 1]] = holder
             at += len(chunk)
-            time.sleep(0)
+            time.sleep(0)  # lets other threads run between two chunks
         if offsets and at < len(records):
             self._count_unchecked(len(records) - at)
         return held
@@ -255,6 +255,7 @@ class RedisDedup:
 
     def _update(self, answer: Sequence[Any]) -> None:
         early, ids, self._now_ms, since_ms = map(int, answer[:4])
+        # Ids of the unchecked events are in no claim, so the window begins anew.
         if self._has_gap:
             self._has_gap, self._gap_ms = False, self._now_ms
         self._since_ms = max(since_ms, self._gap_ms)

@@ -98,5 +98,5 @@ def _connect(server: RedisAddress) -> "Redis":
         protocol=2,
         socket_timeout=COMMAND_S,
         socket_connect_timeout=COMMAND_S,
-        retry=Retry(NoBackoff(), 0),
+        retry=Retry(NoBackoff(), 0),  # the pauses of `ask` take its place
     )

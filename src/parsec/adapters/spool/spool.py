@@ -127,7 +127,7 @@ class DiskSpool:
         while self._adopted and not self._adopted[0].waiting:
             self._release(self._adopted.pop(0))
         if self._adopted:
-            return self._adopted[0]
+            return self._adopted[0]  # first, since its events are older
         return self._own if self._own.waiting else None
 
     def adopt(self) -> None:
