@@ -12,25 +12,7 @@ import msgspec
 import re2
 
 from parsec.ports.store import Row
-from parsec.query.language import tokenizer
-from parsec.query.language.ast import (
-    AllOf,
-    AnyOf,
-    Between,
-    Equal,
-    Everything,
-    Exists,
-    Field,
-    Like,
-    Limit,
-    Match,
-    Matches,
-    Node,
-    Not,
-    OneOf,
-    Phrase,
-    Test,
-)
+from parsec.query.language import ast, tokenizer
 from parsec.query.language.fields import number
 
 Predicate = Callable[["Subject"], bool]
@@ -66,27 +48,27 @@ class Subject:
         return flat
 
 
-def predicate(node: Node) -> Predicate:
+def predicate(node: ast.Node) -> Predicate:
     """A function of one event; made once per question."""
-    if isinstance(node, Everything):
+    if isinstance(node, ast.Everything):
         return lambda _: True
-    if isinstance(node, Match):
+    if isinstance(node, ast.Match):
         return _match(node.field, node.test)
-    if isinstance(node, Not):
+    if isinstance(node, ast.Not):
         inner = predicate(node.node)
         return lambda subject: not inner(subject)
     parts = [predicate(one) for one in node.nodes]
-    if isinstance(node, AllOf):
+    if isinstance(node, ast.AllOf):
         return lambda subject: all(part(subject) for part in parts)
-    assert isinstance(node, AnyOf)
+    assert isinstance(node, ast.AnyOf)
     return lambda subject: any(part(subject) for part in parts)
 
 
-def _match(field: Field, test: Test) -> Predicate:
+def _match(field: ast.Field, test: ast.Test) -> Predicate:
     name = field.name
     if name == "metadata":
         return _in_metadata(field.path, test)
-    if isinstance(test, Phrase):
+    if isinstance(test, ast.Phrase):
         found = test.words
         if all(part.isascii() for word in found for part in word):
             # Few messages hold it anywhere; only those are worth splitting.
@@ -94,43 +76,43 @@ def _match(field: Field, test: Test) -> Predicate:
             return lambda subject: longest in subject.lowered and _found(found, subject.words)
         folded = tuple(tuple(map(_fold, word)) for word in found)
         return lambda subject: _found(folded, subject.folded_words)
-    if isinstance(test, Exists):
+    if isinstance(test, ast.Exists):
         return lambda subject: getattr(subject.row, name) != ""
-    if isinstance(test, Between):
+    if isinstance(test, ast.Between):
         return lambda subject: _within(getattr(subject.row, name), test)
     holds = _text(test)
     return lambda subject: holds(getattr(subject.row, name))
 
 
-def _text(test: Test) -> Callable[[str], bool]:
-    if isinstance(test, Equal):
+def _text(test: ast.Test) -> Callable[[str], bool]:
+    if isinstance(test, ast.Equal):
         return test.text.__eq__
-    if isinstance(test, OneOf):
+    if isinstance(test, ast.OneOf):
         return frozenset(test.values).__contains__
-    if isinstance(test, Like):
+    if isinstance(test, ast.Like):
         parts = test.parts
         return lambda text: tokenizer.matches_wildcards(parts, text)
-    assert isinstance(test, Matches), "parsec.query.language.fields gives a text no other test"
+    assert isinstance(test, ast.Matches), "parsec.query.language.fields gives a text no other test"
     options = re2.Options()
     options.dot_nl = True
     compiled = re2.compile(test.pattern, options)
     return lambda text: compiled.search(text) is not None
 
 
-def _in_metadata(path: str, test: Test) -> Predicate:
-    if isinstance(test, Exists):
+def _in_metadata(path: str, test: ast.Test) -> Predicate:
+    if isinstance(test, ast.Exists):
         inside = path + "."
         return lambda subject: path in subject.metadata or any(map(_starts(inside), subject.metadata))
-    if isinstance(test, Between):
+    if isinstance(test, ast.Between):
         return lambda subject: _value_within(subject.metadata.get(path), test)
-    holds = _equal(test.text) if isinstance(test, Equal) else _spelled(_text(test))
+    holds = _equal(test.text) if isinstance(test, ast.Equal) else _spelled(_text(test))
 
     def matches(subject: Subject) -> bool:
         value = subject.metadata.get(path)
         if isinstance(value, list):
             return any(map(holds, value))
         # A whole number is also searched by its digits, as in status:5*; within lists only texts are.
-        return holds(value) or (type(value) is int and not isinstance(test, Equal) and holds(str(value)))
+        return holds(value) or (type(value) is int and not isinstance(test, ast.Equal) and holds(str(value)))
 
     return matches
 
@@ -151,7 +133,7 @@ def _spelled(holds: Callable[[str], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and holds(value)
 
 
-def _value_within(value: Scalar | None, test: Between) -> bool:
+def _value_within(value: Scalar | None, test: ast.Between) -> bool:
     if value is None or isinstance(value, bool | list):
         return False
     limit = test.high if test.low is None else test.low
@@ -163,11 +145,11 @@ def _value_within(value: Scalar | None, test: Between) -> bool:
     return _within(value, test)
 
 
-def _within(value: Any, test: Between) -> bool:
+def _within(value: Any, test: ast.Between) -> bool:
     return _above(test.low, value, equal=test.with_low) and _above(value, test.high, equal=test.with_high)
 
 
-def _above(low: Limit | None, high: Any, *, equal: bool) -> bool:
+def _above(low: ast.Limit | None, high: Any, *, equal: bool) -> bool:
     """Whether `high` lies above `low`; an absent one is no limit."""
     return low is None or high is None or low < high or (equal and low == high)
 

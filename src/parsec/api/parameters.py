@@ -13,21 +13,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from parsec.api import query as answers
 from parsec.api.audit import Audit
 from parsec.api.endpoint import Endpoint, Spec
 from parsec.api.event import TENANT_PATTERN
 from parsec.api.ingest import IngestAnswer
-from parsec.api.query import (
-    AggregateAnswer,
-    DeadLetterDetail,
-    DeadLetterPage,
-    EventAnswer,
-    EventContext,
-    EventPage,
-    FieldList,
-    Histogram,
-    ValueList,
-)
 from parsec.api.status import HealthAnswer, LivenessAnswer, ReadinessAnswer, StatsAnswer
 
 DEFAULT_LIMIT = 100
@@ -269,16 +259,18 @@ class NoQuery(msgspec.Struct, frozen=True):
 
 
 INGEST = Endpoint("ingest", "/ingest", IngestQuery, IngestAnswer, "post")
-EVENTS = Endpoint("events", "/query/events", EventsQuery, EventPage)
+EVENTS = Endpoint("events", "/query/events", EventsQuery, answers.EventPage)
 TAIL = Endpoint("tail", "/query/tail", TailQuery, NoneType)
-HISTOGRAM = Endpoint("histogram", "/query/histogram", HistogramQuery, Histogram)
-AGGREGATE = Endpoint("aggregate", "/query/aggregate", AggregateQuery, AggregateAnswer)
-FIELDS = Endpoint("fields", "/query/fields", ScopeQuery, FieldList)
-VALUES = Endpoint("values", "/query/fields/{name}/values", ValuesQuery, ValueList)
-EVENT = Endpoint("event", "/query/events/{id}", EventQuery, EventAnswer)
-CONTEXT = Endpoint("context", "/query/events/{id}/context", ContextQuery, EventContext)
-DEAD_LETTERS = Endpoint("deadLetters", "/deadletters", DeadLettersQuery, DeadLetterPage)
-DEAD_LETTER = Endpoint("deadLetter", "/deadletters/{log_id}/{partition}/{offset}", DeadLetterQuery, DeadLetterDetail)
+HISTOGRAM = Endpoint("histogram", "/query/histogram", HistogramQuery, answers.Histogram)
+AGGREGATE = Endpoint("aggregate", "/query/aggregate", AggregateQuery, answers.AggregateAnswer)
+FIELDS = Endpoint("fields", "/query/fields", ScopeQuery, answers.FieldList)
+VALUES = Endpoint("values", "/query/fields/{name}/values", ValuesQuery, answers.ValueList)
+EVENT = Endpoint("event", "/query/events/{id}", EventQuery, answers.EventAnswer)
+CONTEXT = Endpoint("context", "/query/events/{id}/context", ContextQuery, answers.EventContext)
+DEAD_LETTERS = Endpoint("deadLetters", "/deadletters", DeadLettersQuery, answers.DeadLetterPage)
+DEAD_LETTER = Endpoint(
+    "deadLetter", "/deadletters/{log_id}/{partition}/{offset}", DeadLetterQuery, answers.DeadLetterDetail
+)
 AUDIT = Endpoint("audit", "/admin/audit", NoQuery, Audit)
 
 HEALTH = Endpoint("health", "/health", NoQuery, HealthAnswer)

@@ -1,6 +1,6 @@
 """Events as JSON lines or CSV, page after page, so that an answer of any length takes the memory of one page.
 
-In: a question, its first page, and a function that asks for another. Out: chunks of the body. Errors: a page that fails
+In: a query, its first page, and a function that asks for another. Out: chunks of the body. Errors: a page that fails
 is asked for again for a while; then the connection breaks off, so that a partial answer never looks complete.
 """
 
@@ -40,18 +40,18 @@ def accepted_format(header: str) -> Format:
     return cast("Format", best)
 
 
-async def all_pages(form: Format, first: Page, question: PageRequest, ask: AskPage) -> AsyncIterator[bytes]:
-    """The page `first` of `question` and all that follow, each asked for when the client has taken the one before."""
-    yield one_page(form, first, question)
+async def all_pages(form: Format, first: Page, request: PageRequest, ask: AskPage) -> AsyncIterator[bytes]:
+    """The page `first` of `request` and all that follow, each asked for when the client has taken the one before."""
+    yield one_page(form, first, request)
     page = first
     while page.cursor is not None:
-        page = await _retried(ask, msgspec.structs.replace(question, cursor=page.cursor))
-        yield _rows(page, question) if form == "csv" else _lines(page)
+        page = await _retried(ask, msgspec.structs.replace(request, cursor=page.cursor))
+        yield _rows(page, request) if form == "csv" else _lines(page)
 
 
-def one_page(form: Format, page: Page, question: PageRequest) -> bytes:
+def one_page(form: Format, page: Page, request: PageRequest) -> bytes:
     """A page as a body of its own, in CSV with a line of names."""
-    return _csv([_names(question)]) + _rows(page, question) if form == "csv" else _lines(page)
+    return _csv([_names(request)]) + _rows(page, request) if form == "csv" else _lines(page)
 
 
 def _quality(text: str) -> float:
@@ -61,21 +61,21 @@ def _quality(text: str) -> float:
         return 0.0
 
 
-def _names(question: PageRequest) -> Sequence[str]:
-    return question.fields or CSV_COLUMNS
+def _names(request: PageRequest) -> Sequence[str]:
+    return request.fields or CSV_COLUMNS
 
 
-def _rows(page: Page, question: PageRequest) -> bytes:
-    return _csv([[_cell(each.get(name)) for name in _names(question)] for each in page.events])
+def _rows(page: Page, request: PageRequest) -> bytes:
+    return _csv([[_cell(each.get(name)) for name in _names(request)] for each in page.events])
 
 
-async def _retried(ask: AskPage, question: PageRequest) -> Page:
+async def _retried(ask: AskPage, request: PageRequest) -> Page:
     for _ in range(ATTEMPTS - 1):
         try:
-            return await ask(question)
+            return await ask(request)
         except Retryable as error:
             await asyncio.sleep(error.after_s)
-    return await ask(question)
+    return await ask(request)
 
 
 def _lines(page: Page) -> bytes:

@@ -17,7 +17,7 @@ from parsec.keys.keyring import CursorCipher
 Q = TypeVar("Q", bound=msgspec.Struct)
 
 
-def parameters(request: Request, endpoint: Endpoint[Q, Any]) -> Q:
+def parse_parameters(request: Request, endpoint: Endpoint[Q, Any]) -> Q:
     """The parameters of the query string and of the path."""
     return endpoint.parse(request.query_params.multi_items(), request.path_params)
 

@@ -13,21 +13,7 @@ import re2
 
 from parsec.api.event_rules import SEVERITIES, SEVERITY_ALIASES
 from parsec.core.errors import Rejected
-from parsec.query.language import tokenizer
-from parsec.query.language.ast import (
-    FIXED,
-    TIMES,
-    Between,
-    Equal,
-    Exists,
-    Field,
-    Like,
-    Limit,
-    Matches,
-    OneOf,
-    Phrase,
-    Test,
-)
+from parsec.query.language import ast, tokenizer
 from parsec.query.timerange import parse_timestamp
 
 _RE2_OPTIONS = re2.Options()
@@ -54,16 +40,16 @@ _OTHER_NAMES = {
 }  # fmt: skip
 
 
-def parse_field(name: str) -> Field:
+def parse_field(name: str) -> ast.Field:
     """One of FIXED, or a path below `metadata.`, taken literally."""
-    if name in FIXED:
-        return Field(name)
+    if name in ast.FIXED:
+        return ast.Field(name)
     if name.startswith(METADATA):
         return metadata_field(name.removeprefix(METADATA))
     raise ValueError(_unknown_field(name))
 
 
-def field_parameter(name: str, parameter: str) -> Field:
+def field_parameter(name: str, parameter: str) -> ast.Field:
     """The field that a parameter names. Raises Rejected(invalid_parameter) with the name of the parameter."""
     try:
         return parse_field(name)
@@ -71,46 +57,46 @@ def field_parameter(name: str, parameter: str) -> Field:
         raise Rejected("invalid_parameter", f"{parameter}: {error}", field=parameter) from error
 
 
-def metadata_field(path: str) -> Field:
+def metadata_field(path: str) -> ast.Field:
     """Any path without a backtick, which the engine gives a meaning of its own."""
     if len(path) > MAX_PATH_CHARS:
         raise ValueError(f"a metadata path has at most {MAX_PATH_CHARS} characters.")
     if "`" in path:
         raise ValueError("a metadata path with a backtick cannot be searched; search another field.")
-    return Field("metadata", path)
+    return ast.Field("metadata", path)
 
 
-def text_test(field: Field, parts: tuple[str, ...]) -> Test:
+def text_test(field: ast.Field, parts: tuple[str, ...]) -> ast.Test:
     """A text, split at its wildcards: one part means no wildcard."""
     if len(parts) > 1 and not any(parts):
-        return Exists()
+        return ast.Exists()
     if field.name == "message":
         return _phrase(parts)
     if field.name in _LOWERCASE:
         parts = tuple(part.lower() for part in parts)
-    if field.name in TIMES:
+    if field.name in ast.TIMES:
         if len(parts) > 1:
             raise ValueError(f"{field} takes no wildcard; compare it: {field}:>2026-01-31T12:00:00Z.")
         at = _timestamp(parts[0], field)
-        return Between(at, at)
+        return ast.Between(at, at)
     if field.name == "severity":
         if len(parts) == 1:
-            return OneOf((_severity(parts[0]),))
-        return OneOf(tuple(name for name in SEVERITIES if tokenizer.matches_wildcards(parts, name)))
-    return Equal(parts[0]) if len(parts) == 1 else Like(parts)
+            return ast.OneOf((_severity(parts[0]),))
+        return ast.OneOf(tuple(name for name in SEVERITIES if tokenizer.matches_wildcards(parts, name)))
+    return ast.Equal(parts[0]) if len(parts) == 1 else ast.Like(parts)
 
 
-def regex_test(field: Field, pattern: str) -> Test:
+def regex_test(field: ast.Field, pattern: str) -> ast.Test:
     """The store runs the pattern with RE2, too."""
-    if field.name in TIMES:
+    if field.name in ast.TIMES:
         raise ValueError(f"{field} takes no regular expression; compare it: {field}:>2026-01-31T12:00:00Z.")
     compiled = _compile_regex(pattern)
     if field.name == "severity":
-        return OneOf(tuple(name for name in SEVERITIES if compiled.search(name)))
-    return Matches(pattern)
+        return ast.OneOf(tuple(name for name in SEVERITIES if compiled.search(name)))
+    return ast.Matches(pattern)
 
 
-def range_test(field: Field, low: str | None, high: str | None, *, with_low: bool, with_high: bool) -> Test:
+def range_test(field: ast.Field, low: str | None, high: str | None, *, with_low: bool, with_high: bool) -> ast.Test:
     """Limits as written; None is open. Two limits are compared as numbers only if both are numbers."""
     if field.name == "message":
         raise ValueError("message cannot be compared; search its words, or compare a field of the metadata.")
@@ -119,13 +105,13 @@ def range_test(field: Field, low: str | None, high: str | None, *, with_low: boo
     if field.name in _LOWERCASE:
         low, high = low and low.lower(), high and high.lower()
     given = [limit for limit in (low, high) if limit is not None]
-    kind: dict[str, Limit] = {limit: limit for limit in given}
-    if field.name in TIMES:
+    kind: dict[str, ast.Limit] = {limit: limit for limit in given}
+    if field.name in ast.TIMES:
         kind = {limit: _timestamp(limit, field) for limit in given}
     elif field.name == "metadata":
         numbers = {limit: value for limit in given if (value := number(limit)) is not None}
         kind = dict(numbers) if len(numbers) == len(kind) else kind
-    return Between(
+    return ast.Between(
         None if low is None else kind[low], None if high is None else kind[high], with_low=with_low, with_high=with_high
     )
 
@@ -140,7 +126,7 @@ def number(text: str) -> int | float | None:
     return found if math.isfinite(found) else None
 
 
-def _phrase(parts: tuple[str, ...]) -> Phrase:
+def _phrase(parts: tuple[str, ...]) -> ast.Phrase:
     words = tokenizer.phrase(parts)
     if not words:
         operator = _OPERATORS.get(parts[0])
@@ -148,7 +134,7 @@ def _phrase(parts: tuple[str, ...]) -> Phrase:
         raise ValueError(f"there is no letter and no digit to search for; {hint}")
     if len(words) > MAX_PHRASE_WORDS:
         raise ValueError(f"a phrase has at most {MAX_PHRASE_WORDS} words.")
-    return Phrase(words)
+    return ast.Phrase(words)
 
 
 def _compile_regex(pattern: str) -> Any:
@@ -167,10 +153,10 @@ def _compile_regex(pattern: str) -> Any:
         ) from error
 
 
-def _severities(low: str | None, high: str | None, *, with_low: bool, with_high: bool) -> OneOf:
+def _severities(low: str | None, high: str | None, *, with_low: bool, with_high: bool) -> ast.OneOf:
     first = 0 if low is None else SEVERITIES.index(_severity(low)) + (not with_low)
     last = len(SEVERITIES) - 1 if high is None else SEVERITIES.index(_severity(high)) - (not with_high)
-    return OneOf(SEVERITIES[first : max(first, last + 1)])
+    return ast.OneOf(SEVERITIES[first : max(first, last + 1)])
 
 
 def _severity(text: str) -> str:
@@ -182,7 +168,7 @@ def _severity(text: str) -> str:
     return name
 
 
-def _timestamp(text: str, field: Field) -> int:
+def _timestamp(text: str, field: ast.Field) -> int:
     found = parse_timestamp(text)
     if found is None:
         raise ValueError(
@@ -199,10 +185,10 @@ def _unknown_field(name: str) -> str:
     if name == "metadata":
         return "name a field of the metadata: metadata.key:value."
     other = _OTHER_NAMES.get(name.lower())
-    close = [other] if other else get_close_matches(name.lower(), (*FIXED, "metadata"), 1, 0.7)
+    close = [other] if other else get_close_matches(name.lower(), (*ast.FIXED, "metadata"), 1, 0.7)
     if close:
         return f"unknown field {shown!r}; did you mean {close[0]} or metadata.{shown}?"
-    known = f"the fields are {', '.join(FIXED)} and metadata.*"
+    known = f"the fields are {', '.join(ast.FIXED)} and metadata.*"
     if not name:
         return f"the name of the field is empty; {known}."
     return f"unknown field {shown!r}; {known}. Did you mean metadata.{shown}? Quote a text that contains a colon."

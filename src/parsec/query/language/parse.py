@@ -14,27 +14,15 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
 from parsec.api.parameters import MAX_QUERY_CHARS
-from parsec.query.language import fields
-from parsec.query.language.ast import (
-    MAX_DEPTH,
-    MAX_TERMS,
-    AllOf,
-    AnyOf,
-    Everything,
-    Field,
-    Match,
-    Node,
-    Not,
-    Test,
-)
+from parsec.query.language import ast, fields
 from parsec.query.language.syntax_errors import explain, syntax_error
 
-_MESSAGE = Field("message")
+_MESSAGE = ast.Field("message")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _PIECES = re.compile(r"\\(.)|(\*)|([^\\*]+)", re.DOTALL)
 
 
-def parse(text: str) -> Node:
+def parse(text: str) -> ast.Node:
     """Raises Rejected."""
     if len(text) > MAX_QUERY_CHARS:
         why = f"an expression has at most {MAX_QUERY_CHARS} characters; shorten it."
@@ -45,7 +33,7 @@ def parse(text: str) -> Node:
         tree = _parser().parse(text)
     except UnexpectedInput as error:
         raise explain(text, error) from error
-    return _Builder().node(tree, _MESSAGE, 0) if tree.children else Everything()
+    return _Builder().node(tree, _MESSAGE, 0) if tree.children else ast.Everything()
 
 
 @cache
@@ -60,34 +48,34 @@ class _Builder:
     def __init__(self) -> None:
         self._terms = 0
 
-    def node(self, tree: Tree[Token], field: Field, depth: int) -> Node:
+    def node(self, tree: Tree[Token], field: ast.Field, depth: int) -> ast.Node:
         children: list[Any] = tree.children
         if tree.data in ("any", "all"):
             nodes = tuple(self.node(child, field, depth) for child in children)
-            return AnyOf(nodes) if tree.data == "any" else AllOf(nodes)
+            return ast.AnyOf(nodes) if tree.data == "any" else ast.AllOf(nodes)
         if tree.data == "clause":
             return self.node(children[1], _field(children[0]), depth)
         if tree.data in ("group", "negated"):
-            if depth == MAX_DEPTH:
+            if depth == ast.MAX_DEPTH:
                 raise syntax_error(
-                    _column(children[0]), f"an expression may be nested at most {MAX_DEPTH} deep; simplify it."
+                    _column(children[0]), f"an expression may be nested at most {ast.MAX_DEPTH} deep; simplify it."
                 )
             node = self.node(children[1], field, depth + 1)
-            return Not(node) if tree.data == "negated" else node
+            return ast.Not(node) if tree.data == "negated" else node
         return self._term(tree.data, children, field)
 
-    def _term(self, kind: str, tokens: list[Token], field: Field) -> Match:
+    def _term(self, kind: str, tokens: list[Token], field: ast.Field) -> ast.Match:
         column = _column(tokens[0])
         self._terms += 1
-        if self._terms > MAX_TERMS:
-            raise syntax_error(column, f"an expression has at most {MAX_TERMS} terms; split it up.")
+        if self._terms > ast.MAX_TERMS:
+            raise syntax_error(column, f"an expression has at most {ast.MAX_TERMS} terms; split it up.")
         try:
-            return Match(field, _test(kind, tokens, field))
+            return ast.Match(field, _test(kind, tokens, field))
         except ValueError as error:
             raise syntax_error(column, str(error)) from error
 
 
-def _test(kind: str, tokens: list[Token], field: Field) -> Test:
+def _test(kind: str, tokens: list[Token], field: ast.Field) -> ast.Test:
     first = tokens[0]
     if kind == "text":
         if len(first) > 2 and first[0] == first[-1] == "/":
@@ -105,7 +93,7 @@ def _test(kind: str, tokens: list[Token], field: Field) -> Test:
     return fields.range_test(field, low, high, with_low=first == "[", with_high=tokens[3] == "]")
 
 
-def _comparison(sign: str, limit: str | None, field: Field) -> Test:
+def _comparison(sign: str, limit: str | None, field: ast.Field) -> ast.Test:
     if limit is None:
         raise ValueError("a comparison needs a value; write the field with * to find any value.")
     if sign == "=":
@@ -115,7 +103,7 @@ def _comparison(sign: str, limit: str | None, field: Field) -> Test:
     return fields.range_test(field, low, high, with_low=inclusive, with_high=inclusive)
 
 
-def _field(token: Token) -> Field:
+def _field(token: Token) -> ast.Field:
     name = token[:-1]
     try:
         if not name.startswith(fields.METADATA):

@@ -7,25 +7,7 @@ Parameters. Errors: none. docs/query-language.md has the cost of each construct.
 import re
 from collections.abc import Callable
 
-from parsec.query.language import tokenizer
-from parsec.query.language.ast import (
-    TIMES,
-    AllOf,
-    Between,
-    Equal,
-    Everything,
-    Exists,
-    Field,
-    Like,
-    Limit,
-    Match,
-    Matches,
-    Node,
-    Not,
-    OneOf,
-    Phrase,
-    Test,
-)
+from parsec.query.language import ast, tokenizer
 from parsec.query.language.fields import NUMBER_SPELLING, number
 from parsec.query.sql.columns import BOOL, NUMBERS, STRING, Parameters, any_value, object_at, typed_value
 
@@ -37,49 +19,49 @@ _MISREAD_REGEX = re.compile(r"\\[xpPQ0-9]|\[\^?\]|[^\x00-\x7f][*?{]|\(\?[A-Za-z-
 _NEVER = r"[^\s\S]|"
 
 
-def condition(node: Node, parameters: Parameters) -> str:
+def condition(node: ast.Node, parameters: Parameters) -> str:
     """In parentheses, or a call, so that it may stand anywhere."""
-    if isinstance(node, Everything):
+    if isinstance(node, ast.Everything):
         return "1"
-    if isinstance(node, Match):
+    if isinstance(node, ast.Match):
         return _match(node.field, node.test, parameters)
-    if isinstance(node, Not):
+    if isinstance(node, ast.Not):
         return f"(NOT {condition(node.node, parameters)})"
-    word = " AND " if isinstance(node, AllOf) else " OR "
+    word = " AND " if isinstance(node, ast.AllOf) else " OR "
     return f"({word.join(condition(one, parameters) for one in node.nodes)})"
 
 
-def _match(field: Field, test: Test, parameters: Parameters) -> str:
+def _match(field: ast.Field, test: ast.Test, parameters: Parameters) -> str:
     if field.name == "metadata":
         return _in_metadata(field.path, test, parameters)
-    if isinstance(test, Phrase):
+    if isinstance(test, ast.Phrase):
         return _phrase(test, parameters)
-    if isinstance(test, Exists):
+    if isinstance(test, ast.Exists):
         return f"({field.name} != '')" if field.name in ("region", "node") else "1"
-    if isinstance(test, OneOf):
+    if isinstance(test, ast.OneOf):
         return f"({field.name} IN {parameters.bind(list(test.values), 'Array(String)')})" if test.values else "0"
-    if isinstance(test, Between) and field.name in TIMES:
+    if isinstance(test, ast.Between) and field.name in ast.TIMES:
         return _within(field.name, test, lambda limit: parameters.timestamp(int(limit)))
     return _text(field.name, test, parameters)
 
 
-def _text(column: str, test: Test, parameters: Parameters) -> str:
+def _text(column: str, test: ast.Test, parameters: Parameters) -> str:
     """A test of a text column, or of the texts of a value."""
-    if isinstance(test, Equal):
+    if isinstance(test, ast.Equal):
         return f"({column} = {parameters.bind(test.text)})"
-    if isinstance(test, Like):
+    if isinstance(test, ast.Like):
         first, *rest = test.parts
         if rest == [""]:
             return f"startsWith({column}, {parameters.bind(first)})"
         return f"({column} LIKE {parameters.bind(_like(test.parts))})"
-    if isinstance(test, Matches):
+    if isinstance(test, ast.Matches):
         misread = _MISREAD_REGEX.search(test.pattern)
         return f"match({column}, {parameters.bind(_NEVER + test.pattern if misread else test.pattern)})"
-    assert isinstance(test, Between), "parsec.query.language.fields gives a text column no other test"
+    assert isinstance(test, ast.Between), "parsec.query.language.fields gives a text column no other test"
     return _within(column, test, lambda limit: parameters.bind(str(limit)))
 
 
-def _phrase(test: Phrase, parameters: Parameters) -> str:
+def _phrase(test: ast.Phrase, parameters: Parameters) -> str:
     """By the word index where it can decide, else by a regular expression on the rows that the index leaves."""
     if not all(part.isascii() for word in test.words for part in word):
         return f"match(message, {parameters.bind('(?i)' + tokenizer.phrase_regex(test.words))})"
@@ -95,15 +77,15 @@ def _phrase(test: Phrase, parameters: Parameters) -> str:
     return f"({narrowed} AND match(lower(message), {parameters.bind(tokenizer.phrase_regex(test.words))}))"
 
 
-def _in_metadata(path: str, test: Test, parameters: Parameters) -> str:
-    if isinstance(test, Exists):
+def _in_metadata(path: str, test: ast.Test, parameters: Parameters) -> str:
+    if isinstance(test, ast.Exists):
         found = f"isNotNull({any_value(path, parameters)})"
         return f"({found} OR notEmpty({object_at(path, parameters)}))"
-    if isinstance(test, Between):
+    if isinstance(test, ast.Between):
         return _metadata_within(path, test, parameters)
     text = typed_value(path, STRING, parameters)
     texts = typed_value(path, _list_of(STRING), parameters)
-    if isinstance(test, Equal):
+    if isinstance(test, ast.Equal):
         choices = [_text(text, test, parameters), f"has({texts}, {parameters.bind(test.text)})"]
         value = number(test.text)
         if value is not None:
@@ -123,7 +105,7 @@ def _in_metadata(path: str, test: Test, parameters: Parameters) -> str:
     return f"ifNull({' OR '.join(choices)}, 0)"
 
 
-def _metadata_within(path: str, test: Between, parameters: Parameters) -> str:
+def _metadata_within(path: str, test: ast.Between, parameters: Parameters) -> str:
     text = typed_value(path, STRING, parameters)
     low_or_high = test.high if test.low is None else test.low
     if isinstance(low_or_high, str):
@@ -137,7 +119,7 @@ def _metadata_within(path: str, test: Between, parameters: Parameters) -> str:
     return f"ifNull({' OR '.join(choices)}, 0)"
 
 
-def _within(column: str, test: Between, bound: Callable[[Limit], str]) -> str:
+def _within(column: str, test: ast.Between, bound: Callable[[ast.Limit], str]) -> str:
     limits = []
     if test.low is not None:
         limits.append(f"{column} {'>=' if test.with_low else '>'} {bound(test.low)}")

@@ -6,29 +6,10 @@ Next: parsec.web.openapi.document.
 
 from typing import Any
 
+from parsec.api import parameters
 from parsec.api.endpoint import Endpoint
 from parsec.api.event import NEW_EVENT_SCHEMA, NEW_EVENTS_SCHEMA, TENANT_PATTERN, NewEvent, NewEventBatch, StoredEvent
 from parsec.api.ingest import CODES, IngestAnswer
-from parsec.api.parameters import (
-    AGGREGATE,
-    AUDIT,
-    CONTEXT,
-    DEAD_LETTER,
-    DEAD_LETTERS,
-    EVENT,
-    EVENTS,
-    FIELDS,
-    HEALTH,
-    HISTOGRAM,
-    INGEST,
-    LIVEZ,
-    METRICS,
-    OPENAPI,
-    READYZ,
-    STATS,
-    TAIL,
-    VALUES,
-)
 from parsec.api.problem import PROBLEM_TYPE, Problem
 from parsec.api.query import EventPage
 from parsec.web.http1 import refusals
@@ -38,10 +19,10 @@ from parsec.web.openapi.operation import (
     KEY_ERRORS,
     NO_KEY,
     NOT_FOUND,
-    QUESTION_ERRORS,
+    QUERY_ERRORS,
     RETRY_AFTER,
     TEXT,
-    WRONG_QUESTION,
+    WRONG_QUERY,
     Body,
     Header,
     Operation,
@@ -87,7 +68,7 @@ def _refused(status: int, why: str, *, again: bool = False) -> Response:
 
 _INGEST = (
     Operation(
-        INGEST,
+        parameters.INGEST,
         "Send events",
         "The valid events of a request are accepted together: all are as safe as `ack` says, or the answer is 429 or "
         "503. A request that is sent again byte for byte is stored once.",
@@ -131,59 +112,70 @@ _INGEST = (
 )
 
 
-def _question(endpoint: Endpoint[Any, Any], summary: str, help_: str, *errors: Response) -> Operation:
-    """A question that is answered with the struct of its endpoint."""
-    answers = (sent("The answer.", endpoint.answer), *QUESTION_ERRORS, *errors)
+def _query(endpoint: Endpoint[Any, Any], summary: str, help_: str, *errors: Response) -> Operation:
+    """A query, answered with the struct of its endpoint."""
+    answers = (sent("The answer.", endpoint.answer), *QUERY_ERRORS, *errors)
     return Operation(endpoint, summary, help_, answers, "query")
 
 
 _QUERY = (
     Operation(
-        EVENTS,
+        parameters.EVENTS,
         "Find events",
         "One page as JSON, or all events as JSON lines or CSV. If the store fails in the middle of the latter, the "
         "connection breaks off before the end of the body. The headers `Parsec-Complete-Until` and `Parsec-Missing` (a "
         "JSON list) then replace the fields of the JSON answer; with `limit`, `Parsec-Cursor` asks for the next page.",
         (
             Response(200, "Events.", {JSON_TYPE: EventPage, "application/x-ndjson": TEXT, "text/csv": TEXT}),
-            *QUESTION_ERRORS,
+            *QUERY_ERRORS,
         ),
         "query",
         mentions=(StoredEvent,),
     ),
     Operation(
-        TAIL,
+        parameters.TAIL,
         "Follow events as they are stored",
         "Server-sent events: each message is an event as JSON; `event: gap` counts events that a slow reader missed; "
         "`event: end` says that Parsec stops or the key ends. The answer goes on until one side closes it.",
         (
             Response(200, "Events from now on.", {"text/event-stream": TEXT}, {"Cache-Control": {"const": "no-store"}}),
-            WRONG_QUESTION,
+            WRONG_QUERY,
             *KEY_ERRORS,
             problem(429, "Too many tails are open.", RETRY_AFTER),
             problem(503, "Parsec stops.", RETRY_AFTER),
         ),
         "query",
     ),
-    _question(HISTOGRAM, "Count events per interval", "Every bucket of the range, also the empty ones; at most 2,000."),
-    _question(AGGREGATE, "Compute metrics of events, in groups", "The greatest group by the first metric comes first."),
-    _question(FIELDS, "List the fields of events", "With the number of events that have each."),
-    _question(VALUES, "List the values of a field", "The most frequent come first."),
-    _question(EVENT, "Get one event", "The newest event with this id.", NOT_FOUND),
-    _question(
-        CONTEXT,
+    _query(
+        parameters.HISTOGRAM,
+        "Count events per interval",
+        "Every bucket of the range, also the empty ones; at most 2,000.",
+    ),
+    _query(
+        parameters.AGGREGATE,
+        "Compute metrics of events, in groups",
+        "The greatest group by the first metric comes first.",
+    ),
+    _query(parameters.FIELDS, "List the fields of events", "With the number of events that have each."),
+    _query(parameters.VALUES, "List the values of a field", "The most frequent come first."),
+    _query(parameters.EVENT, "Get one event", "The newest event with this id.", NOT_FOUND),
+    _query(
+        parameters.CONTEXT,
         "Get the events around an event",
         "Events of the same source within a day before and after, oldest first.",
         NOT_FOUND,
     ),
-    _question(
-        DEAD_LETTERS,
+    _query(
+        parameters.DEAD_LETTERS,
         "List dead letters",
         "Records that could not become rows of the store, the newest first. The tenant `-` stands for those without a "
         "readable tenant; it needs the scope `admin`.",
     ),
-    _question(
-        DEAD_LETTER, "Get one dead letter with its bytes", "`raw` when they are UTF-8, else `raw_base64`.", NOT_FOUND
+    _query(
+        parameters.DEAD_LETTER,
+        "Get one dead letter with its bytes",
+        "`raw` when they are UTF-8, else `raw_base64`.",
+        NOT_FOUND,
     ),
 )
 
@@ -196,42 +188,42 @@ def _check(endpoint: Endpoint[Any, Any], summary: str, help_: str, good: str, ba
 
 _SERVICE = (
     _check(
-        HEALTH,
+        parameters.HEALTH,
         "Show the state of every part",
         "Answers at once, even if a part hangs. `degraded` and `unhealthy` parts say `why`.",
         "Healthy or degraded.",
         "Unhealthy.",
     ),
     _check(
-        LIVEZ,
+        parameters.LIVEZ,
         "Tell whether a restart would help",
         "For a supervisor: 503 when only a restart can help a part.",
         "The process is alive.",
         "Restart the process.",
     ),
     _check(
-        READYZ,
+        parameters.READYZ,
         "Tell whether to send requests here",
         "For a load balancer: 503 during start and stop, and when a part is unhealthy.",
         "Send requests here.",
         "Send no requests here.",
     ),
     Operation(
-        STATS,
+        parameters.STATS,
         "Show counts and the ledger",
         "The work of this process since its start, and the fate of every offset of the log.",
-        (sent("The counts.", STATS.answer), *KEY_ERRORS),
+        (sent("The counts.", parameters.STATS.answer), *KEY_ERRORS),
         "admin",
     ),
     Operation(
-        METRICS,
+        parameters.METRICS,
         "Show metrics for Prometheus",
         "In the Prometheus text format, or as OpenMetrics if `Accept` asks for it: see docs/metrics.md.",
         (Response(200, "The metrics.", {"text/plain": TEXT, "application/openmetrics-text": TEXT}), *KEY_ERRORS),
         "admin",
     ),
     Operation(
-        OPENAPI,
+        parameters.OPENAPI,
         "Show this document",
         "The HTTP interface of this version of Parsec, as OpenAPI.",
         (Response(200, "OpenAPI 3.1.", {"application/yaml": {}}),),
@@ -239,12 +231,12 @@ _SERVICE = (
 )
 _ADMIN = (
     Operation(
-        AUDIT,
+        parameters.AUDIT,
         "Recount the ledger",
         "Counts rows and dead letters of the store by position, up to the committed offset of each partition, and "
         "compares them with the ledger. `difference` is 0 when everything is in its place; the events of "
         "`not_recounted` offsets may have left the store by age or by size.",
-        (sent("The recount.", AUDIT.answer), *QUESTION_ERRORS),
+        (sent("The recount.", parameters.AUDIT.answer), *QUERY_ERRORS),
         "admin",
     ),
 )

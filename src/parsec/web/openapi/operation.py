@@ -72,11 +72,11 @@ def problem(status: int, help_: str, headers: Mapping[str, Schema] | None = None
     return Response(status, help_, {PROBLEM_TYPE: Problem}, headers or {})
 
 
-WRONG_QUESTION = problem(400, "A parameter is missing, unknown or invalid: `field` names it, `detail` explains it.")
+WRONG_QUERY = problem(400, "A parameter is missing, unknown or invalid: `field` names it, `detail` explains it.")
 NOT_FOUND = problem(404, "This tenant has none.")
 UNAVAILABLE = problem(503, "The store does not answer now, or too many queries are running.", RETRY_AFTER)
 KEY_ERRORS = (
     problem(401, "The API key is missing or invalid.", NO_KEY),
     problem(403, "The API key does not allow this: `code` is `missing_scope` or `wrong_tenant`."),
 )
-QUESTION_ERRORS = (WRONG_QUESTION, *KEY_ERRORS, UNAVAILABLE)
+QUERY_ERRORS = (WRONG_QUERY, *KEY_ERRORS, UNAVAILABLE)

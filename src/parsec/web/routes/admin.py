@@ -18,7 +18,7 @@ from parsec.ports.broker import Progress
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.audit import audit, today
 from parsec.telemetry import Telemetry
-from parsec.web.parameters import parameters
+from parsec.web.parameters import parse_parameters
 from parsec.web.query_executor import QueryExecutor
 from parsec.web.responses import JsonResponse
 
@@ -48,7 +48,7 @@ class AdminRoutes:
 
     async def audit(self, request: Request) -> Response:
         """Counts the store's rows and dead letters by position: about a second for ten million of them."""
-        parameters(request, AUDIT)
+        parse_parameters(request, AUDIT)
         progress, day = list(self._progress()), today(self._clock)
 
         def recount(limits: QueryLimits) -> Audit:

@@ -1,4 +1,4 @@
-"""GET /query/... and /deadletters: parameters to a question, rows to JSON.
+"""GET /query/... and /deadletters: parameters to statements, rows to JSON.
 
 In: the parameters that parsec.api.parameters declares. Out: the answers of parsec.api.query. Errors: 400 with the
 parameter's name, 404 when there is no such event or dead letter, 503 while the store does not answer. Next:
@@ -14,36 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from parsec.api.parameters import (
-    AGGREGATE,
-    CONTEXT,
-    DEAD_LETTER,
-    DEAD_LETTERS,
-    DEFAULT_LIMIT,
-    EVENT,
-    EVENTS,
-    FIELDS,
-    HISTOGRAM,
-    NO_TENANT,
-    VALUES,
-    EventQuery,
-    Format,
-    ScopeQuery,
-    ValuesQuery,
-)
-from parsec.api.query import (
-    COMPLETE_UNTIL_HEADER,
-    CURSOR_HEADER,
-    MISSING_HEADER,
-    AggregateAnswer,
-    Completeness,
-    EventAnswer,
-    EventContext,
-    EventPage,
-    FieldList,
-    Histogram,
-    ValueList,
-)
+from parsec.api import parameters
+from parsec.api import query as answers
 from parsec.core.clock import Clock
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import text_of
@@ -60,7 +32,7 @@ from parsec.query.sql.lookup import find_context, find_event
 from parsec.query.sql.page import Page, PageRequest, page
 from parsec.query.timerange import EVER, timerange
 from parsec.web.export import MEDIA_TYPES, PAGE_EVENTS, accepted_format, all_pages, one_page
-from parsec.web.parameters import opened_cursor, parameters, sealed_cursor, tenant_of
+from parsec.web.parameters import opened_cursor, parse_parameters, sealed_cursor, tenant_of
 from parsec.web.query_executor import QueryExecutor
 from parsec.web.responses import JsonResponse
 
@@ -93,7 +65,7 @@ class _Known(TypedDict):
 
 
 class QueryRoutes:
-    """The questions about stored events and dead letters."""
+    """Queries about stored events and dead letters."""
 
     def __init__(
         self, store: StoreReader, completeness: CompletenessCheck, executor: QueryExecutor, clock: Clock
@@ -118,11 +90,11 @@ class QueryRoutes:
 
     async def events(self, request: Request) -> Response:
         """Events of one tenant: a page as JSON, or one or all pages as JSON lines or CSV."""
-        asked = parameters(request, EVENTS)
-        question = PageRequest(
+        asked = parse_parameters(request, parameters.EVENTS)
+        wanted = PageRequest(
             tenant_of(request, asked.tenant),
             timerange(asked.start, asked.end, self._clock),
-            asked.limit or DEFAULT_LIMIT,
+            asked.limit or parameters.DEFAULT_LIMIT,
             opened_cursor(request, asked.cursor),
             asked.q or "",
             asked.order,
@@ -130,18 +102,20 @@ class QueryRoutes:
         )
         form = asked.format or accepted_format(request.headers.get("accept", ""))
         if form != "json":
-            return await self._lines(request, form, question, all_of_them=asked.limit is None)
+            return await self._lines(request, form, wanted, all_of_them=asked.limit is None)
 
-        def answer(limits: QueryLimits, known: _Known) -> EventPage:
-            found = page(self._store, question, limits)
-            return EventPage(_as_json(found.events), sealed_cursor(request, found.cursor), **known)
+        def answer(limits: QueryLimits, known: _Known) -> answers.EventPage:
+            found = page(self._store, wanted, limits)
+            return answers.EventPage(_as_json(found.events), sealed_cursor(request, found.cursor), **known)
 
-        return await self._answered(request, Scope(question.tenant, question.time_range), answer)
+        return await self._answered(request, Scope(wanted.tenant, wanted.time_range), answer)
 
-    async def _lines(self, request: Request, form: Format, question: PageRequest, *, all_of_them: bool) -> Response:
+    async def _lines(
+        self, request: Request, form: parameters.Format, wanted: PageRequest, *, all_of_them: bool
+    ) -> Response:
         """One page with the next cursor in a header, or all pages, one after the other."""
         until_ns = self._completeness.until_ns()
-        first = msgspec.structs.replace(question, limit=PAGE_EVENTS) if all_of_them else question
+        first = msgspec.structs.replace(wanted, limit=PAGE_EVENTS) if all_of_them else wanted
 
         async def ask_page(of: PageRequest) -> Page:
             return await self._executor.run(request, of.tenant, lambda limits: page(self._store, of, limits))
@@ -151,103 +125,107 @@ class QueryRoutes:
             return page(self._store, first, limits), missing
 
         found, missing = await self._executor.run(request, first.tenant, begin)
-        headers = {COMPLETE_UNTIL_HEADER: text_of(until_ns), MISSING_HEADER: _ENCODER.encode(missing).decode()}
+        headers = {
+            answers.COMPLETE_UNTIL_HEADER: text_of(until_ns),
+            answers.MISSING_HEADER: _ENCODER.encode(missing).decode(),
+        }
         if all_of_them:
             body = all_pages(form, found, first, ask_page)
             return StreamingResponse(body, headers=headers, media_type=MEDIA_TYPES[form])
         if found.cursor is not None:
-            headers[CURSOR_HEADER] = sealed_cursor(request, found.cursor) or ""
+            headers[answers.CURSOR_HEADER] = sealed_cursor(request, found.cursor) or ""
         return Response(one_page(form, found, first), headers=headers, media_type=MEDIA_TYPES[form])
 
     async def histogram(self, request: Request) -> Response:
         """Counts of events per interval."""
-        asked = parameters(request, HISTOGRAM)
+        asked = parse_parameters(request, parameters.HISTOGRAM)
         scope = self._scope(request, asked)
         groups = None if asked.by is None else GroupBy(field_parameter(asked.by, "by"), asked.limit_groups)
 
-        def answer(limits: QueryLimits, known: _Known) -> Histogram:
+        def answer(limits: QueryLimits, known: _Known) -> answers.Histogram:
             found = histogram(self._store, scope, limits, interval_s=asked.interval_s or None, groups=groups)
-            return Histogram(*found, **known)
+            return answers.Histogram(*found, **known)
 
         return await self._answered(request, scope, answer)
 
     async def aggregate(self, request: Request) -> Response:
         """Metrics of events, in groups."""
-        asked = parameters(request, AGGREGATE)
+        asked = parse_parameters(request, parameters.AGGREGATE)
         scope, metrics = self._scope(request, asked), [parse_metric(text) for text in asked.metrics]
         by = [field_parameter(name, "by") for name in asked.by]
 
-        def answer(limits: QueryLimits, known: _Known) -> AggregateAnswer:
-            return AggregateAnswer(aggregate(self._store, scope, metrics, by, asked.top, limits), **known)
+        def answer(limits: QueryLimits, known: _Known) -> answers.AggregateAnswer:
+            return answers.AggregateAnswer(aggregate(self._store, scope, metrics, by, asked.top, limits), **known)
 
         return await self._answered(request, scope, answer)
 
     async def fields(self, request: Request) -> Response:
         """The fields of events, and the number of events that have each."""
-        scope = self._scope(request, parameters(request, FIELDS))
-
-        def answer(limits: QueryLimits, known: _Known) -> FieldList:
-            return FieldList(field_counts(self._store, scope, limits), **known)
-
-        return await self._answered(request, scope, answer)
+        scope = self._scope(request, parse_parameters(request, parameters.FIELDS))
+        return await self._answered(
+            request, scope, lambda limits, known: answers.FieldList(field_counts(self._store, scope, limits), **known)
+        )
 
     async def values(self, request: Request) -> Response:
         """The values of a field, the most frequent first."""
-        asked = parameters(request, VALUES)
+        asked = parse_parameters(request, parameters.VALUES)
         scope, field = self._scope(request, asked), field_parameter(asked.field, "name")
 
-        def answer(limits: QueryLimits, known: _Known) -> ValueList:
-            return ValueList(value_counts(self._store, scope, field, asked.limit, limits), **known)
+        def answer(limits: QueryLimits, known: _Known) -> answers.ValueList:
+            return answers.ValueList(value_counts(self._store, scope, field, asked.limit, limits), **known)
 
         return await self._answered(request, scope, answer)
 
     async def event(self, request: Request) -> Response:
         """The newest event with an id."""
-        return await self._event(request, parameters(request, EVENT))
+        return await self._event(request, parse_parameters(request, parameters.EVENT))
 
-    async def _event(self, request: Request, asked: EventQuery) -> Response:
+    async def _event(self, request: Request, asked: parameters.EventQuery) -> Response:
         tenant = tenant_of(request, asked.tenant)
 
-        def answer(limits: QueryLimits, known: _Known) -> EventAnswer:
+        def answer(limits: QueryLimits, known: _Known) -> answers.EventAnswer:
             (event,) = _as_json([_found(find_event(self._store, tenant, asked.id, limits))])
-            return EventAnswer(event, **known)
+            return answers.EventAnswer(event, **known)
 
         return await self._answered(request, Scope(tenant, EVER), answer)
 
     async def context(self, request: Request) -> Response:
         """The events of the same source just before and after an event, oldest first."""
         if not request.scope["raw_path"].endswith(_CONTEXT.encode()):  # its slash is escaped: it belongs to the id
-            asked_event = parameters(request, EVENT)
+            asked_event = parse_parameters(request, parameters.EVENT)
             return await self._event(request, msgspec.structs.replace(asked_event, id=asked_event.id + _CONTEXT))
-        asked = parameters(request, CONTEXT)
+        asked = parse_parameters(request, parameters.CONTEXT)
         tenant, counts = tenant_of(request, asked.tenant), (asked.before, asked.after)
 
-        def answer(limits: QueryLimits, known: _Known) -> EventContext:
+        def answer(limits: QueryLimits, known: _Known) -> answers.EventContext:
             before, event, after = _found(find_context(self._store, tenant, asked.id, counts, limits))
             (middle,) = _as_json([event])
-            return EventContext(_as_json(before), middle, _as_json(after), **known)
+            return answers.EventContext(_as_json(before), middle, _as_json(after), **known)
 
         return await self._answered(request, Scope(tenant, EVER), answer)
 
     async def dead_letters(self, request: Request) -> Response:
         """A page, the newest first; without `from`, of all that are kept."""
-        asked = parameters(request, DEAD_LETTERS)
-        question = DeadLetterPageRequest(
-            tenant_of(request, asked.tenant, NO_TENANT),
+        asked = parse_parameters(request, parameters.DEAD_LETTERS)
+        wanted = DeadLetterPageRequest(
+            tenant_of(request, asked.tenant, parameters.NO_TENANT),
             timerange("0" if asked.start is None else asked.start, asked.end, self._clock),
             asked.limit,
             asked.reason or "",
             opened_cursor(request, asked.cursor),
         )
         page = await self._executor.run(
-            request, question.tenant, lambda limits: dead_letter_page(self._store, question, limits)
+            request, wanted.tenant, lambda limits: dead_letter_page(self._store, wanted, limits)
         )
         return JsonResponse(msgspec.structs.replace(page, cursor=sealed_cursor(request, page.cursor)))
 
     async def dead_letter(self, request: Request) -> Response:
         """One dead letter with its bytes; 404 also for one of another tenant."""
-        asked = parameters(request, DEAD_LETTER)
-        tenant, place = tenant_of(request, asked.tenant, NO_TENANT), (asked.log_id, asked.partition, asked.offset)
+        asked = parse_parameters(request, parameters.DEAD_LETTER)
+        tenant, place = (
+            tenant_of(request, asked.tenant, parameters.NO_TENANT),
+            (asked.log_id, asked.partition, asked.offset),
+        )
         found = await self._executor.run(
             request, tenant, lambda limits: find_dead_letter(self._store, tenant, *place, limits)
         )
@@ -255,12 +233,12 @@ class QueryRoutes:
             raise Rejected("not_found", "This tenant has no dead letter at this position.", status=404)
         return JsonResponse(found)
 
-    def _scope(self, request: Request, asked: ScopeQuery | ValuesQuery) -> Scope:
+    def _scope(self, request: Request, asked: parameters.ScopeQuery | parameters.ValuesQuery) -> Scope:
         between = timerange(asked.start, asked.end, self._clock)
         return Scope(tenant_of(request, asked.tenant), between, parse(asked.q or ""))
 
     async def _answered(
-        self, request: Request, scope: Scope, answer: Callable[[QueryLimits, _Known], Completeness]
+        self, request: Request, scope: Scope, answer: Callable[[QueryLimits, _Known], answers.Completeness]
     ) -> Response:
         # Read before the store is asked: the answer promises nothing about what arrives meanwhile.
         until_ns = self._completeness.until_ns()

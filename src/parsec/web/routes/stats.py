@@ -13,18 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from parsec.api.status import (
-    ChannelStats,
-    DedupStats,
-    LedgerStats,
-    LogStats,
-    PartitionLedger,
-    ProducerStats,
-    SpoolStats,
-    StatsAnswer,
-    StoreStats,
-    WorkerStats,
-)
+from parsec.api import status
 from parsec.ingest.channel import Channel
 from parsec.ports.broker import Progress
 from parsec.telemetry import Telemetry
@@ -37,23 +26,23 @@ _SUMMED = ("start", "committed", "end", "stored", "duplicate", "dead", "lost", "
 class Ledger(msgspec.Struct, frozen=True):
     """The partitions that this process reads. `not_in_log`: accepted events that are not in the log yet."""
 
-    partitions: Sequence[PartitionLedger]
+    partitions: Sequence[status.PartitionLedger]
     not_in_log: int
 
-    def with_sums(self) -> LedgerStats:
+    def with_sums(self) -> status.LedgerStats:
         """Each partition and the sums of all; empty without partitions."""
         if not self.partitions:
-            return LedgerStats()
+            return status.LedgerStats()
         sums = {name: sum(getattr(each, name) for each in self.partitions) for name in _SUMMED}
         in_flight = sum(each.lag for each in self.partitions) + self.not_in_log
-        return LedgerStats(**sums, in_flight=in_flight, partitions=self.partitions)
+        return status.LedgerStats(**sums, in_flight=in_flight, partitions=self.partitions)
 
 
-def partition_ledger(progress: Progress, end: int) -> PartitionLedger:
+def partition_ledger(progress: Progress, end: int) -> status.PartitionLedger:
     """The ledger of a partition; `end` is the offset after its last record."""
     counts, committed = progress.counts, progress.committed
     difference = committed - progress.start - counts.total
-    return PartitionLedger(
+    return status.PartitionLedger(
         progress.partition, progress.log_id, progress.start, committed, end,
         counts.stored, counts.duplicate, counts.dead, counts.lost, difference, end - committed,
     )  # fmt: skip
@@ -70,37 +59,37 @@ class Stats:
         self._ledger = ledger
         self._log_bytes = log_bytes
 
-    def snapshot(self) -> StatsAnswer:
+    def snapshot(self) -> status.StatsAnswer:
         """The body of GET /stats without tenants, which is also logged."""
         value = self._telemetry.value
         published = int(value("parsec_publish_events_total"))
         failed = int(value("parsec_publish_events_failed_total"))
         spooled = int(value("parsec_spool_events_written_total"))
         drained = int(value("parsec_spool_events_drained_total"))
-        return StatsAnswer(
-            WorkerStats(published - drained + spooled + failed, failed),
-            ProducerStats(published, failed, int(value("parsec_publish_bytes_total"))),
-            ChannelStats(
+        return status.StatsAnswer(
+            status.WorkerStats(published - drained + spooled + failed, failed),
+            status.ProducerStats(published, failed, int(value("parsec_publish_bytes_total"))),
+            status.ChannelStats(
                 self._channel.buffered_events,
                 self._channel.max_events,
                 self._channel.buffered_bytes,
                 self._channel.max_bytes,
             ),
-            SpoolStats(
+            status.SpoolStats(
                 spooled,
                 drained,
                 int(value("parsec_spool_events_refused_total")),
                 int(value("parsec_spool_waiting_events")),
             ),
             self._ledger().with_sums(),
-            DedupStats(
+            status.DedupStats(
                 int(value("parsec_dedup_conflict_events_total")),
                 int(value("parsec_dedup_unavailable_events_total")),
                 int(value("parsec_dedup_ids_early_total")),
                 value("parsec_dedup_window_seconds"),
             ),
-            LogStats(self._log_bytes()),
-            StoreStats(
+            status.LogStats(self._log_bytes()),
+            status.StoreStats(
                 int(value("parsec_store_bytes")),
                 int(value("parsec_store_max_bytes")),
                 *(

@@ -19,7 +19,7 @@ from parsec.api.parameters import TAIL
 from parsec.api.query import TailEnd, TailGap
 from parsec.query.tail.subscriptions import Subscription, Subscriptions, Taken
 from parsec.telemetry import Telemetry
-from parsec.web.parameters import parameters, tenant_of
+from parsec.web.parameters import parse_parameters, tenant_of
 
 TAIL_CHUNK_BYTES = 64 << 10
 HEARTBEAT_S = 10.0
@@ -46,7 +46,7 @@ class TailRoutes:
 
     async def tail(self, request: Request) -> Response:
         """Events that are stored from now on."""
-        asked = parameters(request, TAIL)
+        asked = parse_parameters(request, TAIL)
         loop, new = asyncio.get_running_loop(), asyncio.Event()
         subscription = self._subscriptions.open(
             tenant_of(request, asked.tenant), asked.q or "", lambda: _wake(loop, new)

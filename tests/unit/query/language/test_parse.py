@@ -4,78 +4,63 @@ import pytest
 
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import SECOND
-from parsec.query.language.ast import (
-    AllOf,
-    AnyOf,
-    Between,
-    Equal,
-    Everything,
-    Exists,
-    Field,
-    Like,
-    Match,
-    Matches,
-    Node,
-    Not,
-    OneOf,
-    Phrase,
-)
+from parsec.query.language import ast
 from parsec.query.language.parse import parse
 
 NOON = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00Z
 
 
-def word(text: str) -> Match:
-    return Match(Field("message"), Phrase(((text,),)))
+def word(text: str) -> ast.Match:
+    return ast.Match(ast.Field("message"), ast.Phrase(((text,),)))
 
 
-def source(text: str) -> Match:
-    return Match(Field("source"), Equal(text))
+def source(text: str) -> ast.Match:
+    return ast.Match(ast.Field("source"), ast.Equal(text))
 
 
-def metadata(path: str) -> Field:
-    return Field("metadata", path)
+def metadata(path: str) -> ast.Field:
+    return ast.Field("metadata", path)
 
 
 A, B, C, D = map(word, "abcd")
 
 
 @pytest.mark.parametrize(("text", "node"), [
-    ("", Everything()),
-    (" \n\t ", Everything()),
+    ("", ast.Everything()),
+    (" \n\t ", ast.Everything()),
     ("a", A),
-    ("a b", AllOf((A, B))),
-    ("a AND b", AllOf((A, B))),
-    ("a OR b", AnyOf((A, B))),
-    ("a b OR c", AnyOf((AllOf((A, B)), C))),
-    ("a OR b AND c", AnyOf((A, AllOf((B, C))))),
-    ("a (b OR c) d", AllOf((A, AnyOf((B, C)), D))),
+    ("a b", ast.AllOf((A, B))),
+    ("a AND b", ast.AllOf((A, B))),
+    ("a OR b", ast.AnyOf((A, B))),
+    ("a b OR c", ast.AnyOf((ast.AllOf((A, B)), C))),
+    ("a OR b AND c", ast.AnyOf((A, ast.AllOf((B, C))))),
+    ("a (b OR c) d", ast.AllOf((A, ast.AnyOf((B, C)), D))),
     ("((a))", A),
-    ("NOT a", Not(A)),
-    ("-a", Not(A)),
-    ("NOT NOT a", Not(Not(A))),
-    ("a -(b OR c)", AllOf((A, Not(AnyOf((B, C)))))),
-    ("NOT a b", AllOf((Not(A), B))),
-    ("not or and to", AllOf(tuple(map(word, ("not", "or", "and", "to"))))),  # small they are words
-    ("a-b", Match(Field("message"), Phrase((("a",), ("b",))))),
+    ("NOT a", ast.Not(A)),
+    ("-a", ast.Not(A)),
+    ("NOT NOT a", ast.Not(ast.Not(A))),
+    ("a -(b OR c)", ast.AllOf((A, ast.Not(ast.AnyOf((B, C)))))),
+    ("NOT a b", ast.AllOf((ast.Not(A), B))),
+    ("not or and to", ast.AllOf(tuple(map(word, ("not", "or", "and", "to"))))),  # small they are words
+    ("a-b", ast.Match(ast.Field("message"), ast.Phrase((("a",), ("b",))))),
 ])  # fmt: skip
-def test_terms_are_joined(text: str, node: Node) -> None:
+def test_terms_are_joined(text: str, node: ast.Node) -> None:
     assert parse(text) == node
 
 
 @pytest.mark.parametrize(("text", "node"), [
-    ('"timed out"', Match(Field("message"), Phrase((("timed",), ("out",))))),
-    ("user_id", Match(Field("message"), Phrase((("user",), ("id",))))),
-    ("Time*", Match(Field("message"), Phrase((("time", ""),)))),
+    ('"timed out"', ast.Match(ast.Field("message"), ast.Phrase((("timed",), ("out",))))),
+    ("user_id", ast.Match(ast.Field("message"), ast.Phrase((("user",), ("id",))))),
+    ("Time*", ast.Match(ast.Field("message"), ast.Phrase((("time", ""),)))),
     ('"a*"', A),
-    ("*", Match(Field("message"), Exists())),
+    ("*", ast.Match(ast.Field("message"), ast.Exists())),
     ("message:a", A),
-    ("message:(a OR b)", AnyOf((A, B))),
-    ("/a+/", Match(Field("message"), Matches("a+"))),
-    (r"/a\/b/", Match(Field("message"), Matches("a/b"))),
-    (r"a\:b", Match(Field("message"), Phrase((("a",), ("b",))))),
+    ("message:(a OR b)", ast.AnyOf((A, B))),
+    ("/a+/", ast.Match(ast.Field("message"), ast.Matches("a+"))),
+    (r"/a\/b/", ast.Match(ast.Field("message"), ast.Matches("a/b"))),
+    (r"a\:b", ast.Match(ast.Field("message"), ast.Phrase((("a",), ("b",))))),
 ])  # fmt: skip
-def test_a_bare_term_is_about_the_message(text: str, node: Node) -> None:
+def test_a_bare_term_is_about_the_message(text: str, node: ast.Node) -> None:
     assert parse(text) == node
 
 
@@ -83,47 +68,47 @@ def test_a_bare_term_is_about_the_message(text: str, node: Node) -> None:
     ("source:Web", source("web")),
     ("source: web", source("web")),
     ("source:=web", source("web")),
-    ("source:(a OR b)", AnyOf((source("a"), source("b")))),
-    ("source:(a NOT b)", AllOf((source("a"), Not(source("b"))))),
-    ("a source:x b", AllOf((A, source("x"), B))),
-    ("source:api-*", Match(Field("source"), Like(("api-", "")))),
-    ("source:>b", Match(Field("source"), Between("b", None, with_low=False, with_high=False))),
-    ("source:*", Match(Field("source"), Exists())),
-    ("id:Ab", Match(Field("id"), Equal("Ab"))),
-    ("severity:ERR", Match(Field("severity"), OneOf(("error",)))),
-    ("severity:*r*", Match(Field("severity"), OneOf(("trace", "warn", "error")))),
-    ("severity:/^f/", Match(Field("severity"), OneOf(("fatal",)))),
-    ("severity:>=warning", Match(Field("severity"), OneOf(("warn", "error", "fatal")))),
-    ("severity:<info", Match(Field("severity"), OneOf(("trace", "debug")))),
-    ("severity:[debug TO warn}", Match(Field("severity"), OneOf(("debug", "info")))),
-    ("severity:{error TO debug}", Match(Field("severity"), OneOf(()))),
+    ("source:(a OR b)", ast.AnyOf((source("a"), source("b")))),
+    ("source:(a NOT b)", ast.AllOf((source("a"), ast.Not(source("b"))))),
+    ("a source:x b", ast.AllOf((A, source("x"), B))),
+    ("source:api-*", ast.Match(ast.Field("source"), ast.Like(("api-", "")))),
+    ("source:>b", ast.Match(ast.Field("source"), ast.Between("b", None, with_low=False, with_high=False))),
+    ("source:*", ast.Match(ast.Field("source"), ast.Exists())),
+    ("id:Ab", ast.Match(ast.Field("id"), ast.Equal("Ab"))),
+    ("severity:ERR", ast.Match(ast.Field("severity"), ast.OneOf(("error",)))),
+    ("severity:*r*", ast.Match(ast.Field("severity"), ast.OneOf(("trace", "warn", "error")))),
+    ("severity:/^f/", ast.Match(ast.Field("severity"), ast.OneOf(("fatal",)))),
+    ("severity:>=warning", ast.Match(ast.Field("severity"), ast.OneOf(("warn", "error", "fatal")))),
+    ("severity:<info", ast.Match(ast.Field("severity"), ast.OneOf(("trace", "debug")))),
+    ("severity:[debug TO warn}", ast.Match(ast.Field("severity"), ast.OneOf(("debug", "info")))),
+    ("severity:{error TO debug}", ast.Match(ast.Field("severity"), ast.OneOf(()))),
     ("timestamp:>2026-11-23T12:00:00Z",
-     Match(Field("timestamp"), Between(NOON, None, with_low=False, with_high=False))),
-    ("received_at:1795435200", Match(Field("received_at"), Between(NOON, NOON))),
+     ast.Match(ast.Field("timestamp"), ast.Between(NOON, None, with_low=False, with_high=False))),
+    ("received_at:1795435200", ast.Match(ast.Field("received_at"), ast.Between(NOON, NOON))),
 ])  # fmt: skip
-def test_a_field_takes_values_of_its_kind(text: str, node: Node) -> None:
+def test_a_field_takes_values_of_its_kind(text: str, node: ast.Node) -> None:
     assert parse(text) == node
 
 
 @pytest.mark.parametrize(("text", "node"), [
-    ("metadata.user.id:42", Match(metadata("user.id"), Equal("42"))),
-    ("metadata.ms:>500", Match(metadata("ms"), Between(500, None, with_low=False, with_high=False))),
-    ("metadata.ms:>=-1.5e3", Match(metadata("ms"), Between(-1500.0, None))),
-    ("metadata.ms:[1 TO 5}", Match(metadata("ms"), Between(1, 5, with_low=True, with_high=False))),
-    ("metadata.ms:[* TO 5]", Match(metadata("ms"), Between(None, 5))),
-    ("metadata.v:[1.1 TO 1.1a]", Match(metadata("v"), Between("1.1", "1.1a"))),  # one is no number: both are texts
-    ("metadata.v:>1e999", Match(metadata("v"), Between("1e999", None, with_low=False, with_high=False))),
-    ("metadata.host:web-*", Match(metadata("host"), Like(("web-", "")))),
-    ("metadata.host:/^w/", Match(metadata("host"), Matches("^w"))),
-    ("metadata.host:*", Match(metadata("host"), Exists())),
-    ('metadata."odd key":x', Match(metadata("odd key"), Equal("x"))),
-    (r"metadata.k:x\*y", Match(metadata("k"), Equal("x*y"))),
-    ("metadata.path:/var/db", Match(metadata("path"), Equal("/var/db"))),
+    ("metadata.user.id:42", ast.Match(metadata("user.id"), ast.Equal("42"))),
+    ("metadata.ms:>500", ast.Match(metadata("ms"), ast.Between(500, None, with_low=False, with_high=False))),
+    ("metadata.ms:>=-1.5e3", ast.Match(metadata("ms"), ast.Between(-1500.0, None))),
+    ("metadata.ms:[1 TO 5}", ast.Match(metadata("ms"), ast.Between(1, 5, with_low=True, with_high=False))),
+    ("metadata.ms:[* TO 5]", ast.Match(metadata("ms"), ast.Between(None, 5))),
+    ("metadata.v:[1.1 TO 1.1a]", ast.Match(metadata("v"), ast.Between("1.1", "1.1a"))),  # not both numbers: texts
+    ("metadata.v:>1e999", ast.Match(metadata("v"), ast.Between("1e999", None, with_low=False, with_high=False))),
+    ("metadata.host:web-*", ast.Match(metadata("host"), ast.Like(("web-", "")))),
+    ("metadata.host:/^w/", ast.Match(metadata("host"), ast.Matches("^w"))),
+    ("metadata.host:*", ast.Match(metadata("host"), ast.Exists())),
+    ('metadata."odd key":x', ast.Match(metadata("odd key"), ast.Equal("x"))),
+    (r"metadata.k:x\*y", ast.Match(metadata("k"), ast.Equal("x*y"))),
+    ("metadata.path:/var/db", ast.Match(metadata("path"), ast.Equal("/var/db"))),
     ("metadata.k:(0 OR >5)",
-     AnyOf((Match(metadata("k"), Equal("0")),
-            Match(metadata("k"), Between(5, None, with_low=False, with_high=False))))),
+     ast.AnyOf((ast.Match(metadata("k"), ast.Equal("0")),
+            ast.Match(metadata("k"), ast.Between(5, None, with_low=False, with_high=False))))),
 ])  # fmt: skip
-def test_a_metadata_path_takes_any_value(text: str, node: Node) -> None:
+def test_a_metadata_path_takes_any_value(text: str, node: ast.Node) -> None:
     assert parse(text) == node
 
 
@@ -206,7 +191,7 @@ def test_a_bad_regular_expression_is_refused_with_its_fragment(
     "pattern", [r"\pL", "[[:alpha:]]", "(?P<name>a)", r"\x{1F600}", "(?i)a", r"\Qa.b\E", "x" * 500]
 )
 def test_what_re2_knows_is_taken(pattern: str) -> None:
-    assert parse(f"/{pattern}/") == Match(Field("message"), Matches(pattern))
+    assert parse(f"/{pattern}/") == ast.Match(ast.Field("message"), ast.Matches(pattern))
 
 
 @pytest.mark.parametrize(("text", "column", "why"), [
@@ -225,5 +210,5 @@ def test_an_expression_is_bounded(text: str, column: int, why: str) -> None:
 
 def test_the_bounds_themselves_are_taken() -> None:
     assert parse("(" * 50 + "a" + ")" * 50) == A
-    assert parse(" ".join(["a"] * 100)) == AllOf((A,) * 100)
+    assert parse(" ".join(["a"] * 100)) == ast.AllOf((A,) * 100)
     assert parse("a" * 4096) == word("a" * 4096)
