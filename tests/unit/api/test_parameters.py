@@ -77,6 +77,10 @@ def attributes_read(function: ast.AST) -> set[str]:
     return {node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)}
 
 
+def names_read(function: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+
+
 def helpers_called(function: ast.AST) -> set[str]:
     """Methods that are given `asked`."""
     calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
@@ -86,7 +90,7 @@ def helpers_called(function: ast.AST) -> set[str]:
 @questions
 def test_the_route_reads_it(endpoint: Endpoint[Any, Any]) -> None:
     name = constant_of(endpoint)
-    of_route = [each for each in functions() if name in {n.id for n in ast.walk(each) if isinstance(n, ast.Name)}]
+    of_route = [each for each in functions() if name in {*attributes_read(each), *names_read(each)}]
     read = {attribute for each in of_route for attribute in attributes_read(each)}
     called = {helper for each in of_route for helper in helpers_called(each)}
     for each in functions():
