@@ -29,7 +29,7 @@ RECEIVED_AT = "2026-09-21T14:13:20.000000Z"
 def context(body: bytes, query_string: bytes = b"") -> Context:
     """As a request without a key has it."""
     fields = FieldMap.parse(query_string)
-    ids = EventIds(body, None, fields.told, True, SystemRandom())
+    ids = EventIds(body, None, fields.canonical, True, SystemRandom())
     latest_s = NOW_NS // 1_000_000_000 + MAX_AHEAD_S
     return Context(
         fields, fields.default_tenant_id, "", RECEIVED_AT, latest_s, "local", "node-1", False, 256 << 10,

@@ -70,7 +70,7 @@ def context(body: bytes, query_string: bytes = b"", **changes: Any) -> Context:
         "lenient": False,
         "max_event_bytes": 256 << 10,
         "overhead_bytes": ENVELOPE_BYTES,
-        "ids": EventIds(body=body, parameters=fields.told, **ids),  # type: ignore[arg-type]
+        "ids": EventIds(body=body, parameters=fields.canonical, **ids),  # type: ignore[arg-type]
     }
     return Context(**(values | changes))
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from parsec.api.event_rules import MAX_ID_CHARS, MAX_METADATA_DEPTH, MAX_METADATA_KEYS, MAX_SOURCE_CHARS
+
 
 class IngestError(msgspec.Struct, frozen=True):
     """Why an event was rejected, or the whole request, which then has `index` null. docs/errors.md lists the codes."""
@@ -73,17 +75,17 @@ CODES: dict[str, Code] = {
     # One event.
     "not_an_object": Code("An event is not a JSON object."),
     "missing_field": Code("A required field is absent, null or blank."),
-    "invalid_id": Code("The id is not a string of at most 128 characters."),
+    "invalid_id": Code(f"The id is not a string of at most {MAX_ID_CHARS} characters."),
     "invalid_tenant_id": Code("The tenant name is not valid.", 400),
     "tenant_mismatch": Code("The event or X-Tenant-ID names a tenant other than the API key's.", 403),
     "invalid_timestamp": Code("The timestamp is unreadable or before 1970."),
     "timestamp_in_future": Code("The timestamp is more than 24 hours ahead of the server's clock."),
     "invalid_severity": Code("The severity is not a known word.", 400),
-    "invalid_source": Code("The source is not a string of at most 256 characters.", 400),
+    "invalid_source": Code(f"The source is not a string of at most {MAX_SOURCE_CHARS} characters.", 400),
     "invalid_message": Code("The message is not a string."),
     "invalid_metadata": Code("The metadata is not an object."),
-    "too_deep": Code("The metadata is nested deeper than 32 levels."),
-    "too_many_keys": Code("The metadata has more than 256 keys at its top level."),
+    "too_deep": Code(f"The metadata is nested deeper than {MAX_METADATA_DEPTH} levels."),
+    "too_many_keys": Code(f"The metadata has more than {MAX_METADATA_KEYS} keys at its top level."),
     "invalid_unicode": Code("A string contains a lone surrogate."),
     "event_too_large": Code("The event is too large."),
     # The state of the server.

@@ -16,7 +16,7 @@ DIGEST_SLICE_BYTES = 1 << 20
 
 
 class EventIds(msgspec.Struct):
-    """Of one request. `parameters`: what its address says about its events. `derive` False: every prefix is random.
+    """Of one request. `parameters`: those of its address that change its events. `derive` False: prefixes are random.
 
     `prefixes`: those made so far, by tenant.
     """

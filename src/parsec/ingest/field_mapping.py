@@ -1,11 +1,11 @@
-"""Names: which field of an event holds what, as the address of the request says.
+"""Field mapping: which fields of an event hold its message, timestamp and so on, by the address of the request.
 
 In: a query string such as `message_field=log,msg&tenant_id=acme`. Out: a FieldMap. Errors: Rejected(unknown_parameter,
 invalid_parameter) and those of parsec.api.event_rules for constants. Next: parsec.ingest.normalize.
 
-`<field>_field` lists names to try in order; the standard name is tried last unless listed. A name with dots also means
-a path into nested objects where no field has the literal name. `tenant_id`, `source` and `severity` are used where an
-event has none. Fields that have no place in an event move into its metadata (`join`).
+`<field>_field` lists names to try in order; the standard name is tried last unless listed. A name with dots is also a
+path into nested objects, unless a field has the literal name. `tenant_id`, `source` and `severity` apply to events that
+have none. Unknown fields of an event move into its metadata (`join`).
 """
 
 from collections.abc import Sequence
@@ -39,19 +39,19 @@ PARAMETERS = {
 }
 CONSTANTS = {"tenant_id": TENANTS, "source": SOURCES, "severity": SEVERITY_NAMES}
 READ_ELSEWHERE = frozenset({"ack"})
-"""Parameters of the same address that the web layer reads."""
+"""Parameters of the same address that parsec.web.routes.ingest reads."""
 
 MAX_NAMES = 16
 MAX_NAME_CHARS = 256
-_LONGEST_REMEMBERED = 2048
+_MAX_CACHED_BYTES = 2048
 
 
 class FieldMap(msgspec.Struct, frozen=True):
-    """Names to try in order for each field, and what to put where an event has none ('' for nothing).
+    """Names to try in order for each field, and defaults for events that have none ('' for no default).
 
-    `standard_only`: no listed name is another standard field or a path into one, so an event that has
-    standard fields only can be read without looking at the lists. `renames`: there are lists. `told`: all that the
-    address says but whose events these are, in one order; it takes part in derived ids.
+    `standard_only`: no listed name is another standard field or a path into one, so that the lists do not matter to an
+    event with standard fields only. `renames`: there are lists. `canonical`: all parameters but the tenant, in one
+    order; part of derived ids.
     """
 
     id: tuple[str, ...] = ("id",)
@@ -65,23 +65,15 @@ class FieldMap(msgspec.Struct, frozen=True):
     default_severity: str = ""
     standard_only: bool = True
     renames: bool = False
-    told: str = ""
+    canonical: str = ""
 
     @staticmethod
     def parse(query_string: bytes) -> "FieldMap":
         """Parsed once per distinct query string. Raises Rejected."""
-        return _remembered(query_string) if len(query_string) <= _LONGEST_REMEMBERED else _parse(query_string)
+        return _parse_cached(query_string) if len(query_string) <= _MAX_CACHED_BYTES else _parse(query_string)
 
 
 PLAIN = FieldMap()
-
-
-def named_tenant(header: str | None, fields: FieldMap) -> str:
-    """Whose a request is by what stands around its body; empty if nothing says so, or something wrong."""
-    try:
-        return fields.default_tenant_id or (TENANTS[header] if header else "")
-    except Rejected:
-        return ""
 
 
 def _parse(query_string: bytes) -> FieldMap:
@@ -97,28 +89,28 @@ def _parse(query_string: bytes) -> FieldMap:
         if name in READ_ELSEWHERE:
             continue
         if name in lists or name in constants:
-            raise Rejected("invalid_parameter", f"{name} is given twice; list names with commas.", field=name)
+            raise Rejected("invalid_parameter", f"`{name}` is given twice; list names with commas between.", field=name)
         if name in PARAMETERS:
             lists[name] = _names(name, text)
         elif name in CONSTANTS:
             constants[name] = _constant(name, text)
         else:
             known = ", ".join(sorted({*PARAMETERS, *CONSTANTS, *READ_ELSEWHERE}))
-            message = f"There is no parameter {name[:64]!r}. The parameters are {known}."
+            message = f"Unknown parameter `{name[:64]}`. Valid parameters: {known}."
             raise Rejected("unknown_parameter", message, field=name[:64])
     tried = {PARAMETERS[name]: names for name, names in lists.items()}
     values: dict[str, Any] = {f: names if f in names else (*names, f) for f, names in tried.items()}
     values |= {f"default_{name}": value for name, value in constants.items()}
     touched = any(_touches_standard(field, name) for field, names in tried.items() for name in names)
-    return FieldMap(**values, standard_only=not touched, renames=bool(lists), told=_told(lists, constants))
+    return FieldMap(**values, standard_only=not touched, renames=bool(lists), canonical=_canonical(lists, constants))
 
 
-_remembered = lru_cache(maxsize=256)(_parse)
+_parse_cached = lru_cache(maxsize=256)(_parse)
 
 
-def _told(lists: dict[str, tuple[str, ...]], constants: dict[str, str]) -> str:
-    said = {name: ",".join(names) for name, names in lists.items()} | constants
-    return "".join(f"\0{name}={said[name]}" for name in sorted(said) if name != "tenant_id")
+def _canonical(lists: dict[str, tuple[str, ...]], constants: dict[str, str]) -> str:
+    values = {name: ",".join(names) for name, names in lists.items()} | constants
+    return "".join(f"\0{name}={values[name]}" for name in sorted(values) if name != "tenant_id")
 
 
 def _names(parameter: str, text: str) -> tuple[str, ...]:
@@ -126,7 +118,7 @@ def _names(parameter: str, text: str) -> tuple[str, ...]:
     if len(names) > MAX_NAMES or not all(0 < len(name) <= MAX_NAME_CHARS for name in names):
         raise Rejected(
             "invalid_parameter",
-            f"{parameter} must list 1 to {MAX_NAMES} names of 1 to {MAX_NAME_CHARS} characters, with commas between.",
+            f"`{parameter}` must list 1 to {MAX_NAMES} names of 1 to {MAX_NAME_CHARS} characters, with commas between.",
             field=parameter,
         )
     return names
@@ -134,7 +126,7 @@ def _names(parameter: str, text: str) -> tuple[str, ...]:
 
 def _constant(name: str, text: str) -> str:
     if not text.strip():
-        raise Rejected("invalid_parameter", f"{name} is blank; leave it out or give it a value.", field=name)
+        raise Rejected("invalid_parameter", f"`{name}` is blank; leave it out or give it a value.", field=name)
     return CONSTANTS[name][text]
 
 
@@ -149,9 +141,9 @@ _STANDARD = frozenset(STANDARD)
 
 
 def pick(fields: Fields, names: Sequence[str], used: set[str]) -> bytes:
-    """The JSON of the first of `names` that holds something; empty if none does.
+    """The JSON of the first of `names` that is there and neither null nor ""; empty if none is.
 
-    Its name is added to `used`, unless it is a path: what it leads to stays in place as well.
+    Its name is added to `used`, unless it is a path: the value at a path also stays in its place.
     """
     for name in names:
         raw = fields.get(name)
@@ -168,13 +160,13 @@ def pick(fields: Fields, names: Sequence[str], used: set[str]) -> bytes:
 
 
 def pick_text(fields: Fields, names: Sequence[str], field: str, used: set[str]) -> str:
-    """The string in the first of `names` that holds something; '' if none does."""
+    """The same as a string. Raises Rejected if it is not one."""
     text = pick(fields, names, used)
     return read_string(text, field) if text else ""
 
 
 def read_string(text: bytes, field: str) -> str:
-    """The string that this JSON is."""
+    """The string that `text`, JSON, holds. Raises Rejected if it is not a string."""
     try:
         return _TEXT.decode(text)
     except msgspec.ValidationError:
@@ -183,7 +175,7 @@ def read_string(text: bytes, field: str) -> str:
 
 
 def unknown_fields(fields: Fields, used: set[str]) -> Fields:
-    """All fields but those used, to go into metadata; standard ones only if they hold something."""
+    """All fields but those used, for the metadata; standard ones only if they are neither null nor ""."""
     return {
         name: raw
         for name, raw in fields.items()

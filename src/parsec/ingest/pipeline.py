@@ -44,63 +44,6 @@ class Outcome(msgspec.Struct, frozen=True):
     spent: Spent | None = None
 
 
-class Responses:
-    """Makes outcomes, and counts the events in them."""
-
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
-
-    def decoded(self, events_by_tenant: Mapping[str, int], ack: str, verdicts: Verdicts) -> Outcome:
-        """For a request with at least one event, or one verdict on an event; `events_by_tenant` are those accepted."""
-        accepted = sum(events_by_tenant.values())
-        if accepted:
-            self._telemetry.accepted_from(events_by_tenant, accepted)
-        for (tenant, code), count in verdicts.counts.items():
-            self._telemetry.rejected_from(tenant, code, count)
-        truncated = True if verdicts.rejected > len(verdicts.errors) else msgspec.UNSET
-        answer = IngestAnswer(verdicts.rejected == 0, ack, accepted, verdicts.rejected, verdicts.errors, truncated)
-        return Outcome(200 if accepted else 400, answer)
-
-    def rejected(self, why: Rejected) -> Outcome:
-        """For a request that is wrong as a whole."""
-        return self._nothing_accepted(why.status, why.code, why.message, why.field)
-
-    def overload(self, why: Overload) -> Outcome:
-        """For a request that Parsec cannot admit now."""
-        tenant = ""
-        if why.spent is not None:
-            tenant = why.spent.tenant
-            self._telemetry.rate_limited_of(tenant, why.spent.what)
-        status = CODES[why.code].status or 503
-        return self._nothing_accepted(status, why.code, why.message, None, why.retry_after_s, why.spent, tenant)
-
-    def not_durable(self, error: ParsecError | TimeoutError) -> Outcome:
-        """For events that were refused by the log, or not acknowledged in time."""
-        if isinstance(error, ParsecError):
-            message = f"{error}. Send the same request again."
-        else:
-            message = "The log did not answer in time; the events may still be stored. Send the same request again."
-        return self._nothing_accepted(503, "not_durable", message, None, RETRY_AFTER_S)
-
-    def internal_error(self) -> Outcome:
-        """For a bug; the log has the stack."""
-        return self._nothing_accepted(500, "internal", "Parsec failed on this request. Its log has the details.")
-
-    def _nothing_accepted(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        field: str | None = None,
-        retry_after_s: int | None = None,
-        spent: Spent | None = None,
-        tenant: str = "",
-    ) -> Outcome:
-        self._telemetry.rejected_from(tenant, code)
-        error = IngestError(None, None, code, field, message, retryable=retry_after_s is not None)
-        return Outcome(status, IngestAnswer(False, "durable", 0, 0, [error]), retry_after_s, spent)
-
-
 AckMode = Literal["durable", "enqueued"]
 
 MAX_LOGGED_TENANTS = 10
@@ -110,8 +53,9 @@ MAX_LOGGED_TENANTS = 10
 class Request(msgspec.Struct, eq=False):
     """One POST /ingest on its way.
 
-    `key_tenant`: of the API key; events of any other are refused. `default_tenant`: of events that name none. Each is
-    '' for none. `tenants`: of its events. `body`: inflated. `held_bytes`: of memory that is reserved for it.
+    `key_tenant`: the tenant of the API key; events of any other are rejected. `default_tenant`: for events that name
+    none. Each is '' if there is none. `tenants`: those of its events. `body`: inflated. `held_bytes`: memory reserved
+    for it.
     """
 
     answer: Callable[[Outcome], object]
@@ -258,14 +202,14 @@ class Pipeline:
             ids=EventIds(
                 request.body,
                 request.idempotency_key,
-                request.fields.told,
+                request.fields.canonical,
                 options.derive_ids == "body",
                 self._random,
             ),
         )
 
     def _offer(self, request: Request, events: list[Envelope], verdicts: Verdicts) -> None:
-        """Offers the events as one; they are answered for once they are as safe as the request asks."""
+        """Offers the events as one. The request is answered once they are as safe as it asks."""
         if not events:
             self._charge_rejected(request, verdicts)
             self._answer(request, self._responses.decoded(NOTHING_ACCEPTED, request.ack, verdicts))
@@ -281,7 +225,7 @@ class Pipeline:
         else:
             unanswered = self._unanswered
             while unanswered and unanswered[0].answered:
-                unanswered.popleft()  # here, a few at a time: `expire` would free a second's worth at once
+                unanswered.popleft()  # here, a few at a time: `tick` would free a second's worth at once
             unanswered.append(request)
 
     def _acknowledged(
@@ -323,3 +267,60 @@ class Pipeline:
             accepted=outcome.answer.accepted,
             rejected=outcome.answer.rejected,
         )
+
+
+class Responses:
+    """Makes outcomes, and counts the events in them."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def decoded(self, events_by_tenant: Mapping[str, int], ack: str, verdicts: Verdicts) -> Outcome:
+        """For a request with at least one event, or one verdict on an event; `events_by_tenant` are those accepted."""
+        accepted = sum(events_by_tenant.values())
+        if accepted:
+            self._telemetry.accepted_from(events_by_tenant, accepted)
+        for (tenant, code), count in verdicts.counts.items():
+            self._telemetry.rejected_from(tenant, code, count)
+        truncated = True if verdicts.rejected > len(verdicts.errors) else msgspec.UNSET
+        answer = IngestAnswer(verdicts.rejected == 0, ack, accepted, verdicts.rejected, verdicts.errors, truncated)
+        return Outcome(200 if accepted else 400, answer)
+
+    def rejected(self, why: Rejected) -> Outcome:
+        """For a request that is wrong as a whole."""
+        return self._nothing_accepted(why.status, why.code, why.message, why.field)
+
+    def overload(self, why: Overload) -> Outcome:
+        """For a request that Parsec cannot admit now."""
+        tenant = ""
+        if why.spent is not None:
+            tenant = why.spent.tenant
+            self._telemetry.rate_limited_of(tenant, why.spent.what)
+        status = CODES[why.code].status or 503
+        return self._nothing_accepted(status, why.code, why.message, None, why.retry_after_s, why.spent, tenant)
+
+    def not_durable(self, error: ParsecError | TimeoutError) -> Outcome:
+        """For events that were refused by the log, or not acknowledged in time."""
+        if isinstance(error, ParsecError):
+            message = f"{error}. Send the same request again."
+        else:
+            message = "The log did not answer in time; the events may still be stored. Send the same request again."
+        return self._nothing_accepted(503, "not_durable", message, None, RETRY_AFTER_S)
+
+    def internal_error(self) -> Outcome:
+        """For a bug; the log has the stack."""
+        return self._nothing_accepted(500, "internal", "Parsec failed on this request. Its log has the details.")
+
+    def _nothing_accepted(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        field: str | None = None,
+        retry_after_s: int | None = None,
+        spent: Spent | None = None,
+        tenant: str = "",
+    ) -> Outcome:
+        self._telemetry.rejected_from(tenant, code)
+        error = IngestError(None, None, code, field, message, retryable=retry_after_s is not None)
+        return Outcome(status, IngestAnswer(False, "durable", 0, 0, [error]), retry_after_s, spent)

@@ -1,7 +1,7 @@
-"""Brings this process its part of rates that are shared: asks ahead of the use, beside the way of the events.
+"""Lease this process its part of shared rates, ahead of their use, so that no event waits for it.
 
-In: what parsec.ingest.rate_limits is short of, a few times each tenth of a second while it is. Out: leases put into its
-buckets, or the word that there are none. Errors: none of its own. Next: parsec.ingest.rate_limits.
+In: the budgets that parsec.ingest.rate_limits is short of. Out: tokens for them, or `lease_failed`. Errors: none.
+Next: parsec.ports.rate_leases.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from parsec.ports.rate_leases import Leases
 
 MIN_PAUSE_S = 0.02
 LEASE_REST = 4
-"""Times as long as an answer took nothing is asked, so that a crowd of tenants cannot keep the server busy."""
+"""Pause between two leases, as a multiple of the time of the last one: many tenants cannot keep the server busy."""
 
 _log = structlog.get_logger(__name__)
 
 
 class RateLease:
-    """A part of the service. The event loop owns the limits, so it asks here; a thread waits for the answer."""
+    """A part of the service. The event loop owns the limits; a thread waits for the leases."""
 
     name = "rate-leases"
 
@@ -53,13 +53,13 @@ class RateLease:
         self._leases.close()
 
     async def step(self) -> None:
-        """Leases what is wanted now."""
+        """Lease what is wanted now."""
         wants = self._limits.wants()
         if not wants:
             return
         leased = await asyncio.get_running_loop().run_in_executor(self._thread, self._leases.lease, wants)
         if leased is None:
-            self._limits.on_our_own()
+            self._limits.lease_failed()
         else:
             self._limits.leased(leased)
 

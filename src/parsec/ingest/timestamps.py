@@ -78,7 +78,7 @@ def read_number(text: str, latest_s: int) -> str:
         raise _unreadable(text, "is not a number of seconds to nanoseconds since 1970")
     sign, whole, fraction, exponent = found.groups(default="")
     if sign:
-        raise _unreadable(text, "lies before 1970")
+        raise _unreadable(text, "is before 1970")
     if exponent:
         value = Decimal(text)
         if value.adjusted() > 20 or value.adjusted() < -9:
@@ -153,7 +153,7 @@ def _second_of(prefix: str, text: str) -> int:
 
 def _stored(second: int, fraction: str, text: str, latest_s: int) -> str:
     if second < 0:
-        raise _unreadable(text, "lies before 1970")
+        raise _unreadable(text, "is before 1970")
     if second >= _YEAR_10000 or second > latest_s or (second == latest_s and fraction.strip(".0")):
         raise _future(text)
     prefix = _texts.get(second)

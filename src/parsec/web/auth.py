@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from parsec.core.errors import Rejected
-from parsec.keys.key import ANONYMOUS, ANYONE, Caller
+from parsec.keys.key import ANONYMOUS, ANYONE, Caller, Right
 from parsec.keys.keyring import ActiveKey, CursorCipher, Keyring, invalid_key
 
 Credential = tuple[bytes, bytes]
@@ -34,11 +34,17 @@ class Authenticator:
         self._of_keys: Mapping[str, ActiveKey] = ring.keys
         self._cache: dict[bytes, ActiveKey] = {}
 
-    def authenticate(self, credentials: tuple[Credential, ...]) -> Caller:
-        """The caller. Raises Rejected(missing_api_key, invalid_api_key)."""
-        ring = self._ring
-        if ring.is_open:
+    def authenticate(self, credentials: tuple[Credential, ...], right: Right | None = None) -> Caller:
+        """The caller, who has the right. Raises Rejected(missing_api_key, invalid_api_key, missing_scope)."""
+        if self._ring.is_open:
             return ANYONE
+        caller = self._caller(credentials)
+        if right is not None:
+            caller.require(right)
+        return caller
+
+    def _caller(self, credentials: tuple[Credential, ...]) -> Caller:
+        ring = self._ring
         if len(credentials) != 1:
             return self._found(credentials).caller
         if ring.keys is not self._of_keys:

@@ -101,7 +101,8 @@ def open_ingest(loaded: Loaded, runtime: Runtime, log: LogHandle) -> IngestSide:
     large_bytes = sys.maxsize if settings.kafka_brokers else PUBLISH_SLICE_BYTES
     channel = Channel(settings.channel_events, settings.channel_bytes, large_bytes, asyncio.get_running_loop())
     limits, parts = _tenant_limits(loaded, runtime, shared=bool(settings.redis_addr and log.writers))
-    admission = Admission(channel, limits, settings.ingest_memory, log.refuses)
+    closed_because = log.writers[0].refuses if log.writers else log.refuses
+    admission = Admission(channel, limits, settings.ingest_memory, closed_because)
     pipeline = Pipeline(
         admission,
         _pipeline_options(settings),

@@ -125,7 +125,7 @@ def names(count: int) -> Sequence[str]:
 
 
 def test_2_made_up_names_are_held_in_bounded_memory_without_a_burst_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_BUDGETS", 100)
+    monkeypatch.setattr(module, "MAX_BUDGETS", 100)
     subject = Subject(Policy(TEN, {"big": Allowance(events=Rate(10, 1000))}))
     taken = sum(subject.send(name) for name in names(10_000) for _ in range(20))
     assert taken <= 100 * 20 + 20
@@ -134,7 +134,7 @@ def test_2_made_up_names_are_held_in_bounded_memory_without_a_burst_each(monkeyp
 
 
 def test_2_full_budgets_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_BUDGETS", 100)
+    monkeypatch.setattr(module, "MAX_BUDGETS", 100)
     subject = Subject(Policy(TEN))
     for name in names(100):
         assert subject.send(name, events=20)
@@ -144,7 +144,7 @@ def test_2_full_budgets_make_room_for_others(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_2_who_owes_is_not_forgotten_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_BUDGETS", 100)
+    monkeypatch.setattr(module, "MAX_BUDGETS", 100)
     subject = Subject(Policy(TEN))
     assert subject.send("flood", events=100_000)
     subject.clock.advance(100)

@@ -1,8 +1,8 @@
-"""Compressed bytes to plain bytes, counted while they inflate.
+"""Decompress a body in small parts, and count its bytes on the way.
 
-In: the chunks of a body with its `Content-Encoding`. Out: the plain bytes of each chunk in small parts, made when they
-are asked for, at most `max_bytes` in all. Errors: Rejected(unsupported_encoding, payload_too_large, invalid_encoding).
-Memory: one part, one window of the codec (8 MiB at most, for zstd) and 4 KiB of input. Next: parsec.ingest.body.decode.
+In: the chunks of a body with its `Content-Encoding`. Out: the plain bytes of each chunk in parts, on demand, at most
+`max_bytes` in all. Errors: Rejected(unsupported_encoding, payload_too_large, invalid_encoding). Memory: one part, one
+window of the codec (at most 8 MiB, for zstd) and 4 KiB of input. Next: parsec.ingest.body.decode.
 """
 
 import sys
@@ -21,13 +21,13 @@ INPUT_WINDOW = 4 << 10
 """Input is given to the codec in pieces of this size, so that the rest copied at the end of a member stays small."""
 
 PART_BYTES = 64 << 10
-"""Most plain bytes at once, so that whoever asks for them can do something else in between."""
+"""Plain bytes in one part, at most, so that other requests have a turn between two parts."""
 
 SWELLS_FROM_BYTES, SWELLS_TIMES = 128 << 10, 32
-"""Logs shrink to a tenth or so; what grows by more than this, and to so much, may be a bomb."""
+"""Logs compress to about a tenth. A body larger than so many bytes and so many times its input may be a bomb."""
 
 MAX_MEMBERS = 10_000
-"""More gzip members or zstd frames than this in one body serve no purpose but to cost time."""
+"""Gzip members or zstd frames in one body. More serve no purpose but to cost time."""
 
 ZSTD_WINDOW_LOG_MAX = 23
 """8 MiB, the window that RFC 8878 asks every decoder to support. A frame may ask for gigabytes."""
@@ -57,7 +57,7 @@ class Inflater:
         self._held = b""
 
     def swells(self) -> bool:
-        """Whether so much has come out of so little that others should not share their time with it."""
+        """Whether this may be a decompression bomb, which has to wait for its turn."""
         return self._bytes > SWELLS_FROM_BYTES and self._bytes > SWELLS_TIMES * self._bytes_in
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:

@@ -118,8 +118,7 @@ class IngestRoute:
 
     def _identify(self, request: Request, headers: IngestHeaders, query_string: bytes) -> None:
         """Who sends events, for which tenant, and what the address says about them. Raises Rejected."""
-        caller = self._authenticator.authenticate(headers.credentials)
-        caller.require("ingest")
+        caller = self._authenticator.authenticate(headers.credentials, "ingest")
         query = _query(query_string)
         request.fields, request.ack, request.idempotency_key = query.fields, query.ack, headers.idempotency_key
         request.key_tenant = caller.tenant or ""
