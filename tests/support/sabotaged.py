@@ -25,8 +25,8 @@ from parsec.cli import main
 from parsec.core.errors import Poison, Rejected
 from parsec.ports.broker import Assigned, Progress
 from parsec.ports.store import QueryLimits, Row, StoreReader
-from parsec.process.batching import Partition
 from parsec.process.loop import Processor
+from parsec.process.partitions import Partition
 from parsec.query.sql.page import Page, PageRequest, page
 from parsec.web.routes import query
 from parsec.web.routes.health import stage_check

@@ -18,14 +18,6 @@ class Counts(msgspec.Struct, frozen=True):
     def total(self) -> int:
         return self.stored + self.duplicate + self.dead + self.lost
 
-    def plus(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.stored + other.stored,
-            self.duplicate + other.duplicate,
-            self.dead + other.dead,
-            self.lost + other.lost,
-        )
-
     def minus(self, other: "Counts") -> "Counts":
         return Counts(
             self.stored - other.stored,

@@ -72,9 +72,7 @@ class Range(msgspec.Struct, frozen=True):
     first: int
     last: int
 
-    @property
-    def token(self) -> str:
-        """The name of the range's block in the store."""
+    def __str__(self) -> str:
         return f"{self.log_id}/{self.partition}/{self.first}-{self.last}"
 
 

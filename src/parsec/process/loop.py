@@ -10,17 +10,17 @@ Invariants, cited by tests
  3. A batch of an idle partition is inserted at once, of a busy one when full or `linger_s` after the insert before it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
 
 from parsec.core.clock import Clock, Random
 from parsec.core.errors import Fatal, Poison, Retryable
-from parsec.ports.broker import LogReader, Progress
+from parsec.ports.broker import LogReader, Progress, Slice
 from parsec.ports.dedup import Position
-from parsec.ports.store import StoreWriter
-from parsec.process.batching import InsertLimits, MakeRows, free_rows, rows_of
+from parsec.ports.store import DeadLetter, Row, StoreWriter
+from parsec.process.batching import InsertLimits, split_evenly
 from parsec.process.bisect import Bisect
 from parsec.process.claims import Claims
 from parsec.process.partitions import Assignments, PartitionState
@@ -43,8 +43,13 @@ _log = structlog.get_logger(__name__)
 
 POLL_WAIT_S = 0.2
 LAG_EVERY_S = 1.0
+SLICE_RECORDS = 250
+"""Records that become rows without a pause, about a millisecond of work."""
 HOLDER_WAIT_S = 60.0
 """How long a row waits for another position that has claimed its id and has not landed. A reassignment takes less."""
+
+MakeRows = Callable[[Slice], tuple[list[Row], list[DeadLetter]]]
+"""A pure function: each record of the slice becomes one row or one dead letter, in order of offset."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -240,7 +245,7 @@ class Processor:
 
     def _insert(self, state: PartitionState, step: Insert) -> None:
         started = self._clock.monotonic()
-        self._store.insert(step.block.rows, step.block.token)
+        self._store.insert(step.block.rows, step.token)
         ended = self._clock.monotonic()
         self._telemetry.inserts.inc()
         self._telemetry.insert_latency.observe(ended - started)
@@ -274,12 +279,12 @@ class Processor:
         for (tenant, fate), count in range_commit.tenant_counts().items():
             self._telemetry.processed_of(tenant, fate, count)
         if step.counts.lost:
-            _log.error("The log lost events before they were stored.", range=step.range.token,
+            _log.error("The log lost events before they were stored.", range=str(step.range),
                        events=step.counts.lost)  # fmt: skip
 
     def _split(self, state: PartitionState, range_commit: RangeCommit, step: Step, error: Poison) -> None:
         if not isinstance(step, Insert):
-            what = f"{type(step).__name__} of {range_commit.range.token}"
+            what = f"{type(step).__name__} of {range_commit.range}"
             raise Fatal(f"the store refuses a step that inserts no rows ({what}): {error}") from error
         self._pause(state)
         if not range_commit.refused(str(error)):
@@ -289,7 +294,7 @@ class Processor:
             return
         state.made_progress(self._clock.monotonic())
         _log.warning("The store refused a block. It is split to find the invalid records.",
-                     range=step.block.range.token, why=str(error))  # fmt: skip
+                     range=str(step.block.range), why=str(error))  # fmt: skip
 
     def _retry_later(self, state: PartitionState, range_commit: RangeCommit, step: Step, error: Retryable) -> None:
         if isinstance(step, Insert):
@@ -299,7 +304,7 @@ class Processor:
         self._back_off(state, error)
         self._pause(state)
         _log.warning("A step of the processor failed. It will be retried.", step=type(step).__name__,
-                     range=range_commit.range.token, why=str(error))  # fmt: skip
+                     range=str(range_commit.range), why=str(error))  # fmt: skip
 
     def _back_off(self, state: PartitionState, error: Retryable) -> None:
         state.back_off(error, self._options.max_backoff_s, self._random, self._clock.monotonic())
@@ -313,3 +318,29 @@ class Processor:
         """After `stop`: whether the time is up, or no backlog is left."""
         until = self._finish_until
         return until is None or self._clock.monotonic() >= until or self._assignments.lag() == 0
+
+
+def rows_of(
+    slices: Sequence[Slice], make_rows: MakeRows, yield_gil: Callable[[], None]
+) -> tuple[list[Row], list[DeadLetter]]:
+    """The rows and dead letters of all slices. `yield_gil` lets other threads run, after each SLICE_RECORDS of a batch
+    that has more."""
+    rows: list[Row] = []
+    letters: list[DeadLetter] = []
+    is_large = sum(len(records.values) for records in slices) > SLICE_RECORDS
+    for records in slices:
+        for part in split_evenly(records, SLICE_RECORDS) if is_large else (records,):
+            made, dead = make_rows(part)
+            rows += made
+            letters += dead
+            if is_large:
+                yield_gil()
+    return rows, letters
+
+
+def free_rows(rows: list[Row], yield_gil: Callable[[], None]) -> None:
+    """Empties the list in parts: a large one freed at once holds the interpreter ten times as long as SLICE_RECORDS."""
+    while rows:
+        del rows[-SLICE_RECORDS * 4 :]
+        if rows:
+            yield_gil()

@@ -1,6 +1,6 @@
 """The commit of one range: proposes one step after another, until all of it is in the store. State only, no I/O.
 
-In: a batch (parsec.process.batching, which keeps invariants 1, 2 and 4), its rows, and the outcome of each step.
+In: a batch (parsec.process.partitions, which keeps invariants 1, 2 and 4), its rows, and the outcome of each step.
 Out: the next step, for parsec.process.loop to perform. Errors: Fatal when records and rows differ in number, since the
 ledger would be wrong. Next: parsec.ports.dedup.
 
@@ -72,9 +72,15 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Insert(msgspec.Struct, frozen=True):
-    """Insert the block's rows under its token."""
+    """Insert the block's rows under its token, from which the store recognises a repeated insert."""
 
     block: Block
+
+    @property
+    def token(self) -> str:
+        taken, attempt, bits = self.block.range, self.block.attempt, self.block.tenant_bits
+        suffix = (f"#{attempt}" if attempt != FIRST_ATTEMPT else "") + (f"~{bits}" if bits else "")
+        return f"{taken.log_id}/{taken.partition}/{taken.first}-{taken.last}{suffix}"
 
 
 class InsertDeadLetters(msgspec.Struct, frozen=True):
@@ -139,7 +145,7 @@ class RangeCommit:
         self._splitting = self._any_inserted = False
         if len(rows) + len(letters) != len(self._offsets):
             made = f"{len(rows)} rows and {len(letters)} dead letters"
-            raise Fatal(f"range {batch.range.token} has {len(self._offsets)} records, but {made} were made of them")
+            raise Fatal(f"range {batch.range} has {len(self._offsets)} records, but {made} were made of them")
         block = Block(batch.range, self._attempt, rows, doubtful=batch.doubtful)
         self._planned: list[Planned] = []  # the last one is next
         if rows and not block.doubtful:

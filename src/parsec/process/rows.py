@@ -33,6 +33,7 @@ from parsec.api.event_rules import (
     TENANT_NAME,
     nests_deeper,
 )
+from parsec.core.clock import Clock
 from parsec.core.envelope import Envelope, EnvelopeError, decode_all, decode_one
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import DAY, LATEST, SECOND, nanoseconds
@@ -156,6 +157,16 @@ class Rules(msgspec.Struct, frozen=True):
     def oldest_ns(self) -> int:
         """Events received before this have expired."""
         return self.now_ns - int(self.retention_s * SECOND)
+
+
+class RowMaker(msgspec.Struct, frozen=True):
+    """Rows of one slice, under the rules of the moment."""
+
+    retention_s: float
+    clock: Clock
+
+    def __call__(self, records: Slice) -> tuple[list[Row], list[DeadLetter]]:
+        return rows(records, Rules(self.retention_s, self.clock.time_ns()))
 
 
 class _TenantOnly(msgspec.Struct):

@@ -14,13 +14,12 @@ import msgspec
 
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.redis.dedup import RedisDedup
-from parsec.ports.broker import LogReader, Progress, Slice
+from parsec.ports.broker import LogReader, Progress
 from parsec.ports.dedup import Dedup, Window
-from parsec.ports.store import DeadLetter, Row
 from parsec.process.batching import InsertLimits
 from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
-from parsec.process.rows import Rules, rows
+from parsec.process.rows import RowMaker
 from parsec.process.size_retention import SizeRetention
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscriptions, TailLimits
 from parsec.service import Part, Resource, ThreadPart
@@ -130,13 +129,13 @@ def _processor(
     on_commit: Callable[[], None],
 ) -> Processor:
     limits = InsertLimits(linger_s=settings.process_linger_ms / 1000)
-
-    def make_rows(piece: Slice) -> tuple[list[Row], list[DeadLetter]]:
-        return rows(piece, Rules(settings.retention, runtime.clock.time_ns()))
-
     dead_letter_days = ceil(settings.retention / SECONDS_PER_DAY)
     options = Options(
-        make_rows, limits, yield_gil=runtime.yield_gil, on_commit=on_commit, dead_letter_days=dead_letter_days
+        RowMaker(settings.retention, runtime.clock),
+        limits,
+        yield_gil=runtime.yield_gil,
+        on_commit=on_commit,
+        dead_letter_days=dead_letter_days,
     )
     return Processor(reader, store, claims, options, runtime.telemetry, runtime.clock, runtime.random)
 

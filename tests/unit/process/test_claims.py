@@ -13,7 +13,7 @@ from parsec.process.batching import Block, InsertLimits
 from parsec.process.bisect import MOST_REFUSED, halves
 from parsec.process.claims import Claims, Conflict, batch_of
 from parsec.process.loop import HOLDER_WAIT_S
-from parsec.process.range_commit import MOST_REFUSED_ROWS
+from parsec.process.range_commit import MOST_REFUSED_ROWS, Insert
 from tests.support.processing import WINDOW, Rig, make_rows
 from tests.unit.process.test_range_commit import records
 
@@ -177,4 +177,4 @@ def test_a_block_is_split_by_tenant_in_the_same_way_whatever_is_left_in_it() -> 
     assert len(set(shares.values())) == 2
     for half in halves(Block(whole.range, 2, rows[::3], doubtful=False)):
         assert {shares[row.tenant_id] for row in half.rows} == {half.tenant_bits}
-    assert len({half.token for half in halves(whole)} | {whole.token}) == 3
+    assert len({Insert(block).token for block in [whole, *halves(whole)]}) == 3

@@ -3,7 +3,7 @@
 from parsec.core.timestamp import DAY
 from parsec.ports.broker import Counts, Progress
 from parsec.ports.store import ExpiryBound, Row
-from parsec.process.ledger import LedgerCheckpoints
+from parsec.process.partitions import LedgerCheckpoints
 
 TODAY = 20_000
 NOON = TODAY * DAY + DAY // 2

@@ -157,7 +157,7 @@ class KafkaReader:
                 self._assigned[partition] = self._assigned.pop(partition)
                 if piece.lost:
                     _log.error("Offsets of the topic hold no record: expired, compacted, or of a transaction.",
-                               offsets=piece.lost, range=piece.range.token)  # fmt: skip
+                               offsets=piece.lost, range=str(piece.range))  # fmt: skip
                 return piece
         return None
 

@@ -26,6 +26,8 @@ from parsec.telemetry import Telemetry
 GENERATIONS = 4
 """More of them drop ids more evenly and grow in smaller steps; each one costs a lookup per id."""
 SLICE_IDS = 500
+FEWEST_TO_YIELD = 50
+"""A smaller batch takes less time than a turn of the event loop."""
 _PARTITION_BITS = 20
 
 
@@ -138,7 +140,8 @@ class LocalDedup:
             yield list(map(hash, zip(batch.tenants[at:end], batch.ids[at:end], strict=True))), batch.offsets[at:end]
             if self._dropped:
                 self._free(2 * SLICE_IDS)
-            self._yield_gil()
+            if len(batch.offsets) >= FEWEST_TO_YIELD:
+                self._yield_gil()
 
     def _rotate(self) -> None:
         """Starts a new generation when it is time, and drops those that are too old or too many (invariant 3)."""

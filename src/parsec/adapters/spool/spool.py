@@ -51,8 +51,12 @@ class SpoolReader:
 
     def commit(self, records: Slice, refused: int) -> None:
         """Kafka has these, except the `refused` ones, which `keep_refused` has. Raises Retryable."""
-        fate = Counts(stored=len(records.values) - refused, dead=refused, lost=records.lost)
-        counts = self._counts.plus(fate)
+        before = self._counts
+        counts = Counts(
+            stored=before.stored + len(records.values) - refused,
+            dead=before.dead + refused,
+            lost=before.lost + records.lost,
+        )
         self._reader.commit(records.partition, self._epoch, records.next_offset, counts)
         self._committed, self._counts = records.next_offset, counts
 

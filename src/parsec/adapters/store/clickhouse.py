@@ -62,6 +62,8 @@ _EXPIRY_BOUND = (
 )
 _STORE_ID = "SELECT uuid FROM system.tables WHERE database = currentDatabase() AND name = 'events'"
 _CHUNK_ROWS = 500
+_FEWEST_TO_YIELD = 50
+"""Fewer rows take less time than a turn of the event loop."""
 _LAST_DAY = (1 << 16) - 1
 
 
@@ -172,7 +174,8 @@ class ClickHouseStore:
         """Chunks that take about half a millisecond each; the engine makes one block of them (INSERT_SETTINGS)."""
         for first in range(0, len(rows), _CHUNK_ROWS):
             yield EVENTS_TABLE.block(list(map(astuple, rows[first : first + _CHUNK_ROWS])))
-            self._yield_gil()
+            if len(rows) >= _FEWEST_TO_YIELD:
+                self._yield_gil()
 
     def _write(self, client: "Client", table: Table, blocks: Iterable[bytes], token: str | None = None) -> None:
         self._check_open()

@@ -68,9 +68,14 @@ class TailPoller:
 
     def run(self, stop: threading.Event) -> None:
         """Rounds until `stop`."""
+        looked_at = float("-inf")
         while not stop.is_set():
             self._signal.wait(LOOK_S)
             self._signal.clear()
+            now = self._clock.monotonic()
+            if not self._subscriptions.by_tenant and now - looked_at < LOOK_S:
+                continue  # no one tails; the offsets are kept current now and then
+            looked_at = now
             for rest_s in self.round():
                 if stop.wait(rest_s):
                     return

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parsec.adapters.local.dedup import GENERATIONS, SLICE_IDS, LocalDedup
+from parsec.adapters.local.dedup import FEWEST_TO_YIELD, GENERATIONS, SLICE_IDS, LocalDedup
 from parsec.core.clock import ManualClock
 from parsec.ports.dedup import Batch, Window
 from parsec.telemetry import Telemetry
@@ -13,8 +13,11 @@ def batch(clock: ManualClock, first: int, ids: int) -> Batch:
     return Batch("log", 0, clock.time_ns(), ["acme"] * ids, names, range(first, first + ids))
 
 
-@pytest.mark.parametrize(("ids", "turns"), [(1, 1), (SLICE_IDS, 1), (SLICE_IDS + 1, 2), (4 * SLICE_IDS, 4)])
-def test_there_is_a_turn_after_each_slice(ids: int, turns: int) -> None:
+@pytest.mark.parametrize(
+    ("ids", "turns"),
+    [(FEWEST_TO_YIELD - 1, 0), (FEWEST_TO_YIELD, 1), (SLICE_IDS, 1), (SLICE_IDS + 1, 2), (4 * SLICE_IDS, 4)],
+)
+def test_there_is_a_turn_after_each_slice_but_not_after_a_few_ids(ids: int, turns: int) -> None:
     clock, taken = ManualClock(), list[int]()
     LocalDedup(Window(60, 10_000), Telemetry(), clock, lambda: taken.append(1)).claim(batch(clock, 0, ids))
     assert len(taken) == turns
