@@ -36,7 +36,7 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "
 class Loaded(msgspec.Struct, frozen=True):
     """The settings and, per setting, where its value came from.
 
-    `tenants`: the settings as they hold for those that `file` has a table for. `again`: loads all of it anew.
+    `tenants`: the settings as they hold for those that `file` has a table for. `again`: loads all of it again.
     """
 
     settings: Settings
@@ -84,7 +84,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | No
 
 
 def _wrong_name(name: str, known: Mapping[str, Setting]) -> str | None:
-    """What is wrong with a name of the environment; None: it is right, or none of our business."""
+    """What is wrong with a name of the environment; None: it is right, or not for Parsec."""
     if name in known or name in CLIENT_NAMES:
         return None
     if name in FORMER_SETTINGS:
@@ -173,14 +173,14 @@ def _kafka_conflicts(settings: Settings) -> list[str]:
 
 def _without_credentials(settings: Settings) -> tuple[list[str], Settings]:
     """Refuse users and passwords in addresses, which are logged."""
-    told = {
+    instead = {
         "clickhouse_url": ("CLICKHOUSE_URL", "CLICKHOUSE_USER and CLICKHOUSE_PASSWORD", "http://(hidden)"),
         "redis_addr": ("REDIS_ADDR", "REDIS_USERNAME and REDIS_PASSWORD", "(hidden):1"),
         "kafka_brokers": ("KAFKA_BROKERS", "PARSEC_KAFKA_OPTIONS and PARSEC_KAFKA_PASSWORD", "(hidden)"),
     }
-    found = [name for name in told if "@" in getattr(settings, name)]
-    problems = [f"{told[name][0]}: must not contain a user or password; use {told[name][1]}" for name in found]
-    return problems, msgspec.structs.replace(settings, **{name: told[name][2] for name in found})
+    found = [name for name in instead if "@" in getattr(settings, name)]
+    problems = [f"{instead[name][0]}: must not contain a user or password; use {instead[name][1]}" for name in found]
+    return problems, msgspec.structs.replace(settings, **{name: instead[name][2] for name in found})
 
 
 def _key_conflicts(settings: Settings) -> list[str]:

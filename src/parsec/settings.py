@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
+from parsec.api.event_rules import MAX_EVENT_BYTES
 from parsec.core.units import Unit
 
 ROLES = frozenset({"ingest", "process", "query"})
@@ -63,7 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "PARSEC_MAX_BODY_BYTES", "Largest request body, before and after decompression.",
         "bytes", (1024, 1 << 30))] = 16 << 20
     max_event_bytes: Annotated[int, Spec(
-        "PARSEC_MAX_EVENT_BYTES", "Largest event, as encoded for the log.", "bytes", (1024, 16 << 20))] = 256 << 10
+        "PARSEC_MAX_EVENT_BYTES", "Largest event, as encoded for the log.",
+        "bytes", (1024, 16 << 20))] = MAX_EVENT_BYTES
     max_request_events: Annotated[int, Spec(
         "PARSEC_MAX_REQUEST_EVENTS", "Largest number of events in one request.", limits=(1, 1_000_000))] = 10_000
     ingest_lenient: Annotated[bool, Spec(

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from parsec import __version__
+from parsec.core.counts import Counts
 
 
 class UnlockedCounter(Collector):
@@ -76,7 +77,7 @@ prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 NAMED_TENANTS = 100
 """Tenants with series of their own."""
 
-FATES = ("stored", "duplicate", "dead", "lost")
+FATES = Counts.__struct_fields__
 """What may become of an event of the log."""
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -269,7 +270,7 @@ class Telemetry:
             "Events stored without a check for duplicates, because Redis did not answer.",
         )
         self.dedup_conflicts = self._counter(
-            "parsec_dedup_conflict_events", "Duplicates whose content differs from the stored event."
+            "parsec_dedup_conflict_events", "Duplicates with other content than the stored event."
         )
 
         # The process.

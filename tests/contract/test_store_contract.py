@@ -169,14 +169,14 @@ def test_the_same_position_replaces_a_dead_letter(store: ClickHouseStore) -> Non
 
 def test_after_close_every_call_is_fatal(store: ClickHouseStore) -> None:
     reader = store.reader()
-    reader.ping()
+    reader.select("SELECT 1", {}, LIMITS, tuple)
     store.close()
     store.close()
     for call in (
         lambda: store.insert([row(0)], "t"),
         lambda: store.insert_dead_letters([letter(0)]),
         lambda: store.stored_offsets(Range("log-1", 0, 0, 1)),
-        reader.ping,
+        lambda: reader.select("SELECT 1", {}, LIMITS, tuple),
     ):
         with pytest.raises(Fatal):
             call()

@@ -19,7 +19,7 @@ _MAX_DIGITS = 20
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """What is declared about a parameter beside its name, type and default, inside its Annotated type.
+    """The declaration of a parameter beside its name, type and default, inside its Annotated type.
 
     `minimum`, `maximum`: of an integer. `format` names the syntax of a text for OpenAPI and the fuzz tests; the code
     that knows the syntax checks it. `max_count`: the longest list; a list parameter is repeated, or with `commas` one

@@ -89,8 +89,7 @@ def source(text: str) -> str:
     if not name:
         raise missing("source")
     if len(name) > MAX_SOURCE_CHARS:
-        message = f"source has {len(name)} characters; at most {MAX_SOURCE_CHARS} are allowed."
-        raise Rejected("invalid_source", message, field="source")
+        raise _too_long("source", len(name), MAX_SOURCE_CHARS)
     return name
 
 
@@ -111,8 +110,7 @@ def event_id(text: str) -> str:
     if not text:
         raise missing("id")
     if len(text) > MAX_ID_CHARS:
-        message = f"id has {len(text)} characters; at most {MAX_ID_CHARS} are allowed."
-        raise Rejected("invalid_id", message, field="id")
+        raise _too_long("id", len(text), MAX_ID_CHARS)
     return text
 
 
@@ -167,6 +165,10 @@ def missing(field: str) -> Rejected:
     return Rejected("missing_field", f"{field} is missing or blank; every event needs one.", field=field)
 
 
+def _too_long(field: str, chars: int, most: int) -> Rejected:
+    return Rejected(f"invalid_{field}", f"{field} has {chars} characters; at most {most} are allowed.", field=field)
+
+
 def too_large(max_bytes: int) -> Rejected:
     """For an event that is too large once it is encoded."""
     return Rejected(
@@ -175,7 +177,7 @@ def too_large(max_bytes: int) -> Rejected:
 
 
 CACHE_ENTRIES = 4096
-"""A cache starts anew when it is full, so that a sender who makes up names cannot grow it."""
+"""A cache is emptied when it is full, so that a sender who makes up names cannot grow it."""
 _MAX_CACHED_CHARS = 300
 
 Value = TypeVar("Value")

@@ -69,8 +69,7 @@ _SinceAlways: TypeAlias = Annotated[
     Spec(help="Start of the time range, as for `GET /query/events`. Default: no limit.", format="parsec-time"),
 ]
 _To: TypeAlias = Annotated[
-    str | None,
-    Spec(help="End of the time range, exclusive, in the same forms.", format="parsec-time", default="now"),
+    str | None, Spec(help="End of the time range, exclusive, in the same forms.", format="parsec-time", default="now")
 ]
 _Limit: TypeAlias = Annotated[int, Spec(help="Maximum number of items per page.", minimum=1, maximum=MAX_PAGE)]
 _Cursor: TypeAlias = Annotated[
@@ -135,8 +134,7 @@ class EventsQuery(ScopeQuery, frozen=True, kw_only=True):
     ] = None
     cursor: _Cursor = None
     format: Annotated[
-        Format | None,
-        Spec(help="Format of the answer. Default: chosen by the header `Accept`, otherwise `json`."),
+        Format | None, Spec(help="Format of the answer. Default: chosen by the header `Accept`, otherwise `json`.")
     ] = None
 
 

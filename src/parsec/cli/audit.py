@@ -14,11 +14,12 @@ from parsec.cli.client_flags import open_client, server_flags
 from parsec.cli.setting_flags import directory_flags, load_or_exit
 from parsec.cli.terminal import DIFFERENCE, GAVE_UP, NOT_ALL, Cell, fail, is_terminal, print_table, visible
 from parsec.client import Audit
+from parsec.core.counts import Counts
 from parsec.core.errors import ParsecError
 
 AUDIT_TIMEOUT_S = 600.0
 SHOWN_MISSING = 10
-_FATES = ("stored", "duplicate", "dead", "lost")
+_FATES = Counts.__struct_fields__
 
 
 @click.command()

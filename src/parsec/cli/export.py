@@ -93,12 +93,7 @@ def _read_progress(note: Path, asked: dict[str, Any], output: Path) -> _Progress
 
 
 def _write_all(
-    client: Client,
-    file: BinaryIO,
-    note: Path,
-    asked: dict[str, Any],
-    begun: _Progress | None,
-    give_up_after_s: float,
+    client: Client, file: BinaryIO, note: Path, asked: dict[str, Any], begun: _Progress | None, give_up_after_s: float
 ) -> int:
     cursor, events = (begun.cursor, begun.events) if begun else (None, 0)
     reported: set[str] = set()

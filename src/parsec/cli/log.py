@@ -106,11 +106,9 @@ def _opened(config: Path | None, data_dir: str | None) -> "Iterator[Sequence[Off
         finally:
             for each in logs:
                 each.close()
-    except (Fatal, Retryable) as error:
-        fail(visible(str(error)), GAVE_UP)
     except BrokenPipeError:
         raise  # the reader of our output has gone, which is no fault
-    except OSError as error:
+    except (Fatal, Retryable, OSError) as error:
         fail(visible(str(error)), GAVE_UP)
 
 

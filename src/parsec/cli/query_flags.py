@@ -10,12 +10,10 @@ from typing import Any
 import click
 
 from parsec.api.endpoint import Endpoint, Parameter
-from parsec.cli.client_flags import profile
+from parsec.cli.client_flags import Command, profile
 
 _CLIENTS_OWN = ("cursor", "format")
 """The client follows cursors, and reads JSON only."""
-
-Command = Callable[..., Any]
 
 
 def query_flags(

@@ -51,7 +51,7 @@ _PARAMETER_TABLE = re.compile(r"(?<=<!-- parameters: )([a-zA-Z ]+)( -->\n)[^<]*(
 def reference(topic: str) -> None:
     """Print the reference of all settings or metrics as Markdown, or openapi.yaml.
 
-    `api` reads docs/api.md from standard input and prints it with the tables of parameters made anew.
+    `api` reads docs/api.md from standard input and prints it with the tables of parameters written again.
     """
     pages = {"settings": settings_page, "metrics": metrics_page, "openapi": openapi_text, "api": api_page}
     click.echo(pages[topic](), nl=False)
@@ -94,7 +94,7 @@ def metrics_page() -> str:
 def api_page() -> str:
     """docs/api.md, with new tables: a marker names endpoints, and the table of their parameters follows it.
 
-    The table of a single endpoint has all its parameters, that of several leaves out the ones of every question.
+    The table of a single endpoint has all its parameters, that of several leaves out those of every query.
     """
 
     def table(mark: re.Match[str]) -> str:

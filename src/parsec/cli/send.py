@@ -83,7 +83,7 @@ class Sender:
         try:
             with progress_bar(self._source.size, in_bytes=True) as show:
                 for body in bodies(events_of(self._source, kind, self._wrap), batch):
-                    self._count(client.send(body.content, defaults=self._defaults, give_up_after_s=timeout_s))
+                    self._count(client.send(body, defaults=self._defaults, give_up_after_s=timeout_s))
                     show(self._source.bytes_read, counted(self._accepted + self._rejected, "event"))
         except Rejected as error:
             problem, code = f"{error.message} ({error.code})", NOT_ALL

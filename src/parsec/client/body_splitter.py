@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import BinaryIO, Literal
 
-import msgspec
-
 from parsec.core.errors import Rejected
 
 Kind = Literal["text", "json"]
@@ -38,13 +36,6 @@ _EVENTS_OBJECT = re.compile(rb'\{\s*"events"\s*:\s*\[')
 _STRINGS_AND_BREAKS = re.compile(_STRING + rb"|\n", re.DOTALL)
 _BLANK = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
-
-
-class SplitBody(msgspec.Struct, frozen=True):
-    """One request: `events` pieces, joined by newlines."""
-
-    content: bytes
-    events: int
 
 
 class BodySource:
@@ -111,20 +102,21 @@ def _one_a_line(head: bytes) -> bool:
     return not (first.startswith(b"[") or _EVENTS_OBJECT.match(first) or first.endswith((b"{", b"[", b",")))
 
 
-def bodies(pieces: Iterable[bytes | None], max_events: int, max_bytes: int = MAX_BODY_BYTES) -> Iterator[SplitBody]:
-    """Ends a body at `max_events`, before `max_bytes` (a larger event is sent alone), or when the stream pauses."""
+def bodies(pieces: Iterable[bytes | None], max_events: int, max_bytes: int = MAX_BODY_BYTES) -> Iterator[bytes]:
+    """Pieces joined by newlines. A body ends at `max_events`, before `max_bytes` (a larger event is sent alone), or
+    when the stream pauses."""
     held: list[bytes] = []
     size = 0
     for piece in chain(pieces, (None,)):
         if held and (piece is None or size + len(piece) > max_bytes):
-            yield SplitBody(b"\n".join(held), len(held))
+            yield b"\n".join(held)
             held, size = [], 0
         if piece is None:
             continue
         held.append(piece)
         size += len(piece) + 1
         if len(held) >= max_events:
-            yield SplitBody(b"\n".join(held), len(held))
+            yield b"\n".join(held)
             held, size = [], 0
 
 

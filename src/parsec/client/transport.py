@@ -97,7 +97,7 @@ class Connection:
             self.close()
 
     def close(self) -> None:
-        """Safe to call twice; a later request connects anew."""
+        """Safe to call twice; a later request connects again."""
         self._http.close()
 
     def abandon(self) -> None:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time for what is stored, monotonic time for what is waited."""
+    """Wall time for stored timestamps, monotonic time for waits."""
 
     def time_ns(self) -> int:
         """Nanoseconds since 1970 UTC."""
@@ -23,7 +23,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """Stands still until told: `clock.advance(30)`."""
+    """Stands still until advanced: `clock.advance(30)`."""
 
     def __init__(self, time_ns: int = 1_800_000_000_000_000_000) -> None:
         self._time_ns = time_ns

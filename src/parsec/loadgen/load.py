@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from parsec.api.status import LedgerStats, StatsAnswer
+from parsec.core.counts import Counts
 from parsec.loadgen.connection import LoadConnection
 from parsec.loadgen.plan import Plan, Result, Schedule
 
@@ -51,9 +52,6 @@ class Load:
             connection.abort_overdue()
 
 
-_FATES = ("stored", "duplicate", "dead", "lost")
-
-
 def in_flight(stats: StatsAnswer) -> int:
     """Accepted events that are not processed yet."""
     return (stats.ledger.in_flight or 0) + stats.channel.buffered + stats.spool.waiting
@@ -65,7 +63,8 @@ def report(result: Result, before: StatsAnswer | None, after: StatsAnswer | None
     if before is None or after is None:
         hidden = "counts cannot be compared: the server's counts need an API key with the scope admin"
         return found | {"server": None, "counts_agree": None}, hidden
-    grown = {name: (getattr(after.ledger, name) or 0) - (getattr(before.ledger, name) or 0) for name in _FATES}
+    fates = Counts.__struct_fields__
+    grown = {name: (getattr(after.ledger, name) or 0) - (getattr(before.ledger, name) or 0) for name in fates}
     processed, published = sum(grown.values()), after.producer.messages_sent - before.producer.messages_sent
     for stats, when in ((before, "before"), (after, "after")):
         if left := in_flight(stats):

@@ -64,6 +64,18 @@ class LogWriter(Protocol):
         """Releases files and locks; safe to call twice."""
 
 
+class KafkaHealth(msgspec.Struct, frozen=True):
+    """Whether Kafka answers. `why`: why not. `last_ack_age_s`: None before the first acknowledgement.
+
+    `needs_help`: an operator must do as `why` says; waiting is not enough.
+    """
+
+    connected: bool
+    why: str | None
+    last_ack_age_s: float | None
+    needs_help: bool = False
+
+
 class Range(msgspec.Struct, frozen=True):
     """Offsets first..last, both included, of one partition of one log."""
 

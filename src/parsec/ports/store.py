@@ -106,7 +106,7 @@ class DaySize(msgspec.Struct, frozen=True, gc=False):
 
 
 class Cancellation:
-    """Whether a question is still wanted, told to whoever works on it. From any thread."""
+    """Whether a query was cancelled, and how to stop its statement. From any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -123,7 +123,7 @@ class Cancellation:
 
     @contextmanager
     def stopped_by(self, stop: Callable[[], None]) -> Iterator[None]:
-        """`stop` ends what is done in this block. Raises Retryable when it is not wanted any more."""
+        """`cancel` calls `stop`, which ends the work of this block. Raises Retryable once cancelled."""
         with self._lock:
             if self._cancelled:
                 raise Retryable("The query was cancelled.")
@@ -237,12 +237,9 @@ class StoreReader(Protocol):
     """Called from any thread; each thread gets a connection of its own."""
 
     def select(self, sql: str, parameters: Mapping[str, Any], limits: QueryLimits, into: type[T]) -> list[T]:
-        """The rows of a question, each decoded into `into`: a tuple or an array_like struct of its columns in order.
+        """The rows of a statement, each decoded into `into`: a tuple or an array_like struct of its columns in order.
 
         Values are bound as `{name:Type}`, never spliced in. Read-only. Raises Rejected(code=query_too_expensive) when
-        a limit is hit, Retryable when the store does not answer or the question was given up, Fatal when it is wrong
+        a limit is hit, Retryable when the store does not answer or the query was cancelled, Fatal when it is wrong
         or after `close`.
         """
-
-    def ping(self) -> None:
-        """Raises Retryable when the store does not answer within a second."""

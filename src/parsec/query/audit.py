@@ -6,7 +6,7 @@ difference. Errors: Rejected(query_too_expensive), Retryable from the store. Nex
 1. A recount looks only at offsets below `committed`, as it was at its start. All of them had landed by then, and none
    of them lands again: events that come in meanwhile change nothing.
 2. It begins at the oldest checkpoint (parsec.process.partitions) after which nothing can have left the store by age, or
-   with a day that was dropped (parsec.process.size_retention); if a day is dropped meanwhile it begins anew. Offsets
+   with a day that was dropped (parsec.process.size_retention); if a day is dropped meanwhile it starts again. Offsets
    before are `not_recounted`, neither sound nor lost. A store that lacks the first checkpoint was lost or exchanged:
    that is a difference from the ledger's start on.
 3. It goes from checkpoint to checkpoint, so that a surplus in one span never makes up for a gap in another.

@@ -10,6 +10,7 @@ import base64
 import zlib
 
 import msgspec
+from msgspec.structs import astuple
 
 from parsec.core.errors import Rejected
 from parsec.query.timerange import TimeRange
@@ -44,17 +45,8 @@ _ENCODER = msgspec.json.Encoder()
 
 def encode(tenant: str, time_range: TimeRange, last: RowKey, query: str) -> str:
     """`query`: all that must stay the same from page to page, as a text."""
-    cursor = _Cursor(
-        tenant,
-        time_range.start_ns,
-        time_range.end_ns,
-        last.at_ns,
-        last.log_id,
-        last.partition,
-        last.offset,
-        _digest(query),
-    )
-    return base64.urlsafe_b64encode(_ENCODER.encode(cursor)).rstrip(b"=").decode()
+    values = (tenant, *astuple(time_range), *astuple(last), _digest(query))
+    return base64.urlsafe_b64encode(_ENCODER.encode(_Cursor(*values))).rstrip(b"=").decode()
 
 
 def decode(text: str, tenant: str, query: str) -> tuple[TimeRange, RowKey]:
@@ -76,8 +68,8 @@ def decode(text: str, tenant: str, query: str) -> tuple[TimeRange, RowKey]:
     except ValueError as error:
         message = "This cursor belongs to another query or tenant, or is damaged; start again without a cursor."
         raise Rejected("invalid_cursor", message, field="cursor") from error
-    position = RowKey(cursor.at_ns, cursor.log_id, cursor.partition, cursor.offset)
-    return TimeRange(cursor.start_ns, cursor.end_ns), position
+    _, start_ns, end_ns, *last, _ = astuple(cursor)
+    return TimeRange(start_ns, end_ns), RowKey(*last)
 
 
 def _digest(query: str) -> int:

@@ -72,12 +72,12 @@ class QueryExecutor:
     def _submit(
         self, loop: asyncio.AbstractEventLoop, tenant: str, query: Callable[[QueryLimits], T], limits: QueryLimits
     ) -> Future[T]:
-        for count, most, whose in (
+        for count, most, owner in (
             (self._running[tenant], self._per_tenant, "this tenant"),
             (self._running.total(), self._in_total, "this process"),
         ):
             if count >= most:
-                message = f"{most} queries of {whose} are running already. Try again when one has ended."
+                message = f"{most} queries of {owner} are running already. Try again when one has ended."
                 raise Rejected("too_many_questions", message, status=503)
 
         def ended(_: object) -> None:

@@ -42,10 +42,7 @@ def policy_of(loaded: Loaded) -> Policy:
 
 
 def _allowance(settings: Settings) -> Allowance:
-    return Allowance(
-        _rate(settings.limit_events_per_s),
-        _rate(settings.limit_bytes_per_s),
-    )
+    return Allowance(_rate(settings.limit_events_per_s), _rate(settings.limit_bytes_per_s))
 
 
 def _rate(per_s: float) -> Rate | None:
@@ -104,12 +101,7 @@ def open_ingest(loaded: Loaded, runtime: Runtime, log: LogHandle) -> IngestSide:
     closed_because = log.writers[0].refuses if log.writers else log.refuses
     admission = Admission(channel, limits, settings.ingest_memory, closed_because)
     pipeline = Pipeline(
-        admission,
-        _pipeline_options(settings),
-        runtime.telemetry,
-        runtime.clock,
-        runtime.random,
-        log.max_event_bytes,
+        admission, _pipeline_options(settings), runtime.telemetry, runtime.clock, runtime.random, log.max_event_bytes
     )
     options = _worker_options(settings)
     workers = [

@@ -12,12 +12,11 @@ import msgspec
 
 from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import KafkaOptions
-from parsec.adapters.kafka.monitor import KafkaHealth
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.lock import DirectoryLock
 from parsec.adapters.spool.spool import DiskSpool, NoSpool, Spool
 from parsec.loading import parse_pairs
-from parsec.ports.broker import READER, LogReader, LogWriter, Progress
+from parsec.ports.broker import READER, KafkaHealth, LogReader, LogWriter, Progress
 from parsec.service import Part, Resource
 from parsec.settings import Settings
 from parsec.wiring.runtime import Runtime

@@ -15,8 +15,8 @@ from parsec.ports.store import QueryLimits
 from parsec.query.audit import audit_with_log, today
 from parsec.settings import Settings
 
-QUESTION_TIMEOUT_S = 600.0
-"""Of one question of the audit; a person waits for it and may end it."""
+QUERY_TIMEOUT_S = 600.0
+"""Of one query of the audit; a person waits for it and may end it."""
 
 
 def offline_logs(settings: Settings) -> list[OfflineLog]:
@@ -43,5 +43,5 @@ def offline_audit(settings: Settings) -> Audit:
         opened.callback(log.close)
         store = ClickHouseStore(ChdbEngine(directory / "store"), settings.retention)
         opened.callback(store.close)
-        limits = QueryLimits(settings.query_memory, QUESTION_TIMEOUT_S)
+        limits = QueryLimits(settings.query_memory, QUERY_TIMEOUT_S)
         return audit_with_log(store.reader(), progress, log.records, today(SystemClock()), limits)

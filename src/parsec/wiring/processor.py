@@ -24,7 +24,7 @@ from parsec.process.size_retention import SizeRetention
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscriptions, TailLimits
 from parsec.service import Part, Resource, ThreadPart
 from parsec.settings import Settings
-from parsec.web.routes.health import Check, bound_check, stage_check
+from parsec.web.routes.health import Check, reason_check, stage_check
 from parsec.wiring.log import LogHandle
 from parsec.wiring.runtime import REDIS_PREFIX, Checks, Runtime, redis_address
 
@@ -63,23 +63,15 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
     window = Window(settings.dedup_window, settings.dedup_ids)
     dedup = _dedup(settings, runtime, window, store.name)
     processor = _processor(
-        settings,
-        runtime,
-        log.reader,
-        store,
-        Claims(dedup, store, window, runtime.telemetry),
-        committed.set,
+        settings, runtime, log.reader, store, Claims(dedup, store, window, runtime.telemetry), committed.set
     )
-    parts += [
-        Resource("claims", dedup.close),
-        _processor_part(settings, runtime, processor, log.begin_shutdown),
-    ]
+    parts += [Resource("claims", dedup.close), _processor_part(settings, runtime, processor, log.begin_shutdown)]
     checks: dict[str, Callable[[], Check]] = {"processor": stage_check("processor", processor)}
     if settings.store_max_bytes:
         size_retention = SizeRetention(
             store.day_partitions(), settings.store_max_bytes, runtime.telemetry, runtime.clock
         )
-        checks["store_bound"] = bound_check(size_retention.why)
+        checks["store_bound"] = reason_check(size_retention.why, "degraded")
         parts.append(runtime.thread("store-size", size_retention.run))
     tails = _subscriptions(shared_progress, processor.progress)
     return ProcessorSide(store, processor, tails, committed, shared_progress, parts, checks)

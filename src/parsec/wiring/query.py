@@ -1,4 +1,4 @@
-"""Open the routes that answer questions about stored events.
+"""Open the routes that query stored events.
 
 In: settings, the store, the log's ends. Out: a `QuerySide`: routes and the parts behind them.
 Next: parsec.wiring.ingest.
@@ -33,7 +33,7 @@ than its machine meets it. It ends a query by its plan, before the deadline."""
 
 
 class QuerySide(msgspec.Struct, frozen=True):
-    """Empty where this process answers no questions."""
+    """Empty where this process answers no queries."""
 
     routes: Routes = ()
     parts: Sequence[Part] = ()

@@ -37,7 +37,7 @@ SWITCH_INTERVAL_S = 0.001
 
 
 def serve(loaded: Loaded) -> int:
-    """Run Parsec until it is told to stop; the exit code."""
+    """Run Parsec until a signal stops it; the exit code."""
     settings = loaded.settings
     logs.configure(settings.log_level, settings.log_format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -74,7 +74,7 @@ def _open_parts(loaded: Loaded, runtime: Runtime) -> list[Part]:
         ingest = open_ingest(loaded, runtime, log)
         web = open_web(settings, runtime, access, log, processor, query, ingest)
         opened.pop_all()
-    return in_start_order([*log.parts, *processor.parts, *query.parts, *ingest.parts, *web.parts])
+    return in_start_order([*log.parts, *processor.parts, *query.parts, *ingest.parts, *web])
 
 
 def _why(error: Exception, data_dir: str) -> str:

@@ -1,10 +1,10 @@
 """Open the HTTP server with the routes of all sides.
 
-In: settings and the other sides. Out: a `WebSide`. Errors: ParsecError for bad keys or certificates, before anything
-else is opened. Next: parsec.web.http1.server.
+In: settings and the other sides. Out: the parts of the HTTP server. Errors: ParsecError for bad keys or certificates,
+before anything else is opened. Next: parsec.web.http1.server.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,7 @@ from parsec.web.auth import Authenticator
 from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter
 from parsec.web.http1.server import HttpServer, Tls, connections_that_fit
 from parsec.web.request_body import RequestBodyReader
-from parsec.web.routes.health import Check, Health, kafka_check, log_check
+from parsec.web.routes.health import Check, Health, kafka_check, reason_check
 from parsec.web.routes.ingest import IngestRoute
 from parsec.web.routes.stats import Ledger, Stats, connect_gauges, partition_ledger
 from parsec.wiring.ingest import IngestSide
@@ -32,8 +32,6 @@ _log = structlog.get_logger(__name__)
 
 FILE_CHECK_INTERVAL_S = 0.5
 """How often files of keys and certificates are checked for changes."""
-
-
 STATS_INTERVAL_S = 30.0
 """Between two stats lines: often enough to see an incident, 3,000 lines a day."""
 
@@ -43,12 +41,6 @@ class Access(msgspec.Struct, frozen=True):
 
     keyring: Keyring
     tls: Tls | None
-
-
-class WebSide(msgspec.Struct, frozen=True):
-    """The HTTP server and the timers around it."""
-
-    parts: Sequence[Part]
 
 
 def open_access(settings: Settings, runtime: Runtime) -> Access:
@@ -65,8 +57,8 @@ def open_web(
     processor: ProcessorSide,
     query: QuerySide,
     ingest: IngestSide,
-) -> WebSide:
-    """The server listens only once its part starts."""
+) -> list[Part]:
+    """The server and the timers around it; it listens only once its part starts."""
     telemetry, keyring, tls = runtime.telemetry, access.keyring, access.tls
     health = Health(runtime.life, {**processor.checks, **ingest.checks, **_log_checks(log)}, runtime.clock)
     connect_gauges(telemetry, health, ingest.channel, settings.data_dir, settings.disk_reserve)
@@ -90,21 +82,19 @@ def open_web(
     def log_stats() -> None:
         _log.info("Stats.", **msgspec.to_builtins(stats.snapshot()))
 
-    return WebSide(
-        [
-            runtime.ticker("keys", FILE_CHECK_INTERVAL_S, keyring.reload_if_changed),
-            *([] if tls is None else [runtime.ticker("certificate", FILE_CHECK_INTERVAL_S, tls.reload_if_changed)]),
-            server,
-            Resource("tails", processor.tails.close),
-            runtime.ticker("connections", 1.0, server.sweep),
-            runtime.ticker("stats", STATS_INTERVAL_S, log_stats),
-        ]
-    )
+    return [
+        runtime.ticker("keys", FILE_CHECK_INTERVAL_S, keyring.reload_if_changed),
+        *([] if tls is None else [runtime.ticker("certificate", FILE_CHECK_INTERVAL_S, tls.reload_if_changed)]),
+        server,
+        Resource("tails", processor.tails.close),
+        runtime.ticker("connections", 1.0, server.sweep),
+        runtime.ticker("stats", STATS_INTERVAL_S, log_stats),
+    ]
 
 
 def _log_checks(log: LogHandle) -> dict[str, Callable[[], Check]]:
     if log.health is None:
-        return {"log": log_check(log.refuses)}
+        return {"log": reason_check(log.refuses, "unhealthy")}
     return {"kafka": kafka_check(log.health, log.refuses if log.writers else lambda: None, log.waiting)}
 
 

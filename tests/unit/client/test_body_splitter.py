@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parsec.client.body_splitter import MAX_INPUT_EVENT_BYTES, BodySource, Kind, SplitBody, bodies, events_of, kind_of
+from parsec.client.body_splitter import MAX_INPUT_EVENT_BYTES, BodySource, Kind, bodies, events_of, kind_of
 from parsec.core.errors import Rejected
 
 
@@ -117,13 +117,13 @@ def test_a_byte_order_mark_belongs_to_no_event() -> None:
 
 
 def test_bodies_close_by_events_by_bytes_and_at_a_pause() -> None:
-    assert list(bodies([b"a", b"b", b"c"], 2)) == [SplitBody(b"a\nb", 2), SplitBody(b"c", 1)]
+    assert list(bodies([b"a", b"b", b"c"], 2)) == [b"a\nb", b"c"]
     assert list(bodies([b"aaaa", b"bbbb", b"c" * 50, b"d"], 100, 10)) == [
-        SplitBody(b"aaaa\nbbbb", 2),
-        SplitBody(b"c" * 50, 1),
-        SplitBody(b"d", 1),
+        b"aaaa\nbbbb",
+        b"c" * 50,
+        b"d",
     ]
-    assert list(bodies([b"a", None, None, b"b"], 100)) == [SplitBody(b"a", 1), SplitBody(b"b", 1)]
+    assert list(bodies([b"a", None, None, b"b"], 100)) == [b"a", b"b"]
     assert list(bodies([], 100)) == []
 
 

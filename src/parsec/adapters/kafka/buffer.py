@@ -102,7 +102,7 @@ class Buffer:
 
 
 class AssignedPartition:
-    """A partition under one epoch. `progress`: as last committed. `high`: the partition's end, as far as known."""
+    """A partition under one epoch. `progress`: as last committed. `high`: the partition's last known end."""
 
     def __init__(self, progress: Progress, epoch: int, high: int) -> None:
         self.progress = progress

@@ -8,7 +8,7 @@ Invariants, cited by tests
  2. A committed offset counts only for the log it was committed for: a recreated topic is read from its beginning.
  3. A group without a commit starts at the first offset that is held.
  4. Unreadable metadata (another program's, none, a later version's) leaves the broker's offset and no counts: the
-    ledger starts anew there.
+    ledger starts again there.
  5. When a log goes back (offsets that were read return with other content) it continues under a new id, `uuid~1`, so
     that the new content is not taken for repeats.
 """

@@ -13,7 +13,7 @@ import msgspec
 
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable
-from parsec.ports.broker import Progress
+from parsec.ports.broker import KafkaHealth, Progress
 
 if TYPE_CHECKING:
     from parsec.adapters.kafka.cluster import KafkaCluster
@@ -23,16 +23,6 @@ RETRY_S = 1.0
 REFRESH_EVERY_S = 1.0
 PROBE_EVERY_S = 5.0
 TIMEOUT_S = 2.0
-
-
-class KafkaHealth(msgspec.Struct, frozen=True):
-    """`why`: what is wrong. `last_ack_age_s`: None before the first acknowledgement. `needs_help`: waiting is not
-    enough, someone has to do what `why` says."""
-
-    connected: bool
-    why: str | None
-    last_ack_age_s: float | None
-    needs_help: bool = False
 
 
 class CircuitBreaker:

@@ -1,13 +1,13 @@
 """The topic: created when missing, its id, size limit, partition bounds and the group's progress on them.
 
-In: questions from writers, reader and monitor, on any thread. Out: what the cluster answered. Errors: Retryable while
+In: requests from writers, reader and monitor, on any thread. Out: what the cluster answered. Errors: Retryable while
 the cluster does not answer, Fatal from `ensure` when the topic cannot be created.
 Next: parsec.adapters.kafka.writer and parsec.adapters.kafka.reader.
 
 Limit: an answer is one broker's view of the metadata, which may be some milliseconds older than another's.
 
 Offsets, the group's included, are read with a consumer that never joins the group. The admin client may abort the
-process when a question to a group's coordinator times out (librdkafka 2.16, its issue 4605), so it asks no coordinator.
+process when a request to a group's coordinator times out (librdkafka 2.16, its issue 4605), so it asks no coordinator.
 """
 
 import time
@@ -41,12 +41,7 @@ _NO_ID = "A" * 22
 _ENSURE_ATTEMPTS, _ENSURE_PAUSE_S = 40, 0.05
 _EARLIEST, _LATEST = -2, -1
 """Kafka's special timestamps: the first offset that is held, and the next to be written."""
-_TRY_AGAIN = (
-    KafkaError._TIMED_OUT,
-    KafkaError._TRANSPORT,
-    KafkaError.REQUEST_TIMED_OUT,
-    KafkaError.NOT_CONTROLLER,
-)
+_TRY_AGAIN = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT, KafkaError.NOT_CONTROLLER)
 
 
 class TopicInfo(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Claims in Redis or Valkey, shared by all processors.
 
-In: batches of (tenant, id) with their positions. Out: which ids another position has claimed, as far as Redis answers.
+In: batches of (tenant, id) with their positions. Out: which ids another position has claimed, if Redis answers.
 Errors: none from Redis, whose failures are counted and logged; Fatal after `close` or without the driver.
 Next: parsec.process.range_commit.
 
@@ -224,7 +224,7 @@ class RedisDedup:
     def _ask(
         self, script: Script, batch: Batch, partition: bytes, records: Sequence[bytes], offsets: Sequence[int]
     ) -> dict[int, Position]:
-        """Runs the script over all records in chunks, as far as Redis and the deadline allow.
+        """Runs the script over all records in chunks, until Redis fails or the deadline passes.
 
         `offsets`: of the records, if each is checked; empty for a release.
         """

@@ -136,7 +136,7 @@ class ClickHouseStore:
         return None if expires is None else ExpiryBound(int(expires), int(received))
 
     def stored_offsets(self, within: Range) -> set[int]:
-        self._engine.make_durable(self._client)  # what is found may be left from an insert that was cut off
+        self._engine.make_durable(self._client)  # rows may be left from an insert that was cut off
         return self._offsets("events", within) | self.dead_letter_offsets(within)
 
     def dead_letter_offsets(self, within: Range) -> set[int]:
@@ -154,7 +154,7 @@ class ClickHouseStore:
     def rows_at(
         self, positions: Collection[Position], tenants: Collection[str]
     ) -> Mapping[Position, RowIdentity | None]:
-        self._engine.make_durable(self._client)  # a duplicate is dropped for what is found
+        self._engine.make_durable(self._client)  # a duplicate is dropped because of these rows
         return duplicate_lookup.rows_at(self._columns, positions, tenants)
 
     def positions_of(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:

@@ -69,9 +69,6 @@ class ClickHouseReader:
                 raise errors.of_query(error) from error
         return msgspec.json.Decoder(into).decode_lines(lines)
 
-    def ping(self) -> None:
-        self.select("SELECT 1", {}, QueryLimits(64 << 20, 1.0), tuple[int])
-
     def close(self) -> None:
         """Closes the clients of all threads, each after its running query."""
         with self._lock:

@@ -20,7 +20,7 @@ _LEDGER = (
     "FROM ledger_marks FINAL "
     "WHERE log_id = {log_id:String} AND partition = {partition:UInt32} AND start = {start:UInt64}"
 )
-# A ledger that began anew at the same start has a newer first checkpoint; older ones count for the one before.
+# A ledger that was started again at the same offset has a newer first checkpoint; older ones count for the one before.
 _CHECKPOINTS = f"""
 SELECT {", ".join(LedgerCheckpoint.__struct_fields__)} {_LEDGER}
 AND time >= (SELECT max(time) {_LEDGER} AND committed = start) ORDER BY committed

@@ -1,7 +1,7 @@
 """New events of the store, to the subscriptions that match them.
 
 In: a signal for each commit, and how far each partition is committed. Out: each event as JSON to every subscription
-whose filter it matches. Errors: none; while the store does not answer its events wait there.
+with a filter that it matches. Errors: none; while the store does not answer its events wait there.
 Next: parsec.query.sql.new_events.
 
 Invariants, cited by tests

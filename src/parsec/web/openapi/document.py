@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from parsec import __version__
+from parsec.api.address import DEFAULT_URL
 from parsec.api.endpoint import Parameter
 from parsec.api.problem import Problem
 from parsec.web.openapi.endpoints import EARLY, OPERATIONS
@@ -92,7 +93,7 @@ def document() -> dict[str, Any]:
             "description": _ABOUT,
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "http://127.0.0.1:8080"}],
+        "servers": [{"url": DEFAULT_URL}],
         "paths": {each.endpoint.path: {each.endpoint.method: _operation(each, named)} for each in OPERATIONS},
         "components": {
             "responses": {str(status): _response(response, named) for status, response in EARLY.items()},

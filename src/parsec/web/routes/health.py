@@ -18,6 +18,7 @@ from parsec.core.clock import Clock
 from parsec.core.lifecycle import Lifecycle
 from parsec.ingest.channel import Channel
 from parsec.keys.key import Caller
+from parsec.ports.broker import KafkaHealth
 from parsec.web.responses import JsonResponse
 
 
@@ -31,7 +32,7 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Health:
-    """The checks of this process, made anew for each request."""
+    """The checks of this process, made for each request."""
 
     def __init__(self, life: Lifecycle, checks: Mapping[str, Callable[[], Check]], clock: Clock) -> None:
         self._life = life
@@ -43,7 +44,7 @@ class Health:
 
     async def health(self, request: Request) -> Response:
         """503 when unhealthy. The reasons are for admin keys."""
-        checks = {name: check() for name, check in self._checks.items()}
+        checks = self._results()
         status = _worst(checks)
         trusted = _trusted(request)
         body = HealthAnswer(
@@ -58,7 +59,7 @@ class Health:
 
     async def livez(self, request: Request) -> Response:
         """503 when only a restart can help a part."""
-        dead = {name: check.why for name, check in self._results() if not check.alive}
+        dead = {name: check.why for name, check in self._results().items() if not check.alive}
         return JsonResponse(
             LivenessAnswer(not dead, dead if _trusted(request) else msgspec.UNSET), 503 if dead else 200
         )
@@ -70,13 +71,13 @@ class Health:
 
     def not_ready(self) -> dict[str, str]:
         """The reasons not to send requests here; empty when there are none."""
-        why = {name: check.why for name, check in self._results() if check.status == "unhealthy"}
+        why = {name: check.why for name, check in self._results().items() if check.status == "unhealthy"}
         if self._life.phase != "ready":
             why["life"] = f"The process is {self._life.phase}."
         return why
 
-    def _results(self) -> list[tuple[str, Check]]:
-        return [(name, check()) for name, check in self._checks.items()]
+    def _results(self) -> dict[str, Check]:
+        return {name: check() for name, check in self._checks.items()}
 
 
 def _trusted(request: Request) -> bool:
@@ -91,7 +92,7 @@ def _worst(checks: Mapping[str, Check]) -> HealthStatus:
 
 
 STALL_AFTER_S = 30.0
-"""A stage without progress for so long is not ready: no insert, publish or question of a sound process takes longer."""
+"""A stage without progress for so long is not ready: no insert, publish or query of a sound process takes longer."""
 BEYOND_HELP = 10
 """A stage that is silent for this many times the limit does not recover without a restart."""
 
@@ -118,50 +119,24 @@ def channel_check(channel: Channel) -> Callable[[], Check]:
     return check
 
 
-def log_check(refuses: Callable[[], str | None]) -> Callable[[], Check]:
-    """Unhealthy while nothing can be made durable."""
-
-    def check() -> Check:
-        why = refuses()
-        return Check("healthy") if why is None else Check("unhealthy", why)
-
-    return check
-
-
-def bound_check(why: Callable[[], str | None]) -> Callable[[], Check]:
-    """Degraded while the store is above its bound and Parsec cannot shrink it."""
+def reason_check(why: Callable[[], str | None], status: HealthStatus) -> Callable[[], Check]:
+    """`status` while there is a reason."""
 
     def check() -> Check:
         reason = why()
-        return Check("healthy") if reason is None else Check("degraded", reason)
+        return Check("healthy") if reason is None else Check(status, reason)
 
     return check
 
 
-class Contact(Protocol):
-    """Whether Kafka answers, why not, and the seconds since its last acknowledgement (None: none yet).
-
-    `needs_help`: only an operator can resolve `why`.
-    """
-
-    @property
-    def connected(self) -> bool: ...
-    @property
-    def why(self) -> str | None: ...
-    @property
-    def last_ack_age_s(self) -> float | None: ...
-    @property
-    def needs_help(self) -> bool: ...
-
-
 def kafka_check(
-    contact: Callable[[], Contact], refuses: Callable[[], str | None], spooled: Callable[[], int]
+    health: Callable[[], KafkaHealth], refuses: Callable[[], str | None], spooled: Callable[[], int]
 ) -> Callable[[], Check]:
     """Degraded while events go to the spool or wait in it; unhealthy while nothing can be made durable, or while an
     operator must act before Kafka accepts events again: the spool only bridges what passes by itself."""
 
     def check() -> Check:
-        now, waiting = contact(), spooled()
+        now, waiting = health(), spooled()
         age_s = now.last_ack_age_s
         details = {
             "connected": now.connected,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parsec.adapters.kafka.monitor import KafkaHealth
+from parsec.ports.broker import KafkaHealth
 from parsec.web.routes.health import kafka_check
 
 

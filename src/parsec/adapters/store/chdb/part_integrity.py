@@ -124,9 +124,6 @@ def _set_aside(part: Path, missing: int, *, sources_exist: bool) -> str:
     return f"{problem}; nothing is lost, the next start uses its source parts"
 
 
-if TYPE_CHECKING:
-    from clickhouse_connect.driver.client import Client
-
 PAUSE_S = 60.0
 _RUNNING = "SELECT count() FROM system.merges WHERE NOT is_mutation AND merge_type = 'Regular'"
 
