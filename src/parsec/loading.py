@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from parsec.api.event_rules import tenant_name
+from parsec.api.event_rules import TENANT_RULE, tenant_name
 from parsec.core.errors import BadSettings
 from parsec.core.units import parse_quantity, show_quantity
 from parsec.keys.file import KeysUnreadable
@@ -36,14 +36,14 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "
 class Loaded(msgspec.Struct, frozen=True):
     """The settings and, per setting, where its value came from.
 
-    `tenants`: the settings as they hold for those that `file` has a table for. `again`: loads all of it again.
+    `tenants`: the settings as they hold for those that `file` has a table for. `reload`: loads all of it again.
     """
 
     settings: Settings
     sources: Mapping[str, str]
     tenants: Mapping[str, Settings]
     file: Path | None
-    again: Callable[[], "Loaded"]
+    reload: Callable[[], "Loaded"]
 
 
 def load(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | None = None) -> Loaded:
@@ -117,9 +117,7 @@ def _for_tenant(
 ) -> Settings:
     where = f"[tenants.{tenant}]"
     if tenant_name(tenant) != tenant:
-        problems.append(
-            f"{where}: not a valid tenant name: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit"
-        )
+        problems.append(f"{where}: not a valid tenant name: {TENANT_RULE}")
     if not isinstance(table, dict):
         problems.append(f"{where}: must be a table of settings")
         return settings
@@ -235,7 +233,7 @@ def parse_pairs(text: str) -> dict[str, str]:
         elif last:
             found[last] += f",{piece}"
         else:
-            raise ValueError("must be name=value pairs with commas between")
+            raise ValueError("must be name=value pairs separated by commas")
     return found
 
 

@@ -214,12 +214,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def keys_path(self) -> Path | None:
-        """Where API keys stand; None: they do not matter."""
-        return None if self.auth == "off" else self.keys_place
+        """The file of API keys; None with PARSEC_AUTH=off."""
+        return None if self.auth == "off" else self.keys_file_path
 
     @property
-    def keys_place(self) -> Path:
-        """The same, whether they matter or not."""
+    def keys_file_path(self) -> Path:
+        """The same, also with PARSEC_AUTH=off."""
         return Path(self.keys_file) if self.keys_file else Path(self.data_dir) / "keys.toml"
 
 

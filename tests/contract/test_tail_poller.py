@@ -147,7 +147,7 @@ def test_what_is_stored_between_the_coming_of_a_reader_and_the_next_poll_is_show
     standing.store("a")
     standing.poll()
     assert ids(tail) == ["0-1"]
-    standing.tails.leave(tail)
+    standing.tails.remove(tail)
     standing.store("a")
     standing.poll()
     later = standing.open("a")

@@ -265,7 +265,7 @@ def test_a_tenant_of_the_file_may_have_settings_of_its_own(tmp_path: Path) -> No
     assert (acme.limit_events_per_s, acme.limit_bytes_per_s) == (500, 1 << 20)
     assert (other.limit_events_per_s, other.limit_bytes_per_s) == (100, 7)
     config.write_text("limit-events-per-s = 3\n")
-    assert (loaded.again().settings.limit_events_per_s, loaded.again().tenants) == (3, {})
+    assert (loaded.reload().settings.limit_events_per_s, loaded.reload().tenants) == (3, {})
 
 
 def test_each_fault_of_a_tenants_table_is_named(tmp_path: Path) -> None:

@@ -100,11 +100,9 @@ class Endpoint(Generic[Q, A]):
         for name, text in pairs:
             parameter = self._in_address.get(name)
             if parameter is None:
-                valid = (
-                    f"Valid parameters: {', '.join(self._in_address)}." if self._in_address else "None is valid here."
-                )
-                message = f"Unknown parameter `{name}`. {valid}"
-                raise Rejected("unknown_parameter", message, field=name)
+                known = ", ".join(self._in_address)
+                valid = f"Valid parameters: {known}." if known else f"{self.path} takes no parameters."
+                raise Rejected("unknown_parameter", f"Unknown parameter `{name}`. {valid}", field=name)
             value = parameter.value(text)
             if parameter.is_list and not parameter.spec.commas:
                 value = given[parameter.keyword] = (*given.get(parameter.keyword, ()), value)

@@ -33,6 +33,7 @@ from T on skips what was received before T minus this."""
 
 TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """Canonical tenant names."""
+TENANT_RULE = "use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit"
 
 SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
 """From the least severe to the most severe."""
@@ -75,11 +76,8 @@ def tenant(text: str) -> str:
     if name is None:
         if not text.strip():
             raise missing("tenant_id")
-        raise Rejected(
-            "invalid_tenant_id",
-            f"tenant_id {text.strip()[:64]!r} must be 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit.",
-            field="tenant_id",
-        )
+        message = f"tenant_id {text.strip()[:64]!r} is not valid; {TENANT_RULE}."
+        raise Rejected("invalid_tenant_id", message, field="tenant_id")
     return name
 
 

@@ -118,7 +118,7 @@ def _path(config: Path | None, data_dir: str | None, keys_file: str | None) -> P
     # Auth is off because only the path matters here: a host that needs a key must be able to get its first.
     given = {"PARSEC_DATA_DIR": data_dir, "PARSEC_KEYS_FILE": keys_file, "PARSEC_AUTH": "off"}
     settings = load_or_exit(config, given).settings
-    return settings.keys_place
+    return settings.keys_file_path
 
 
 @contextmanager
@@ -153,7 +153,8 @@ def _duration(text: str, option: str) -> timedelta:
     try:
         return timedelta(seconds=parse_quantity(text, "seconds"))
     except (ValueError, OverflowError):
-        raise click.UsageError(f"{option} must be a time such as 90d, or a date such as 2030-01-01") from None
+        more = ", or a date such as 2030-01-01" if option == "--expires" else ""
+        raise click.UsageError(f"{option} must be a time such as 90d{more}") from None
 
 
 def _state(entry: Entry, now: datetime) -> str:

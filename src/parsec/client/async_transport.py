@@ -94,7 +94,7 @@ class AsyncConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(f"the answer is not HTTP: {error}")
+            self._fail(f"the answer is not HTTP; check the address: {error}")
             self.close()
         if self._buffered > MAX_BUFFERED and self._transport is not None:
             self._transport.pause_reading()

@@ -167,7 +167,7 @@ def _values(chunks: Pieces) -> Pieces:
 
 def _bound(rest: bytearray) -> None:
     if len(rest) > MAX_INPUT_EVENT_BYTES:
-        raise Rejected("event_too_large", f"one event of the input is larger than {MAX_INPUT_EVENT_BYTES >> 20} MiB")
+        raise Rejected("event_too_large", f"an event is larger than {MAX_INPUT_EVENT_BYTES >> 20} MiB; remove it")
 
 
 class _Splitter:

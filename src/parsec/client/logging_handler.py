@@ -51,8 +51,7 @@ class RecordEncoder:
         """Raises ValueError when no tenant can have this name."""
         self._tenant = None if tenant is None else event_rules.tenant_name(tenant)
         if tenant is not None and self._tenant is None:
-            rule = "use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit"
-            raise ValueError(f"tenant {tenant!r} is not valid; {rule}")
+            raise ValueError(f"tenant {tenant!r} is not valid; {event_rules.TENANT_RULE}")
         self._source = source
         self._clock = clock or SystemClock()
         self.restart_ids()

@@ -142,7 +142,7 @@ def describe(error: Exception) -> str:
     if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was closed before an answer came"
     if isinstance(error, http.client.HTTPException):
-        return f"the answer is not HTTP ({type(error).__name__})"
+        return f"the answer is not HTTP ({type(error).__name__}); check the address"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message}); name the ones to trust with PARSEC_CA_FILE"
     if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":

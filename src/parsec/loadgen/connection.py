@@ -26,6 +26,7 @@ _EARLY_S = 0.001
 """Timers are up to a millisecond late, which is not the server's latency."""
 
 _LONGEST_ANSWER = 1 << 20
+_CHECK = "check that Parsec listens at this address"
 
 
 class LoadConnection(asyncio.Protocol):
@@ -99,9 +100,9 @@ class LoadConnection(asyncio.Protocol):
             if self._answers:
                 self._take_answer()
             elif len(self._body) > _LONGEST_ANSWER:
-                raise Rejected("not_parsec", f"an answer of more than {_LONGEST_ANSWER} bytes")
+                raise Rejected("not_parsec", f"an answer has more than {_LONGEST_ANSWER} bytes; {_CHECK}")
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(Rejected("not_parsec", f"the answer is not HTTP: {error}"))
+            self._fail(Rejected("not_parsec", f"the answer is not HTTP; {_CHECK}: {error}"))
         except Exception as error:  # noqa: BLE001 (the top of a callback: the run fails with it)
             self._fail(error)
 
@@ -122,7 +123,7 @@ class LoadConnection(asyncio.Protocol):
 
     def _take_answer(self) -> None:
         if self._answers > 1 or not self._waiting:
-            raise Rejected("not_parsec", "an answer without a request")
+            raise Rejected("not_parsec", f"an answer came without a request; {_CHECK}")
         now = self._schedule.clock()
         body, self._body = self._body, b""
         self._waiting, self._answers, self._has_answered = False, 0, True

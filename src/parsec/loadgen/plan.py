@@ -137,7 +137,7 @@ class Schedule:
         if status == 200:
             answer = decode_ingest_answer(body)
             if answer is None or answer.accepted + answer.rejected != batch:
-                raise Rejected("not_parsec", f"status 200 without a verdict for each of the {batch} events")
+                raise Rejected("not_parsec", f"status 200 has no verdict for each of {batch} events; check the address")
             result.accepted += answer.accepted
             result.rejected += answer.rejected
             result.latencies.add(seconds)

@@ -55,7 +55,9 @@ class CompletenessCheck:
             missing.append("Events in this machine's spool are missing: Kafka does not have them yet.")
         lost_until_ns = self._lost_until_ns()
         if start_ns < lost_until_ns:
-            missing.append(f"Events accepted before {text_of(lost_until_ns)} were lost in the log, of unknown tenants.")
+            missing.append(
+                f"Events accepted before {text_of(lost_until_ns)} were lost in the log; their tenants are unknown."
+            )
         if letters := self._dead_letters(tenant, start_ns, limits):
             missing.append(f"{letters} records became dead letters since {text_of(start_ns)}: see GET /deadletters.")
         if self._clock.monotonic() - self._damage_checked_at >= DAMAGE_EVERY_S:

@@ -1,7 +1,7 @@
 """Events as JSON lines or CSV, page after page, so that an answer of any length takes the memory of one page.
 
-In: a query, its first page, and a function that asks for another. Out: chunks of the body. Errors: a page that fails
-is asked for again for a while; then the connection breaks off, so that a partial answer never looks complete.
+In: a query, its first page, and a function that fetches another. Out: chunks of the body. Errors: a page that fails
+is fetched again for a while; then the connection breaks off, so that a partial answer never looks complete.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ CSV_COLUMNS = ("timestamp", "severity", "source", "message", "id", "metadata")
 
 _ENCODER = msgspec.json.Encoder()
 
-AskPage = Callable[[PageRequest], Awaitable[Page]]
+FetchPage = Callable[[PageRequest], Awaitable[Page]]
 
 
 def accepted_format(header: str) -> Format:
@@ -40,12 +40,12 @@ def accepted_format(header: str) -> Format:
     return cast("Format", best)
 
 
-async def all_pages(form: Format, first: Page, request: PageRequest, ask: AskPage) -> AsyncIterator[bytes]:
-    """The page `first` of `request` and all that follow, each asked for when the client has taken the one before."""
+async def all_pages(form: Format, first: Page, request: PageRequest, fetch: FetchPage) -> AsyncIterator[bytes]:
+    """The page `first` of `request` and all that follow, each fetched when the client has taken the one before."""
     yield one_page(form, first, request)
     page = first
     while page.cursor is not None:
-        page = await _retried(ask, msgspec.structs.replace(request, cursor=page.cursor))
+        page = await _retried(fetch, msgspec.structs.replace(request, cursor=page.cursor))
         yield _rows(page, request) if form == "csv" else _lines(page)
 
 
@@ -69,13 +69,13 @@ def _rows(page: Page, request: PageRequest) -> bytes:
     return _csv([[_cell(each.get(name)) for name in _names(request)] for each in page.events])
 
 
-async def _retried(ask: AskPage, request: PageRequest) -> Page:
+async def _retried(fetch: FetchPage, request: PageRequest) -> Page:
     for _ in range(ATTEMPTS - 1):
         try:
-            return await ask(request)
+            return await fetch(request)
         except Retryable as error:
             await asyncio.sleep(error.after_s)
-    return await ask(request)
+    return await fetch(request)
 
 
 def _lines(page: Page) -> bytes:

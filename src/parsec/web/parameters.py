@@ -43,13 +43,13 @@ def tenant_of(request: Request, asked: str | None, no_tenant: str = "") -> str:
     return tenant
 
 
-def opened_cursor(request: Request, cursor: str | None) -> str | None:
-    """The cursor as parsec.query made it; "-", which it cannot read, for a text that Parsec never sealed."""
+def decrypted_cursor(request: Request, cursor: str | None) -> str | None:
+    """The cursor as parsec.query made it; "-", which it cannot read, for a text that Parsec never encrypted."""
     cipher: CursorCipher | None = request.scope["cursor_cipher"]
     return cursor if not cursor or cipher is None else cipher.decrypt(cursor) or "-"
 
 
-def sealed_cursor(request: Request, cursor: str | None) -> str | None:
+def encrypted_cursor(request: Request, cursor: str | None) -> str | None:
     """The cursor as a client may see it: it holds an offset, which counts the events of all tenants."""
     cipher: CursorCipher | None = request.scope["cursor_cipher"]
     return cursor if cursor is None or cipher is None else cipher.encrypt(cursor)

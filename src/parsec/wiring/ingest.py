@@ -62,7 +62,7 @@ class LimitsFile:
         if self._file is None or not self._file.changed():
             return
         try:
-            found = self._loaded.again()
+            found = self._loaded.reload()
         except BadSettings as error:
             _log.warning("The settings file has faults; limits stay as they were.", faults=error.problems)
             return

@@ -43,7 +43,7 @@ class KafkaCluster:
             self.breaker.probe_failed(str(error))
             _log.warning("Kafka does not answer yet. Parsec keeps trying to connect in the background.", why=str(error))
             return
-        _log.info("The topic is there.", topic=self.topic.name, partitions=topic.partitions, log_id=topic.log_id)
+        _log.info("The topic is ready.", topic=self.topic.name, partitions=topic.partitions, log_id=topic.log_id)
 
     def probe(self) -> None:
         """Asks the cluster for the topic and tells the breaker. Called every few seconds, from any thread."""

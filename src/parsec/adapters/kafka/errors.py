@@ -23,8 +23,8 @@ _MESSAGES = {
     KafkaError.SASL_AUTHENTICATION_FAILED: _LOGIN,
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "Kafka denies this user the topic; grant it read, write and describe",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "Kafka denies this user the consumer group; grant it read",
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist",
-    KafkaError.NOT_ENOUGH_REPLICAS: "too few replicas of the topic are in sync",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist; check KAFKA_TOPIC",
+    KafkaError.NOT_ENOUGH_REPLICAS: "too few replicas of the topic are in sync; check the brokers",
 }
 
 

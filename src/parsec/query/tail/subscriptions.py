@@ -148,7 +148,7 @@ class Subscriptions:
             self._replace(tenant, (*self.by_tenant.get(tenant, ()), opened))
         return opened
 
-    def leave(self, subscription: Subscription) -> None:
+    def remove(self, subscription: Subscription) -> None:
         """Its reader has gone; safe to call twice."""
         with self._lock:
             left = self.by_tenant.get(subscription.tenant, ())

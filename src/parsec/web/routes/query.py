@@ -32,7 +32,7 @@ from parsec.query.sql.lookup import find_context, find_event
 from parsec.query.sql.page import Page, PageRequest, page
 from parsec.query.timerange import EVER, timerange
 from parsec.web.export import MEDIA_TYPES, PAGE_EVENTS, accepted_format, all_pages, one_page
-from parsec.web.parameters import opened_cursor, parse_parameters, sealed_cursor, tenant_of
+from parsec.web.parameters import decrypted_cursor, encrypted_cursor, parse_parameters, tenant_of
 from parsec.web.query_executor import QueryExecutor
 from parsec.web.responses import JsonResponse
 
@@ -57,7 +57,7 @@ _ENCODER = msgspec.json.Encoder()
 T = TypeVar("T")
 
 
-class _Known(TypedDict):
+class _CompletenessFields(TypedDict):
     """The fields of Completeness."""
 
     complete_until: str
@@ -95,7 +95,7 @@ class QueryRoutes:
             tenant_of(request, asked.tenant),
             timerange(asked.start, asked.end, self._clock),
             asked.limit or parameters.DEFAULT_LIMIT,
-            opened_cursor(request, asked.cursor),
+            decrypted_cursor(request, asked.cursor),
             asked.q or "",
             asked.order,
             tuple(asked.fields),
@@ -104,9 +104,9 @@ class QueryRoutes:
         if form != "json":
             return await self._lines(request, form, wanted, all_of_them=asked.limit is None)
 
-        def answer(limits: QueryLimits, known: _Known) -> answers.EventPage:
+        def answer(limits: QueryLimits, known: _CompletenessFields) -> answers.EventPage:
             found = page(self._store, wanted, limits)
-            return answers.EventPage(_as_json(found.events), sealed_cursor(request, found.cursor), **known)
+            return answers.EventPage(_as_json(found.events), encrypted_cursor(request, found.cursor), **known)
 
         return await self._answered(request, Scope(wanted.tenant, wanted.time_range), answer)
 
@@ -117,7 +117,7 @@ class QueryRoutes:
         until_ns = self._completeness.until_ns()
         first = msgspec.structs.replace(wanted, limit=PAGE_EVENTS) if all_of_them else wanted
 
-        async def ask_page(of: PageRequest) -> Page:
+        async def fetch_page(of: PageRequest) -> Page:
             return await self._executor.run(request, of.tenant, lambda limits: page(self._store, of, limits))
 
         def begin(limits: QueryLimits) -> tuple[Page, list[str]]:
@@ -130,10 +130,10 @@ class QueryRoutes:
             answers.MISSING_HEADER: _ENCODER.encode(missing).decode(),
         }
         if all_of_them:
-            body = all_pages(form, found, first, ask_page)
+            body = all_pages(form, found, first, fetch_page)
             return StreamingResponse(body, headers=headers, media_type=MEDIA_TYPES[form])
         if found.cursor is not None:
-            headers[answers.CURSOR_HEADER] = sealed_cursor(request, found.cursor) or ""
+            headers[answers.CURSOR_HEADER] = encrypted_cursor(request, found.cursor) or ""
         return Response(one_page(form, found, first), headers=headers, media_type=MEDIA_TYPES[form])
 
     async def histogram(self, request: Request) -> Response:
@@ -142,7 +142,7 @@ class QueryRoutes:
         scope = self._scope(request, asked)
         groups = None if asked.by is None else GroupBy(field_parameter(asked.by, "by"), asked.limit_groups)
 
-        def answer(limits: QueryLimits, known: _Known) -> answers.Histogram:
+        def answer(limits: QueryLimits, known: _CompletenessFields) -> answers.Histogram:
             found = histogram(self._store, scope, limits, interval_s=asked.interval_s or None, groups=groups)
             return answers.Histogram(*found, **known)
 
@@ -154,7 +154,7 @@ class QueryRoutes:
         scope, metrics = self._scope(request, asked), [parse_metric(text) for text in asked.metrics]
         by = [field_parameter(name, "by") for name in asked.by]
 
-        def answer(limits: QueryLimits, known: _Known) -> answers.AggregateAnswer:
+        def answer(limits: QueryLimits, known: _CompletenessFields) -> answers.AggregateAnswer:
             return answers.AggregateAnswer(aggregate(self._store, scope, metrics, by, asked.top, limits), **known)
 
         return await self._answered(request, scope, answer)
@@ -171,7 +171,7 @@ class QueryRoutes:
         asked = parse_parameters(request, parameters.VALUES)
         scope, field = self._scope(request, asked), field_parameter(asked.field, "name")
 
-        def answer(limits: QueryLimits, known: _Known) -> answers.ValueList:
+        def answer(limits: QueryLimits, known: _CompletenessFields) -> answers.ValueList:
             return answers.ValueList(value_counts(self._store, scope, field, asked.limit, limits), **known)
 
         return await self._answered(request, scope, answer)
@@ -183,7 +183,7 @@ class QueryRoutes:
     async def _event(self, request: Request, asked: parameters.EventQuery) -> Response:
         tenant = tenant_of(request, asked.tenant)
 
-        def answer(limits: QueryLimits, known: _Known) -> answers.EventAnswer:
+        def answer(limits: QueryLimits, known: _CompletenessFields) -> answers.EventAnswer:
             (event,) = _as_json([_found(find_event(self._store, tenant, asked.id, limits))])
             return answers.EventAnswer(event, **known)
 
@@ -197,7 +197,7 @@ class QueryRoutes:
         asked = parse_parameters(request, parameters.CONTEXT)
         tenant, counts = tenant_of(request, asked.tenant), (asked.before, asked.after)
 
-        def answer(limits: QueryLimits, known: _Known) -> answers.EventContext:
+        def answer(limits: QueryLimits, known: _CompletenessFields) -> answers.EventContext:
             before, event, after = _found(find_context(self._store, tenant, asked.id, counts, limits))
             (middle,) = _as_json([event])
             return answers.EventContext(_as_json(before), middle, _as_json(after), **known)
@@ -212,12 +212,12 @@ class QueryRoutes:
             timerange("0" if asked.start is None else asked.start, asked.end, self._clock),
             asked.limit,
             asked.reason or "",
-            opened_cursor(request, asked.cursor),
+            decrypted_cursor(request, asked.cursor),
         )
         page = await self._executor.run(
             request, wanted.tenant, lambda limits: dead_letter_page(self._store, wanted, limits)
         )
-        return JsonResponse(msgspec.structs.replace(page, cursor=sealed_cursor(request, page.cursor)))
+        return JsonResponse(msgspec.structs.replace(page, cursor=encrypted_cursor(request, page.cursor)))
 
     async def dead_letter(self, request: Request) -> Response:
         """One dead letter with its bytes; 404 also for one of another tenant."""
@@ -238,7 +238,7 @@ class QueryRoutes:
         return Scope(tenant_of(request, asked.tenant), between, parse(asked.q or ""))
 
     async def _answered(
-        self, request: Request, scope: Scope, answer: Callable[[QueryLimits, _Known], answers.Completeness]
+        self, request: Request, scope: Scope, answer: Callable[[QueryLimits, _CompletenessFields], answers.Completeness]
     ) -> Response:
         # Read before the store is asked: the answer promises nothing about what arrives meanwhile.
         until_ns = self._completeness.until_ns()

@@ -57,7 +57,7 @@ class TailRoutes:
         return _EventStream(messages, lambda: self._close(subscription))
 
     def _close(self, subscription: Subscription) -> None:
-        self._subscriptions.leave(subscription)
+        self._subscriptions.remove(subscription)
         self._telemetry.tails.dec()
 
     async def _messages(

@@ -75,8 +75,8 @@ def test_subscriptions_are_bounded_for_each_tenant_and_in_all() -> None:
         assert (caught.value.code, caught.value.status) == ("too_many_tails", 429)
         if tenant == "acme":
             tails.open("b", "", nothing)
-    tails.leave(of_acme[0])
-    tails.leave(of_acme[0])
+    tails.remove(of_acme[0])
+    tails.remove(of_acme[0])
     tails.open("acme", "hello", nothing)
 
 
@@ -118,8 +118,8 @@ def test_a_committed_offset_never_goes_back() -> None:
 def test_a_subscription_that_was_left_is_gone_and_others_stay() -> None:
     tails = subscriptions()
     one, two = tails.open("acme", "a", nothing), tails.open("acme", "a", nothing)
-    tails.leave(one)
-    tails.leave(one)
+    tails.remove(one)
+    tails.remove(one)
     assert tails.by_tenant == {"acme": (two,)}
-    tails.leave(two)
+    tails.remove(two)
     assert tails.by_tenant == {}
