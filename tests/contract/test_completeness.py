@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
-from parsec.core.clock import ManualClock
 from parsec.core.timestamp import SECOND, text_of
 from parsec.ports.store import DeadLetter
 from parsec.process.watermark import Ends, Watermark
 from parsec.query.completeness import LATE_S, NO_LETTERS_S, CompletenessCheck
+from tests.support.manual_clock import ManualClock
 from tests.support.stores import LIMITS, embedded_store
 
 

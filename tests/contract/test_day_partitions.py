@@ -9,7 +9,6 @@ import pytest
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.day_partitions import ClickHouseDayPartitions
 from parsec.api.audit import PartitionAudit
-from parsec.core.clock import ManualClock
 from parsec.core.timestamp import DAY, LATEST
 from parsec.ports.broker import Counts, Progress, Range
 from parsec.ports.store import DaySize, LedgerCheckpoint, Row
@@ -20,6 +19,7 @@ from parsec.query.sql import ledger
 from parsec.query.sql.page import PageRequest
 from parsec.query.timerange import TimeRange
 from parsec.telemetry import Telemetry
+from tests.support.manual_clock import ManualClock
 from tests.support.stored import ask
 from tests.support.stores import LIMITS, ServerEngine, TestEngine
 

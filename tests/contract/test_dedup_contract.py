@@ -11,10 +11,10 @@ import pytest
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.redis.dedup import RedisDedup
 from parsec.adapters.redis.link import RedisAddress
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal
 from parsec.ports.dedup import Batch, Dedup, Position, Window
 from parsec.telemetry import Telemetry
+from tests.support.manual_clock import ManualClock
 from tests.support.redis_server import redis_server
 
 WINDOW_S, IDS = 600.0, 1000

@@ -13,7 +13,6 @@ from parsec.adapters.redis.dedup import RedisDedup
 from parsec.adapters.redis.link import RedisAddress
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.api.event_rules import MAX_AHEAD_S
-from parsec.core.clock import ManualClock
 from parsec.core.envelope import encode_one
 from parsec.core.timestamp import SECOND, text_of
 from parsec.ports.dedup import Dedup, Window
@@ -23,6 +22,7 @@ from parsec.process.loop import Options, Processor
 from parsec.process.rows import Rules, rows
 from parsec.telemetry import Telemetry
 from tests.support.ingesting import compact, event, lines, take
+from tests.support.manual_clock import ManualClock
 from tests.support.memory_log import MemoryLog
 from tests.support.processing import FixedRandom
 from tests.support.redis_server import redis_server

@@ -8,8 +8,9 @@ import pytest
 
 from parsec.adapters.redis.link import RedisAddress
 from parsec.adapters.redis.rates import RedisLeases
-from parsec.core.clock import ManualClock, SystemClock
+from parsec.core.clock import SystemClock
 from parsec.ports.rate_leases import Leases, Want
+from tests.support.manual_clock import ManualClock
 from tests.support.memory_leases import MemoryBank, MemoryLeases
 from tests.support.redis_server import redis_server
 

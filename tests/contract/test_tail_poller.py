@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Retryable
 from parsec.ports.broker import Progress
 from parsec.ports.store import QueryLimits, Row, StoreReader, T
@@ -16,6 +15,7 @@ from parsec.query.sql import new_events
 from parsec.query.sql.page import PageRequest
 from parsec.query.tail.poller import TailPoller
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscription, Subscriptions, TailLimits
+from tests.support.manual_clock import ManualClock
 from tests.support.stored import ALL_TIMES, ask, row
 from tests.support.stores import LIMITS, embedded_store
 

@@ -16,10 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.redis.dedup import RedisDedup
 from parsec.adapters.redis.link import RedisAddress
-from parsec.core.clock import ManualClock
 from parsec.ports.dedup import Batch, Dedup, Position, Window
 from parsec.telemetry import Telemetry
 from tests.support.claiming import Claimer, Record, World, batch
+from tests.support.manual_clock import ManualClock
 from tests.support.redis_server import redis_server
 
 WINDOW_S = 80.0

@@ -25,12 +25,12 @@ from hypothesis.stateful import (
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.reader import EmbeddedReader
 from parsec.adapters.log.writer import NAMES as CHECKPOINTS
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Group, Range, Slice
 from parsec.telemetry import Telemetry
 from tests.support.events import envelope
 from tests.support.fake_files import CHANGING, FakeFiles, Fault, PowerCut
+from tests.support.manual_clock import ManualClock
 from tests.support.results import keep
 
 OPTIONS = LogOptions(segment_bytes=4096, max_bytes=24 << 10, retention_s=60.0, disk_reserve=1 << 20)

@@ -17,7 +17,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from parsec.adapters.kafka import producer, topic, writer
 from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import KafkaOptions
-from parsec.core.clock import ManualClock, Random, SystemRandom
+from parsec.core.clock import Random, SystemRandom
+from tests.support.manual_clock import ManualClock
 
 TOPIC_ID = "WsNwmiV/TN2GRiWPsUUC+A"
 

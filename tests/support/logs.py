@@ -8,11 +8,12 @@ import msgspec
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.files import Files
 from parsec.adapters.log.reader import EmbeddedReader
-from parsec.core.clock import Clock, ManualClock
+from parsec.core.clock import Clock
 from parsec.core.envelope import encode_lines
 from parsec.ports.broker import Assigned, Counts, Group, Slice
 from parsec.telemetry import Telemetry
 from tests.support.events import envelope
+from tests.support.manual_clock import ManualClock
 
 SMALL = LogOptions(segment_bytes=1 << 13, max_bytes=1 << 20, retention_s=3600.0, disk_reserve=0)
 

@@ -8,7 +8,6 @@ the tenant.
 from collections.abc import Callable
 
 from parsec.adapters.local.dedup import LocalDedup
-from parsec.core.clock import ManualClock
 from parsec.core.timestamp import DAY
 from parsec.ports.broker import Progress, Slice
 from parsec.ports.dedup import Window
@@ -17,6 +16,7 @@ from parsec.process.batching import InsertLimits
 from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
 from parsec.telemetry import Telemetry
+from tests.support.manual_clock import ManualClock
 from tests.support.memory_log import MemoryLog, MemoryReader
 from tests.support.memory_store import MemoryStore
 

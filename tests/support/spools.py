@@ -4,8 +4,8 @@ from pathlib import Path
 
 from parsec.adapters.log.embedded import LogOptions
 from parsec.adapters.spool.spool import DiskSpool
-from parsec.core.clock import ManualClock
 from parsec.telemetry import Telemetry
+from tests.support.manual_clock import ManualClock
 
 OPTIONS = LogOptions(segment_bytes=1 << 13, max_bytes=1 << 16, retention_s=0.0, disk_reserve=0)
 

@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 from parsec.client import RetryPolicy
-from parsec.core.clock import ManualClock
+from tests.support.manual_clock import ManualClock
 
 
 class Waiting:

@@ -4,8 +4,8 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from parsec.core.clock import ManualClock
 from parsec.logs import REPEAT_AFTER_S, RepeatFilter
+from tests.support.manual_clock import ManualClock
 
 
 class Log:

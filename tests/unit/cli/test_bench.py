@@ -20,9 +20,9 @@ from parsec.api.status import (
 from parsec.cli import main
 from parsec.cli.bench import processed_stats
 from parsec.client import Client, RetryPolicy
-from parsec.core.clock import ManualClock
 from parsec.loadgen.load import in_flight
 from tests.support.answering import Answering, Reply, accepted, problem, refused
+from tests.support.manual_clock import ManualClock
 from tests.support.process import free_port
 
 NO_LEDGER: dict[str, int] = {}

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from parsec.api.event_rules import MAX_AHEAD_S, MAX_METADATA_DEPTH, MAX_METADATA_KEYS
 from parsec.client.logging_handler import MAX_BYTES, RecordEncoder, severity
-from parsec.core.clock import ManualClock
 from tests.support.ingesting import NOW_NS, take
+from tests.support.manual_clock import ManualClock
 
 
 class Hostile:

@@ -6,7 +6,6 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsec.core.clock import ManualClock
 from parsec.ingest.admission import Admission
 from parsec.ingest.channel import BatchLimits, Channel, Submission
 from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions, Request
@@ -14,6 +13,7 @@ from parsec.ingest.rate_limits import Policy, TenantLimits
 from parsec.telemetry import Telemetry
 from tests.support.events import envelopes
 from tests.support.ingesting import CountingRandom, compact, event
+from tests.support.manual_clock import ManualClock
 
 ALL = BatchLimits(sys.maxsize, sys.maxsize)
 

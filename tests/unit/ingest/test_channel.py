@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from parsec.core.clock import ManualClock
 from parsec.ingest.channel import BatchLimits, Channel, Submission
 from tests.support.events import envelopes
+from tests.support.manual_clock import ManualClock
 
 LIMITS = BatchLimits(max_events=10, max_bytes=1000)
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from parsec.core.clock import ManualClock
 from parsec.ingest.rate_lease import LEASE_REST, MIN_PAUSE_S, RateLease
 from parsec.ingest.rate_limits import Allowance, Policy, Rate, TenantLimits
 from parsec.ports.rate_leases import Leased, Want
+from tests.support.manual_clock import ManualClock
 from tests.support.memory_leases import MemoryBank, MemoryLeases
 
 RATE = Rate(100, 200)

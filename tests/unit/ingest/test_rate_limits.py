@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from parsec.core.clock import ManualClock
 from parsec.ingest import rate_limits as module
 from parsec.ingest.rate_limits import Allowance, Policy, Rate, Spent, TenantLimits
+from tests.support.manual_clock import ManualClock
 
 TEN = Allowance(events=Rate(10, 20))
 

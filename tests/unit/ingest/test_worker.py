@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ingest.channel import BatchLimits, Channel, Fate, Submission
 from parsec.ingest.worker import CROWD_REQUESTS, GROUP_BYTES, PUBLISH_SLICE_BYTES, Worker, WorkerOptions
 from parsec.ports.broker import Group, PartialPublish
 from parsec.telemetry import Telemetry
 from tests.support.events import envelopes
+from tests.support.manual_clock import ManualClock
 
 
 class ListWriter:

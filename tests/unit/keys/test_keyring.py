@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from parsec.core.clock import ManualClock, SystemRandom
+from parsec.core.clock import SystemRandom
 from parsec.core.errors import Rejected
 from parsec.keys.file import KeysUnreadable
 from parsec.keys.issue import Wanted, create, revoke
 from parsec.keys.key import new_key
 from parsec.keys.keyring import Keyring
+from tests.support.manual_clock import ManualClock
 
 
 class Rig:

@@ -16,11 +16,11 @@ from socket import create_server
 import pytest
 
 from parsec.api.ingest import IngestError
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Rejected
 from parsec.loadgen.load import Load
 from parsec.loadgen.plan import Latencies, Plan, Result, Schedule
 from tests.support.answering import Answering, Reply, accepted, answering, problem, refused
+from tests.support.manual_clock import ManualClock
 from tests.support.process import free_port
 
 

@@ -4,11 +4,11 @@ from collections import deque
 
 import pytest
 
-from parsec.core.clock import ManualClock
 from parsec.ports.broker import Assigned, Progress, Slice
 from parsec.process.batching import InsertLimits
 from parsec.process.partitions import MANY_RECORDS, Assignments
 from tests.support.ingesting import CountingRandom
+from tests.support.manual_clock import ManualClock
 from tests.support.memory_log import MemoryReader
 
 LIMITS = InsertLimits(max_events=10 * MANY_RECORDS, max_bytes=1 << 30, linger_s=0.5)

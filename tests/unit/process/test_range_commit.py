@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal
 from parsec.ports.broker import Assigned, Counts, Progress, Range, Slice
 from parsec.process.batching import Batch, Block, InsertLimits, split, split_all, split_evenly
 from parsec.process.bisect import Bisect, halves
 from parsec.process.partitions import Partition
 from parsec.process.range_commit import Claim, Commit, FindLanded, Insert, InsertDeadLetters, RangeCommit, Reserve
+from tests.support.manual_clock import ManualClock
 from tests.support.processing import make_rows
 
 LIMITS = InsertLimits(max_events=10, max_bytes=1000, linger_s=0.5)

@@ -7,13 +7,13 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Retryable
 from parsec.core.timestamp import DAY
 from parsec.ports.store import DaySize
 from parsec.process import size_retention
 from parsec.process.size_retention import SizeRetention
 from parsec.telemetry import Telemetry
+from tests.support.manual_clock import ManualClock
 
 TODAY = 20_000
 PLACE = {"reason": "max_bytes"}

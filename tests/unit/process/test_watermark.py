@@ -1,7 +1,7 @@
 """complete_until never promises more than is stored."""
 
-from parsec.core.clock import ManualClock
 from parsec.process.watermark import MOST_SAMPLES, Ends, Watermark
+from tests.support.manual_clock import ManualClock
 
 
 class Log:

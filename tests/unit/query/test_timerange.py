@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import LATEST, SECOND, text_of
 from parsec.query.timerange import TimeRange, timerange
+from tests.support.manual_clock import ManualClock
 
 NOW = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00Z
 CLOCK = ManualClock(NOW)

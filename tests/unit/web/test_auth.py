@@ -8,12 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parsec.core.clock import ManualClock, SystemRandom
+from parsec.core.clock import SystemRandom
 from parsec.core.errors import Rejected
 from parsec.keys.issue import Wanted, create, revoke
 from parsec.keys.key import ANONYMOUS, ANYONE, new_key
 from parsec.keys.keyring import Keyring
 from parsec.web.auth import Authenticator, Credential, credentials_of
+from tests.support.manual_clock import ManualClock
 
 NOW = datetime(2027, 1, 15, tzinfo=UTC)
 

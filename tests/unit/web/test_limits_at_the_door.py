@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-from parsec.core.clock import ManualClock, SystemRandom
+from parsec.core.clock import SystemRandom
 from parsec.ingest.admission import Admission
 from parsec.ingest.channel import Channel
 from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions
@@ -16,6 +16,7 @@ from parsec.web.auth import Authenticator
 from parsec.web.request_body import RequestBodyReader
 from parsec.web.routes.ingest import IngestHeaders, IngestRoute
 from tests.support.ingesting import CountingRandom, compact, event
+from tests.support.manual_clock import ManualClock
 
 
 class Rig:

@@ -7,9 +7,10 @@ from structlog.testing import CapturingLogger
 from parsec.adapters.kafka import config
 from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import OURS, DriverLog, KafkaOptions
-from parsec.core.clock import ManualClock, SystemRandom
+from parsec.core.clock import SystemRandom
 from parsec.core.errors import Fatal
 from parsec.loading import parse_pairs
+from tests.support.manual_clock import ManualClock
 
 NOWHERE = "127.0.0.1:1"
 

@@ -10,9 +10,9 @@ from confluent_kafka import KafkaError, TopicPartition
 from parsec.adapters.kafka import consumer
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.consumer import COMMIT_WAIT_S, SHUTDOWN_COMMIT_WAIT_S, KafkaConsumer
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Retryable
 from parsec.ports.broker import Progress
+from tests.support.manual_clock import ManualClock
 
 Happening = Callable[["FakeDriver"], Sequence[Any]]
 

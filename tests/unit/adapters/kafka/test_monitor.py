@@ -6,10 +6,10 @@ import pytest
 
 from parsec.adapters.kafka.monitor import PROBE_EVERY_S, RETRY_S, CircuitBreaker, KafkaMonitor
 from parsec.adapters.kafka.topic import RECONNECT_AFTER_S
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Retryable
 from parsec.ports.broker import KafkaHealth
 from tests.support.fake_kafka import FakeCluster
+from tests.support.manual_clock import ManualClock
 
 
 @pytest.fixture

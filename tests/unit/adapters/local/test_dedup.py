@@ -3,9 +3,9 @@
 import pytest
 
 from parsec.adapters.local.dedup import FEWEST_TO_YIELD, GENERATIONS, SLICE_IDS, LocalDedup
-from parsec.core.clock import ManualClock
 from parsec.ports.dedup import Batch, Window
 from parsec.telemetry import Telemetry
+from tests.support.manual_clock import ManualClock
 
 
 def batch(clock: ManualClock, first: int, ids: int) -> Batch:

@@ -8,12 +8,12 @@ import pytest
 
 from parsec.adapters.log.writer import BLOCK
 from parsec.adapters.log.writer import NAMES as CHECKPOINTS
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Slice
 from parsec.telemetry import Telemetry
 from tests.support.fake_files import FakeFiles, Fault, PowerCut
 from tests.support.logs import SMALL, commit_all, damaged, fill, group, open_log, read, segments
+from tests.support.manual_clock import ManualClock
 
 FAULTS = [
     Fault("write", errno.ENOSPC),

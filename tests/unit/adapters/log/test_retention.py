@@ -9,12 +9,12 @@ import pytest
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.reader import EmbeddedReader
 from parsec.adapters.log.retention import FULL_BYTES
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Retryable
 from parsec.ports.broker import Assigned, Counts, Slice
 from parsec.telemetry import Telemetry
 from tests.support.fake_files import FakeFiles, Fault
 from tests.support.logs import commit_all, fill, group, open_log, read, segments
+from tests.support.manual_clock import ManualClock
 
 KEEP = LogOptions(segment_bytes=4096, max_bytes=1 << 20, retention_s=60.0, disk_reserve=0)
 TIGHT = LogOptions(segment_bytes=4096, max_bytes=16384, retention_s=3600.0, disk_reserve=0)

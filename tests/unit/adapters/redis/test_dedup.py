@@ -12,10 +12,10 @@ from redis import Redis
 
 from parsec.adapters.redis.dedup import RedisDedup
 from parsec.adapters.redis.link import LONGEST_PAUSE_S, RedisAddress
-from parsec.core.clock import ManualClock
 from parsec.core.errors import Fatal
 from parsec.ports.dedup import Batch, Position, Window
 from parsec.telemetry import Telemetry
+from tests.support.manual_clock import ManualClock
 from tests.support.redis_server import RedisServer, free_port, redis_server
 from tests.support.tls import certificate, tls_in_front_of
 

@@ -10,9 +10,10 @@ from redis import Redis
 
 from parsec.adapters.redis.link import FIRST_PAUSE_S, RedisAddress
 from parsec.adapters.redis.rates import LISTED_S, RedisLeases
-from parsec.core.clock import ManualClock, SystemClock
+from parsec.core.clock import SystemClock
 from parsec.core.errors import Fatal
 from parsec.ports.rate_leases import Want
+from tests.support.manual_clock import ManualClock
 from tests.support.redis_server import RedisServer, free_port, redis_server
 
 WANT = Want("events:acme", 100, 1000, 0, 100)

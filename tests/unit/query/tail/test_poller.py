@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from parsec.core.clock import ManualClock
 from parsec.core.errors import ParsecError, Rejected, Retryable
 from parsec.ports.broker import Progress
 from parsec.ports.store import QueryLimits, T
@@ -14,6 +13,7 @@ from parsec.query.sql import new_events
 from parsec.query.tail import poller
 from parsec.query.tail.poller import TailPoller
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscription, Subscriptions, TailLimits
+from tests.support.manual_clock import ManualClock
 
 TOO_EXPENSIVE = Rejected("query_too_expensive", "too much")
 

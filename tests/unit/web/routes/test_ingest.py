@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from parsec.core.clock import ManualClock, Random
+from parsec.core.clock import Random
 from parsec.ingest.admission import Admission
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions
@@ -16,6 +16,7 @@ from parsec.web.auth import Authenticator
 from parsec.web.request_body import RequestBodyReader
 from parsec.web.routes.ingest import IngestHeaders, IngestRoute
 from tests.support.ingesting import CountingRandom, compact, event
+from tests.support.manual_clock import ManualClock
 
 
 class NoRandom:
