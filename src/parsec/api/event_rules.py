@@ -87,7 +87,7 @@ def source(text: str) -> str:
     if not name:
         raise missing("source")
     if len(name) > MAX_SOURCE_CHARS:
-        raise _too_long("source", len(name), MAX_SOURCE_CHARS)
+        raise Rejected("invalid_source", _too_long("source", len(name), MAX_SOURCE_CHARS), field="source")
     return name
 
 
@@ -108,7 +108,7 @@ def event_id(text: str) -> str:
     if not text:
         raise missing("id")
     if len(text) > MAX_ID_CHARS:
-        raise _too_long("id", len(text), MAX_ID_CHARS)
+        raise Rejected("invalid_id", _too_long("id", len(text), MAX_ID_CHARS), field="id")
     return text
 
 
@@ -163,8 +163,8 @@ def missing(field: str) -> Rejected:
     return Rejected("missing_field", f"{field} is missing or blank; every event needs one.", field=field)
 
 
-def _too_long(field: str, chars: int, most: int) -> Rejected:
-    return Rejected(f"invalid_{field}", f"{field} has {chars} characters; at most {most} are allowed.", field=field)
+def _too_long(field: str, chars: int, most: int) -> str:
+    return f"{field} has {chars} characters; at most {most} are allowed."
 
 
 def too_large(max_bytes: int) -> Rejected:
