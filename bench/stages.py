@@ -39,7 +39,7 @@ STAGES = {
     "processor": {
         "reading the log": "parsec.adapters.log.reader:EmbeddedReader.poll",
         "lines to envelopes": "parsec.process.rows:decode_all",
-        "rows": "parsec.wiring.processor:rows",
+        "rows": "parsec.process.rows:rows",
         "claims of ids": "parsec.process.claims:Claims.claim",
         "rows to blocks": "parsec.adapters.store.native:Table.block",
         "insert": "parsec.adapters.store.chdb.engine:ChdbEngine.write",
@@ -84,7 +84,9 @@ def serve_clocked() -> None:
             *owners, name = path.split(".")
             for each in owners:
                 owner = getattr(owner, each)
-            setattr(owner, name, clock.around(f"{thread}: {stage}", getattr(owner, name)))
+            clocked = clock.around(f"{thread}: {stage}", getattr(owner, name))
+            is_static = isinstance(vars(owner)[name], staticmethod)
+            setattr(owner, name, staticmethod(clocked) if is_static else clocked)
     atexit.register(lambda: Path(os.environ[RESULT]).write_text(json.dumps(clock.seconds)))
     from parsec.cli import main as parsec
 

@@ -168,7 +168,7 @@ class FakeFiles(Files):
         self._call("size")
         return len(self._inode(fd).cached)
 
-    def read(self, fd: int, size: int, position: int) -> bytes:
+    def read_some(self, fd: int, size: int, position: int) -> bytes:
         self._call("read")
         return bytes(self._inode(fd).cached[position : position + size])
 

@@ -14,8 +14,8 @@ import structlog
 import uvloop
 
 from parsec import __version__, logs
+from parsec.adapters.log.embedded import FULL_BYTES
 from parsec.adapters.log.files import Files
-from parsec.adapters.log.retention import FULL_BYTES
 from parsec.core.clock import SystemClock
 from parsec.core.errors import ParsecError
 from parsec.core.lifecycle import Lifecycle

@@ -4,14 +4,17 @@ In: paths, descriptors, bytes at explicit positions. Out: bytes, sizes. Errors: 
 Next: parsec.adapters.log.segment.
 """
 
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-_IOV_MAX = 1024
-"""Buffers that one pwritev may take on Linux (UIO_MAXIOV)."""
+READ_ERRORS = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
+"""Errors of a disk that has lost bytes. Any other error is temporary and no reason to give up data."""
+MOST_BUFFERS = 1024
+"""For one `write` on Linux (UIO_MAXIOV)."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -24,6 +27,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 class Files:
     """Positions are explicit, so that no call depends on the one before."""
+
+    read_some: Callable[[int, int, int], bytes] = staticmethod(os.pread)
+    """(fd, size, position): up to `size` bytes, at least one unless the file ends."""
+    write: Callable[[int, Sequence[bytes], int], int] = staticmethod(os.pwritev)
+    """(fd, buffers, position): the bytes written, which may be fewer; at most MOST_BUFFERS buffers."""
+    sync: Callable[[int], None] = staticmethod(os.fdatasync)
+    """(fd): the file's bytes and size survive a power cut."""
 
     def make_directory(self, path: Path) -> None:
         """Creates `path` and its parents, durably, unless they exist."""
@@ -54,26 +64,13 @@ class Files:
 
     def read(self, fd: int, size: int, position: int) -> bytes:
         """`size` bytes from `position`; fewer only where the file ends."""
-        data = os.pread(fd, size, position)
-        while len(data) < size:
-            more = os.pread(fd, size - len(data), position + len(data))
-            if not more:
-                break
+        data = b""
+        while len(data) < size and (more := self.read_some(fd, size - len(data), position + len(data))):
             data += more
         return data
 
-    def write(self, fd: int, buffers: Sequence[bytes], position: int) -> int:
-        """Writes all buffers with one call; returns the bytes written, which may be fewer."""
-        if len(buffers) > _IOV_MAX:
-            return os.pwrite(fd, b"".join(buffers), position)
-        return os.pwritev(fd, buffers, position)
-
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
-
-    def sync(self, fd: int) -> None:
-        """The file's bytes and size survive a power cut."""
-        os.fdatasync(fd)
 
     def sync_directory(self, path: Path) -> None:
         """The names in the directory survive a power cut."""

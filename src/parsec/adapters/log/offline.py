@@ -13,10 +13,11 @@ import msgspec
 
 from parsec.adapters.log import frame, segment, writer
 from parsec.adapters.log.files import Files
+from parsec.adapters.log.frame import Frame, FrameCursor
 from parsec.adapters.log.lock import DirectoryLock
 from parsec.adapters.log.quarantine import QUARANTINE_SUFFIX as CORRUPT
 from parsec.adapters.log.recovery import Tail, next_frame, valid_tail
-from parsec.adapters.log.segment import SEGMENT_HEADER_BYTES, Frame, FrameCursor, Segment
+from parsec.adapters.log.segment import SEGMENT_HEADER_BYTES, Segment
 from parsec.adapters.log.state import State
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import READER, Progress

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 
 from parsec.adapters.log import frame, segment
-from parsec.adapters.log.frame import Records
+from parsec.adapters.log.frame import FrameCursor, Records
 from parsec.adapters.log.index import LogContext
-from parsec.adapters.log.segment import FrameCursor, Segment
+from parsec.adapters.log.segment import Segment
 from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Progress, Range, Revoked, Slice
 

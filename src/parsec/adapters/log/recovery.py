@@ -13,9 +13,10 @@ import msgspec
 import structlog
 
 from parsec.adapters.log import frame, segment
-from parsec.adapters.log.files import Entry, Files
+from parsec.adapters.log.files import READ_ERRORS, Entry, Files
+from parsec.adapters.log.frame import READ_ATTEMPTS, Frame, FrameCursor
 from parsec.adapters.log.quarantine import Quarantine
-from parsec.adapters.log.segment import READ_ATTEMPTS, READ_ERRORS, Frame, FrameCursor, Segment
+from parsec.adapters.log.segment import Segment
 from parsec.adapters.log.state import SavedLog
 from parsec.adapters.log.writer import BLOCK, Checkpoint
 from parsec.core.clock import Random

@@ -19,9 +19,9 @@ import google_crc32c
 import msgspec
 
 from parsec.adapters.log import frame, segment
-from parsec.adapters.log.files import Files
+from parsec.adapters.log.files import MOST_BUFFERS, READ_ERRORS, Files
 from parsec.adapters.log.index import LogContext
-from parsec.adapters.log.segment import READ_ERRORS, Segment
+from parsec.adapters.log.segment import Segment
 from parsec.adapters.log.state import SavedLog
 from parsec.core.clock import Clock
 from parsec.core.errors import Retryable
@@ -247,6 +247,8 @@ class SegmentWriter:
     def _write(self, active: Segment, buffers: Sequence[bytes], size: int) -> None:
         """Writes and syncs. Raises Retryable when the outcome is unknown."""
         durable = False
+        if len(buffers) > MOST_BUFFERS:
+            buffers = [b"".join(buffers)]
         try:
             if self._context.files.write(self._fd, buffers, active.size) != size:
                 raise OSError("the disk accepted only a part of the bytes")

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.log.embedded import FULL_BYTES, EmbeddedLog, LogOptions
 from parsec.adapters.log.reader import EmbeddedReader
-from parsec.adapters.log.retention import FULL_BYTES
 from parsec.core.errors import Retryable
 from parsec.ports.broker import Assigned, Counts, Slice
 from parsec.telemetry import Telemetry

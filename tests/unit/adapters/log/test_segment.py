@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from parsec.adapters.log import frame, segment
-from parsec.adapters.log.segment import READ_ATTEMPTS, SEGMENT_HEADER_BYTES, FrameCursor
+from parsec.adapters.log.frame import READ_ATTEMPTS, FrameCursor
+from parsec.adapters.log.segment import SEGMENT_HEADER_BYTES
 from parsec.core.errors import Retryable
 from tests.support.fake_files import FakeFiles, Fault
 
@@ -101,7 +102,7 @@ def test_a_magic_cut_by_the_end_of_a_buffer_is_found(monkeypatch: pytest.MonkeyP
     fd, size = made(files, 6)
     change(files, SEGMENT_HEADER_BYTES, b"\0" * size)
     for read_bytes in range(frame.FRAME_HEADER_BYTES, 3 * size):
-        monkeypatch.setattr(segment, "_READ_BYTES", read_bytes)
+        monkeypatch.setattr(frame, "_READ_BYTES", read_bytes)
         cursor = FrameCursor(files, fd, SEED, SEGMENT_HEADER_BYTES, 0)
         assert walked(cursor, SEGMENT_HEADER_BYTES + 6 * size) == [2, 4, 6, 8, 10], read_bytes
 
