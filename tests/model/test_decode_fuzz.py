@@ -14,9 +14,9 @@ from parsec.api.event_rules import MAX_METADATA_DEPTH, nests_deeper
 from parsec.api.ingest import CODES, IngestError
 from parsec.core.envelope import SCHEMA_VERSION, decode_one, encode_lines
 from parsec.core.errors import Rejected
+from parsec.core.timestamp import read_column, read_text
 from parsec.ingest.body.fast_path import WideEvent
 from parsec.ingest.body.inflate import inflater
-from parsec.ingest.timestamps import read_column, read_text
 from tests.support.ingesting import NOW_NS, Taken, compact, event, take
 from tests.support.results import keep
 

@@ -23,11 +23,11 @@ from parsec.api.event_rules import (
 from parsec.api.ingest import IngestError
 from parsec.core.envelope import SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
+from parsec.core.timestamp import read_column, read_number, read_text
 from parsec.ingest import field_mapping
 from parsec.ingest.body.fast_path import NO_METADATA, Chunk, Event, Fault, Fields, Item, LooseEvent, WideEvent
 from parsec.ingest.event_ids import EventIds
 from parsec.ingest.field_mapping import STANDARD, FieldMap, pick, pick_text, read_string, unknown_fields
-from parsec.ingest.timestamps import read_column, read_number, read_text
 
 __all__ = ("Context", "Verdicts", "normalize")
 

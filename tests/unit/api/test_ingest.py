@@ -16,6 +16,7 @@ AT_THE_DOOR = ("web/routes/ingest.py", "web/auth.py", "keys/key.py", "keys/keyri
 SOURCES = [
     *(PACKAGE / "ingest").rglob("*.py"),
     PACKAGE / "api" / "event_rules.py",
+    PACKAGE / "core" / "timestamp.py",
     *(PACKAGE / name for name in AT_THE_DOOR),
 ]
 MAKERS = {"Rejected", "Fault", "IngestError", "Overload", "_nothing_accepted"}
