@@ -5,12 +5,12 @@ invalid_parameter) and those of parsec.api.event_rules for constants. Next: pars
 
 `<field>_field` lists names to try in order; the standard name is tried last unless listed. A name with dots is also a
 path into nested objects, unless a field has the literal name. `tenant_id`, `source` and `severity` apply to events that
-have none. Unknown fields of an event move into its metadata (`join`).
+have none, `ack` to the request. Unknown fields of an event move into its metadata (`join`).
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -28,6 +28,9 @@ from parsec.api.event_rules import (
 from parsec.core.errors import Rejected
 from parsec.ingest.body.fast_path import NO_METADATA, UNREADABLE, Fields
 
+AckMode = Literal["durable", "enqueued"]
+"""What an answer waits for: the log, or no more than the queue."""
+
 STANDARD = ("id", "tenant_id", "timestamp", "severity", "source", "message", "metadata")
 PARAMETERS = {
     "id_field": "id",
@@ -38,9 +41,6 @@ PARAMETERS = {
     "message_field": "message",
 }
 CONSTANTS = {"tenant_id": TENANTS, "source": SOURCES, "severity": SEVERITY_NAMES}
-READ_ELSEWHERE = frozenset({"ack"})
-"""Parameters of the same address that parsec.web.routes.ingest reads."""
-
 MAX_NAMES = 16
 MAX_NAME_CHARS = 256
 _MAX_CACHED_BYTES = 2048
@@ -66,6 +66,7 @@ class FieldMap(msgspec.Struct, frozen=True):
     standard_only: bool = True
     renames: bool = False
     canonical: str = ""
+    ack: AckMode = "durable"
 
     @staticmethod
     def parse(query_string: bytes) -> "FieldMap":
@@ -85,8 +86,10 @@ def _parse(query_string: bytes) -> FieldMap:
         raise Rejected("invalid_parameter", "The query string is not percent-encoded UTF-8.") from None
     lists: dict[str, tuple[str, ...]] = {}
     constants: dict[str, str] = {}
+    ack = "durable"
     for name, text in pairs:
-        if name in READ_ELSEWHERE:
+        if name == "ack":
+            ack = text
             continue
         if name in lists or name in constants:
             raise Rejected("invalid_parameter", f"`{name}` is given twice; list names with commas between.", field=name)
@@ -95,11 +98,13 @@ def _parse(query_string: bytes) -> FieldMap:
         elif name in CONSTANTS:
             constants[name] = _constant(name, text)
         else:
-            known = ", ".join(sorted({*PARAMETERS, *CONSTANTS, *READ_ELSEWHERE}))
+            known = ", ".join(sorted({*PARAMETERS, *CONSTANTS, "ack"}))
             message = f"Unknown parameter `{name[:64]}`. Valid parameters: {known}."
             raise Rejected("unknown_parameter", message, field=name[:64])
+    if ack not in get_args(AckMode):
+        raise Rejected("invalid_parameter", "ack must be durable or enqueued.", field="ack")
     tried = {PARAMETERS[name]: names for name, names in lists.items()}
-    values: dict[str, Any] = {f: names if f in names else (*names, f) for f, names in tried.items()}
+    values: dict[str, Any] = {"ack": ack} | {f: names if f in names else (*names, f) for f, names in tried.items()}
     values |= {f"default_{name}": value for name, value in constants.items()}
     touched = any(_touches_standard(field, name) for field, names in tried.items() for name in names)
     return FieldMap(**values, standard_only=not touched, renames=bool(lists), canonical=_canonical(lists, constants))

@@ -44,8 +44,6 @@ class Outcome(msgspec.Struct, frozen=True):
     spent: Spent | None = None
 
 
-AckMode = Literal["durable", "enqueued"]
-
 MAX_LOGGED_TENANTS = 10
 """In the log line of a request whose events name their tenants themselves."""
 
@@ -60,7 +58,6 @@ class Request(msgspec.Struct, eq=False):
 
     answer: Callable[[Outcome], object]
     fields: FieldMap = PLAIN
-    ack: AckMode = "durable"
     key_tenant: str = ""
     default_tenant: str = ""
     idempotency_key: str | None = None
@@ -212,7 +209,7 @@ class Pipeline:
         """Offers the events as one. The request is answered once they are as safe as it asks."""
         if not events:
             self._charge_rejected(request, verdicts)
-            self._answer(request, self._responses.decoded(NOTHING_ACCEPTED, request.ack, verdicts))
+            self._answer(request, self._responses.decoded(NOTHING_ACCEPTED, request.fields.ack, verdicts))
             return
         body_bytes, request.body = len(request.body), b""
         request.tenants = counts = by_tenant(events)
@@ -220,7 +217,7 @@ class Pipeline:
         overload = self._admission.offer(Submission(events, body_bytes, ack), counts)
         if overload is not None:
             self.refuse(request, overload)
-        elif request.ack == "enqueued":
+        elif request.fields.ack == "enqueued":
             self._answer(request, self._responses.decoded(counts, "enqueued", verdicts))
         else:
             unanswered = self._unanswered

@@ -30,13 +30,13 @@ class Authenticator:
     """One for all routes."""
 
     def __init__(self, ring: Keyring) -> None:
-        self._ring = ring
+        self.ring = ring
         self._of_keys: Mapping[str, ActiveKey] = ring.keys
         self._cache: dict[bytes, ActiveKey] = {}
 
     def authenticate(self, credentials: tuple[Credential, ...], right: Right | None = None) -> Caller:
         """The caller, who has the right. Raises Rejected(missing_api_key, invalid_api_key, missing_scope)."""
-        if self._ring.is_open:
+        if self.ring.is_open:
             return ANYONE
         caller = self._caller(credentials)
         if right is not None:
@@ -44,7 +44,7 @@ class Authenticator:
         return caller
 
     def _caller(self, credentials: tuple[Credential, ...]) -> Caller:
-        ring = self._ring
+        ring = self.ring
         if len(credentials) != 1:
             return self._found(credentials).caller
         if ring.keys is not self._of_keys:
@@ -65,7 +65,7 @@ class Authenticator:
     @property
     def cursor_cipher(self) -> CursorCipher | None:
         """For cursors; None without keys."""
-        return self._ring.cursor_cipher
+        return self.ring.cursor_cipher
 
     def is_still_valid(self, credentials: tuple[Credential, ...]) -> bool:
         """Whether the credentials are still valid, for long answers."""
@@ -89,7 +89,7 @@ class Authenticator:
         keys = {_key(name, value) for name, value in credentials}
         if len(keys) > 1:
             raise invalid_key("The request has two different API keys. Send one.")
-        return self._ring.find(keys.pop())
+        return self.ring.find(keys.pop())
 
 
 def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Credential, ...]:

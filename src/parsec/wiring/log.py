@@ -30,6 +30,7 @@ SEGMENTS = 8
 class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
     """The log of a process. Every callable but `close` is quick and may be called from any thread.
 
+    `refuses`: why no event can be accepted now, or None.
     `ends`: when it was asked for, and the next offset of each partition; None: unknown. `committed` and `progress`: of
     the whole consumer group; None where only the processor of this process knows. `waiting`: spooled events. `health`:
     Kafka's; None without Kafka. `begin_shutdown`: the reader no longer waits for a broker that does not answer.
@@ -37,6 +38,7 @@ class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
 
     writers: Sequence[LogWriter]
     reader: LogReader | None
+    refuses: Callable[[], str | None]
     ends: Callable[[], tuple[int, Mapping[int, int]] | None]
     committed: Callable[[], Mapping[int, int]] | None = None
     progress: Callable[[], Mapping[int, Progress]] | None = None
@@ -47,10 +49,6 @@ class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
     begin_shutdown: Callable[[], None] = lambda: None
     parts: Sequence[Part]
     close: Callable[[], None]
-
-    def refuses(self) -> str | None:
-        """Why no event can be accepted now."""
-        return self.writers[0].refuses() if self.writers else "this process accepts no events (PARSEC_ROLE)"
 
 
 def open_log(settings: Settings, runtime: Runtime) -> LogHandle:
@@ -75,6 +73,7 @@ def open_embedded(settings: Settings, runtime: Runtime) -> LogHandle:
     return LogHandle(
         writers=[log],
         reader=log.reader(READER),
+        refuses=log.refuses,
         ends=ends,
         size_bytes=lambda: log.size_bytes,
         parts=[Resource("log", log.close)],
@@ -117,6 +116,7 @@ def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
     return LogHandle(
         writers=writers,
         reader=reader,
+        refuses=writers[0].refuses if writers else lambda: "this process accepts no events (PARSEC_ROLE)",
         ends=lambda: (monitor.group_offsets.at_ns, monitor.group_offsets.ends) if monitor.group_offsets else None,
         committed=lambda: monitor.group_offsets.committed if monitor.group_offsets else {},
         progress=lambda: monitor.group_offsets.progress if monitor.group_offsets else {},

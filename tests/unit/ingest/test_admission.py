@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from parsec.ingest.admission import Admission
 from parsec.ingest.channel import BatchLimits, Channel, Submission
+from parsec.ingest.field_mapping import FieldMap
 from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions, Request
 from parsec.ingest.rate_limits import Policy, TenantLimits
 from parsec.telemetry import Telemetry
@@ -36,7 +37,8 @@ class Rig:
         """The status; None while it is not durable."""
         body = compact([event(tenant_id=tenant, id=None, timestamp="2027-01-15T00:00:00Z") for _ in range(events)])
         answers: list[Outcome] = []
-        for _ in self.pipeline.ingest(Request(answers.append, body=body, ack=ack)):  # type: ignore[arg-type]
+        fields = FieldMap.parse(f"ack={ack}".encode())
+        for _ in self.pipeline.ingest(Request(answers.append, fields, body=body)):
             pass
         return answers[0].status if answers else None
 

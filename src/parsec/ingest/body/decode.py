@@ -17,18 +17,20 @@ from typing import TypeVar, cast
 from parsec.core.errors import Rejected
 from parsec.ingest.body.array import ArrayReader, broken_body
 from parsec.ingest.body.fast_path import (
+    EVENT,
     QUICK_BYTES,
     SLICE_BYTES,
     SLOW_SLICE_BYTES,
     UNREADABLE,
     Chunk,
+    Event,
     Fault,
     Fields,
     Item,
     Tally,
     batch_array,
+    is_utf8,
     quick_array,
-    quick_event,
     quick_lines,
 )
 from parsec.ingest.body.scan import WHITESPACE, ending, more_keys, skip_blank, value_end
@@ -50,7 +52,7 @@ def chunks(body: bytes, max_events: int) -> Iterator[Chunk]:
     if len(body) <= SLICE_BYTES:  # one event or one array and nothing else: as BodyReader reads it, at half the price
         if body.startswith(b"["):
             items = quick_array(body)
-        elif body.startswith(b"{") and (event := quick_event(body)) is not None:
+        elif body.startswith(b"{") and (event := _quick_event(body)) is not None:
             items = [event]
     if items and len(items) <= max_events:
         return iter((Chunk(0, items, len(body)),))
@@ -66,6 +68,15 @@ def chunks(body: bytes, max_events: int) -> Iterator[Chunk]:
         message = f"The body is not UTF-8 (it looks like UTF-16 or binary: {seen}); send JSON in UTF-8."
         raise Rejected("invalid_utf8", message)
     return BodyReader(body, start, end, Tally(max_events)).read()
+
+
+def _quick_event(text: bytes) -> Event | None:
+    """An object with standard fields only; else None."""
+    try:
+        event = EVENT.decode(text)
+    except UNREADABLE:
+        return None
+    return event if text.isascii() or is_utf8(text) else None
 
 
 class BodyReader:
@@ -96,7 +107,7 @@ class BodyReader:
     def _objects(self) -> Iterator[Chunk]:
         start, end = self.at, self.end
         text = self.body[start:end] if self.body.startswith(BOM) else self.body
-        item: Item | None = quick_event(text)
+        item: Item | None = _quick_event(text)
         array = batch_array(text) if item is None else None
         if item is None and array is None:
             array = yield from self._damaged_batch()

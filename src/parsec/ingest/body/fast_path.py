@@ -1,13 +1,13 @@
 """Many events in one call of the JSON decoder.
 
-In: the bytes of an event, an array or lines, up to QUICK_BYTES. Out: items in order: an `Event`, a `WideEvent` or its
+In: the bytes of an array or lines, up to QUICK_BYTES. Out: items in order: an `Event`, a `WideEvent` or its
 `Fields`. Errors: none; None for bytes of any other kind, which parsec.ingest.body.slow_path reads one event at a time.
 Next: parsec.ingest.normalize.
 
 Metadata and unknown fields stay the bytes that were sent: checked as JSON and as UTF-8, never converted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import msgspec
@@ -71,7 +71,7 @@ class _Batch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _BATCH = msgspec.json.Decoder(_Batch)
-_EVENT = msgspec.json.Decoder(Event)
+EVENT = msgspec.json.Decoder(Event)
 _EVENTS = msgspec.json.Decoder(list[Event])
 _LOOSE = msgspec.json.Decoder(LooseEvent)
 _LOOSE_LIST = msgspec.json.Decoder(list[LooseEvent])
@@ -79,47 +79,34 @@ _FIELDS = msgspec.json.Decoder(Fields)
 _FIELDS_LIST = msgspec.json.Decoder(list[Fields])
 
 
-def quick_event(text: bytes) -> Event | None:
-    """An object with standard fields only; else None."""
-    try:
-        event = _EVENT.decode(text)
-    except UNREADABLE:
-        return None
-    return event if text.isascii() or is_utf8(text) else None
-
-
 def quick_array(text: bytes) -> list[Item] | None:
     """The objects of an array; None if it may hold anything else."""
-    if len(text) > QUICK_BYTES or not is_utf8(text):
-        return None
-    try:
-        return _EVENTS.decode(text)  # type: ignore[return-value]
-    except UNREADABLE:
-        pass
-    try:
-        rows = _FIELDS_LIST.decode(text)
-    except UNREADABLE:
-        return None
-    try:
-        return list(map(WideEvent, _LOOSE_LIST.decode(text), rows))
-    except UNREADABLE:
-        return rows  # type: ignore[return-value]
+    return _quick(text, _EVENTS.decode, _FIELDS_LIST.decode, _LOOSE_LIST.decode)
 
 
 def quick_lines(text: bytes) -> list[Item] | None:
     """Objects after one another, on lines or across them; None if there may be anything else."""
+    return _quick(text, EVENT.decode_lines, _FIELDS.decode_lines, _LOOSE.decode_lines)
+
+
+def _quick(
+    text: bytes,
+    events: Callable[[bytes], list[Event]],
+    fields: Callable[[bytes], list[Fields]],
+    loose: Callable[[bytes], list[LooseEvent]],
+) -> list[Item] | None:
     if len(text) > QUICK_BYTES or not is_utf8(text):
         return None
     try:
-        return _EVENT.decode_lines(text)  # type: ignore[return-value]
+        return events(text)  # type: ignore[return-value]
     except UNREADABLE:
         pass
     try:
-        rows = _FIELDS.decode_lines(text)
+        rows = fields(text)
     except UNREADABLE:
         return None
     try:
-        return list(map(WideEvent, _LOOSE.decode_lines(text), rows))
+        return list(map(WideEvent, loose(text), rows))
     except UNREADABLE:
         return rows  # type: ignore[return-value]
 

@@ -122,16 +122,10 @@ class ClosingConnection(HttpToolsProtocol):
         self._discarding = True
         self._in_head = False
         self._idle_since = None
-        self._refusal = b"".join([*self._head_of_answer(refusal.status), answer or refusal.on_wire()])
+        head = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        self._refusal = b"".join([STATUS_LINE[refusal.status], *head, answer or refusal.on_wire()])
         if not self._abandon_incomplete():
             self._finish()
-
-    def _head_of_answer(self, status: int) -> list[bytes]:
-        """The status line and the headers of every answer."""
-        head = [STATUS_LINE[status]]
-        for name, value in self.server_state.default_headers:
-            head += (name, b": ", value, b"\r\n")
-        return head
 
     def _abandon_incomplete(self) -> bool:
         """Drop a request whose body will never be complete. True: earlier requests still wait for answers."""

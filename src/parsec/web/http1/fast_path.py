@@ -11,6 +11,8 @@ length goes through uvicorn's protocol and parsec.web.app like any other. Next: 
 import asyncio
 from typing import Any
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
 from parsec.ingest.pipeline import Outcome
 from parsec.web.http1.connection_limiter import ConnectionLimiter
 from parsec.web.http1.limits import LimitedConnection
@@ -95,14 +97,21 @@ class FastPathConnection(LimitedConnection):
 
     def respond(self, outcome: Outcome, *, keep_alive: bool) -> None:
         """To the exchange in hand."""
-        head = self._head_of_answer(outcome.status)
+        answer = [STATUS_LINE[outcome.status]]
+        for name, value in self.server_state.default_headers:
+            answer += (name, b": ", value, b"\r\n")
         if not keep_alive:
-            head.append(b"connection: close\r\n")
-        head.append(response_of(outcome))
-        self.transport.write(b"".join(head))
+            answer.append(b"connection: close\r\n")
+        answer.append(response_of(outcome))
+        self.transport.write(b"".join(answer))
         if not keep_alive:
             self.transport.close()
-        self.on_response_complete()
+        if self.pipeline or self._in_head or self._discarding or self.flow.write_paused or self.transport.is_closing():
+            self.on_response_complete()
+        else:  # the usual case of it
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+            self._idle_since = self.loop.time()
 
     def _asks_to_ingest(self) -> bool:
         return self.url == _PATH or self.url.startswith(_PATH_AND_QUERY)

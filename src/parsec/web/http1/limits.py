@@ -7,22 +7,29 @@ Next: parsec.web.http1.fast_path.
 1. The parser gets bytes in chunks, which bounds its memory for a head: it does not report how much it holds.
 2. There is no timer per request: `sweep`, once a second, closes what takes too long.
 3. Time in which we do not read from a client does not count against it.
+4. A head that another server might parse differently is refused (`_fault`). The parser (llhttp, strict) itself refuses
+   two lengths, a length with chunks, folded lines, space before a colon, bare CR or LF, NUL and bad chunk sizes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from parsec.web.http1 import refusals
 from parsec.web.http1.close import LINGER_S, ClosingConnection
 from parsec.web.http1.connection_limiter import ConnectionLimiter
 from parsec.web.http1.refusals import (
     ANSWER_UNREAD,
     BODY_TOO_SLOW,
+    EXPECTATION,
     HEAD_TOO_LARGE,
     HEAD_TOO_SLOW,
+    HTTP_VERSION,
+    MAX_HEADERS,
+    NO_HOST,
     TOO_MANY_PIPELINED,
+    TRANSFER_ENCODING,
     URL_TOO_LONG,
     Refusal,
     malformed,
@@ -123,9 +130,9 @@ class LimitedConnection(ClosingConnection):
             return False
         self._in_head = False
         self._idle_since = None
-        refusal = refusals.fault(version, self.url, self.headers, self._limits.max_url_bytes)
+        refusal = _fault(version, self.url, self.headers, self._limits.max_url_bytes)
         if refusal is None and self._head_bytes >= 0:  # it came in several chunks
-            size = refusals.size_of(self.url, self.headers)
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             refusal = HEAD_TOO_LARGE if size > self._limits.max_head_bytes else None
         if refusal is None and self._limits.requests_per_address:
             refusal = self._limiter.admit_request(self._address, self.loop.time())
@@ -234,3 +241,34 @@ class LimitedConnection(ClosingConnection):
         elif now - self._unread[0] >= limits.send_timeout_s:
             self._limiter.count(ANSWER_UNREAD)
             self.transport.abort()
+
+
+_Headers = Sequence[tuple[bytes, bytes]]
+_CHECKED = frozenset({b"host", b"transfer-encoding", b"expect"})
+
+
+def _fault(version: str, url: bytes, headers: _Headers, max_url_bytes: int) -> Refusal | None:
+    """Called for every request: passes over the headers once, and looks closely at few of them."""
+    if version not in ("1.1", "1.0"):
+        return HTTP_VERSION
+    if len(url) > max_url_bytes:
+        return URL_TOO_LONG
+    if len(headers) > MAX_HEADERS:
+        return HEAD_TOO_LARGE
+    hosts = 0
+    for name, _ in headers:
+        if name in _CHECKED:
+            if name != b"host":
+                return _fault_of_rare(version, headers)
+            hosts += 1
+    return None if hosts == 1 or (version == "1.0" and not hosts) else NO_HOST
+
+
+def _fault_of_rare(version: str, headers: _Headers) -> Refusal | None:
+    """The slow path, for requests with a rare header."""
+    given = {wanted: [value.strip().lower() for name, value in headers if name == wanted] for wanted in _CHECKED}
+    if given[b"transfer-encoding"] and (version == "1.0" or given[b"transfer-encoding"] != [b"chunked"]):
+        return TRANSFER_ENCODING
+    if version == "1.1" and set(given[b"expect"]) - {b"100-continue"}:
+        return EXPECTATION
+    return None if len(given[b"host"]) == 1 or (version == "1.0" and not given[b"host"]) else NO_HOST

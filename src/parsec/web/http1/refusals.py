@@ -2,12 +2,8 @@
 
 Out: headers and body of an answer. The connection closes after each of them, because the end of a request that was not
 understood or not read is unknown. Next: parsec.web.http1.close.
-
-`fault` checks a request head for ambiguity that the parser (llhttp, strict) accepts. llhttp itself refuses two lengths,
-a length with chunks, folded lines, space before a colon, bare CR or LF, NUL and bad chunk sizes.
 """
 
-from collections.abc import Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -52,6 +48,8 @@ def malformed(why: str) -> Refusal:
     return Refusal("malformed_request", 400, why)
 
 
+NO_HOST = malformed("Send exactly one header Host.")
+TRANSFER_ENCODING = malformed("Transfer-Encoding may only be chunked, once, with HTTP/1.1.")
 URL_TOO_LONG = Refusal("url_too_long", 414, f"The URL is longer than {MAX_URL_BYTES >> 10} KiB. Shorten it.")
 HEAD_TOO_LARGE = Refusal(
     "head_too_large",
@@ -80,43 +78,3 @@ EVICTED = "gave_way"
 """Counted when an idle connection is closed in favour of a new one."""
 ANSWER_UNREAD = "answer_not_taken"
 """Counted when a client does not read its answers and is disconnected."""
-
-
-_CHECKED = frozenset({b"host", b"transfer-encoding", b"expect"})
-_NO_HOST = malformed("Send exactly one header Host.")
-_TRANSFER_ENCODING = malformed("Transfer-Encoding may only be chunked, once, with HTTP/1.1.")
-
-Headers = Sequence[tuple[bytes, bytes]]
-
-
-def fault(version: str, url: bytes, headers: Headers, max_url_bytes: int) -> Refusal | None:
-    """Called for every request: passes over the headers once, and looks closely at few of them."""
-    if version not in ("1.1", "1.0"):
-        return HTTP_VERSION
-    if len(url) > max_url_bytes:
-        return URL_TOO_LONG
-    if len(headers) > MAX_HEADERS:
-        return HEAD_TOO_LARGE
-    hosts = 0
-    for name, _ in headers:
-        if name in _CHECKED:
-            if name == b"host":
-                hosts += 1
-            else:
-                return _fault_of_rare(version, headers)
-    return None if hosts == 1 or (version == "1.0" and not hosts) else _NO_HOST
-
-
-def _fault_of_rare(version: str, headers: Headers) -> Refusal | None:
-    """The slow path, for requests with a rare header."""
-    given = {wanted: [value.strip().lower() for name, value in headers if name == wanted] for wanted in _CHECKED}
-    if given[b"transfer-encoding"] and (version == "1.0" or given[b"transfer-encoding"] != [b"chunked"]):
-        return _TRANSFER_ENCODING
-    if version == "1.1" and set(given[b"expect"]) - {b"100-continue"}:
-        return EXPECTATION
-    return None if len(given[b"host"]) == 1 or (version == "1.0" and not given[b"host"]) else _NO_HOST
-
-
-def size_of(url: bytes, headers: Headers) -> int:
-    """Bytes of the URL and the header lines."""
-    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)

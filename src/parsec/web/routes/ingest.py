@@ -8,8 +8,6 @@ import asyncio
 import math
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import cast, get_args
-from urllib.parse import parse_qs
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -19,7 +17,7 @@ from parsec.api.ingest import IngestAnswer
 from parsec.core.errors import Rejected
 from parsec.ingest.admission import TOO_MANY_BODIES
 from parsec.ingest.field_mapping import FieldMap
-from parsec.ingest.pipeline import AckMode, Outcome, Pipeline, Request
+from parsec.ingest.pipeline import Outcome, Pipeline, Request
 from parsec.ingest.rate_limits import Spent
 from parsec.web.auth import CHALLENGE, Authenticator, Credential
 from parsec.web.cors import DATA_ONLY
@@ -47,11 +45,6 @@ class IngestHeaders(msgspec.Struct, gc=False):
     is_plain: bool = True
 
 
-class _Query(msgspec.Struct, frozen=True):
-    fields: FieldMap
-    ack: AckMode
-
-
 class IngestRoute:
     """An ASGI application, and `ingest_whole` for bodies that are there already."""
 
@@ -59,6 +52,7 @@ class IngestRoute:
         self._pipeline = pipeline
         self._bodies = bodies
         self._authenticator = authenticator
+        self._ring = authenticator.ring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -118,11 +112,12 @@ class IngestRoute:
 
     def _identify(self, request: Request, headers: IngestHeaders, query_string: bytes) -> None:
         """Who sends events, for which tenant, and what the address says about them. Raises Rejected."""
-        caller = self._authenticator.authenticate(headers.credentials, "ingest")
-        query = _query(query_string)
-        request.fields, request.ack, request.idempotency_key = query.fields, query.ack, headers.idempotency_key
-        request.key_tenant = caller.tenant or ""
-        request.default_tenant = query.fields.default_tenant_id or request.key_tenant
+        if not self._ring.is_open:
+            request.key_tenant = self._authenticator.authenticate(headers.credentials, "ingest").tenant or ""
+        request.idempotency_key = headers.idempotency_key
+        if query_string:
+            request.fields = FieldMap.parse(query_string)
+        request.default_tenant = request.fields.default_tenant_id or request.key_tenant
         if headers.tenant:
             _apply_tenant_header(request, headers.tenant)
 
@@ -162,14 +157,6 @@ def ingest_headers(headers: list[tuple[bytes, bytes]]) -> IngestHeaders:
         elif name == b"expect" or name == b"origin":
             found.is_plain = False
     return found
-
-
-@lru_cache(maxsize=128)
-def _query(query_string: bytes) -> _Query:
-    ack = parse_qs(query_string.decode("latin-1"), keep_blank_values=True).get("ack", ["durable"])[-1]
-    if ack not in get_args(AckMode):
-        raise Rejected("invalid_parameter", "ack must be durable or enqueued.", field="ack")
-    return _Query(FieldMap.parse(query_string), cast("AckMode", ack))
 
 
 def response_of(outcome: Outcome) -> bytes:

@@ -2,14 +2,17 @@
 
 import asyncio
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from parsec.core.clock import Random
+from parsec.core.clock import Random, SystemRandom
 from parsec.ingest.admission import Admission
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Outcome, Pipeline, PipelineOptions
 from parsec.ingest.rate_limits import Policy, TenantLimits
+from parsec.keys.issue import Wanted, create, revoke
 from parsec.keys.keyring import Keyring
 from parsec.telemetry import Telemetry
 from parsec.web.auth import Authenticator
@@ -29,14 +32,17 @@ class NoRandom:
 class Rig:
     """A route whose events nobody takes out of the channel, and the answers to bodies."""
 
-    def __init__(self, random: Random, memory_bytes: int = 1 << 20, max_body_bytes: int = 1 << 16) -> None:
+    def __init__(
+        self, random: Random, memory_bytes: int = 1 << 20, max_body_bytes: int = 1 << 16, keys: Path | None = None
+    ) -> None:
         self.channel = Channel(10, 1 << 20)
         limits = TenantLimits(Policy(), ManualClock())
         self.admission = Admission(self.channel, limits, memory_bytes, lambda: None)
         options = PipelineOptions(Identity("local", "node-1"), 100, 1 << 16, False, "random", 30.0)
         pipeline = Pipeline(self.admission, options, Telemetry(), ManualClock(), random)
         bodies = RequestBodyReader(self.admission, max_body_bytes)
-        self.route = IngestRoute(pipeline, bodies, Authenticator(Keyring(None, ManualClock())))
+        self.ring = Keyring(keys, ManualClock())
+        self.route = IngestRoute(pipeline, bodies, Authenticator(self.ring))
 
     def ask(self, *bodies: bytes, headers: IngestHeaders | None = None) -> list[Outcome]:
         answers: list[Outcome] = []
@@ -89,3 +95,24 @@ def test_a_header_that_is_no_tenants_name_refuses_the_request() -> None:
     (error,) = refused.answer.errors
     assert (refused.status, error.code, error.field) == (400, "invalid_tenant_id", "X-Tenant-ID")
     assert rig.admission.reserved_bytes == 0
+
+
+def test_keys_that_appear_while_the_route_runs_are_required_from_then_on(tmp_path: Path) -> None:
+    rig, keys, now = Rig(CountingRandom(), keys=tmp_path / "keys.toml"), tmp_path / "keys.toml", datetime.now(UTC)
+
+    def status(*key: str) -> int:
+        headers = IngestHeaders(credentials=tuple((b"x-api-key", each.encode()) for each in key))
+        (outcome,) = rig.ask(BODY, headers=headers)
+        return outcome.status
+
+    assert status() == 200
+    key, reader = (create(keys, Wanted((scope,), "acme"), SystemRandom(), now) for scope in ("ingest", "query"))
+    assert status() == 200, "before the file is loaded"
+    rig.ring.reload_if_changed()
+    assert [status(), status(key), status(reader)] == [401, 200, 403]
+    revoke(keys, key, now)
+    rig.ring.reload_if_changed()
+    assert [status(), status(key)] == [401, 401]
+    keys.unlink()
+    rig.ring.reload_if_changed()
+    assert status() == 401, "a file that is gone opens nothing"
