@@ -17,7 +17,7 @@ from typing import TypeVar, cast
 from parsec.core.errors import Rejected
 from parsec.ingest.body.array import ArrayReader, broken_body
 from parsec.ingest.body.fast_path import (
-    EVENT,
+    EVENT_DECODER,
     QUICK_BYTES,
     SLICE_BYTES,
     SLOW_SLICE_BYTES,
@@ -73,7 +73,7 @@ def chunks(body: bytes, max_events: int) -> Iterator[Chunk]:
 def _quick_event(text: bytes) -> Event | None:
     """An object with standard fields only; else None."""
     try:
-        event = EVENT.decode(text)
+        event = EVENT_DECODER.decode(text)
     except UNREADABLE:
         return None
     return event if text.isascii() or is_utf8(text) else None

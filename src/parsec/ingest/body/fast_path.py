@@ -71,7 +71,7 @@ class _Batch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _BATCH = msgspec.json.Decoder(_Batch)
-EVENT = msgspec.json.Decoder(Event)
+EVENT_DECODER = msgspec.json.Decoder(Event)
 _EVENTS = msgspec.json.Decoder(list[Event])
 _LOOSE = msgspec.json.Decoder(LooseEvent)
 _LOOSE_LIST = msgspec.json.Decoder(list[LooseEvent])
@@ -86,7 +86,7 @@ def quick_array(text: bytes) -> list[Item] | None:
 
 def quick_lines(text: bytes) -> list[Item] | None:
     """Objects after one another, on lines or across them; None if there may be anything else."""
-    return _quick(text, EVENT.decode_lines, _FIELDS.decode_lines, _LOOSE.decode_lines)
+    return _quick(text, EVENT_DECODER.decode_lines, _FIELDS.decode_lines, _LOOSE.decode_lines)
 
 
 def _quick(
