@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from parsec.api import parameters
-from parsec.api.endpoint import Endpoint
+from parsec.api.endpoint import Endpoint, Q
 from parsec.api.parameters import DeadLettersQuery, EventsQuery, NoQuery
 from parsec.api.query import DeadLetterDetail, DeadLetterPage, EventPage
 from parsec.core.errors import Rejected
@@ -45,7 +45,7 @@ def _request(endpoint: Endpoint[Any, T], query: msgspec.Struct) -> Request[T]:
     return Request(endpoint.address(query), endpoint.answer)
 
 
-def _requests(endpoint: Endpoint[Any, T], query: Callable[P, msgspec.Struct]) -> Callable[P, Request[T]]:
+def _requests(endpoint: Endpoint[Q, T], query: Callable[P, Q]) -> Callable[P, Request[T]]:
     """A function with the parameters of `query`, which makes requests to the endpoint."""
 
     def request(*args: P.args, **kwargs: P.kwargs) -> Request[T]:
