@@ -115,7 +115,7 @@ class Telemetry:
         self.requests = self._unlocked_counter("parsec_ingest_requests", "Answered ingest requests.", "status")
         self.requests.add(0, "200")  # begin at 0: Prometheus sees no increase in a series that begins at 1
         self._accepted = self._unlocked_counter("parsec_ingest_events_accepted", "Accepted events.")
-        self.rejected = self._counter("parsec_ingest_events_rejected", "Rejected events, by error code.", "reason")
+        self._rejected = self._counter("parsec_ingest_events_rejected", "Rejected events, by error code.", "reason")
         self._accepted_of = self._unlocked_counter(
             "parsec_ingest_tenant_events_accepted",
             f"Accepted events per tenant: the first {NAMED_TENANTS} by name, the rest in `other`.",
@@ -291,7 +291,7 @@ class Telemetry:
 
     def rejected_from(self, tenant: str, reason: str, count: int = 1) -> None:
         """Add rejected events; tenant '': unknown. A new tenant gets no series, its name may be made up."""
-        self.rejected.labels(reason).inc(count)
+        self._rejected.labels(reason).inc(count)
         self._tenant_rejected.labels(self._known_tenant_label(tenant), reason).inc(count)
 
     def processed_of(self, tenant: str, fate: str, count: int) -> None:
