@@ -37,62 +37,32 @@ NO_TENANT = "-"
 Order: TypeAlias = Literal["newest", "oldest"]
 Format: TypeAlias = Literal["json", "ndjson", "csv"]
 
-_Tenant: TypeAlias = Annotated[
-    str | None,
-    Spec(
-        help="Tenant of the events. Default: the tenant of the API key. Required without a key or if the key has none."
-    ),
-]
-_LetterTenant: TypeAlias = Annotated[
-    str | None, Spec(help="As for `GET /query/events`; `-` selects dead letters without a readable tenant.")
-]
-_Query: TypeAlias = Annotated[
-    str | None,
-    Spec(
-        help='Expression of the query language, such as `severity:error "timed out"`. Default: all events.',
-        format="parsec-query",
-        max_chars=MAX_QUERY_CHARS,
-        example='severity:error "timed out"',
-    ),
-]
-_From: TypeAlias = Annotated[
-    str | None,
-    Spec(
-        help="Start of the time range, inclusive: RFC 3339, a number since 1970, `now`, or relative, such as `-2h`. "
-        "Default: one hour before the end.",
-        format="parsec-time",
-        example="-2h",
-    ),
-]
-_SinceAlways: TypeAlias = Annotated[
-    str | None,
-    Spec(help="Start of the time range, as for `GET /query/events`. Default: no limit.", format="parsec-time"),
-]
-_To: TypeAlias = Annotated[
-    str | None, Spec(help="End of the time range, exclusive, in the same forms.", format="parsec-time", default="now")
-]
+# Tables, as in parsec.settings: the formatter would need ten lines for each row.
+# fmt: off
+_Tenant: TypeAlias = Annotated[str | None, Spec(
+    help="Tenant of the events. Default: the tenant of the API key. Required without a key or if the key has none.")]
+_LetterTenant: TypeAlias = Annotated[str | None, Spec(
+    help="As for `GET /query/events`; `-` selects dead letters without a readable tenant.")]
+_Query: TypeAlias = Annotated[str | None, Spec(
+    help='Expression of the query language, such as `severity:error "timed out"`. Default: all events.',
+    format="parsec-query", max_chars=MAX_QUERY_CHARS, example='severity:error "timed out"')]
+_From: TypeAlias = Annotated[str | None, Spec(
+    help="Start of the time range, inclusive: RFC 3339, a number since 1970, `now`, or relative, such as `-2h`. "
+    "Default: one hour before the end.", format="parsec-time", example="-2h")]
+_SinceAlways: TypeAlias = Annotated[str | None, Spec(
+    help="Start of the time range, as for `GET /query/events`. Default: no limit.", format="parsec-time")]
+_To: TypeAlias = Annotated[str | None, Spec(
+    help="End of the time range, exclusive, in the same forms.", format="parsec-time", default="now")]
 _Limit: TypeAlias = Annotated[int, Spec(help="Maximum number of items per page.", minimum=1, maximum=MAX_PAGE)]
-_Cursor: TypeAlias = Annotated[
-    str | None,
-    Spec(
-        help="The `cursor` of the previous page of the same query. It keeps the time range of the first page.",
-        format="parsec-cursor",
-    ),
-]
+_Cursor: TypeAlias = Annotated[str | None, Spec(
+    help="The `cursor` of the previous page of the same query. It keeps the time range of the first page.",
+    format="parsec-cursor")]
 _EventId: TypeAlias = Annotated[str, Spec(help="Id of the event.", format="parsec-event-id", in_path=True)]
-_FieldNames: TypeAlias = Annotated[
-    Sequence[str],
-    Spec(
-        help="Names to try for this field, in order, separated by commas; its own name comes last. A dot selects a key "
-        "of a nested object.",
-        commas=True,
-        max_count=16,
-        pattern="^[^,]{1,256}(,[^,]{1,256}){0,15}$",
-    ),
-]
-_Neighbours: TypeAlias = Annotated[
-    int, Spec(help="Maximum number of events on this side.", minimum=0, maximum=MAX_NEIGHBOURS)
-]
+_FieldNames: TypeAlias = Annotated[Sequence[str], Spec(
+    help="Names to try for this field, in order, separated by commas; its own name comes last. A dot selects a key of "
+    "a nested object.", commas=True, max_count=16, pattern="^[^,]{1,256}(,[^,]{1,256}){0,15}$")]
+_Neighbours: TypeAlias = Annotated[int, Spec(
+    help="Maximum number of events on this side.", minimum=0, maximum=MAX_NEIGHBOURS)]
 
 
 class TenantQuery(msgspec.Struct, frozen=True):
@@ -113,29 +83,15 @@ class EventsQuery(ScopeQuery, frozen=True, kw_only=True):
     """Of GET /query/events."""
 
     order: Annotated[Order, Spec(help="Order of the events by `timestamp`.")] = "newest"
-    fields: Annotated[
-        Sequence[str],
-        Spec(
-            help=f"Fields to return, at most {MAX_SHOWN_FIELDS}, separated by commas. Default: the whole event.",
-            format="parsec-fields",
-            commas=True,
-            max_count=MAX_SHOWN_FIELDS,
-            example="id,message,metadata.user.id",
-        ),
-    ] = ()
-    limit: Annotated[
-        int | None,
-        Spec(
-            help="Maximum number of events per page. Without it `ndjson` and `csv` return all events.",
-            minimum=1,
-            maximum=MAX_PAGE,
-            default=DEFAULT_LIMIT,
-        ),
-    ] = None
+    fields: Annotated[Sequence[str], Spec(
+        help=f"Fields to return, at most {MAX_SHOWN_FIELDS}, separated by commas. Default: the whole event.",
+        format="parsec-fields", commas=True, max_count=MAX_SHOWN_FIELDS, example="id,message,metadata.user.id")] = ()
+    limit: Annotated[int | None, Spec(
+        help="Maximum number of events per page. Without it `ndjson` and `csv` return all events.", minimum=1,
+        maximum=MAX_PAGE, default=DEFAULT_LIMIT)] = None
     cursor: _Cursor = None
-    format: Annotated[
-        Format | None, Spec(help="Format of the answer. Default: chosen by the header `Accept`, otherwise `json`.")
-    ] = None
+    format: Annotated[Format | None, Spec(
+        help="Format of the answer. Default: chosen by the header `Accept`, otherwise `json`.")] = None
 
 
 class TailQuery(TenantQuery, frozen=True, kw_only=True):
@@ -147,50 +103,35 @@ class TailQuery(TenantQuery, frozen=True, kw_only=True):
 class HistogramQuery(ScopeQuery, frozen=True, kw_only=True):
     """Of GET /query/histogram."""
 
-    interval_s: Annotated[
-        int, Spec(help="Length of a bucket in seconds. 0: about 60 buckets.", minimum=0, maximum=MAX_INTERVAL_S)
-    ] = msgspec.field(default=0, name="interval")
-    by: Annotated[
-        str | None,
-        Spec(
-            help="Field to group by: its most frequent values are counted separately.",
-            format="parsec-field",
-            example="severity",
-        ),
-    ] = None
-    limit_groups: Annotated[
-        int, Spec(help="Maximum number of values to count separately.", minimum=1, maximum=100, needs="by")
-    ] = 10
+    interval_s: Annotated[int, Spec(
+        help="Length of a bucket in seconds. 0: about 60 buckets.", minimum=0,
+        maximum=MAX_INTERVAL_S)] = msgspec.field(default=0, name="interval")
+    by: Annotated[str | None, Spec(
+        help="Field to group by: its most frequent values are counted separately.", format="parsec-field",
+        example="severity")] = None
+    limit_groups: Annotated[int, Spec(
+        help="Maximum number of values to count separately.", minimum=1, maximum=100, needs="by")] = 10
 
 
 class AggregateQuery(ScopeQuery, frozen=True, kw_only=True):
     """Of GET /query/aggregate."""
 
-    metrics: Annotated[
-        Sequence[str],
-        Spec(
-            help="`count`, `distinct(f)`, `min(f)`, `max(f)`, `avg(f)`, `sum(f)`, or a percentile from `p0(f)` to "
-            "`p99.999(f)`, such as `p95(f)`.",
-            format="parsec-metric",
-            max_count=MAX_METRICS,
-            example=("count", "p95(metadata.latency_ms)"),
-        ),
-    ] = msgspec.field(default=("count",), name="metric")
-    by: Annotated[
-        Sequence[str], Spec(help="Field to group by.", format="parsec-field", max_count=MAX_GROUP_FIELDS)
-    ] = ()
-    top: Annotated[
-        int, Spec(help="Maximum number of groups, ranked by the first metric.", minimum=1, maximum=MAX_GROUPS)
-    ] = 10
+    metrics: Annotated[Sequence[str], Spec(
+        help="`count`, `distinct(f)`, `min(f)`, `max(f)`, `avg(f)`, `sum(f)`, or a percentile from `p0(f)` to "
+        "`p99.999(f)`, such as `p95(f)`.", format="parsec-metric", max_count=MAX_METRICS,
+        example=("count", "p95(metadata.latency_ms)"))] = msgspec.field(default=("count",), name="metric")
+    by: Annotated[Sequence[str], Spec(
+        help="Field to group by.", format="parsec-field", max_count=MAX_GROUP_FIELDS)] = ()
+    top: Annotated[int, Spec(
+        help="Maximum number of groups, ranked by the first metric.", minimum=1, maximum=MAX_GROUPS)] = 10
 
 
 class ValuesQuery(msgspec.Struct, frozen=True):
     """Of GET /query/fields/{name}/values."""
 
-    field: Annotated[
-        str,
-        Spec(help="Name of the field, such as `source` or `metadata.user.id`.", format="parsec-field", in_path=True),
-    ] = msgspec.field(name="name")
+    field: Annotated[str, Spec(
+        help="Name of the field, such as `source` or `metadata.user.id`.", format="parsec-field",
+        in_path=True)] = msgspec.field(name="name")
     tenant: _Tenant = None
     q: _Query = None
     start: _From = msgspec.field(default=None, name="from")
@@ -237,10 +178,8 @@ class DeadLetterQuery(msgspec.Struct, frozen=True):
 class IngestQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Of POST /ingest. parsec.ingest.field_mapping parses these, once per distinct query string."""
 
-    ack: Annotated[
-        Literal["durable", "enqueued"],
-        Spec(help="Answer when the events are durable, or as soon as they are enqueued."),
-    ] = "durable"
+    ack: Annotated[Literal["durable", "enqueued"], Spec(
+        help="Answer when the events are durable, or as soon as they are enqueued.")] = "durable"
     id_field: _FieldNames = ()
     tenant_field: _FieldNames = ()
     timestamp_field: _FieldNames = ()
@@ -256,6 +195,7 @@ class NoQuery(msgspec.Struct, frozen=True):
     """Of an endpoint without parameters."""
 
 
+# fmt: on
 INGEST = Endpoint("ingest", "/ingest", IngestQuery, IngestAnswer, "post")
 EVENTS = Endpoint("events", "/query/events", EventsQuery, answers.EventPage)
 TAIL = Endpoint("tail", "/query/tail", TailQuery, NoneType)
