@@ -44,9 +44,9 @@ def _slow(*given: Any) -> None:
     _commit(*given)
 
 
-def _forget(self: Partition, assigned: Assigned) -> None:
+def _forget(self: Partition, assigned: Assigned, *rest: Any) -> None:
     progress = msgspec.structs.replace(assigned.progress, reserved=None, attempt=0)
-    _assigned(self, msgspec.structs.replace(assigned, progress=progress))
+    _assigned(self, msgspec.structs.replace(assigned, progress=progress), *rest)
 
 
 def _nothing_landed(_: Processor, progress: Progress) -> int:

@@ -23,7 +23,7 @@ from parsec.ports.store import DeadLetter, Row, StoreWriter
 from parsec.process.batching import InsertLimits, split_evenly
 from parsec.process.bisect import Bisect
 from parsec.process.claims import Claims
-from parsec.process.partitions import Assignments, PartitionState
+from parsec.process.partitions import Assignments, Partition
 from parsec.process.range_commit import (
     Claim,
     Commit,
@@ -130,37 +130,38 @@ class Processor:
         self._step_at = self._clock.monotonic()
         self._assignments.poll(self._step_at, max_wait_s, stopping=self._stopping)
         due = self._assignments.due_in(self._clock.monotonic(), stopping=self._stopping)
-        for state in (self._assignments.owned[number] for number, wait_s in due.items() if wait_s <= 0):
-            if state.range_commit is None:
-                self._begin(state)
-            if state.range_commit is not None:
-                self._advance(state, state.range_commit)
+        for partition in (self._assignments.owned[number] for number, wait_s in due.items() if wait_s <= 0):
+            if partition.range_commit is None:
+                self._begin(partition)
+            if partition.range_commit is not None:
+                self._advance(partition, partition.range_commit)
         now = self._clock.monotonic()
         self._progress_at = min((s.progress_at for s in self._assignments.owned.values() if s.has_work), default=now)
         if now - self._lag_at >= LAG_EVERY_S:
             self._lag_at = now
             self._telemetry.lag.set(self._assignments.lag())
 
-    def _begin(self, state: PartitionState) -> None:
+    def _begin(self, partition: Partition) -> None:
         """Makes a batch of the records taken; asks the store what it has of the partition before the first one."""
-        partition = state.partition
-        if state.landed_below is None:
+        if partition.landed_below is None:
             try:
-                self._restore_claims(state)
+                self._restore_claims(partition)
                 progress = partition.progress
-                state.expiry_bound = self._store.expiry_bound(progress.log_id, progress.partition, progress.committed)
-                state.landed_below = self._landed_below(progress)
+                partition.expiry_bound = self._store.expiry_bound(
+                    progress.log_id, progress.partition, progress.committed
+                )
+                partition.landed_below = self._landed_below(progress)
             except Retryable as error:
-                self._back_off(state, error)
+                self._back_off(partition, error)
                 _log.warning("The state of the store could not be queried. This will be retried.", why=str(error))
                 return
-        batch = partition.cut(state.landed_below)
-        state.cut_at = self._clock.monotonic()
+        batch = partition.cut(partition.landed_below)
+        partition.cut_at = self._clock.monotonic()
         rows, letters = rows_of(batch.slices, self._options.make_rows, self._options.yield_gil)
         # Rows of a doubtful batch may be in the store under the checkpoint of an earlier owner.
-        landed = state.expiry_bound if batch.doubtful else None
-        checkpoint = state.checkpoints.before(partition.progress, rows, self._clock.time_ns(), landed)
-        state.range_commit = RangeCommit(batch, rows, letters, self._bisect, checkpoint)
+        landed = partition.expiry_bound if batch.doubtful else None
+        checkpoint = partition.checkpoints.before(partition.progress, rows, self._clock.time_ns(), landed)
+        partition.range_commit = RangeCommit(batch, rows, letters, self._bisect, checkpoint)
 
     def _landed_below(self, progress: Progress) -> int:
         """Ranges that begin below this offset may be in the store; the committed offset when it has none."""
@@ -172,41 +173,41 @@ class Processor:
                          committed=progress.committed, highest=highest)  # fmt: skip
         return highest + 1
 
-    def _restore_claims(self, state: PartitionState) -> None:
+    def _restore_claims(self, partition: Partition) -> None:
         """Claims the ids of stored events, so that repeats of them are recognised after a start."""
         began, ids = self._clock.monotonic(), 0
-        for claimed in self._claims.restore(state.partition.number):
+        for claimed in self._claims.restore(partition.number):
             ids += claimed
             self._step_at = self._clock.monotonic()
-            if not state.failures:  # the same claims again, after a failure, are no progress
-                state.progress_at = self._step_at
+            if not partition.failures:  # the same claims again, after a failure, are no progress
+                partition.progress_at = self._step_at
             self._options.yield_gil()
         if ids:
-            _log.info("Claims were restored from the store.", partition=state.partition.number, ids=ids,
+            _log.info("Claims were restored from the store.", partition=partition.number, ids=ids,
                       seconds=round(self._clock.monotonic() - began, 1))  # fmt: skip
 
-    def _advance(self, state: PartitionState, range_commit: RangeCommit) -> None:
+    def _advance(self, partition: Partition, range_commit: RangeCommit) -> None:
         """Performs all steps of a batch; after a failure one step a turn, so that other partitions are polled."""
-        while state.range_commit is not None:
+        while partition.range_commit is not None:
             step = range_commit.step()
             try:
-                self._perform(state, range_commit, step)
+                self._perform(partition, range_commit, step)
             except Retryable as error:
-                return self._retry_later(state, range_commit, step, error)
+                return self._retry_later(partition, range_commit, step, error)
             except Poison as error:
-                return self._split(state, range_commit, step, error)
+                return self._split(partition, range_commit, step, error)
             # The step that follows from an answer is not delayed, since the answer may be outdated a turn later.
-            if state.paused and not isinstance(step, FindLanded | Claim):
+            if partition.paused and not isinstance(step, FindLanded | Claim):
                 return None
         return None
 
-    def _perform(self, state: PartitionState, range_commit: RangeCommit, step: Step) -> None:
+    def _perform(self, partition: Partition, range_commit: RangeCommit, step: Step) -> None:
         match step:
             case SaveCheckpoint():
                 self._store.save_checkpoint(step.checkpoint)
                 range_commit.done()
             case Reserve():
-                self._reader.reserve(step.range, state.partition.epoch, step.attempt)
+                self._reader.reserve(step.range, partition.epoch, step.attempt)
                 range_commit.done()
             case FindLanded():
                 found = self._store.stored_offsets(step.block.range)
@@ -216,44 +217,43 @@ class Processor:
             case InsertDeadLetters():
                 self._store.insert_dead_letters(step.letters)
                 range_commit.done()
-                state.made_progress(self._clock.monotonic())
+                partition.made_progress(self._clock.monotonic())
             case Release():
                 self._claims.release(step.rows)
                 range_commit.done()
             case Resolve():
-                self._resolve(state, range_commit, step)
+                self._resolve(partition, range_commit, step)
             case Insert():
-                self._insert(state, step)
+                self._insert(partition, step)
                 range_commit.done()
             case Commit():
-                self._commit(state, range_commit, step)
+                self._commit(partition, range_commit, step)
 
-    def _resolve(self, state: PartitionState, range_commit: RangeCommit, step: Resolve) -> None:
+    def _resolve(self, partition: Partition, range_commit: RangeCommit, step: Resolve) -> None:
         now = self._clock.monotonic()
-        since = state.conflicts_since if state.conflicts_since is not None else now
-        progress = state.partition.progress
+        since = partition.conflicts_since if partition.conflicts_since is not None else now
+        progress = partition.progress
         committed = Position(progress.log_id, progress.partition, progress.committed)
         give_up = now - since >= HOLDER_WAIT_S
         if range_commit.resolved(self._claims.resolve(step.conflicts, step.own, committed, give_up=give_up)):
-            state.conflicts_since = None
-            state.made_progress(self._clock.monotonic())
+            partition.conflicts_since = None
+            partition.made_progress(self._clock.monotonic())
         else:
-            state.conflicts_since = since
+            partition.conflicts_since = since
             raise Retryable(
                 f"{len(step.conflicts)} events have ids that other events have claimed and not stored yet", after_s=0.2
             )
 
-    def _insert(self, state: PartitionState, step: Insert) -> None:
+    def _insert(self, partition: Partition, step: Insert) -> None:
         started = self._clock.monotonic()
         self._store.insert(step.block.rows, step.token)
         ended = self._clock.monotonic()
         self._telemetry.inserts.inc()
         self._telemetry.insert_latency.observe(ended - started)
         self._telemetry.insert_rows.observe(len(step.block.rows))
-        state.made_progress(ended)
+        partition.made_progress(ended)
 
-    def _commit(self, state: PartitionState, range_commit: RangeCommit, step: Commit) -> None:
-        partition = state.partition
+    def _commit(self, partition: Partition, range_commit: RangeCommit, step: Commit) -> None:
         progress = partition.progress_after(step.range, step.counts)
         started = self._clock.monotonic()
         committed = self._reader.commit(partition.number, partition.epoch, progress.committed, progress.counts)
@@ -262,15 +262,15 @@ class Processor:
         partition.progress = progress
         self._assignments.publish_progress()
         self._options.on_commit()
-        state.range_commit = state.conflicts_since = None
-        state.has_work = bool(partition.slices)
-        if state.paused:
-            state.paused = False
+        partition.range_commit = partition.conflicts_since = None
+        partition.has_work = bool(partition.slices)
+        if partition.paused:
+            partition.paused = False
             self._reader.resume(partition.number)
         if committed:  # else the present owner of the partition counts it
             self._count(range_commit, step)
         free_rows(range_commit.rows, self._options.yield_gil)
-        state.made_progress(ended)
+        partition.made_progress(ended)
 
     def _count(self, range_commit: RangeCommit, step: Commit) -> None:
         for fate in FATES:
@@ -282,37 +282,37 @@ class Processor:
             _log.error("The log lost events before they were stored.", range=str(step.range),
                        events=step.counts.lost)  # fmt: skip
 
-    def _split(self, state: PartitionState, range_commit: RangeCommit, step: Step, error: Poison) -> None:
+    def _split(self, partition: Partition, range_commit: RangeCommit, step: Step, error: Poison) -> None:
         if not isinstance(step, Insert):
             what = f"{type(step).__name__} of {range_commit.range}"
             raise Fatal(f"the store refuses a step that inserts no rows ({what}): {error}") from error
-        self._pause(state)
+        self._pause(partition)
         if not range_commit.refused(str(error)):
-            self._back_off(state, Retryable(str(error)))
+            self._back_off(partition, Retryable(str(error)))
             _log.error("The store refuses rows of several tenants and accepts none. The partition waits.",
-                       partition=state.partition.number, why=str(error))  # fmt: skip
+                       partition=partition.number, why=str(error))  # fmt: skip
             return
-        state.made_progress(self._clock.monotonic())
+        partition.made_progress(self._clock.monotonic())
         _log.warning("The store refused a block. It is split to find the invalid records.",
                      range=str(step.block.range), why=str(error))  # fmt: skip
 
-    def _retry_later(self, state: PartitionState, range_commit: RangeCommit, step: Step, error: Retryable) -> None:
+    def _retry_later(self, partition: Partition, range_commit: RangeCommit, step: Step, error: Retryable) -> None:
         if isinstance(step, Insert):
             range_commit.in_doubt()  # a time-out says nothing about the block
         if isinstance(step, Insert | InsertDeadLetters):
             self._telemetry.insert_failures.inc()
-        self._back_off(state, error)
-        self._pause(state)
+        self._back_off(partition, error)
+        self._pause(partition)
         _log.warning("A step of the processor failed. It will be retried.", step=type(step).__name__,
                      range=str(range_commit.range), why=str(error))  # fmt: skip
 
-    def _back_off(self, state: PartitionState, error: Retryable) -> None:
-        state.back_off(error, self._options.max_backoff_s, self._random, self._clock.monotonic())
+    def _back_off(self, partition: Partition, error: Retryable) -> None:
+        partition.back_off(error, self._options.max_backoff_s, self._random, self._clock.monotonic())
 
-    def _pause(self, state: PartitionState) -> None:
-        if not state.paused:
-            state.paused = True
-            self._reader.pause(state.partition.number)
+    def _pause(self, partition: Partition) -> None:
+        if not partition.paused:
+            partition.paused = True
+            self._reader.pause(partition.number)
 
     def _finished(self) -> bool:
         """After `stop`: whether the time is up, or no backlog is left."""

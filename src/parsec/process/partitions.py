@@ -33,13 +33,57 @@ _RECEIVED_AT = attrgetter("received_at")
 _log = structlog.get_logger(__name__)
 
 
-class Partition:
-    """One partition under one epoch: its progress, and the slices that are in no batch yet.
+class LedgerCheckpoints:
+    """Checkpoints from which the ledger can be recounted after the first rows have left the store (parsec.query.audit).
 
-    `reserved`: the open reservation of an earlier owner, until its batch is cut.
+    A checkpoint holds the counts, and two bounds for all that is stored from there on: the first day on which a row may
+    expire, and the first day on which one was received, since PARSEC_STORE_MAX_BYTES drops the oldest days of receipt.
+    One is made when a reader begins, when a batch exceeds one of the bounds, and with the first batch of a day whose
+    rows were all received after the bound: a few a day, whatever the load. `dead_letter_days`: how long dead letters
+    are kept.
     """
 
-    def __init__(self, assigned: Assigned) -> None:
+    def __init__(self, dead_letter_days: int) -> None:
+        self._dead_letter_days = dead_letter_days
+        self._bound: ExpiryBound | None = None
+        self._made_on = 0
+
+    def before(
+        self, progress: Progress, rows: Sequence[Row], now_ns: int, landed: ExpiryBound | None = None
+    ) -> LedgerCheckpoint | None:
+        """The checkpoint to save before these rows, or dead letters instead, are stored at `progress.committed`.
+
+        `landed`: the bound of earlier checkpoints, where some of the batch may be in the store already.
+        """
+        today = now_ns // DAY
+        dead_letters_expire = today + self._dead_letter_days
+        expires = min(dead_letters_expire, min(map(_EXPIRES_ON, rows), default=dead_letters_expire))
+        received = min(now_ns - _CLOCKS_NS, min(map(_RECEIVED_AT, rows), default=now_ns)) // DAY
+        if landed is not None:
+            expires, received = min(expires, landed.expires_from), min(received, landed.received_from)
+        expires, received = max(expires, 0), max(received, 0)
+        bound = self._bound
+        holds = bound is not None and expires >= bound.expires_from and received >= bound.received_from
+        if bound is not None and holds and (received == bound.received_from or today <= self._made_on):
+            return None
+        self._bound, self._made_on = ExpiryBound(expires, received), today
+        counts = progress.counts
+        return LedgerCheckpoint(
+            progress.log_id, progress.partition, progress.start, progress.committed,
+            counts.stored, counts.duplicate, counts.dead, counts.lost, expires, received,
+        )  # fmt: skip
+
+
+class Partition:
+    """One partition under one epoch: its progress, the slices in no batch yet, the commit in progress, and its timers
+    in monotonic seconds.
+
+    `reserved`: the open reservation of an earlier owner, until its batch is cut. `has_work`: some records taken are not
+    committed yet. `landed_below`: ranges that begin below this offset may be in the store; None until the store was
+    asked. `expiry_bound`: of checkpoints that an earlier owner saved.
+    """
+
+    def __init__(self, assigned: Assigned, checkpoints: LedgerCheckpoints, now: float) -> None:
         self.progress = progress = assigned.progress
         self.number = progress.partition
         self.epoch = assigned.epoch
@@ -49,6 +93,16 @@ class Partition:
         if progress.reserved and progress.reserved.last < progress.committed:
             self.reserved = None
         self._events = self._bytes = 0
+        self.checkpoints = checkpoints
+        self.range_commit: RangeCommit | None = None
+        self.has_work = False
+        self.paused = False
+        self.failures = 0
+        self.not_before = self.progress_at = now
+        self.cut_at = float("-inf")
+        self.landed_below: int | None = None
+        self.expiry_bound: ExpiryBound | None = None
+        self.conflicts_since: float | None = None
 
     def take(self, records: Slice) -> None:
         """Keeps the part of a slice that is new (invariants 1 and 2). Raises Fatal."""
@@ -107,69 +161,6 @@ class Partition:
         sums = map(add, astuple(before.counts), astuple(counts))
         return Progress(before.log_id, self.number, before.start, done.last + 1, Counts(*sums))
 
-
-class LedgerCheckpoints:
-    """Checkpoints from which the ledger can be recounted after the first rows have left the store (parsec.query.audit).
-
-    A checkpoint holds the counts, and two bounds for all that is stored from there on: the first day on which a row may
-    expire, and the first day on which one was received, since PARSEC_STORE_MAX_BYTES drops the oldest days of receipt.
-    One is made when a reader begins, when a batch exceeds one of the bounds, and with the first batch of a day whose
-    rows were all received after the bound: a few a day, whatever the load. `dead_letter_days`: how long dead letters
-    are kept.
-    """
-
-    def __init__(self, dead_letter_days: int) -> None:
-        self._dead_letter_days = dead_letter_days
-        self._bound: ExpiryBound | None = None
-        self._made_on = 0
-
-    def before(
-        self, progress: Progress, rows: Sequence[Row], now_ns: int, landed: ExpiryBound | None = None
-    ) -> LedgerCheckpoint | None:
-        """The checkpoint to save before these rows, or dead letters instead, are stored at `progress.committed`.
-
-        `landed`: the bound of earlier checkpoints, where some of the batch may be in the store already.
-        """
-        today = now_ns // DAY
-        dead_letters_expire = today + self._dead_letter_days
-        expires = min(dead_letters_expire, min(map(_EXPIRES_ON, rows), default=dead_letters_expire))
-        received = min(now_ns - _CLOCKS_NS, min(map(_RECEIVED_AT, rows), default=now_ns)) // DAY
-        if landed is not None:
-            expires, received = min(expires, landed.expires_from), min(received, landed.received_from)
-        expires, received = max(expires, 0), max(received, 0)
-        bound = self._bound
-        holds = bound is not None and expires >= bound.expires_from and received >= bound.received_from
-        if bound is not None and holds and (received == bound.received_from or today <= self._made_on):
-            return None
-        self._bound, self._made_on = ExpiryBound(expires, received), today
-        counts = progress.counts
-        return LedgerCheckpoint(
-            progress.log_id, progress.partition, progress.start, progress.committed,
-            counts.stored, counts.duplicate, counts.dead, counts.lost, expires, received,
-        )  # fmt: skip
-
-
-class PartitionState:
-    """A partition, the commit of its range in progress, and its timers in monotonic seconds.
-
-    `has_work`: some records taken are not committed yet. `landed_below`: ranges that begin below this offset may be in
-    the store; None until the store was asked. `expiry_bound`: of checkpoints that an earlier owner saved.
-    """
-
-    def __init__(self, partition: Partition, checkpoints: LedgerCheckpoints, now: float) -> None:
-        self.partition = partition
-        self.checkpoints = checkpoints
-        self.range_commit: RangeCommit | None = None
-        self.has_work = False
-        self.paused = False
-        self.failures = 0
-        self.not_before = now
-        self.cut_at = float("-inf")
-        self.landed_below: int | None = None
-        self.expiry_bound: ExpiryBound | None = None
-        self.conflicts_since: float | None = None
-        self.progress_at = now
-
     def made_progress(self, now: float) -> None:
         """Rows, dead letters or a commit succeeded. A store that only answers questions makes no progress."""
         self.failures = 0
@@ -186,15 +177,15 @@ class PartitionState:
         `sharing`: partitions that have work and share the linger, since a busy node makes about 1 / linger_s inserts a
         second, however many partitions it has. `end`: of the partition in the log.
         """
-        wait_s, partition = self.not_before - now, self.partition
+        wait_s = self.not_before - now
         if self.range_commit is not None:
             return wait_s
-        if not partition.slices:
+        if not self.slices:
             return float("inf")
-        if partition.full(limits):
+        if self.full(limits):
             return max(wait_s, 0.0)
         due_s = 0.0 if stopping else self.cut_at + limits.linger_s * sharing - now
-        if partition.reserved and end > partition.next_offset:
+        if self.reserved and end > self.next_offset:
             due_s = max(due_s, GATHER_S)  # the next polls bring the rest of the reservation
         return max(wait_s, due_s)
 
@@ -227,7 +218,7 @@ class Assignments:
         self._failures = 0
         self._got_many = False
         self._not_before = float("-inf")
-        self.owned: dict[int, PartitionState] = {}
+        self.owned: dict[int, Partition] = {}
         self.progress: dict[int, Progress] = {}
 
     def poll(self, now: float, max_wait_s: float, *, stopping: bool) -> None:
@@ -236,12 +227,12 @@ class Assignments:
         if now < self._not_before:
             time.sleep(max(0.0, min(wait_s, self._not_before - now)))
             return
-        if any(state.partition.slices for state in self.owned.values()):
+        if any(partition.slices for partition in self.owned.values()):
             if not self._got_many:
                 time.sleep(max(0.0, min(wait_s, GATHER_S)))
             wait_s = 0.0
         # The least room of all: the reader chooses of which partition the next slice is.
-        rooms = [state.partition.room(self._limits) for state in self.owned.values() if not state.paused]
+        rooms = [partition.room(self._limits) for partition in self.owned.values() if not partition.paused]
         events = min((room[0] for room in rooms), default=self._limits.max_events)
         size = min((room[1] for room in rooms), default=self._limits.max_bytes)
         try:
@@ -259,33 +250,33 @@ class Assignments:
     def due_in(self, now: float, *, stopping: bool) -> dict[int, float]:
         """By partition, seconds until its next step is due, or a batch of what was taken."""
         # Without it, twelve busy partitions would make twelve small inserts in each linger.
-        sharing = sum(state.has_work for state in self.owned.values())
+        sharing = sum(partition.has_work for partition in self.owned.values())
         due = {}
-        for number, state in self.owned.items():
-            end = self._reader.ends().get(number, 0) if state.partition.reserved else 0
-            due[number] = state.due_in(self._limits, sharing, end=end, stopping=stopping, now=now)
+        for number, partition in self.owned.items():
+            end = self._reader.ends().get(number, 0) if partition.reserved else 0
+            due[number] = partition.due_in(self._limits, sharing, end=end, stopping=stopping, now=now)
         return due
 
     def publish_progress(self) -> None:
         """Replaces `progress` as a whole, so that other threads read it without a lock."""
-        self.progress = {number: state.partition.progress for number, state in self.owned.items()}
+        self.progress = {number: partition.progress for number, partition in self.owned.items()}
 
     def lag(self) -> int:
         """Durable events that are not committed."""
         ends = self._reader.ends()
-        return sum(max(0, ends.get(n, 0) - s.partition.progress.committed) for n, s in self.owned.items())
+        return sum(max(0, ends.get(n, 0) - each.progress.committed) for n, each in self.owned.items())
 
     def _take(self, polled: Slice | Assigned | Revoked) -> None:
         now = self._clock.monotonic()
         if isinstance(polled, Slice):
-            state = self.owned.get(polled.partition)
-            if state is not None:
-                state.partition.take(polled)
-                if not state.has_work and state.partition.slices:
-                    state.has_work, state.progress_at = True, now
+            partition = self.owned.get(polled.partition)
+            if partition is not None:
+                partition.take(polled)
+                if not partition.has_work and partition.slices:
+                    partition.has_work, partition.progress_at = True, now
         elif isinstance(polled, Assigned):
-            partition = Partition(polled)
-            self.owned[partition.number] = PartitionState(partition, LedgerCheckpoints(self._dead_letter_days), now)
+            partition = Partition(polled, LedgerCheckpoints(self._dead_letter_days), now)
+            self.owned[partition.number] = partition
             self.publish_progress()
             _log.info("The processor reads a partition.", partition=partition.number,
                       offset=partition.progress.committed, recovering=partition.reserved is not None)  # fmt: skip

@@ -9,7 +9,7 @@ from parsec.core.errors import Fatal
 from parsec.ports.broker import Assigned, Counts, Progress, Range, Slice
 from parsec.process.batching import Batch, Block, InsertLimits, split, split_all, split_evenly
 from parsec.process.bisect import Bisect, halves
-from parsec.process.partitions import Partition
+from parsec.process.partitions import LedgerCheckpoints, Partition
 from parsec.process.range_commit import Claim, Commit, FindLanded, Insert, InsertDeadLetters, RangeCommit, Reserve
 from tests.support.manual_clock import ManualClock
 from tests.support.processing import make_rows
@@ -29,7 +29,8 @@ def events(first: int, last: int) -> Slice:
 
 
 def partition(reserved: Range | None = None, attempt: int = 0, committed: int = 0) -> Partition:
-    return Partition(Assigned(Progress("log", 0, 0, committed, Counts(), reserved, attempt), 1))
+    progress = Progress("log", 0, 0, committed, Counts(), reserved, attempt)
+    return Partition(Assigned(progress, 1), LedgerCheckpoints(30), 0.0)
 
 
 def commit_of(taken: Slice, attempt: int = 0) -> RangeCommit:

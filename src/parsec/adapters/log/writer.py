@@ -178,7 +178,7 @@ class SegmentWriter:
             raise Retryable(f"a segment of the log cannot be created: {error.strerror or error}") from error
         try:
             # Before the state knows of the log: without a checkpoint a start would take its end for missing.
-            self._checkpoint_file = self._checkpoint_file or self._repair_checkpoint()
+            self.open_checkpoint()
             # Before any event is in it: a start must know when this segment is missing (I2).
             self._save_state(first, first + BLOCK)
         except BaseException:
@@ -191,10 +191,13 @@ class SegmentWriter:
         return self._active
 
     def open_checkpoint(self) -> CheckpointFile:
-        """Called before the first publish of this process. Raises OSError."""
+        """Called before the first publish of this process. Raises Retryable."""
         if self._checkpoint_file is None:
-            directory = self._context.directory.parent
-            self._checkpoint_file = CheckpointFile.create(self._context.files, directory, self._checkpoint(clean=False))
+            files, directory = self._context.files, self._context.directory.parent
+            try:
+                self._checkpoint_file = CheckpointFile.create(files, directory, self._checkpoint(clean=False))
+            except OSError as error:
+                raise Retryable(f"the log's checkpoint cannot be written: {error.strerror or error}") from error
         return self._checkpoint_file
 
     def save_start(self) -> None:
@@ -206,7 +209,7 @@ class SegmentWriter:
     def append(self, groups: Sequence[Group]) -> int:
         """Returns the bytes written once all groups are durable. Raises Retryable."""
         index = self._context.index
-        checkpoint_file = self._checkpoint_file or self._repair_checkpoint()
+        checkpoint_file = self._checkpoint_file or self.open_checkpoint()
         active = self._active
         if active is None or active.size >= self._segment_bytes:
             active = self.roll()
@@ -231,7 +234,7 @@ class SegmentWriter:
             # Half written, or whole: the events stay, and nothing is acknowledged before it is rewritten (I2).
             index.advance(active, position, end)
             self._close_checkpoint()
-            self._repair_checkpoint()
+            self.open_checkpoint()
         return size
 
     def close(self) -> None:
@@ -246,19 +249,17 @@ class SegmentWriter:
 
     def _write(self, active: Segment, buffers: Sequence[bytes], size: int) -> None:
         """Writes and syncs. Raises Retryable when the outcome is unknown."""
-        durable = False
         if len(buffers) > MOST_BUFFERS:
             buffers = [b"".join(buffers)]
         try:
             if self._context.files.write(self._fd, buffers, active.size) != size:
                 raise OSError("the disk accepted only a part of the bytes")
             self._context.files.sync(self._fd)
-            durable = True
-        except OSError as error:
-            raise Retryable(f"the log cannot be written: {error.strerror or error}") from error
-        finally:
-            if not durable:
-                self._abandon(active)
+        except BaseException as error:
+            self._abandon(active)
+            if isinstance(error, OSError):
+                raise Retryable(f"the log cannot be written: {error.strerror or error}") from error
+            raise
 
     def _abandon(self, active: Segment) -> None:
         """After a write or sync of unknown outcome (I3): no later sync of this file could be trusted."""
@@ -267,12 +268,6 @@ class SegmentWriter:
         if active.size > segment.SEGMENT_HEADER_BYTES:
             self._in_doubt = active
         self._close_segment()
-
-    def _repair_checkpoint(self) -> CheckpointFile:
-        try:
-            return self.open_checkpoint()
-        except OSError as error:
-            raise Retryable(f"the log's checkpoint cannot be written: {error.strerror or error}") from error
 
     def _close_checkpoint(self) -> None:
         """The next publish starts with a new file: this one may be half written."""
