@@ -112,169 +112,117 @@ class Telemetry:
         self.catalogue: list[Metric] = []
 
         # Ingest.
+        # fmt: off
         self.requests = self._unlocked_counter("parsec_ingest_requests", "Answered ingest requests.", "status")
         self.requests.add(0, "200")  # begin at 0: Prometheus sees no increase in a series that begins at 1
         self._accepted = self._unlocked_counter("parsec_ingest_events_accepted", "Accepted events.")
         self._rejected = self._counter("parsec_ingest_events_rejected", "Rejected events, by error code.", "reason")
-        self._accepted_of = self._unlocked_counter(
-            "parsec_ingest_tenant_events_accepted",
-            f"Accepted events per tenant: the first {NAMED_TENANTS} by name, the rest in `other`.",
-            "tenant",
-        )
-        self._tenant_rejected = self._counter(
-            "parsec_ingest_tenant_events_rejected",
+        self._accepted_of = self._unlocked_counter("parsec_ingest_tenant_events_accepted",
+            f"Accepted events per tenant: the first {NAMED_TENANTS} by name, the rest in `other`.", "tenant")
+        self._tenant_rejected = self._counter("parsec_ingest_tenant_events_rejected",
             "Rejected events per tenant; `other`: also tenants without accepted events; `-`: events without a tenant.",
-            "tenant",
-            "reason",
-        )
-        self.body_bytes = self._unlocked_counter(
-            "parsec_ingest_body_bytes", "Bytes of request bodies after decompression."
-        )
-        self.ack_latency = self._unlocked_histogram(
-            "parsec_ingest_ack_latency_seconds", "From the last byte of a request body to its durable acknowledgement."
-        )
-        self._rate_limited = self._counter(
-            "parsec_ingest_tenant_limited_requests",
+            "tenant", "reason")
+        self.body_bytes = self._unlocked_counter("parsec_ingest_body_bytes",
+            "Bytes of request bodies after decompression.")
+        self.ack_latency = self._unlocked_histogram("parsec_ingest_ack_latency_seconds",
+            "From the last byte of a request body to its durable acknowledgement.")
+        self._rate_limited = self._counter("parsec_ingest_tenant_limited_requests",
             "Requests refused by a rate limit per tenant, by its unit (events or bytes); tenants as in "
-            "parsec_ingest_tenant_events_rejected_total.",
-            "tenant",
-            "budget",
-        )
+            "parsec_ingest_tenant_events_rejected_total.", "tenant", "budget")
         self.channel_events = self._gauge("parsec_channel_events", "Events waiting in the queue for a worker.")
         self.channel_bytes = self._gauge("parsec_channel_bytes", "Bytes waiting in the queue for a worker.")
-        self.channel_capacity_events = self._gauge(
-            "parsec_channel_capacity_events", "Queue size in events; beyond it requests get 429."
-        )
-        self.channel_capacity_bytes = self._gauge(
-            "parsec_channel_capacity_bytes", "Queue size in bytes; beyond it requests get 429."
-        )
+        self.channel_capacity_events = self._gauge("parsec_channel_capacity_events",
+            "Queue size in events; beyond it requests get 429.")
+        self.channel_capacity_bytes = self._gauge("parsec_channel_capacity_bytes",
+            "Queue size in bytes; beyond it requests get 429.")
 
         # Clients.
         self.http_connections = self._gauge("parsec_http_connections", "Open connections.")
-        self.http_refused = self._counter(
-            "parsec_http_refused", "Requests and connections refused or closed before they reached a route.", "reason"
-        )
+        self.http_refused = self._counter("parsec_http_refused",
+            "Requests and connections refused or closed before they reached a route.", "reason")
 
         # Worker and log.
         self.published = self._counter("parsec_publish_events", "Events made durable.")
         self.published_bytes = self._counter("parsec_publish_bytes", "Bytes of envelopes made durable.")
         self.publish_failed = self._counter("parsec_publish_events_failed", "Events that could not be made durable.")
-        self.publish_latency = self._histogram(
-            "parsec_publish_latency_seconds", "Duration of one publish: encode, write, sync."
-        )
-        self.publish_batch = self._histogram(
-            "parsec_publish_batch_events", "Events per publish.", buckets=(1, 10, 100, 1_000, 10_000, 100_000)
-        )
+        self.publish_latency = self._histogram("parsec_publish_latency_seconds",
+            "Duration of one publish: encode, write, sync.")
+        self.publish_batch = self._histogram("parsec_publish_batch_events",
+            "Events per publish.", buckets=(1, 10, 100, 1_000, 10_000, 100_000))
         self.log_bytes = self._gauge("parsec_log_bytes", "Bytes of the embedded log's files.")
-        self.log_damaged = self._counter(
-            "parsec_log_damaged", "Damaged parts of the log that were quarantined or skipped, by kind.", "what"
-        )
+        self.log_damaged = self._counter("parsec_log_damaged",
+            "Damaged parts of the log that were quarantined or skipped, by kind.", "what")
         self.disk_free = self._gauge("parsec_disk_free_bytes", "Free space on the disk of the data directory.")
-        self.disk_reserve = self._gauge(
-            "parsec_disk_reserve_bytes", "Free space below which ingest answers 503 (PARSEC_DISK_RESERVE)."
-        )
+        self.disk_reserve = self._gauge("parsec_disk_reserve_bytes",
+            "Free space below which ingest answers 503 (PARSEC_DISK_RESERVE).")
 
         # Spool.
-        self.spooled = self._counter(
-            "parsec_spool_events_written", "Events written to the spool because Kafka did not acknowledge them."
-        )
+        self.spooled = self._counter("parsec_spool_events_written",
+            "Events written to the spool because Kafka did not acknowledge them.")
         self.spool_drained = self._counter("parsec_spool_events_drained", "Spooled events that Kafka has acknowledged.")
-        self.spool_refused = self._counter(
-            "parsec_spool_events_refused", "Spooled events that Kafka refuses for good, kept in refused.ndjson."
-        )
+        self.spool_refused = self._counter("parsec_spool_events_refused",
+            "Spooled events that Kafka refuses for good, kept in refused.ndjson.")
         self.spool_waiting = self._gauge("parsec_spool_waiting_events", "Spooled events that Kafka does not have yet.")
 
         # Queries.
-        self.queries_cancelled = self._counter(
-            "parsec_query_cancelled", "Queries stopped because their client disconnected."
-        )
+        self.queries_cancelled = self._counter("parsec_query_cancelled",
+            "Queries stopped because their client disconnected.")
         self.tails = self._gauge("parsec_tail_readers", "Open tails.")
-        self.tail_events = self._counter(
-            "parsec_tail_events",
-            "Events for tails, by fate: sent, skipped by a slow reader, or never compared.",
-            "fate",
-        )
+        self.tail_events = self._counter("parsec_tail_events",
+            "Events for tails, by fate: sent, skipped by a slow reader, or never compared.", "fate")
 
         # Processor and store.
         self.inserts = self._counter("parsec_store_inserts", "Blocks inserted into the store.")
         self.insert_failures = self._counter("parsec_store_insert_failures", "Inserts that failed and were retried.")
         self.insert_latency = self._histogram("parsec_store_insert_latency_seconds", "Duration of one insert.")
-        self.insert_rows = self._histogram(
-            "parsec_store_insert_rows", "Rows per insert.", buckets=(1, 10, 100, 1_000, 10_000, 100_000)
-        )
-        self.commit_latency = self._histogram(
-            "parsec_process_commit_latency_seconds", "Duration of one commit of a stored range."
-        )
-        self.store_bytes = self._gauge(
-            "parsec_store_bytes",
-            "Bytes on disk of events and dead letters, measured each minute; only with PARSEC_STORE_MAX_BYTES.",
-        )
-        self.store_max_bytes = self._gauge(
-            "parsec_store_max_bytes",
-            "Bytes above which the oldest day is dropped (PARSEC_STORE_MAX_BYTES); 0: no limit.",
-        )
-        self.store_dropped = self._counter(
-            "parsec_store_dropped_events", "Events dropped from the store before their retention ended.", "reason"
-        )
-        self.store_dropped_letters = self._counter(
-            "parsec_store_dropped_dead_letters",
-            "Dead letters dropped from the store before their retention ended.",
-            "reason",
-        )
-        self.store_dropped_bytes = self._counter(
-            "parsec_store_dropped_bytes", "Bytes on disk of dropped events and dead letters.", "reason"
-        )
+        self.insert_rows = self._histogram("parsec_store_insert_rows",
+            "Rows per insert.", buckets=(1, 10, 100, 1_000, 10_000, 100_000))
+        self.commit_latency = self._histogram("parsec_process_commit_latency_seconds",
+            "Duration of one commit of a stored range.")
+        self.store_bytes = self._gauge("parsec_store_bytes",
+            "Bytes on disk of events and dead letters, measured each minute; only with PARSEC_STORE_MAX_BYTES.")
+        self.store_max_bytes = self._gauge("parsec_store_max_bytes",
+            "Bytes above which the oldest day is dropped (PARSEC_STORE_MAX_BYTES); 0: no limit.")
+        self.store_dropped = self._counter("parsec_store_dropped_events",
+            "Events dropped from the store before their retention ended.", "reason")
+        self.store_dropped_letters = self._counter("parsec_store_dropped_dead_letters",
+            "Dead letters dropped from the store before their retention ended.", "reason")
+        self.store_dropped_bytes = self._counter("parsec_store_dropped_bytes",
+            "Bytes on disk of dropped events and dead letters.", "reason")
         for dropped in (self.store_dropped, self.store_dropped_letters, self.store_dropped_bytes):
             dropped.labels("max_bytes")
         self.processed = self._counter("parsec_process_events", "Processed events, by fate.", "fate")
         for fate in FATES:
             self.processed.labels(fate)  # begin at 0, like requests
-        self._tenant_fates = self._counter(
-            "parsec_process_tenant_events",
+        self._tenant_fates = self._counter("parsec_process_tenant_events",
             f"Processed events per tenant: the first {NAMED_TENANTS} by name, the rest in `other`; `-`: without one.",
-            "tenant",
-            "fate",
-        )
+            "tenant", "fate")
         self._tenants: set[str] = set()
         self.lag = self._gauge("parsec_process_lag_events", "Durable events that the processor has not committed yet.")
-        self.partition_lag = self._gauge(
-            "parsec_process_partition_lag_events", "Lag per partition that this process reads.", "partition"
-        )
+        self.partition_lag = self._gauge("parsec_process_partition_lag_events",
+            "Lag per partition that this process reads.", "partition")
 
-        self.searchable_age = self._gauge(
-            "parsec_process_searchable_age_seconds",
-            "Age of the newest moment up to which everything accepted is searchable; as `complete_until` of answers.",
-        )
-        self.ledger_difference = self._gauge(
-            "parsec_ledger_difference_events",
-            "Committed offsets that the ledger of a partition does not explain; anything but 0 is a bug.",
-            "partition",
-        )
-        self.audit_difference = self._gauge(
-            "parsec_audit_difference_events",
-            "Difference that the last GET /admin/audit found, per partition.",
-            "partition",
-        )
+        self.searchable_age = self._gauge("parsec_process_searchable_age_seconds",
+            "Age of the newest moment up to which everything accepted is searchable; as `complete_until` of answers.")
+        self.ledger_difference = self._gauge("parsec_ledger_difference_events",
+            "Committed offsets that the ledger of a partition does not explain; anything but 0 is a bug.", "partition")
+        self.audit_difference = self._gauge("parsec_audit_difference_events",
+            "Difference that the last GET /admin/audit found, per partition.", "partition")
 
         # Claims.
-        self.dedup_window = self._gauge(
-            "parsec_dedup_window_seconds", "How far back every id is remembered; at most PARSEC_DEDUP_WINDOW."
-        )
+        self.dedup_window = self._gauge("parsec_dedup_window_seconds",
+            "How far back every id is remembered; at most PARSEC_DEDUP_WINDOW.")
         self.dedup_ids = self._gauge("parsec_dedup_ids", "Remembered ids.")
-        self.dedup_early = self._counter(
-            "parsec_dedup_ids_early",
-            "Ids forgotten before the end of PARSEC_DEDUP_WINDOW, for lack of room (PARSEC_DEDUP_IDS).",
-        )
-        self.dedup_unavailable = self._counter(
-            "parsec_dedup_unavailable_events",
-            "Events stored without a check for duplicates, because Redis did not answer.",
-        )
-        self.dedup_conflicts = self._counter(
-            "parsec_dedup_conflict_events", "Duplicates with other content than the stored event."
-        )
+        self.dedup_early = self._counter("parsec_dedup_ids_early",
+            "Ids forgotten before the end of PARSEC_DEDUP_WINDOW, for lack of room (PARSEC_DEDUP_IDS).")
+        self.dedup_unavailable = self._counter("parsec_dedup_unavailable_events",
+            "Events stored without a check for duplicates, because Redis did not answer.")
+        self.dedup_conflicts = self._counter("parsec_dedup_conflict_events",
+            "Duplicates with other content than the stored event.")
 
         # The process.
         self.ready = self._gauge("parsec_ready", "Whether /readyz answers 200: 1 or 0.")
+        # fmt: on
         self._gauge("parsec_build_info", "Always 1; the label is the version of Parsec.", "version").labels(
             __version__
         ).set(1)
