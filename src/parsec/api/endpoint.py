@@ -60,7 +60,10 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     def value(self, text: str) -> Any:
         """The value that a text stands for. Raises Rejected(invalid_parameter)."""
         if self.spec.commas:
-            return tuple(part.strip() for part in text.split(",") if part.strip())
+            parts = tuple(part.strip() for part in text.split(",") if part.strip())
+            if not parts:
+                raise self.refused(f"`{self.name}` is blank; name one or more, or leave it out.")
+            return parts
         if self.kind == "integer":
             low, high = self.spec.minimum or 0, self.spec.maximum or 0
             if len(text) > _MAX_DIGITS or not text.isascii() or not text.isdigit() or not low <= int(text) <= high:

@@ -1,4 +1,4 @@
-"""The answers of GET /query/... and GET /deadletters.
+"""The answers (only the answers) of GET /query/... and GET /deadletters; parsec.api.parameters has the requests.
 
 Every answer about events ends with `complete_until` and `missing`, so that a partial one says so. Next:
 parsec.api.audit.

@@ -36,7 +36,7 @@ def _number(flag: str, default: float, type_: Any, text: str) -> Callable[[Any],
 @_number("--rate", 0.0, click.FloatRange(0), "Events per second in total; 0: no limit.")
 @_number("--duration", 10.0, click.FloatRange(0.1), "Seconds to send.")
 @_number("--count", 0, click.IntRange(0), "Events to send, instead of --duration.")
-@click.option("--tenant", default="bench", show_default=True, help="Tenant of the events.")
+@click.option("--tenant", help="Tenant of the events. Default: the one of a key without the scope admin, else bench.")
 @_number("--message-bytes", 60, click.IntRange(1, 100_000), "Message size.")
 @click.option(
     "--ack",
@@ -48,14 +48,15 @@ def _number(flag: str, default: float, type_: Any, text: str) -> Callable[[Any],
 @_number("--timeout", 30.0, click.FloatRange(0.1), "Seconds to wait; then a request counts as unanswered.")
 @_number("--settle", 120.0, click.FloatRange(0), "Seconds to wait, before and after, until all events are processed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, the default in a pipe.")
-def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
+def bench(url: str, settle: float, as_json: bool, tenant: str | None, **plan: Any) -> None:
     """Send generated events and check the server's counts.
 
     Compares the server's answers with what it made durable and processed. A request that is answered 429 or 5xx is not
     retried; its connection waits for Retry-After. With --rate, latency counts from the time at which a request was due.
     Other senders at the same time make the counts differ.
 
-    Exit code: 0 the counts agree, 1 they differ or cannot be compared, 3 no Parsec answers, or it refuses the requests.
+    Exit code: 0 the counts agree, 1 they differ or cannot be compared, or all events are rejected, 3 no Parsec answers,
+    or it refuses the requests.
     """
     import uvloop
 
@@ -65,14 +66,18 @@ def bench(url: str, settle: float, as_json: bool, **plan: Any) -> None:
     plan["events"] = plan.pop("count")
     plan["duration_s"] = plan.pop("duration")
     plan["timeout_s"] = plan.pop("timeout")
+    load: Load | None = None
     try:
         with new_client(url, _STATS_TIMEOUT_S) as client:
             before = _stats(client, settle)
-            load = Load(Plan(url, api_key=api_key(url), ca_file=ca_file(), **plan))
+            tenant = tenant or (None if before is None else "bench")
+            load = Load(Plan(url, api_key=api_key(url), ca_file=ca_file(), tenant=tenant, **plan))
             uvloop.run(_run(load))
             after = _stats(client, settle)
     except Rejected as error:
-        fail(visible(f"{url}: {error.message} ({error.code})"), GAVE_UP)
+        hint = "; name the key's tenant with --tenant" if error.code == "tenant_mismatch" else ""
+        code = NOT_ALL if load is not None and load.result.rejected else GAVE_UP
+        fail(visible(f"{url}: {error.message} ({error.code}){hint}"), code)
     except Retryable as error:
         fail(visible(str(error)), GAVE_UP)
     except OSError as error:

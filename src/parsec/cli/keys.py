@@ -133,8 +133,8 @@ def _editing() -> Iterator[None]:
 
 def _show(key: str, path: Path) -> None:
     click.echo(key)
-    if is_terminal():
-        click.echo(f"Copy it now: {visible(str(path))} holds only its hash. Clients read it from PARSEC_API_KEY.")
+    text = f"Copy the key now: {visible(str(path))} holds only its hash. Clients read the key from PARSEC_API_KEY."
+    click.echo(text, err=True)
 
 
 def _now() -> datetime:

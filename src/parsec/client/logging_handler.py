@@ -31,9 +31,8 @@ from parsec.core.clock import Clock, SystemClock
 
 MAX_BYTES = 200 << 10
 """A Parsec takes 256 KiB by default, its own fields included."""
-_MAX_CHARS = 64 << 10
-_CUT_CHARS = (8 << 10, 1 << 10)
-"""Kept of each text in an event that is too large; the second when it still is, as escapes take up to 6 bytes."""
+_CUT_CHARS = (128 << 10, 32 << 10, 8 << 10, 1 << 10)
+"""Kept of each text in an event that is too large: the first length with which it fits."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SEVERITIES = ((50, "fatal"), (40, "error"), (30, "warn"), (20, "info"), (10, "debug"))
 _EMPTY = "(empty)"
@@ -66,12 +65,16 @@ class RecordEncoder:
         own = _standard_fields(record)
         extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         metadata = own | {f"_{name}" if name in own else name: value for name, value in extra.items()}
-        event = encoded = self._encode(record, message[:_MAX_CHARS], metadata)
+        event = encoded = self._encode(record, message, metadata)
+        if len(event) <= MAX_BYTES:
+            return event
+        whole = _metadata(metadata)
         for kept in _CUT_CHARS:
+            more = {} if kept == _CUT_CHARS[-1] else {name: _start(value, kept) for name, value in whole.items()}
+            shortened = {name: _shorten(value, kept) for name, value in own.items()}
+            event = self._encode(record, message[:kept], more | shortened | {"cut": f"{len(encoded)} bytes"})
             if len(event) <= MAX_BYTES:
                 break
-            shortened = {name: _shorten(value, kept) for name, value in own.items()}
-            event = self._encode(record, message[:kept], shortened | {"cut": f"{len(encoded)} bytes"})
         return event
 
     def _encode(self, record: logging.LogRecord, message: str, metadata: dict[Any, Any]) -> bytes:
@@ -119,13 +122,13 @@ def _standard_fields(record: logging.LogRecord) -> dict[str, Any]:
         kind, error, _ = record.exc_info
         found["exception"] = {
             "type": kind.__qualname__,
-            "message": _encodable(_text(error)[: _CUT_CHARS[0]]),
-            "traceback": _encodable(logging.Formatter().formatException(record.exc_info)[-_MAX_CHARS:]),
+            "message": _encodable(_text(error)),
+            "traceback": _encodable(logging.Formatter().formatException(record.exc_info)),
         }
     elif record.exc_text:
-        found["exception"] = {"traceback": _encodable(record.exc_text[-_MAX_CHARS:])}
+        found["exception"] = {"traceback": _encodable(record.exc_text)}
     if record.stack_info:
-        found["stack"] = record.stack_info[-_MAX_CHARS:]
+        found["stack"] = record.stack_info
     return found
 
 
@@ -148,6 +151,14 @@ def _encode(value: object, depth: int) -> bytes | None:
     except Exception:  # noqa: BLE001 (values are anyone's, and so are their errors)
         return None
     return None if event_rules.nests_deeper(encoded, depth) else encoded
+
+
+def _start(value: msgspec.Raw | str, kept: int) -> msgspec.Raw | str:
+    """The value, or as much of its text as may be kept."""
+    text = value if isinstance(value, str) else bytes(value).decode()
+    if isinstance(value, msgspec.Raw) and text.startswith('"'):
+        text = msgspec.json.decode(text)
+    return value if len(text) <= kept else text[:kept]
 
 
 def _shorten(value: object, kept: int) -> object:

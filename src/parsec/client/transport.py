@@ -141,6 +141,8 @@ def describe(error: Exception) -> str:
         return f"unknown host ({error.strerror}); check the URL"
     if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was closed before an answer came"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection broke before the answer was complete"
     if isinstance(error, http.client.HTTPException):
         return f"the answer is not HTTP ({type(error).__name__}); check the address"
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -102,7 +102,7 @@ def _parse(query_string: bytes) -> FieldMap:
             message = f"Unknown parameter `{name[:64]}`. Valid parameters: {known}."
             raise Rejected("unknown_parameter", message, field=name[:64])
     if ack not in get_args(AckMode):
-        raise Rejected("invalid_parameter", "ack must be durable or enqueued.", field="ack")
+        raise Rejected("invalid_parameter", "`ack` must be durable or enqueued.", field="ack")
     tried = {PARAMETERS[name]: names for name, names in lists.items()}
     values: dict[str, Any] = {"ack": ack} | {f: names if f in names else (*names, f) for f, names in tried.items()}
     values |= {f"default_{name}": value for name, value in constants.items()}

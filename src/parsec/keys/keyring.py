@@ -1,4 +1,4 @@
-"""The API keys in force, reloaded when the keys file changes, and the cipher of the cursors that clients hold.
+"""What the server checks requests against: the keys in force, reloaded with their file, and the cipher of cursors.
 
 In: the keys file. Out: the caller of a key. Errors: Rejected(invalid_api_key); an unreadable file is logged, and the
 keys stay as they were. Next: parsec.web.auth.

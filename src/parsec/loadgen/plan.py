@@ -28,7 +28,10 @@ _SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to send. `rate`: events per second in total, 0 for no limit. `events`: how many; 0: until `duration_s`."""
+    """What to send. `rate`: events per second in total, 0 for no limit. `events`: how many; 0: until `duration_s`.
+
+    `tenant` None: the key's.
+    """
 
     url: str
     connections: int = 8
@@ -36,7 +39,7 @@ class Plan(msgspec.Struct, frozen=True):
     rate: float = 0.0
     duration_s: float = 10.0
     events: int = 0
-    tenant: str = "bench"
+    tenant: str | None = "bench"
     message_bytes: int = 60
     ack: str = "durable"
     timeout_s: float = 30.0
@@ -140,6 +143,9 @@ class Schedule:
                 raise Rejected("not_parsec", f"status 200 has no verdict for each of {batch} events; check the address")
             result.accepted += answer.accepted
             result.rejected += answer.rejected
+            if not result.accepted and answer.errors:
+                first = answer.errors[0]
+                raise Rejected(first.code, first.message, field=first.field)
             result.latencies.add(seconds)
             return False
         if status == 429 or status >= 500:
@@ -149,10 +155,10 @@ class Schedule:
                 result.unanswered += batch
             return True
         answer = decode_ingest_answer(body) if status == 400 else None
-        about_events = answer is not None and answer.rejected > 0
-        if not about_events and not result.accepted:
+        if result.accepted or (answer is not None and answer.rejected):
+            result.rejected += batch
+        if not result.accepted:
             raise refusal(status, body)
-        result.rejected += batch
         return False
 
     def count_unanswered(self) -> None:
@@ -175,8 +181,8 @@ class Schedule:
 def _event(plan: Plan, timestamp: str, number: int) -> dict[str, object]:
     words = f"GET /api/v1/users/{number} completed with status 200 in {number % 500} ms "
     message = (words * (plan.message_bytes // len(words) + 1))[: max(plan.message_bytes, 1)]
-    return {
-        "tenant_id": plan.tenant,
+    tenant = {} if plan.tenant is None else {"tenant_id": plan.tenant}
+    return tenant | {
         "timestamp": timestamp,
         "severity": ("info", "info", "info", "warn", "error")[number % 5],
         "source": f"service-{number % 20}",

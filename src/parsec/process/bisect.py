@@ -1,4 +1,4 @@
-"""Bisection of a block that the store refuses, to find the rows at fault.
+"""How a block of rows that the store refuses is split, to find those at fault (not the search in a sorted list).
 
 In: a refused block. Out: two smaller ones, or the verdict that splitting it further is of no use. Errors: none.
 Next: parsec.process.range_commit.

@@ -55,7 +55,7 @@ def timerange(start: str | None, end: str | None, clock: Clock) -> TimeRange:
     end_ns = now if end is None else _parse(end, "to", now)
     start_ns = end_ns - DEFAULT_NS if start is None else _parse(start, "from", now)
     if start_ns > end_ns:
-        raise Rejected("invalid_parameter", "from is later than to; swap them.", field="from")
+        raise Rejected("invalid_parameter", "`from` is later than `to`; swap them.", field="from")
     return TimeRange(_clamp(start_ns), _clamp(end_ns))
 
 
@@ -77,12 +77,12 @@ def _parse(text: str, field: str, now: int) -> int:
     try:
         at = _absolute(text)
     except ValueError as error:
-        message = f"{field} is not a time that exists: {error}."
+        message = f"`{field}` is not a time that exists: {error}."
         raise Rejected("invalid_parameter", message, field=field) from error
     if at is None:
         message = (
-            f"{field} is not a time; write RFC 3339 (2026-01-31T12:00:00Z), a number since 1970, now, or -2h for two"
-            " hours ago."
+            f"`{field}` is not a time; write RFC 3339 (2026-01-31T12:00:00Z), a number since 1970, now, or -2h for"
+            " two hours ago."
         )
         raise Rejected("invalid_parameter", message, field=field)
     return at

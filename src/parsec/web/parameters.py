@@ -5,6 +5,7 @@ cursors. Errors: Rejected, which names the parameter.
 """
 
 from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.requests import Request
@@ -19,6 +20,10 @@ Q = TypeVar("Q", bound=msgspec.Struct)
 
 def parse_parameters(request: Request, endpoint: Endpoint[Q, Any]) -> Q:
     """The parameters of the query string and of the path."""
+    try:
+        unquote_to_bytes(request.scope["query_string"]).decode()
+    except UnicodeDecodeError:
+        raise Rejected("invalid_parameter", "The query string is not percent-encoded UTF-8.") from None
     return endpoint.parse(request.query_params.multi_items(), request.path_params)
 
 

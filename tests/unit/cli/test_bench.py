@@ -142,6 +142,24 @@ def test_requests_that_are_refused_for_good_end_it(server: Answering) -> None:
     assert (result.exit_code, result.stderr) == (3, f"parsec: {server.url}: Less. (payload_too_large)\n")
 
 
+def test_events_of_another_tenant_end_it_with_the_first_error_and_the_flag(server: Answering) -> None:
+    error = {"index": 0, "id": None, "code": "tenant_mismatch", "field": "tenant_id", "message": "Not yours."}
+    body = {"success": False, "accepted": 0, "rejected": 5, "ack": "durable", "errors": [error]}
+    server.will(stats(0), Reply(400, json.dumps(body).encode()))
+    result = run(server.url, key="k-1")
+    assert result.exit_code == 1
+    assert "Not yours. (tenant_mismatch); name the key's tenant with --tenant" in result.stderr
+
+
+@pytest.mark.parametrize(("flags", "named"), [((), False), (("--tenant", "acme"), True)])
+def test_without_the_flag_the_tenant_is_that_of_a_key_without_admin(
+    server: Answering, flags: tuple[str, ...], named: bool
+) -> None:
+    server.will(problem(403, "missing_scope"), taken(5), taken(5), problem(403, "missing_scope"))
+    run(server.url, *flags, key="k-1")
+    assert (b'"tenant_id":"acme"' in server.asked[1].body, b'"tenant_id"' in server.asked[1].body) == (named, named)
+
+
 def test_nobody_listens_and_no_address() -> None:
     away = run(f"http://127.0.0.1:{free_port()}")
     assert (away.exit_code, len(away.stderr.splitlines())) == (3, 1)

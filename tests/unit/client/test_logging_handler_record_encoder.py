@@ -39,6 +39,18 @@ def event(message: str = "hello", records: RecordEncoder | None = None, **facts:
     return json.loads(encoded)
 
 
+def test_what_fits_is_never_cut() -> None:
+    found = event("m" * 100_000, stack_info="s" * 90_000)
+    assert (len(found["message"]), len(found["metadata"]["stack"])) == (100_000, 90_000)
+    assert "cut" not in found["metadata"]
+
+
+def test_only_what_does_not_fit_is_cut_and_its_size_kept() -> None:
+    found = event("m" * 250_000, order=4711)
+    assert (len(found["message"]), found["metadata"]["order"]) == (128 << 10, 4711)
+    assert 250_000 < int(found["metadata"]["cut"].removesuffix(" bytes")) < 251_000
+
+
 def test_what_the_logging_module_knows_is_there() -> None:
     found = event(pathname="/srv/app.py", lineno=7, funcName="pay", process=12, threadName="main", order=4711)
     assert found.pop("id")
@@ -111,9 +123,9 @@ def test_extra_fields_that_json_cannot_say_become_text() -> None:
 def test_what_is_too_long_is_cut_and_an_empty_message_is_none_to_a_parsec() -> None:
     found = event("\x00" * 500_000, huge="x" * 500_000, stack_info="y" * 300_000)
     assert found["message"].startswith("\x00")
-    assert "huge" not in found["metadata"]
+    assert found["metadata"]["huge"] == "x" * 8192
     assert found["metadata"]["cut"].endswith(" bytes")
-    assert len(event("x" * 500_000)["message"]) == 64 << 10
+    assert len(event("x" * 500_000)["message"]) == 128 << 10
     assert event(" \n")["message"] == "(empty)"
 
 

@@ -264,10 +264,15 @@ def test_a_first_answer_that_refuses_for_good_ends_the_run(reply: Reply, code: s
     assert len(server.asked) == 1
 
 
-def test_events_that_are_all_rejected_are_a_verdict() -> None:
+def test_events_that_are_all_rejected_end_a_run_that_had_none_accepted() -> None:
     with answering() as server:
-        server.will(accepted(0, *[IngestError(None, None, "invalid_tenant", None, "No.")] * 5))
-        assert run(server, connections=1, batch=5, events=10).rejected == 10
+        none = accepted(0, *[IngestError(None, None, "invalid_tenant", None, "No.")] * 5)
+        server.will(taken(5), none)
+        assert run(server, connections=1, batch=5, events=10).rejected == 5
+        server.will(none)
+        with pytest.raises(Rejected, match=r"No\.") as caught:
+            run(server, connections=1, batch=5, events=10)
+        assert caught.value.code == "invalid_tenant"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Watch Kafka: a circuit breaker that all writers of a process share, and the group's offsets, read every second.
+"""How Kafka is doing, for the whole process: a circuit breaker for all writers, and the offsets of the group.
 
 In: the outcome of publishes and probes, from any thread. Out: why publishing would be in vain now, what /health shows,
 and how far the consumer group has come. Errors: none. No lock: each field is written whole, and a stale one costs at

@@ -31,6 +31,14 @@ _NUMBER = re.compile(NUMBER_SPELLING[:-1] + r"\Z")
 _INTEGERS = range(-(1 << 63), 1 << 64)
 _OPERATORS = {"&&": "AND", "&": "AND", "||": "OR", "|": "OR", "!": "NOT", "-": "NOT"}
 _LOWERCASE = ("source", "severity")
+_UNESCAPED = (
+    "missing )",
+    "unexpected )",
+    "missing ]",
+    "no argument for repetition operator",
+    "bad repetition operator",
+)
+"""What RE2 says when a character without its backslash may be the cause."""
 _OTHER_NAMES = {
     "level": "severity", "lvl": "severity", "log.level": "severity", "loglevel": "severity",
     "service": "source", "app": "source", "logger": "source", "service.name": "source",
@@ -40,13 +48,13 @@ _OTHER_NAMES = {
 }  # fmt: skip
 
 
-def parse_field(name: str) -> ast.Field:
-    """One of FIXED, or a path below `metadata.`, taken literally."""
+def parse_field(name: str, hint: str = "") -> ast.Field:
+    """One of FIXED, or a path below `metadata.`, taken literally. `hint` ends the error about an unknown field."""
     if name in ast.FIXED:
         return ast.Field(name)
     if name.startswith(METADATA):
         return metadata_field(name.removeprefix(METADATA))
-    raise ValueError(_unknown_field(name))
+    raise ValueError(_unknown_field(name, hint))
 
 
 def field_parameter(name: str, parameter: str) -> ast.Field:
@@ -54,7 +62,7 @@ def field_parameter(name: str, parameter: str) -> ast.Field:
     try:
         return parse_field(name)
     except ValueError as error:
-        raise Rejected("invalid_parameter", f"{parameter}: {error}", field=parameter) from error
+        raise Rejected("invalid_parameter", f"`{parameter}`: {error}", field=parameter) from error
 
 
 def metadata_field(path: str) -> ast.Field:
@@ -148,9 +156,8 @@ def _compile_regex(pattern: str) -> Any:
         # RE2 names what is wrong and the fragment, but no column.
         what, _, fragment = error.args[0].decode(errors="replace").partition(": ")
         near = f" near '{fragment}'" if fragment else ""
-        raise ValueError(
-            f"this regular expression is not valid: {what}{near}; put a backslash before a character that means itself."
-        ) from error
+        hint = "; put a backslash before a character that means itself" if what in _UNESCAPED else ""
+        raise ValueError(f"this regular expression is not valid: {what}{near}{hint}.") from error
 
 
 def _severities(low: str | None, high: str | None, *, with_low: bool, with_high: bool) -> ast.OneOf:
@@ -173,15 +180,15 @@ def _timestamp(text: str, field: ast.Field) -> int:
     if found is None:
         raise ValueError(
             f"{text[:64]!r} is not a time; write RFC 3339 ({field}:>2026-01-31T12:00:00Z) or a number since 1970. "
-            "Use the parameters from and to for times relative to now."
+            "Use the parameters `from` and `to` for times relative to now."
         )
     return found
 
 
-def _unknown_field(name: str) -> str:
+def _unknown_field(name: str, hint: str) -> str:
     shown = name[:64]
     if name in ("tenant", "tenant_id"):
-        return "the tenant comes from the API key or the parameter tenant; remove this field."
+        return "the tenant comes from the API key or the parameter `tenant`; remove this field."
     if name == "metadata":
         return "name a field of the metadata: metadata.key:value."
     other = _OTHER_NAMES.get(name.lower())
@@ -191,4 +198,4 @@ def _unknown_field(name: str) -> str:
     known = f"the fields are {', '.join(ast.FIXED)} and metadata.*"
     if not name:
         return f"the name of the field is empty; {known}."
-    return f"unknown field {shown!r}; {known}. Did you mean metadata.{shown}? Quote a text that contains a colon."
+    return f"unknown field {shown!r}; {known}. Did you mean metadata.{shown}?{hint}"

@@ -107,7 +107,7 @@ def _field(token: Token) -> ast.Field:
     name = token[:-1]
     try:
         if not name.startswith(fields.METADATA):
-            return fields.parse_field(_unquoted(name))
+            return fields.parse_field(_unquoted(name), " Quote a text that contains a colon.")
         path = name.removeprefix(fields.METADATA)
         if not path:
             raise ValueError("name a field of the metadata: metadata.key:value.")

@@ -146,14 +146,14 @@ def test_a_syntax_error_has_its_column_and_what_to_write(text: str, column: int,
     ("a sourc:x", 3, "unknown field 'sourc'; did you mean source or metadata.sourc?"),
     ("12:30", 1, "unknown field '12'; the fields are id, timestamp, received_at, severity, source, message, region, "
                  "node and metadata.*. Did you mean metadata.12? Quote a text that contains a colon."),
-    ("tenant:a", 1, "the tenant comes from the API key or the parameter tenant; remove this field."),
+    ("tenant:a", 1, "the tenant comes from the API key or the parameter `tenant`; remove this field."),
     ("metadata:a", 1, "name a field of the metadata: metadata.key:value."),
     ("metadata.:a", 1, "name a field of the metadata: metadata.key:value."),
     ("metadata.a`b:1", 1, "a metadata path with a backtick cannot be searched; search another field."),
     ("severity:wern", 10, "severity 'wern' is unknown; did you mean warn?"),
     ("severity:zzz", 10, "severity 'zzz' is unknown; write one of trace, debug, info, warn, error, fatal."),
     ("timestamp:>-5m", 11, "'-5m' is not a time; write RFC 3339 (timestamp:>2026-01-31T12:00:00Z) or a number since "
-                           "1970. Use the parameters from and to for times relative to now."),
+                           "1970. Use the parameters `from` and `to` for times relative to now."),
     ("timestamp:2026*", 11, "timestamp takes no wildcard; compare it: timestamp:>2026-01-31T12:00:00Z."),
     ("timestamp:/2026/", 11, "timestamp takes no regular expression; compare it: timestamp:>2026-01-31T12:00:00Z."),
     ("message:>a", 9, "message cannot be compared; search its words, or compare a field of the metadata."),
@@ -181,9 +181,8 @@ def test_a_name_or_value_that_does_not_fit_is_explained(text: str, column: int, 
 def test_a_bad_regular_expression_is_refused_with_its_fragment(
     pattern: str, why: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert said(f"source:/{pattern}/") == (
-        f"Column 8: this regular expression is not valid: {why}; put a backslash before a character that means itself."
-    )
+    hint = "; put a backslash before a character that means itself" if why[:3] in ("mis", "une", "bad", "no ") else ""
+    assert said(f"source:/{pattern}/") == f"Column 8: this regular expression is not valid: {why}{hint}."
     assert capfd.readouterr().err == ""  # RE2 would log it
 
 

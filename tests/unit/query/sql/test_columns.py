@@ -98,6 +98,6 @@ def test_a_literal_dotted_key_goes_before_a_nested_one() -> None:
 
 
 def test_a_field_that_does_not_exist_is_refused_by_the_name_of_the_parameter() -> None:
-    with pytest.raises(Rejected, match="fields: unknown field 'colour'") as caught:
+    with pytest.raises(Rejected, match="`fields`: unknown field 'colour'") as caught:
         Projection(("id", "colour"))
     assert (caught.value.code, caught.value.field) == ("invalid_parameter", "fields")
