@@ -49,8 +49,8 @@ RESUME = dis.opmap["RESUME"]
 
 LIMITS = {"event": {"calls": 200, "files": 25}, "question": {"calls": 120}}
 LOOK_S = 0.001
-IDLE_LOOKS = 5
-"""So often in a row every thread must be seen where it waits."""
+IDLE_LOOKS, FIRST_IDLE_LOOKS = 5, 100
+"""So often in a row every thread must be seen where it waits; at first for longer than a sync of the disk takes."""
 PAUSE_S = 1.0
 """Before a traced event; a processor that has just inserted waits for more events."""
 WARM_UP = 20
@@ -91,7 +91,7 @@ class Trace:
     def start(self) -> None:
         """Once all threads wait."""
         looks, before = 0, None
-        while looks < IDLE_LOOKS:
+        while looks < FIRST_IDLE_LOOKS:
             self._idle = _places()
             looks = looks + 1 if self._idle == before else 0
             before = self._idle
