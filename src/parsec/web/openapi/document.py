@@ -3,13 +3,12 @@
 In: the operations of parsec.web.openapi, the structs of parsec.api. Out: openapi.yaml, as text. Errors: none.
 """
 
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from inspect import cleandoc
 from typing import Any
 
 import msgspec
+import yaml
 
 from parsec import __version__
 from parsec.api.address import DEFAULT_URL
@@ -17,50 +16,6 @@ from parsec.api.endpoint import Parameter
 from parsec.api.problem import Problem
 from parsec.web.openapi.endpoints import EARLY, OPERATIONS
 from parsec.web.openapi.operation import JSON_TYPE, Operation, Response, Schema
-
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9/_.+()-]*(?: [A-Za-z0-9/_.+()-]+)*")
-_WORDS = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))
-
-
-def yaml(value: Any) -> str:
-    """A document."""
-    return "".join(f"{line}\n" for line in _lines(value))
-
-
-def _lines(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping) and value:
-        for key, each in value.items():
-            yield from _entry(f"{_scalar(str(key))}:", each)
-    elif _is_list(value) and value:
-        for each in value:
-            inner = list(_lines(each))
-            yield f"- {inner[0]}"
-            yield from (f"  {line}" for line in inner[1:])
-    else:
-        yield _scalar(value)
-
-
-def _entry(key: str, value: Any) -> Iterator[str]:
-    if value and (isinstance(value, Mapping) or _is_list(value)):
-        yield key
-        yield from (f"  {line}" for line in _lines(value))
-    else:
-        yield f"{key} {_scalar(value)}"
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{}"
-    if _is_list(value):
-        return "[]"
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
-        return value
-    return json.dumps(value, ensure_ascii=False)
-
 
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer parsec_...`"},
@@ -75,7 +30,8 @@ own machine only and needs no key; with keys, `security` names the scope that a 
 
 def text() -> str:
     """openapi.yaml."""
-    return yaml(document())
+    plain = msgspec.to_builtins(document(), str_keys=True)  # no tuples, and copies instead of aliases
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
 
 
 def document() -> dict[str, Any]:
