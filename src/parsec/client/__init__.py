@@ -29,25 +29,10 @@ if TYPE_CHECKING:
     from parsec.client.logging_handler import ParsecHandler
 
 __all__ = (
-    "AggregateAnswer",
-    "AsyncClient",
-    "Audit",
-    "Client",
-    "DeadLetterDetail",
-    "DeadLetterPage",
-    "DeadLetterSummary",
-    "EventAnswer",
-    "EventContext",
-    "EventPage",
-    "FieldList",
-    "Gap",
-    "Histogram",
-    "IngestAnswer",
-    "IngestError",
-    "ParsecHandler",
-    "RetryPolicy",
-    "ValueList",
-)
+    "AggregateAnswer", "AsyncClient", "Audit", "Client", "DeadLetterDetail", "DeadLetterPage", "DeadLetterSummary",
+    "EventAnswer", "EventContext", "EventPage", "FieldList", "Gap", "Histogram", "IngestAnswer", "IngestError",
+    "ParsecHandler", "RetryPolicy", "ValueList",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

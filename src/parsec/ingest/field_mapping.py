@@ -33,13 +33,9 @@ AckMode = Literal["durable", "enqueued"]
 
 STANDARD = ("id", "tenant_id", "timestamp", "severity", "source", "message", "metadata")
 PARAMETERS = {
-    "id_field": "id",
-    "tenant_field": "tenant_id",
-    "timestamp_field": "timestamp",
-    "severity_field": "severity",
-    "source_field": "source",
-    "message_field": "message",
-}
+    "id_field": "id", "tenant_field": "tenant_id", "timestamp_field": "timestamp", "severity_field": "severity",
+    "source_field": "source", "message_field": "message",
+}  # fmt: skip
 CONSTANTS = {"tenant_id": TENANTS, "source": SOURCES, "severity": SEVERITY_NAMES}
 MAX_NAMES = 16
 MAX_NAME_CHARS = 256

@@ -20,15 +20,8 @@ from parsec.core.timestamp import DAY, LATEST, SECOND
 DEFAULT_NS = 3600 * SECOND
 
 _UNITS = {
-    "ns": 1,
-    "us": 1_000,
-    "ms": 1_000_000,
-    "s": SECOND,
-    "m": 60 * SECOND,
-    "h": 3600 * SECOND,
-    "d": DAY,
-    "w": 7 * DAY,
-}
+    "ns": 1, "us": 1_000, "ms": 1_000_000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": DAY, "w": 7 * DAY,
+}  # fmt: skip
 _RELATIVE = re.compile(r"(?:now)?(?:([+-])([0-9]{1,18})(ns|us|ms|s|m|h|d|w))?")
 _NUMBER = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9}))?")
 _MAGNITUDES = ((10**11, 9), (10**14, 6), (10**17, 3), (10**19, 0))

@@ -55,13 +55,9 @@ def _low_cardinality(values: Sequence[str]) -> bytes:
 
 
 _ENCODERS: dict[str, Encode] = {
-    "String": _strings,
-    "LowCardinality(String)": _low_cardinality,
-    "DateTime64(9, 'UTC')": partial(_numbers, "q"),
-    "UInt64": partial(_numbers, "Q"),
-    "UInt32": partial(_numbers, "I"),
-    "Date": partial(_numbers, "H"),
-}
+    "String": _strings, "LowCardinality(String)": _low_cardinality, "DateTime64(9, 'UTC')": partial(_numbers, "q"),
+    "UInt64": partial(_numbers, "Q"), "UInt32": partial(_numbers, "I"), "Date": partial(_numbers, "H"),
+}  # fmt: skip
 
 
 _COLUMNS = {

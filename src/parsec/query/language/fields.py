@@ -32,12 +32,8 @@ _INTEGERS = range(-(1 << 63), 1 << 64)
 _OPERATORS = {"&&": "AND", "&": "AND", "||": "OR", "|": "OR", "!": "NOT", "-": "NOT"}
 _LOWERCASE = ("source", "severity")
 _UNESCAPED = (
-    "missing )",
-    "unexpected )",
-    "missing ]",
-    "no argument for repetition operator",
-    "bad repetition operator",
-)
+    "missing )", "unexpected )", "missing ]", "no argument for repetition operator", "bad repetition operator",
+)  # fmt: skip
 """What RE2 says when a character without its backslash may be the cause."""
 _OTHER_NAMES = {
     "level": "severity", "lvl": "severity", "log.level": "severity", "loglevel": "severity",

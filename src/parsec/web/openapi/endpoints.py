@@ -32,13 +32,9 @@ from parsec.web.openapi.operation import (
 )
 
 _EXAMPLE = {
-    "tenant_id": "acme",
-    "timestamp": "2026-01-31T12:00:00Z",
-    "severity": "error",
-    "source": "api",
-    "message": "payment timed out",
-    "metadata": {"order": 4711},
-}
+    "tenant_id": "acme", "timestamp": "2026-01-31T12:00:00Z", "severity": "error", "source": "api",
+    "message": "payment timed out", "metadata": {"order": 4711},
+}  # fmt: skip
 _BODY = Body(
     "One event, an array of events, a batch object, JSON lines, or JSON objects one after the other; the Content-Type "
     "does not matter. The request succeeds if at least one event is accepted.",

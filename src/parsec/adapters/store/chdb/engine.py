@@ -37,18 +37,12 @@ _MIB = 1 << 20
 _TAKEN_SIGNALS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS", "SIGTSTP")
 # The defaults are for a dedicated machine: gigabytes of cache, and merges at the same priority as everything else.
 _SERVER_SETTINGS: Mapping[str, int] = {
-    "mark_cache_size": 32 * _MIB,
-    "primary_index_cache_size": 32 * _MIB,
-    "index_mark_cache_size": 8 * _MIB,
-    "query_condition_cache_size": 8 * _MIB,
-    "text_index_tokens_cache_size": 8 * _MIB,
-    "text_index_header_cache_size": 8 * _MIB,
-    "text_index_postings_cache_size": 16 * _MIB,
-    "compiled_expression_cache_size": 0,
-    "background_pool_size": 1,
-    "background_merges_mutations_concurrency_ratio": 2,
-    "os_threads_nice_value_merge_mutate": 10,
-}
+    "mark_cache_size": 32 * _MIB, "primary_index_cache_size": 32 * _MIB, "index_mark_cache_size": 8 * _MIB,
+    "query_condition_cache_size": 8 * _MIB, "text_index_tokens_cache_size": 8 * _MIB,
+    "text_index_header_cache_size": 8 * _MIB, "text_index_postings_cache_size": 16 * _MIB,
+    "compiled_expression_cache_size": 0, "background_pool_size": 1,
+    "background_merges_mutations_concurrency_ratio": 2, "os_threads_nice_value_merge_mutate": 10,
+}  # fmt: skip
 _CHECK_EVERY_S, _CHECKS_PER_SYNC = 0.5, 10
 _loading = threading.Lock()
 
