@@ -273,10 +273,19 @@ FORMER_SETTINGS = {
     "PARSEC_PROCESS_BATCH_BYTES": "an insert has up to 16 MiB",
     "PARSEC_TAILS": "up to 200 tails are open at once",
     "PARSEC_TAILS_PER_TENANT": "up to 50 tails of a tenant are open at once",
-    "PARSEC_TAIL_BYTES": "up to 256 KiB of events wait for a slow tail",
+    "PARSEC_TAIL_BYTES": "up to 1 MiB of events waits for a slow tail",
     "PARSEC_QUERY_ROWS": "PARSEC_QUERY_TIMEOUT limits it: 67 million events per second",
     "PARSEC_QUERY_BYTES": "PARSEC_QUERY_TIMEOUT limits it: 9 GiB per second",
     "PARSEC_STALL_AFTER": "a stage that makes no progress for 30 s is not ready",
     "REDIS_PREFIX": "keys begin with parsec:, and REDIS_DB separates installations",
 }
 """Names that were settings, and what holds instead. Giving one is an error that says so."""
+
+NAMES_OF_OTHERS = {
+    "CLICKHOUSE_HOST": "CLICKHOUSE_URL",
+    "KAFKA_BOOTSTRAP_SERVERS": "KAFKA_BROKERS",
+    "KAFKA_HOST": "KAFKA_BROKERS",
+    "REDIS_HOST": "REDIS_ADDR",
+    "REDIS_URL": "REDIS_ADDR",
+}
+"""Common names in the environment, perhaps for other programs, and the setting that may be meant. Logged at start."""

@@ -1,7 +1,7 @@
 """The way of ranges into the store as a state machine: crashes at any call, two owners, a store that misbehaves.
 
 Invariant: in the end each record that was made durable and not lost is stored or dead exactly once, and the ledger of
-offsets says just that. Design section 7; numbers in parsec.process.range_commit.
+offsets says just that. Numbers in parsec.process.range_commit.
 """
 
 from hypothesis import settings

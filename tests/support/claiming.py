@@ -1,7 +1,7 @@
 """Logs, a store and processors that claim ids, small enough to be stopped between any two steps.
 
 A processor is a generator: what is not resumed has crashed, or is frozen until it is resumed. The store knows what
-landed by position, so a block that is inserted again adds nothing; design section 7 has that part.
+landed by position, so a block that is inserted again adds nothing; docs/guarantees.md has that part.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The shape of the repository: what style and design ask for and no linter checks."""
+"""The shape of the repository: rules that no linter checks."""
 
 import ast
 import re

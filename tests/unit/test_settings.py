@@ -77,7 +77,7 @@ def test_all_faults_are_told_together(tmp_path: Path) -> None:
         "PARSEC_PROT: no such setting; did you mean PARSEC_PORT?",
         f"PARSEC_PORT=[1] (file {config}): must be one plain value",
         "PARSEC_LOG_LEVEL='loud' (environment): must be debug or info or warning or error",
-        "PARSEC_DRAIN_S='soon' (flag): must be a number such as 10m",
+        "PARSEC_DRAIN_S='soon' (flag): must be a time such as 10m",
     ]
 
 

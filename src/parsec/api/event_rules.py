@@ -127,7 +127,9 @@ def check_metadata(text: bytes) -> None:
     """
     require_object(text)
     if nests_deeper(text, MAX_METADATA_DEPTH):
-        raise Rejected("too_deep", f"metadata nests deeper than {MAX_METADATA_DEPTH} levels.", field="metadata")
+        raise Rejected(
+            "too_deep", f"metadata nests deeper than {MAX_METADATA_DEPTH} levels; flatten it.", field="metadata"
+        )
     if len(text) >= MAX_UNCOUNTED_BYTES:
         check_key_count(len(_NAMES.decode(text)))
 
@@ -135,7 +137,9 @@ def check_metadata(text: bytes) -> None:
 def require_object(text: bytes) -> None:
     """Raises Rejected(invalid_metadata)."""
     if not text.startswith(b"{"):
-        raise Rejected("invalid_metadata", "metadata must be a JSON object.", field="metadata")
+        raise Rejected(
+            "invalid_metadata", 'metadata must be a JSON object; wrap it as {"value": ...}.', field="metadata"
+        )
 
 
 def check_key_count(count: int) -> None:

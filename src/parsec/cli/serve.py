@@ -12,14 +12,14 @@ from typing import Any
 import click
 import msgspec
 
-from parsec.cli.setting_flags import load_or_exit, setting_flags
+from parsec.cli.setting_flags import SettingsCommand, load_or_exit, setting_flags
 from parsec.cli.terminal import Cell, is_terminal, print_table
 from parsec.core.units import show_quantity
 from parsec.loading import Loaded
 from parsec.settings import Setting, catalogue
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @setting_flags
 def serve(config: Path | None, **flags: str | None) -> None:
     """Run Parsec until SIGTERM or SIGINT.
@@ -34,7 +34,7 @@ def serve(config: Path | None, **flags: str | None) -> None:
     sys.exit(run(loaded))
 
 
-@click.command("check-config")
+@click.command("check-config", cls=SettingsCommand)
 @setting_flags
 def check_config(config: Path | None, **flags: str | None) -> None:
     """Show every setting, its value and its source.

@@ -22,6 +22,19 @@ _METAVARS = {"bytes": "SIZE", "seconds": "TIME", "milliseconds": "MS"}
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
+class SettingsCommand(click.Command):
+    """Suggests no former flags for an unknown one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from difflib import get_close_matches  # late: most commands never need it
+
+            close = get_close_matches(error.option_name, [setting.flag for setting in catalogue()])
+            raise click.NoSuchOption(error.option_name, possibilities=close, ctx=error.ctx) from None
+
+
 def setting_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--config` and one option per setting; the command gets texts under the settings' environment names."""
     for setting in reversed(catalogue()):

@@ -13,7 +13,7 @@ SCHEMA_VERSION = 1
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=False):
-    """A normalised event. Strings are trimmed and bounded; see design section 4 and docs/api.md.
+    """A normalised event. Strings are trimmed and bounded; see docs/api.md.
 
     `timestamp` and `received_at` are RFC 3339 in UTC with `Z` and 0 to 9 digits of fraction. `metadata` is the
     JSON object as the sender wrote it, on one line. `v` is the schema version.

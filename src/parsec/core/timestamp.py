@@ -118,10 +118,10 @@ def read_text(text: str, latest_s: int) -> str:
     if second is None:
         second = _second(head)
         if second is None:
-            raise _unreadable(text, "names a date or time that does not exist")
+            raise _unreadable(text, "names a date or time that does not exist; correct it")
     if not zulu:
         if hours > "23" or minutes > "59":
-            raise _unreadable(text, "has an offset that does not exist")
+            raise _unreadable(text, "has an offset that does not exist; correct it")
         offset = int(hours) * 3600 + int(minutes) * 60
         second += -offset if sign == "+" else offset
     if leap:
@@ -138,7 +138,7 @@ def read_number(text: str, latest_s: int) -> str:
         raise _unreadable(text, "is not a number of seconds to nanoseconds since 1970")
     sign, whole, fraction, exponent = found.groups(default="")
     if sign:
-        raise _unreadable(text, "is before 1970")
+        raise _unreadable(text, "is before 1970; send a later time")
     if exponent:
         value = Decimal(text)
         if value.adjusted() > 20 or value.adjusted() < -9:
@@ -196,7 +196,7 @@ def _are_stored_forms(stamps: Sequence[str | int], latest_s: int) -> bool:
 
 def _stored(second: int, fraction: str, text: str, latest_s: int) -> str:
     if second < 0:
-        raise _unreadable(text, "is before 1970")
+        raise _unreadable(text, "is before 1970; send a later time")
     if second >= _YEAR_10000 or second > latest_s or (second == latest_s and fraction.strip(".0")):
         raise _future(text)
     return f"{_head(second)}{fraction}Z"
@@ -207,5 +207,6 @@ def _unreadable(text: str, why: str) -> Rejected:
 
 
 def _future(text: str) -> Rejected:
-    message = f"timestamp {text[:_LONGEST]!r} is more than 24 hours ahead of this server's clock."
+    why = "is more than 24 hours ahead of this server's clock; correct the sender's clock, or the unit of the number"
+    message = f"timestamp {text[:_LONGEST]!r} {why}."
     return Rejected("timestamp_in_future", message, field="timestamp")

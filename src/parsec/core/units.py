@@ -13,7 +13,12 @@ _SIZES = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 
 _TIMES = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _NO_UNITS = {"": 1}
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", re.ASCII)
-_EXAMPLES: dict[Unit, str] = {"bytes": "64MiB", "seconds": "10m", "milliseconds": "100", "": "100"}
+_EXAMPLES: dict[Unit, str] = {
+    "bytes": "a size such as 64MiB",
+    "seconds": "a time such as 10m",
+    "milliseconds": "a number such as 100",
+    "": "a number such as 100",
+}
 _PRINTED_SIZES = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 _PRINTED_TIMES = (("d", 86400), ("h", 3600), ("m", 60))
 
@@ -22,7 +27,7 @@ def parse_quantity(text: str, unit: Unit) -> float:
     """The number in bytes, in seconds, or without a unit. Whole numbers of any length stay exact."""
     match = _QUANTITY.fullmatch(text)
     if not match:
-        raise ValueError(f"must be a number such as {_EXAMPLES[unit]}")
+        raise ValueError(f"must be {_EXAMPLES[unit]}")
     number = float(match[1]) if "." in match[1] else int(match[1])
     scale: float | None
     if unit == "bytes":
@@ -32,7 +37,7 @@ def parse_quantity(text: str, unit: Unit) -> float:
     else:
         scale = _NO_UNITS.get(match[2])
     if scale is None:
-        raise ValueError(f"has an unknown unit {match[2]!r}; write a number such as {_EXAMPLES[unit]}")
+        raise ValueError(f"has an unknown unit {match[2]!r}; write {_EXAMPLES[unit]}")
     return number * scale
 
 

@@ -82,14 +82,14 @@ def _parse(query_string: bytes) -> FieldMap:
         raise Rejected("invalid_parameter", "The query string is not percent-encoded UTF-8.") from None
     lists: dict[str, tuple[str, ...]] = {}
     constants: dict[str, str] = {}
-    ack = "durable"
+    ack = ""
     for name, text in pairs:
+        if name in lists or name in constants or (name == "ack" and ack):
+            remedy = "list names with commas between" if name in PARAMETERS else "give it once"
+            raise Rejected("invalid_parameter", f"`{name}` is given twice; {remedy}.", field=name)
         if name == "ack":
-            ack = text
-            continue
-        if name in lists or name in constants:
-            raise Rejected("invalid_parameter", f"`{name}` is given twice; list names with commas between.", field=name)
-        if name in PARAMETERS:
+            ack = _ack(text)
+        elif name in PARAMETERS:
             lists[name] = _names(name, text)
         elif name in CONSTANTS:
             constants[name] = _constant(name, text)
@@ -97,10 +97,10 @@ def _parse(query_string: bytes) -> FieldMap:
             known = ", ".join(sorted({*PARAMETERS, *CONSTANTS, "ack"}))
             message = f"Unknown parameter `{name[:64]}`. Valid parameters: {known}."
             raise Rejected("unknown_parameter", message, field=name[:64])
-    if ack not in get_args(AckMode):
-        raise Rejected("invalid_parameter", "`ack` must be durable or enqueued.", field="ack")
     tried = {PARAMETERS[name]: names for name, names in lists.items()}
-    values: dict[str, Any] = {"ack": ack} | {f: names if f in names else (*names, f) for f, names in tried.items()}
+    values: dict[str, Any] = {"ack": ack or "durable"} | {
+        f: names if f in names else (*names, f) for f, names in tried.items()
+    }
     values |= {f"default_{name}": value for name, value in constants.items()}
     touched = any(_touches_standard(field, name) for field, names in tried.items() for name in names)
     return FieldMap(**values, standard_only=not touched, renames=bool(lists), canonical=_canonical(lists, constants))
@@ -123,6 +123,12 @@ def _names(parameter: str, text: str) -> tuple[str, ...]:
             field=parameter,
         )
     return names
+
+
+def _ack(text: str) -> str:
+    if text not in get_args(AckMode):
+        raise Rejected("invalid_parameter", "`ack` must be durable or enqueued.", field="ack")
+    return text
 
 
 def _constant(name: str, text: str) -> str:

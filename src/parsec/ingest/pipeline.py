@@ -157,8 +157,11 @@ class Pipeline:
         """Answers 429 or 503."""
         self._answer(request, self._responses.overload(overload))
 
-    def fail(self, request: Request, error: Exception) -> None:
-        """Answers what a Rejected says; 500 for any other error, which is logged."""
+    def fail(self, request: Request, error: Exception, waited_s: float = 0.0) -> None:
+        """Answers what a Rejected says; 500 for any other error, which is logged. `waited_s`: for the body, if it never
+        was complete."""
+        if waited_s:
+            request.received = self._clock.monotonic() - waited_s
         if isinstance(error, Rejected):
             self._answer(request, self._responses.rejected(error))
         else:

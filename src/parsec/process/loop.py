@@ -1,4 +1,4 @@
-"""The processor: poll, reserve, claim, insert, commit. The only file that knows this order (design section 7).
+"""The processor: poll, reserve, claim, insert, commit. The only file that knows this order (docs/guarantees.md).
 
 In: slices of the durable log (parsec.ports.broker). Out: rows and dead letters in the store, commits with exact counts.
 Errors: a Retryable step is repeated after a growing wait, while other partitions are polled; Fatal and unexpected

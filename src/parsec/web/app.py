@@ -108,13 +108,13 @@ class App:
             await self._cors(scope, receive, note_status)
         finally:
             if "is_logged" not in scope:
-                matching = (route.path_format for route in self._routes if route.matches(scope)[0] is not Match.NONE)
+                matching = [route.path_format for route in self._routes if route.matches(scope)[0] is not Match.NONE]
                 tenant = scope.get("tenant") or getattr(scope.get("caller"), "tenant", None) or ""
                 ms = round((time.perf_counter() - began) * 1000, 1)
                 self._log.debug(
                     "Request answered." if status else "Request abandoned by its client.",
                     method=scope["method"],
-                    route=next(matching, "unknown"),
+                    route="/ingest" if scope["path"] == "/ingest" else next(iter(matching), "unknown"),
                     status=status,
                     ms=ms,
                     tenant=tenant,

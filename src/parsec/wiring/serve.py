@@ -4,6 +4,7 @@ In: loaded settings. Out: an exit code. Errors: a side that cannot be opened is 
 Next: parsec.service.
 """
 
+import errno
 import gc
 import os
 import sys
@@ -21,6 +22,7 @@ from parsec.core.errors import ParsecError
 from parsec.core.lifecycle import Lifecycle
 from parsec.loading import Loaded, is_loopback
 from parsec.service import EXIT_NOT_STARTED, Part, Service
+from parsec.settings import NAMES_OF_OTHERS
 from parsec.web.request_body import give_large_buffers_back
 from parsec.wiring import in_start_order
 from parsec.wiring.ingest import open_ingest
@@ -34,6 +36,9 @@ _log = structlog.get_logger(__name__)
 
 SWITCH_INTERVAL_S = 0.001
 """How long a thread may hold the interpreter while another waits: the event loop must not wait for rows being made."""
+
+
+_NOT_FOR_SPACE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EADDRINUSE)
 
 
 def serve(loaded: Loaded) -> int:
@@ -50,6 +55,9 @@ async def _run(loaded: Loaded) -> int:
     _log.info("Starting.", version=__version__, data_dir=settings.data_dir, pid=os.getpid())
     if settings.auth == "off" and not is_loopback(settings.host):
         _log.warning("API keys are off: anyone who reaches this address may do anything.", host=settings.host)
+    for name, ours in NAMES_OF_OTHERS.items():
+        if os.environ.get(name) and loaded.sources[ours.lower()] == "default":
+            _log.warning(f"Parsec does not read {name}. Set {ours} if it should use that server.")
     life = Lifecycle()
     service = Service(life, settings.drain, settings.shutdown_timeout, SystemClock())
     try:
@@ -83,6 +91,7 @@ def _why(error: Exception, data_dir: str) -> str:
     with suppress(OSError):
         there = next(place for place in (directory, *directory.parents) if place.exists())
         free = Files().free_bytes(there)
-        if free < FULL_BYTES:
+        has_blocks = os.statvfs(there).f_blocks > 0  # /proc and the like have none, and are never full
+        if has_blocks and free < FULL_BYTES and getattr(error.__cause__, "errno", None) not in _NOT_FOR_SPACE:
             return f"the disk of {directory} is full ({free >> 10} KiB free): make room and start again ({error})"
     return str(error)

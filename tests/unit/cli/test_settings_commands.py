@@ -120,3 +120,11 @@ def test_no_secret_is_in_check_config() -> None:
     rows = {row["name"]: row for row in json.loads(result.stdout)}
     assert all(rows[setting.env]["shown"] == "(hidden)" for setting in secrets)
     assert len(secrets) >= 4
+
+
+def test_a_former_flag_is_not_suggested() -> None:
+    result = run("check-config", "--kafka-broker", "x")
+    assert result.exit_code == 2
+    assert "--kafka-brokers" in result.output
+    assert "--kafka-user" not in result.output
+    assert "--kafka-key" not in result.output

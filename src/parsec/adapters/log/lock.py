@@ -25,7 +25,8 @@ class DirectoryLock:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Fatal(f"the data directory {directory} cannot be used: {error.strerror}") from error
+            why = f"the data directory {directory} cannot be read: {error.strerror}"
+            raise Fatal(f"{why}; check PARSEC_DATA_DIR") from error
         _take(directory, fd, fcntl.LOCK_SH)
         return cls(fd)
 
@@ -36,7 +37,8 @@ class DirectoryLock:
             directory.mkdir(parents=True, exist_ok=True)
             fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            raise Fatal(f"the data directory {directory} cannot be used: {error.strerror}") from error
+            why = f"the data directory {directory} cannot be created or written: {error.strerror}"
+            raise Fatal(f"{why}; check PARSEC_DATA_DIR") from error
         _take(directory, fd, fcntl.LOCK_EX)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)

@@ -1,4 +1,4 @@
-"""Bytes to events: the body shapes of design section 4, one verdict per event.
+"""Bytes to events: the body shapes of docs/api.md, one verdict per event.
 
 In: a whole body, after decompression. Out: chunks of it, each an amount of work that other requests can wait for; some
 are empty, a turn for others in a long search. Errors: Rejected when the body as a whole is refused, with any chunk:
@@ -161,7 +161,7 @@ class BodyReader:
             yield from self._lines()
             return
         if stop is None:
-            raise broken_body("it ends before it is complete, or a bracket or quote is left open", at)
+            raise broken_body("it ends before it is complete, or a bracket or quote is left open", self.end)
         item = read_value(body[at:stop])
         if not isinstance(item, Fault) or item.code != "invalid_json":
             yield from self._tail()

@@ -158,7 +158,8 @@ class Tally:
     def check(self, items: Sequence[Item]) -> None:
         """Called while items are collected, so that a flood of tiny ones never becomes a long list. Raises Rejected."""
         if self.taken + len(items) > self.max_events or self.empty > self.max_events:
-            message = f"The body holds more than {self.max_events} events or empty arrays; send several requests."
+            what = "events or empty arrays" if self.empty else "events"
+            message = f"The body has more than {self.max_events} {what}; split them over several requests."
             raise Rejected("too_many_events", message, status=413)
 
     def chunk(self, items: list[Item], size_bytes: int) -> Iterator[Chunk]:

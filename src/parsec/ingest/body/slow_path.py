@@ -96,7 +96,7 @@ def _half_pair(text: bytes) -> Fault:
     found = _SOUND.match(text)
     at = found.end() if found else 0
     what = text[at : at + 6].decode("ascii", "replace")
-    why = f"A string contains a lone surrogate: {what} at byte {at}."
+    why = f"A string contains a lone surrogate: {what} at byte {at}; send complete characters."
     return Fault("invalid_unicode", _field(text, at), why)
 
 

@@ -1,7 +1,7 @@
 """Subscriptions to new events, and what waits for the reader of each.
 
 In: a tenant and an expression for each subscription, messages from the poller. Out: messages, and how many were missed.
-Errors: Rejected(invalid_query, too_many_tails), Retryable after `close`. Next: parsec.query.tail.poller.
+Errors: Rejected(invalid_query, too_many_tails; unavailable after `close`). Next: parsec.query.tail.poller.
 
 Invariants, cited by tests
  1. What waits for a reader is bounded in bytes: the oldest message goes first, and is counted.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from parsec.core.errors import Rejected, Retryable
+from parsec.core.errors import Rejected
 from parsec.ports.broker import Progress
 from parsec.query.language.ast import Node
 from parsec.query.language.parse import parse
@@ -23,11 +23,11 @@ from parsec.query.sql.filter import Offsets
 
 
 class TailLimits(msgspec.Struct, frozen=True):
-    """How many subscriptions there may be, and how many bytes may wait for each: 50 MiB for 200 of them."""
+    """How many subscriptions there may be, and how many bytes may wait for each: 200 MiB for 200 slow ones."""
 
     per_tenant: int = 50
     in_all: int = 200
-    waiting_bytes: int = 256 << 10
+    waiting_bytes: int = 1 << 20  # what one round may find in a burst of 4,000 events/s, before a reader can take any
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -138,11 +138,11 @@ class Subscriptions:
         self.by_tenant: Mapping[str, tuple[Subscription, ...]] = {}
 
     def open(self, tenant: str, q: str, wake: Callable[[], None]) -> Subscription:
-        """A subscription to events that are committed from now on. Raises Rejected, Retryable."""
+        """A subscription to events that are committed from now on. Raises Rejected."""
         node = parse(q)
         with self._lock:
             if self._closed:
-                raise Retryable("Parsec is stopping.")
+                raise Rejected("unavailable", "Parsec is stopping. Try again later.", status=503)
             self._check_room(tenant)
             opened = Subscription(tenant, node, self.committed.now(), self._limits.waiting_bytes, wake)
             self._replace(tenant, (*self.by_tenant.get(tenant, ()), opened))

@@ -12,10 +12,13 @@ In: the callbacks of the transport and of uvicorn. Out: uvicorn's answers, and l
 
 from typing import Any
 
+import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from parsec.web.http1.connection_limiter import ConnectionLimiter, address_of
 from parsec.web.http1.refusals import Refusal
+
+_log = structlog.get_logger(__name__)
 
 LINGER_S = 2.0
 """How long a refused client may take to read the answer."""
@@ -119,6 +122,8 @@ class ClosingConnection(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal, answer: bytes | None = None) -> None:
         """`answer`: headers and body to send instead of the refusal's own."""
         self._limiter.count(refusal.code)
+        if answer is None:
+            self._log_refusal(refusal)
         self._discarding = True
         self._in_head = False
         self._idle_since = None
@@ -126,6 +131,22 @@ class ClosingConnection(HttpToolsProtocol):
         self._refusal = b"".join([STATUS_LINE[refusal.status], *head, answer or refusal.on_wire()])
         if not self._abandon_incomplete():
             self._finish()
+
+    def _log_refusal(self, refusal: Refusal) -> None:
+        """Like the line of an answered request; the method and the path may not be known yet."""
+        _log.debug(
+            "Request answered.",
+            method=self.parser.get_method().decode() if self.url else "",
+            route="/ingest" if self.url.partition(b"?")[0] == b"/ingest" else "unknown",
+            status=refusal.status,
+            code=refusal.code,
+            ms=round(self._waited_s() * 1000, 1),
+            tenant="",
+        )
+
+    def _waited_s(self) -> float:
+        """Since the refused request began."""
+        return self.idle_s(self.loop.time())
 
     def _abandon_incomplete(self) -> bool:
         """Drop a request whose body will never be complete. True: earlier requests still wait for answers."""

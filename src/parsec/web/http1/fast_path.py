@@ -122,7 +122,13 @@ class FastPathConnection(LimitedConnection):
             return super()._body_is_slow(now)
         return exchange.more_body and self._is_too_slow(now - exchange.since, len(exchange.body))
 
+    def _waited_s(self) -> float:
+        exchange = self._exchange
+        if exchange is None or self.cycle is not exchange or not exchange.more_body:  # type: ignore[comparison-overlap]
+            return super()._waited_s()
+        return self.loop.time() - exchange.since
+
     def _refuse(self, refusal: Refusal, answer: bytes | None = None) -> None:
         if refusal is BODY_TOO_SLOW and self._asks_to_ingest():
-            answer = b"connection: close\r\n" + self._ingest.too_slow()
+            answer = b"connection: close\r\n" + self._ingest.too_slow(self._waited_s())
         super()._refuse(refusal, answer)

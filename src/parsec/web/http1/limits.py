@@ -44,6 +44,10 @@ MAX_OVERHEAD_BYTES = 16 << 10
 """Of chunk sizes, extensions and trailers, beyond eight times the bytes of the body."""
 
 
+_OTHER_VERSION = ("Invalid HTTP version", "Pause on PRI/Upgrade")
+"""The parser's errors for versions that it does not know, and for the preface of HTTP/2."""
+
+
 class StopParsing(Exception):
     """Raised in a callback to end the parser, after the refusal is sent."""
 
@@ -129,7 +133,6 @@ class LimitedConnection(ClosingConnection):
         if self.parser.should_upgrade():
             return False
         self._in_head = False
-        self._idle_since = None
         refusal = _fault(version, self.url, self.headers, self._limits.max_url_bytes)
         if refusal is None and self._head_bytes >= 0:  # it came in several chunks
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -138,6 +141,7 @@ class LimitedConnection(ClosingConnection):
             refusal = self._limiter.admit_request(self._address, self.loop.time())
         if refusal is not None:
             self._refuse_new(refusal)
+        self._idle_since = None
         return True
 
     def _begin_asgi(self, version: str) -> None:
@@ -179,7 +183,8 @@ class LimitedConnection(ClosingConnection):
             return
         except httptools.HttpParserError as error:
             if not self._discarding:
-                self._refuse(malformed(f"Not a valid HTTP request: {error}."))
+                other = str(error) in _OTHER_VERSION
+                self._refuse(HTTP_VERSION if other else malformed(f"Not a valid HTTP request: {error}."))
         if self._discarding:
             return
         if self._in_head:
@@ -220,6 +225,9 @@ class LimitedConnection(ClosingConnection):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.data_received(b"".join([*head, b"\r\n", rest]))
+
+    def _waited_s(self) -> float:
+        return self.loop.time() - self._body_since if self._in_body else super()._waited_s()
 
     def _body_is_slow(self, now: float) -> bool:
         if not self._in_body or self.flow.read_paused or self.cycle.response_started:

@@ -61,9 +61,9 @@ BODY_TOO_SLOW = Refusal(
     "body_too_slow",
     408,
     f"The body was not complete within {BODY_TIMEOUT_S:.0f} s, or came slower than {MIN_BYTES_PER_S:.0f} bytes/s. "
-    "Send smaller requests.",
+    "Send smaller requests, or check the network.",
 )
-HTTP_VERSION = Refusal("http_version", 505, "Use HTTP/1.1 or HTTP/1.0.")
+HTTP_VERSION = Refusal("http_version", 505, "Parsec speaks only HTTP/1.1 and HTTP/1.0. Use one of them.")
 EXPECTATION = Refusal("expectation_failed", 417, "The header Expect may only be 100-continue.")
 TOO_MANY_PIPELINED = Refusal("too_many_pipelined", 429, "Wait for answers before you send more requests.", 1)
 TOO_MANY_CONNECTIONS = Refusal("too_many_connections", 503, "Too many connections are open. Try again later.", 1)

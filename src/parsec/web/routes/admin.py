@@ -52,7 +52,7 @@ class AdminRoutes:
         progress, day = list(self._progress()), today(self._clock)
 
         def recount(limits: QueryLimits) -> Audit:
-            # It reads everything, by design.
+            # It must read everything.
             return audit(self._store, progress, day, msgspec.structs.replace(limits, max_rows_read=0, max_bytes_read=0))
 
         found = await self._executor.run(request, _SLOT, recount)

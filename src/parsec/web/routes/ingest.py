@@ -1,6 +1,6 @@
 """POST /ingest: body in, answer out. Raw ASGI, because at 30,000 requests a second a framework is most of the cost.
 
-In: one HTTP request. Out: the response of design section 4. Errors: every refusal is such a response.
+In: one HTTP request. Out: the response that docs/api.md describes. Errors: every refusal is such a response.
 Next: parsec.ingest.pipeline.
 """
 
@@ -26,11 +26,7 @@ from parsec.web.request_body import Disconnected, RequestBodyReader, too_large
 
 _ENCODER = msgspec.json.Encoder()
 _JSON_HEADER = (b"content-type", b"application/json")
-_TOO_SLOW = Rejected(
-    BODY_TOO_SLOW.code,
-    f"{BODY_TOO_SLOW.detail} Send smaller requests, or check the network.",
-    status=BODY_TOO_SLOW.status,
-)
+_TOO_SLOW = Rejected(BODY_TOO_SLOW.code, BODY_TOO_SLOW.detail, status=BODY_TOO_SLOW.status)
 
 
 class IngestHeaders(msgspec.Struct, gc=False):
@@ -73,7 +69,9 @@ class IngestRoute:
         """Raises Disconnected."""
         try:
             if scope["method"] != "POST":
-                raise Rejected("method_not_allowed", "Use POST to send events.", status=405)
+                raise Rejected(
+                    "method_not_allowed", "POST events to this address; GET /query/events reads them.", status=405
+                )
             headers = ingest_headers(scope["headers"])
             self._identify(request, headers, scope["query_string"])
             if not self._pipeline.admit(request):
@@ -104,10 +102,10 @@ class IngestRoute:
         except Exception as error:  # noqa: BLE001 (the top of a request)
             self._pipeline.fail(request, error)
 
-    def too_slow(self) -> bytes:
+    def too_slow(self, waited_s: float) -> bytes:
         """The response, from its headers on, to a body that did not arrive in time (parsec.web.http1.limits)."""
         outcomes: list[Outcome] = []
-        self._pipeline.fail(Request(outcomes.append), _TOO_SLOW)
+        self._pipeline.fail(Request(outcomes.append), _TOO_SLOW, waited_s)
         return response_of(outcomes[0])
 
     def _identify(self, request: Request, headers: IngestHeaders, query_string: bytes) -> None:

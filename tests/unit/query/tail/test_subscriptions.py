@@ -5,7 +5,7 @@ Numbers: parsec.query.tail.subscriptions.
 
 import pytest
 
-from parsec.core.errors import Rejected, Retryable
+from parsec.core.errors import Rejected
 from parsec.ports.broker import Progress
 from parsec.query.language.ast import Everything
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscription, Subscriptions, TailLimits
@@ -89,7 +89,7 @@ def test_the_end_comes_after_what_waits_and_no_one_enters_then() -> None:
         ([b"a"], False),
         ([b"b"], True),
     ]
-    with pytest.raises(Retryable):
+    with pytest.raises(Rejected, match="Parsec is stopping"):
         tails.open("acme", "", nothing)
 
 

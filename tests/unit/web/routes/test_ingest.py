@@ -116,3 +116,18 @@ def test_keys_that_appear_while_the_route_runs_are_required_from_then_on(tmp_pat
     keys.unlink()
     rig.ring.reload_if_changed()
     assert status() == 401, "a file that is gone opens nothing"
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (b"ack=durable&ack=enqueued", "`ack` is given twice; give it once."),
+        (b"source=a&source=b", "`source` is given twice; give it once."),
+        (b"id_field=a&id_field=b", "`id_field` is given twice; list names with commas between."),
+    ],
+)
+def test_a_parameter_given_twice_is_refused(query: bytes, message: str) -> None:
+    answers: list[Outcome] = []
+    Rig(CountingRandom()).route.ingest_whole(query, IngestHeaders(), BODY, answers.append)
+    error = answers[0].answer.errors[0]
+    assert (answers[0].status, error.code, error.message) == (400, "invalid_parameter", message)
