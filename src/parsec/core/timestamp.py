@@ -49,12 +49,13 @@ def nanoseconds(text: str) -> int | None:
 def text_of(moment_ns: int) -> str:
     """The shortest exact text: without a fraction, or with one that has no trailing zeros."""
     second, fraction = divmod(moment_ns, SECOND)
-    head = _head(second)
+    head = second_text(second)
     return f"{head}.{fraction:09d}".rstrip("0") + "Z" if fraction else head + "Z"
 
 
 @lru_cache(_CACHE_ENTRIES)
-def _head(second: int) -> str:
+def second_text(second: int) -> str:
+    """`YYYY-MM-DDTHH:MM:SS` in UTC."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
 
 
@@ -162,7 +163,7 @@ def _read(stamp: str | int, latest_s: int) -> str | None:
         if isinstance(stamp, int):
             second, below = divmod(stamp, 1000)
             if 10**11 <= stamp < 10**14 and second < latest_s:
-                return f"{_head(second)}.{below:03d}Z"
+                return f"{second_text(second)}.{below:03d}Z"
             return read_number(str(stamp), latest_s)
         if _STORED_FORM.fullmatch(stamp):
             prefix = stamp[:19]
@@ -199,7 +200,7 @@ def _stored(second: int, fraction: str, text: str, latest_s: int) -> str:
         raise _unreadable(text, "is before 1970; send a later time")
     if second >= _YEAR_10000 or second > latest_s or (second == latest_s and fraction.strip(".0")):
         raise _future(text)
-    return f"{_head(second)}{fraction}Z"
+    return f"{second_text(second)}{fraction}Z"
 
 
 def _unreadable(text: str, why: str) -> Rejected:

@@ -9,7 +9,7 @@ or the Overload to answer with. Errors: none. Next: parsec.ingest.channel.
    that floods fills only the first. Equal parts would have to be taken back from a tenant that was alone until then.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -75,9 +75,8 @@ class Admission:
         channel = self._channel
         if not channel.has_room() and not (channel.has_room(beyond=True) and self._has_little(tenant)):
             return QUEUE_FULL
-        spent = self.limits.spent(tenant) if self.limits.active else None
-        if spent is not None:
-            return _rate_limited(spent)
+        if self.limits.active and (limited := self._rate_limited((tenant,))) is not None:
+            return limited
         return None if self.reserve(tenant, 0, body_bytes) else TOO_MANY_BODIES
 
     def reserve(self, tenant: str, held_bytes: int, more_bytes: int) -> bool:
@@ -110,23 +109,17 @@ class Admission:
         if not limits.is_pressed():
             return None
         names = (tenant_name(text) for text in tenants_named(body))
-        spent = limits.refusal([name for name in names if name])
-        return None if spent is None else _rate_limited(spent)
+        return self._rate_limited(name for name in names if name)
 
     def over_limit(self, events: Sequence[Envelope]) -> Overload | None:
         """Whether a tenant of these events may send nothing now: asked early in a long body."""
-        if not self.limits.active:
-            return None
-        spent = self.limits.refusal({event.tenant_id for event in events})
-        return None if spent is None else _rate_limited(spent)
+        return self._rate_limited({event.tenant_id for event in events}) if self.limits.active else None
 
     def offer(self, submission: Submission, events_by_tenant: Mapping[str, int]) -> Overload | None:
         """After decoding: put the events into the channel as one, and charge each tenant for its own."""
         limits = self.limits
-        if limits.active:
-            spent = limits.refusal(events_by_tenant)
-            if spent is not None:
-                return _rate_limited(spent)
+        if limits.active and (limited := self._rate_limited(events_by_tenant)) is not None:
+            return limited
         tenant = next(iter(events_by_tenant))  # the first event's
         if not self._channel.offer(submission):
             submission.beyond = self._has_little(tenant)
@@ -153,18 +146,21 @@ class Admission:
         if self.limits.active and tenant:
             self.limits.take({tenant: max(1, events)}, body_bytes)
 
+    def _rate_limited(self, tenants: Iterable[str]) -> Overload | None:
+        spent = self.limits.refusal(tenants)
+        if spent is None:
+            return None
+        message = (
+            f"Tenant {spent.tenant} has used up its {spent.what} for now: {spent.rate.per_s:g} per second, "
+            f"{spent.rate.burst:g} at once. No event was accepted; send the same request again in "
+            f"{spent.retry_after_s} s."
+        )
+        return Overload("rate_limited", message, spent.retry_after_s, spent)
+
     def _has_little(self, tenant: str) -> bool:
         events, size_bytes = self._in_channel.get(tenant, NOTHING)
         channel = self._channel
         return events < max(1, channel.max_events // CHANNEL_SHARE) and size_bytes < channel.max_bytes // CHANNEL_SHARE
-
-
-def _rate_limited(spent: Spent) -> Overload:
-    message = (
-        f"Tenant {spent.tenant} has used up its {spent.what} for now: {spent.rate.per_s:g} per second, "
-        f"{spent.rate.burst:g} at once. No event was accepted; send the same request again in {spent.retry_after_s} s."
-    )
-    return Overload("rate_limited", message, spent.retry_after_s, spent)
 
 
 class _Named(msgspec.Struct, gc=False):

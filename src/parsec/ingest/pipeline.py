@@ -9,7 +9,6 @@ no refusal escapes as an exception; after any other the caller calls `fail`. Nex
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from typing import Literal
@@ -22,7 +21,7 @@ from parsec.api.ingest import CODES, IngestAnswer, IngestError
 from parsec.core.clock import Clock, Random
 from parsec.core.envelope import Envelope, by_tenant
 from parsec.core.errors import ParsecError, Rejected
-from parsec.core.timestamp import SECOND
+from parsec.core.timestamp import SECOND, second_text
 from parsec.ingest.admission import RETRY_AFTER_S, Admission, Overload
 from parsec.ingest.body.decode import chunks
 from parsec.ingest.channel import Fate, Submission
@@ -111,8 +110,6 @@ class Pipeline:
         self._log = structlog.get_logger(__name__).bind()
         self._logs_requests = self._log.is_enabled_for(logging.DEBUG)  # asked once: without it no request pays for it
         self._unanswered: deque[Request] = deque()  # oldest first, some answered in the meantime
-        self._second = -1
-        self._second_text = ""
 
     def admit(self, request: Request, body_bytes: int = 0) -> bool:
         """Before the body is read; `body_bytes` of it have arrived. False: refused and answered."""
@@ -184,15 +181,13 @@ class Pipeline:
                 self._answer(request, self._responses.not_durable(TimeoutError()))
 
     def _context(self, request: Request) -> Context:
-        options, now_ns = self._options, self._clock.time_ns()
-        second, ns = divmod(now_ns, SECOND)
-        if second != self._second:
-            self._second, self._second_text = second, f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
+        options = self._options
+        second, ns = divmod(self._clock.time_ns(), SECOND)
         return Context(
             fields=request.fields,
             default_tenant=request.default_tenant,
             key_tenant=request.key_tenant,
-            received_at=f"{self._second_text}.{ns // 1000:06d}Z",
+            received_at=f"{second_text(second)}.{ns // 1000:06d}Z",
             latest_s=second + MAX_AHEAD_S,
             region=options.identity.region,
             node=options.identity.node,

@@ -249,10 +249,13 @@ class TenantLimits:
                 return None
         else:
             self._budgets.move_to_end(tenant)
+        self._fill(budget)
+        return budget
+
+    def _fill(self, budget: Budget) -> None:
         now = self._clock.monotonic()
         for bucket in budget.buckets.values():
             bucket.fill(now, self._share)
-        return budget
 
     def _new(self, tenant: str) -> Budget | None:
         allowance = self._policy.of(tenant)
@@ -267,11 +270,9 @@ class TenantLimits:
     def _has_place(self, tenant: str) -> bool:
         if len(self._budgets) < MAX_BUDGETS or tenant in self._policy.tenants:
             return True
-        now = self._clock.monotonic()
         for _ in range(DROP_ATTEMPTS):
             name, budget = self._budgets.popitem(last=False)
-            for bucket in budget.buckets.values():
-                bucket.fill(now, self._share)
+            self._fill(budget)
             if all(bucket.may_be_dropped(self._share) for bucket in budget.buckets.values()):
                 return True
             self._budgets[name] = budget

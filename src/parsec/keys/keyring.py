@@ -98,14 +98,12 @@ class Keyring:
             return
         try:
             content = read_all(self._path)
+            if content is None and not self.is_open:
+                raise KeysUnreadable(f"the keys file {self._path} is gone")
         except KeysUnreadable as error:
             _log.error("The API keys cannot be reloaded and stay as they were.", why=str(error))
             return
         if content is None:
-            if not self.is_open:
-                _log.error(
-                    "The API keys cannot be reloaded and stay as they were.", why=f"the keys file {self._path} is gone"
-                )
             return
         self._replace_keys(content)
         _log.info("API keys reloaded.", keys=len(self.keys), file=str(self._path))

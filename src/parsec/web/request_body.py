@@ -15,9 +15,8 @@ from io import BytesIO
 
 from starlette.types import Receive
 
-from parsec.core.errors import Rejected
 from parsec.ingest.admission import Admission
-from parsec.ingest.body.inflate import PART_BYTES, inflater
+from parsec.ingest.body.inflate import PART_BYTES, inflater, too_large
 from parsec.ingest.pipeline import Request
 
 LARGE_BYTES = 1 << 20
@@ -88,9 +87,3 @@ class RequestBodyReader:
             return False
         request.held_bytes += size_bytes
         return True
-
-
-def too_large(limit: int) -> Rejected:
-    """Of a body, before it is read as well as while it inflates."""
-    message = f"The body is larger than {limit} bytes, before or after decompression. Send less at once."
-    return Rejected("payload_too_large", message, status=413)

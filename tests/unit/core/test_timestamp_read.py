@@ -115,7 +115,7 @@ def test_a_line_break_inside_a_stamp_is_not_two_stamps() -> None:
 
 def test_numbers_that_are_remembered_give_the_same_as_new_ones() -> None:
     stamps = [1_700_000_000_007, 1_700_000_000_070, 1_700_000_000_700]
-    timestamps._head.cache_clear()
+    timestamps.second_text.cache_clear()
     first = [read_number(str(stamp), LATEST_S) for stamp in stamps]
     assert list(read_column(stamps, LATEST_S)) == first
     assert first == ["2023-11-14T22:13:20.007Z", "2023-11-14T22:13:20.070Z", "2023-11-14T22:13:20.700Z"]
@@ -125,5 +125,5 @@ def test_memory_is_bounded() -> None:
     for day in range(timestamps._CACHE_ENTRIES + 10):
         read_number(str(day * 86_400), LATEST_S)
         read_text(f"2026-09-21T{day % 24:02d}:{day // 24 % 60:02d}:{day // 1440 % 60:02d}Z", LATEST_S)
-    assert timestamps._head.cache_info().currsize <= timestamps._CACHE_ENTRIES
+    assert timestamps.second_text.cache_info().currsize <= timestamps._CACHE_ENTRIES
     assert len(timestamps._seconds) <= timestamps._CACHE_ENTRIES

@@ -38,18 +38,14 @@ class ArrayReader:
                 seam = _SEAM.search(self._body, start + SLICE_BYTES, min(stop, start + 2 * SLICE_BYTES))
             if seam is not None:
                 stop = seam.start() + 1  # a guess: the slice proves it by being valid JSON
-            items = self._quick_slice(start, stop) if closed else None
+            is_slice = closed and stop - start <= 2 * SLICE_BYTES
+            items = quick_array(b"[%b]" % self._body[start:stop]) if is_slice else None
             if items is None:
                 items, done = self._elements(may_be_empty=start == first)
             else:
                 done = seam is None
                 self.at = self._end if seam is None else seam.end()
             yield from self._tally.chunk(items, self.at - start)
-
-    def _quick_slice(self, start: int, stop: int) -> list[Item] | None:
-        if stop - start > 2 * SLICE_BYTES:
-            return None
-        return quick_array(b"[%b]" % self._body[start:stop])
 
     def _elements(self, may_be_empty: bool) -> tuple[list[Item], bool]:
         """About a slice of elements, one by one, and whether the closing bracket was passed."""

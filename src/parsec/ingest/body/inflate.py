@@ -116,11 +116,7 @@ class Inflater:
 
     def _check(self, size: int) -> None:
         if size > self._max_bytes:
-            raise Rejected(
-                "payload_too_large",
-                f"The body is larger than {self._max_bytes} bytes, before or after decompression. Send less at once.",
-                status=413,
-            )
+            raise too_large(self._max_bytes)
 
 
 class _Zlib:
@@ -175,6 +171,12 @@ def inflater(encoding: str | None, max_bytes: int) -> Inflater:
         field="Content-Encoding",
         status=415,
     )
+
+
+def too_large(limit: int) -> Rejected:
+    """Of a body, before it is read as well as while it inflates."""
+    message = f"The body is larger than {limit} bytes, before or after decompression. Send less at once."
+    return Rejected("payload_too_large", message, status=413)
 
 
 def _damaged(why: str) -> Rejected:

@@ -16,13 +16,14 @@ from parsec.api.event_rules import TENANTS
 from parsec.api.ingest import IngestAnswer
 from parsec.core.errors import Rejected
 from parsec.ingest.admission import TOO_MANY_BODIES
+from parsec.ingest.body.inflate import too_large
 from parsec.ingest.field_mapping import FieldMap
 from parsec.ingest.pipeline import Outcome, Pipeline, Request
 from parsec.ingest.rate_limits import Spent
 from parsec.web.auth import CHALLENGE, Authenticator, Credential
 from parsec.web.cors import DATA_ONLY
 from parsec.web.http1.refusals import BODY_TOO_SLOW
-from parsec.web.request_body import Disconnected, RequestBodyReader, too_large
+from parsec.web.request_body import Disconnected, RequestBodyReader
 
 _ENCODER = msgspec.json.Encoder()
 _JSON_HEADER = (b"content-type", b"application/json")
