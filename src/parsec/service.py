@@ -85,13 +85,9 @@ class ThreadPart:
     """A part that is one thread: `run` returns after `ask_to_stop`. An exception in it stops the service."""
 
     def __init__(
-        self,
-        name: str,
-        run: Callable[[], None],
-        ask_to_stop: Callable[[float], None],
-        fail: Callable[[], None],
+        self, name: str, run: Callable[[], None], ask_to_stop: Callable[[float], None], fail: Callable[[], None],
         clock: Clock,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.name = name
         self._run = run
         self._ask_to_stop = ask_to_stop

@@ -204,7 +204,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The parts of `cors_origins`."""
         return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
 
     @property
@@ -235,7 +234,6 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def catalogue() -> tuple[Setting, ...]:
-    """All settings in the order of the class."""
     hints = get_type_hints(Settings, include_extras=True)
     settings = []
     for field in msgspec.structs.fields(Settings):

@@ -66,8 +66,6 @@ _Neighbours: TypeAlias = Annotated[int, Spec(
 
 
 class TenantQuery(msgspec.Struct, frozen=True):
-    """Of every query."""
-
     tenant: _Tenant = None
 
 
@@ -80,8 +78,6 @@ class ScopeQuery(TenantQuery, frozen=True, kw_only=True):
 
 
 class EventsQuery(ScopeQuery, frozen=True, kw_only=True):
-    """Of GET /query/events."""
-
     order: Annotated[Order, Spec(help="Order of the events by `timestamp`.")] = "newest"
     fields: Annotated[Sequence[str], Spec(
         help=f"Fields to return, at most {MAX_SHOWN_FIELDS}, separated by commas. Default: the whole event.",
@@ -95,14 +91,10 @@ class EventsQuery(ScopeQuery, frozen=True, kw_only=True):
 
 
 class TailQuery(TenantQuery, frozen=True, kw_only=True):
-    """Of GET /query/tail."""
-
     q: _Query = None
 
 
 class HistogramQuery(ScopeQuery, frozen=True, kw_only=True):
-    """Of GET /query/histogram."""
-
     interval_s: Annotated[int, Spec(
         help="Length of a bucket in seconds. 0: about 60 buckets.", minimum=0,
         maximum=MAX_INTERVAL_S)] = msgspec.field(default=0, name="interval")
@@ -114,8 +106,6 @@ class HistogramQuery(ScopeQuery, frozen=True, kw_only=True):
 
 
 class AggregateQuery(ScopeQuery, frozen=True, kw_only=True):
-    """Of GET /query/aggregate."""
-
     metrics: Annotated[Sequence[str], Spec(
         help="`count`, `distinct(f)`, `min(f)`, `max(f)`, `avg(f)`, `sum(f)`, or a percentile from `p0(f)` to "
         "`p99.999(f)`, such as `p95(f)`.", format="parsec-metric", max_count=MAX_METRICS,
@@ -127,8 +117,6 @@ class AggregateQuery(ScopeQuery, frozen=True, kw_only=True):
 
 
 class ValuesQuery(msgspec.Struct, frozen=True):
-    """Of GET /query/fields/{name}/values."""
-
     field: Annotated[str, Spec(
         help="Name of the field, such as `source` or `metadata.user.id`.", format="parsec-field",
         in_path=True)] = msgspec.field(name="name")
@@ -140,15 +128,11 @@ class ValuesQuery(msgspec.Struct, frozen=True):
 
 
 class EventQuery(msgspec.Struct, frozen=True):
-    """Of GET /query/events/{id}."""
-
     id: _EventId
     tenant: _Tenant = None
 
 
 class ContextQuery(msgspec.Struct, frozen=True):
-    """Of GET /query/events/{id}/context."""
-
     id: _EventId
     tenant: _Tenant = None
     before: _Neighbours = 10
@@ -156,8 +140,6 @@ class ContextQuery(msgspec.Struct, frozen=True):
 
 
 class DeadLettersQuery(msgspec.Struct, frozen=True):
-    """Of GET /deadletters."""
-
     tenant: _LetterTenant = None
     start: _SinceAlways = msgspec.field(default=None, name="from")
     end: _To = msgspec.field(default=None, name="to")
@@ -167,8 +149,6 @@ class DeadLettersQuery(msgspec.Struct, frozen=True):
 
 
 class DeadLetterQuery(msgspec.Struct, frozen=True):
-    """Of GET /deadletters/{log_id}/{partition}/{offset}."""
-
     log_id: Annotated[str, Spec(help="Id of the log.", in_path=True)]
     partition: Annotated[int, Spec(help="Partition.", minimum=0, maximum=2**32 - 1, in_path=True)]
     offset: Annotated[int, Spec(help="Offset.", minimum=0, maximum=2**64 - 1, in_path=True)]
@@ -176,8 +156,6 @@ class DeadLetterQuery(msgspec.Struct, frozen=True):
 
 
 class IngestQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Of POST /ingest. parsec.ingest.field_mapping parses these, once per distinct query string."""
-
     ack: Annotated[Literal["durable", "enqueued"], Spec(
         help="Answer when the events are durable, or as soon as they are enqueued.")] = "durable"
     id_field: _FieldNames = ()

@@ -120,7 +120,6 @@ class _Table:
         return found
 
     def shorten(self, text: str, _name: str) -> str:
-        """The text of a cell."""
         return text
 
     def fitted(self, shown: Sequence[str]) -> list[str]:

@@ -58,7 +58,6 @@ def reference(topic: str) -> None:
 
 
 def openapi_text() -> str:
-    """openapi.yaml."""
     # Late: no other command needs it.
     from parsec.web.openapi.document import text
 
@@ -66,7 +65,6 @@ def openapi_text() -> str:
 
 
 def settings_page() -> str:
-    """docs/settings.md."""
     rows = (
         _row(f"`{s.env}`", f"`{s.flag}`", _default(s), _allowed(s), s.spec.help + (" Secret." if s.spec.secret else ""))
         for s in catalogue()
@@ -80,7 +78,6 @@ def settings_page() -> str:
 
 
 def metrics_page() -> str:
-    """docs/metrics.md."""
     # Late: no other command needs the metrics library.
     from parsec.telemetry import Telemetry
 

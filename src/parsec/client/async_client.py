@@ -23,8 +23,6 @@ from parsec.core.errors import Retryable
 
 
 def _query(build: Callable[P, Request[T]]) -> "Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]":
-    """As in parsec.client.client."""
-
     @wraps(build)
     async def query(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.get(build(*args, **kwargs))
@@ -33,8 +31,6 @@ def _query(build: Callable[P, Request[T]]) -> "Callable[Concatenate[AsyncClient,
 
 
 def _paged(build: Callable[P, Pages[AnyPage]]) -> "Callable[Concatenate[AsyncClient, P], AsyncIterator[AnyPage]]":
-    """As in parsec.client.client."""
-
     @wraps(build)
     async def paged(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[AnyPage]:
         pages = build(*args, **kwargs)
@@ -50,15 +46,10 @@ class AsyncClient:
     """One Parsec, with a connection for each request in flight. Close it, or use it in an `async with`."""
 
     def __init__(
-        self,
-        url: str | None = None,
-        *,
-        api_key: str | None = None,
-        ca_file: str | None = None,
-        timeout_s: float = 30.0,
-        retry: RetryPolicy | None = None,
+        self, url: str | None = None, *, api_key: str | None = None, ca_file: str | None = None,
+        timeout_s: float = 30.0, retry: RetryPolicy | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """As Client; `sleep` takes the place of the one in `retry`."""
         self._options = connection_options(url, api_key, ca_file, timeout_s)
         self._retry = retry or RetryPolicy()

@@ -51,14 +51,9 @@ class Client:
     """One connection to one Parsec; for one thread. Close it, or use it in a `with`."""
 
     def __init__(
-        self,
-        url: str | None = None,
-        *,
-        api_key: str | None = None,
-        ca_file: str | None = None,
-        timeout_s: float = 30.0,
-        retry: RetryPolicy | None = None,
-    ) -> None:
+        self, url: str | None = None, *, api_key: str | None = None, ca_file: str | None = None,
+        timeout_s: float = 30.0, retry: RetryPolicy | None = None,
+    ) -> None:  # fmt: skip
         """`url` and `api_key` default to PARSEC_URL and PARSEC_API_KEY. `timeout_s` bounds one wait for the socket;
         `ca_file` holds certificates to trust instead of the system's.
 

@@ -83,13 +83,10 @@ class RecordEncoder:
         if not 0 <= created <= now + event_rules.MAX_AHEAD_S:
             metadata, created = metadata | {"created": record.created}, now
         event: dict[str, Any] = {
-            "id": f"{self._prefix}-{next(self._numbers)}",
-            "timestamp": datetime.fromtimestamp(created, UTC),
-            "severity": severity(record.levelno or 0),
-            "source": _SOURCES[self._source or record.name or "root"],
-            "message": message if message.strip() else _EMPTY,
-            "metadata": metadata,
-        }
+            "id": f"{self._prefix}-{next(self._numbers)}", "timestamp": datetime.fromtimestamp(created, UTC),
+            "severity": severity(record.levelno or 0), "source": _SOURCES[self._source or record.name or "root"],
+            "message": message if message.strip() else _EMPTY, "metadata": metadata,
+        }  # fmt: skip
         if self._tenant is not None:
             event["tenant_id"] = self._tenant
         if len(metadata) <= MAX_METADATA_KEYS:
@@ -109,12 +106,9 @@ _SOURCES = event_rules.Cache(_source)
 def _standard_fields(record: logging.LogRecord) -> dict[str, Any]:
     """What the logging module itself knows about a record."""
     found: dict[str, Any] = {
-        "logger": record.name,
-        "file": f"{record.pathname}:{record.lineno}",
-        "function": record.funcName,
-        "process": record.process,
-        "thread": record.threadName,
-    }
+        "logger": record.name, "file": f"{record.pathname}:{record.lineno}", "function": record.funcName,
+        "process": record.process, "thread": record.threadName,
+    }  # fmt: skip
     task = getattr(record, "taskName", None)
     if task is not None:
         found["task"] = task
@@ -191,16 +185,10 @@ class ParsecHandler(logging.Handler):
     """Create it yourself, or by `logging.config.dictConfig` with "class": "parsec.client.ParsecHandler"."""
 
     def __init__(
-        self,
-        url: str | None = None,
-        *,
-        tenant: str | None = None,
-        source: str | None = None,
-        api_key: str | None = None,
-        ca_file: str | None = None,
-        max_bytes: int = DEFAULT_MAX_BYTES,
+        self, url: str | None = None, *, tenant: str | None = None, source: str | None = None,
+        api_key: str | None = None, ca_file: str | None = None, max_bytes: int = DEFAULT_MAX_BYTES,
         timeout_s: float = 5.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`url` and `api_key` default to PARSEC_URL and PARSEC_API_KEY. `tenant` is needed unless the key names it;
         `source` defaults to each logger's name. At most `max_bytes` of events wait; further ones are dropped and
         counted. `timeout_s` bounds `flush` and `close`. Raises ValueError and OSError as Client does.

@@ -77,7 +77,6 @@ class SendQueue:
         self.counts = SendCounts()
 
     def put(self, event: bytes) -> None:
-        """Queues an event, or drops it."""
         with self._changed:
             self._queue_drop_summary()
             self.counts.put += 1

@@ -79,13 +79,9 @@ class Channel:
     """One producer (the event loop), any number of workers."""
 
     def __init__(
-        self,
-        max_events: int,
-        max_bytes: int,
-        large_bytes: int = sys.maxsize,
-        loop: asyncio.AbstractEventLoop | None = None,
-        clock: Clock | None = None,
-    ) -> None:
+        self, max_events: int, max_bytes: int, large_bytes: int = sys.maxsize,
+        loop: asyncio.AbstractEventLoop | None = None, clock: Clock | None = None,
+    ) -> None:  # fmt: skip
         """Without a loop a worker is woken for each submission, and acknowledgements are delivered on its thread."""
         self.max_events = max_events
         self.max_bytes = max_bytes
@@ -109,12 +105,10 @@ class Channel:
 
     @property
     def buffered_events(self) -> int:
-        """Events that wait for a worker."""
         return self.offered_events - self._taken_events
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes that wait for a worker."""
         return self._offered_bytes - self._taken_bytes
 
     @property
@@ -123,7 +117,6 @@ class Channel:
         return self.offered_events - self._acknowledged_events
 
     def has_room(self, *, beyond: bool = False) -> bool:
-        """Whether an offer would be admitted now."""
         events, size = self.offered_events - self._taken_events, self._offered_bytes - self._taken_bytes
         if events >= self.max_events or size >= self.max_bytes:
             offered, taken = self._beyond

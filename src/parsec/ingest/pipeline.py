@@ -89,14 +89,9 @@ class Pipeline:
     """Used on the event loop only."""
 
     def __init__(
-        self,
-        admission: Admission,
-        options: PipelineOptions,
-        telemetry: Telemetry,
-        clock: Clock,
-        random: Random,
+        self, admission: Admission, options: PipelineOptions, telemetry: Telemetry, clock: Clock, random: Random,
         max_event_bytes: Callable[[int], int] = lambda wanted: wanted,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`max_event_bytes`: the largest event that the log takes, at most the one that is wanted."""
         self._admission = admission
         self._options = options
@@ -151,7 +146,6 @@ class Pipeline:
         self._offer(request, events, verdicts)
 
     def refuse(self, request: Request, overload: Overload) -> None:
-        """Answers 429 or 503."""
         self._answer(request, self._responses.overload(overload))
 
     def fail(self, request: Request, error: Exception, waited_s: float = 0.0) -> None:
@@ -307,15 +301,9 @@ class Responses:
         return self._nothing_accepted(500, "internal", "Parsec failed on this request. Its log has the details.")
 
     def _nothing_accepted(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        field: str | None = None,
-        retry_after_s: int | None = None,
-        spent: Spent | None = None,
-        tenant: str = "",
-    ) -> Outcome:
+        self, status: int, code: str, message: str, field: str | None = None, retry_after_s: int | None = None,
+        spent: Spent | None = None, tenant: str = "",
+    ) -> Outcome:  # fmt: skip
         self._telemetry.rejected_from(tenant, code)
         error = IngestError(None, None, code, field, message, retryable=retry_after_s is not None)
         return Outcome(status, IngestAnswer(False, "durable", 0, 0, [error]), retry_after_s, spent)

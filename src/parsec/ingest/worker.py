@@ -53,14 +53,9 @@ class Worker:
     """One thread, one writer. `run` returns when the channel is closed and empty."""
 
     def __init__(
-        self,
-        channel: Channel,
-        writer: LogWriter,
-        options: WorkerOptions,
-        telemetry: Telemetry,
-        clock: Clock,
+        self, channel: Channel, writer: LogWriter, options: WorkerOptions, telemetry: Telemetry, clock: Clock,
         fail: Callable[[], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._channel = channel
         self._writer = writer
         self._options = options

@@ -29,7 +29,6 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def create(path: Path, wanted: Wanted, random: Random, now: datetime) -> str:
-    """Add a new key to the file; the key."""
     key, entry = _made(wanted, random, now)
     change(path, lambda entries: [*entries, entry])
     return key

@@ -23,7 +23,6 @@ _FORM = re.compile(r"parsec_([0-9a-z]{8})_[0-9A-Za-z]{49}", re.ASCII)
 
 
 def new_key(random: Random) -> str:
-    """A new random key."""
     name = _in_digits(int.from_bytes(random.bytes(8), "big"), 36, _NAME_CHARS)
     begun = f"parsec_{name}_{_in_digits(int.from_bytes(random.bytes(32), 'big'), 62, _SECRET_CHARS)}"
     return begun + _checksum(begun)

@@ -35,7 +35,6 @@ class Bisect:
         self._refused: dict[str, int] = {}
 
     def count(self, rows: Sequence[Row]) -> None:
-        """Counts rows that were refused for good."""
         self._start_period()
         for row in rows:
             if row.tenant_id in self._refused or len(self._refused) < MAX_REFUSED_TENANTS:

@@ -167,10 +167,6 @@ def position_of(row: Row) -> Position:
 def batch_of(rows: Sequence[Row]) -> Batch:
     """The columns of at least one row; all rows are of one partition."""
     return Batch(
-        rows[0].log_id,
-        rows[0].partition,
-        max([row.received_at for row in rows]),
-        [row.tenant_id for row in rows],
-        [row.id for row in rows],
-        [row.offset for row in rows],
-    )
+        rows[0].log_id, rows[0].partition, max([row.received_at for row in rows]), [row.tenant_id for row in rows],
+        [row.id for row in rows], [row.offset for row in rows],
+    )  # fmt: skip

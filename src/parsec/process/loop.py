@@ -71,15 +71,9 @@ class Processor:
     """One thread, one reader, one store. `run` is the thread's body; `step` does one turn of it."""
 
     def __init__(
-        self,
-        reader: LogReader,
-        store: StoreWriter,
-        claims: Claims,
-        options: Options,
-        telemetry: Telemetry,
-        clock: Clock,
-        random: Random,
-    ) -> None:
+        self, reader: LogReader, store: StoreWriter, claims: Claims, options: Options, telemetry: Telemetry,
+        clock: Clock, random: Random,
+    ) -> None:  # fmt: skip
         self._reader = reader
         self._store = store
         self._claims = claims

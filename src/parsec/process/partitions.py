@@ -201,14 +201,9 @@ class Assignments:
     """Used by the processor's thread; `progress` may be read from any."""
 
     def __init__(
-        self,
-        reader: LogReader,
-        limits: InsertLimits,
-        dead_letter_days: int,
-        max_backoff_s: float,
-        clock: Clock,
+        self, reader: LogReader, limits: InsertLimits, dead_letter_days: int, max_backoff_s: float, clock: Clock,
         random: Random,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._reader = reader
         self._limits = limits
         self._dead_letter_days = dead_letter_days

@@ -120,13 +120,9 @@ class RangeCommit:
     """
 
     def __init__(
-        self,
-        batch: Batch,
-        rows: list[Row],
-        letters: Sequence[DeadLetter],
-        bisect: Bisect,
+        self, batch: Batch, rows: list[Row], letters: Sequence[DeadLetter], bisect: Bisect,
         checkpoint: LedgerCheckpoint | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.range = batch.range
         self.rows = rows
         self._batch = batch

@@ -262,7 +262,6 @@ def _expires_on(received: int, rules: Rules) -> int:
 
 
 def row(value: bytes, log_id: str, partition: int, offset: int, rules: Rules) -> Row | DeadLetter:
-    """The row or dead letter of one record."""
     try:
         if len(value) > MAX_RECORD_BYTES:
             raise _NoRow("event_too_large", f"{len(value)} bytes; at most {MAX_RECORD_BYTES}")

@@ -109,14 +109,9 @@ def _recount(store: StoreReader, progress: Progress, expired: int, dropped: int,
         found = found_in(store, range_, limits)
         stored, dead = stored + found.stored, dead + found.dead - found.both
         span = AuditSpan(
-            before.committed,
-            after.committed,
-            found.stored - expected.stored,
-            found.dead - found.both - expected.dead,
-            found.doubled,
-            found.both,
-            found.doubled_at,
-        )
+            before.committed, after.committed, found.stored - expected.stored,
+            found.dead - found.both - expected.dead, found.doubled, found.both, found.doubled_at,
+        )  # fmt: skip
         if span.difference:
             spans.append(span)
     first = steps[0]
@@ -124,18 +119,10 @@ def _recount(store: StoreReader, progress: Progress, expired: int, dropped: int,
     unbalanced = progress.committed - progress.start - progress.counts.total
     absent = progress.committed - first.committed - stored - dead
     return PartitionAudit(
-        progress.partition,
-        progress.log_id,
-        progress.start,
-        progress.committed,
-        first.committed,
-        first.committed - progress.start,
-        ledger,
-        Counts(stored, absent - ledger.lost, dead, ledger.lost),
-        unbalanced,
-        sum(each.difference for each in spans) + abs(unbalanced),
-        spans[:MOST_SPANS],
-    )
+        progress.partition, progress.log_id, progress.start, progress.committed, first.committed,
+        first.committed - progress.start, ledger, Counts(stored, absent - ledger.lost, dead, ledger.lost),
+        unbalanced, sum(each.difference for each in spans) + abs(unbalanced), spans[:MOST_SPANS],
+    )  # fmt: skip
 
 
 def _sound_checkpoints(

@@ -30,13 +30,9 @@ class CompletenessCheck:
     """
 
     def __init__(
-        self,
-        store: StoreReader,
-        until_ns: Callable[[], int],
-        lost_until_ns: Callable[[], int],
-        spooled: Callable[[], int],
-        clock: Clock,
-    ) -> None:
+        self, store: StoreReader, until_ns: Callable[[], int], lost_until_ns: Callable[[], int],
+        spooled: Callable[[], int], clock: Clock,
+    ) -> None:  # fmt: skip
         self._store = store
         self.until_ns = until_ns
         self._lost_until_ns = lost_until_ns

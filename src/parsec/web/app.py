@@ -46,13 +46,9 @@ class App:
     """The ASGI application of a process."""
 
     def __init__(
-        self,
-        ingest: IngestRoute,
-        routes: Routes,
-        authenticator: Authenticator,
-        origins: Collection[str] = (),
+        self, ingest: IngestRoute, routes: Routes, authenticator: Authenticator, origins: Collection[str] = (),
         count: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`origins`, `count`: see parsec.web.cors."""
         self.ingest = ingest
         self._cors = Cors(self._to_routes, origins, count)

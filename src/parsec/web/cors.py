@@ -42,12 +42,9 @@ class Cors:
         self._app = app
         if origins:
             self._app = CORSMiddleware(
-                app,
-                tuple(origins),
-                ("GET", "HEAD", "POST"),
-                allow_headers=_REQUEST_HEADERS,
+                app, tuple(origins), ("GET", "HEAD", "POST"), allow_headers=_REQUEST_HEADERS,
                 expose_headers=_RESPONSE_HEADERS,
-            )
+            )  # fmt: skip
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:

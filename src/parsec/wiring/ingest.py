@@ -135,13 +135,9 @@ def _tenant_limits(loaded: Loaded, runtime: Runtime, *, shared: bool) -> tuple[T
 
 def _pipeline_options(settings: Settings) -> PipelineOptions:
     return PipelineOptions(
-        Identity(settings.region, settings.node),
-        settings.max_request_events,
-        settings.max_event_bytes,
-        settings.ingest_lenient,
-        settings.derive_ids,
-        ACK_TIMEOUT_S,
-    )
+        Identity(settings.region, settings.node), settings.max_request_events, settings.max_event_bytes,
+        settings.ingest_lenient, settings.derive_ids, ACK_TIMEOUT_S,
+    )  # fmt: skip
 
 
 def _worker_options(settings: Settings) -> WorkerOptions:

@@ -71,14 +71,9 @@ def open_embedded(settings: Settings, runtime: Runtime) -> LogHandle:
         return now_ns, {0: log.end}
 
     return LogHandle(
-        writers=[log],
-        reader=log.reader(READER),
-        refuses=log.refuses,
-        ends=ends,
-        size_bytes=lambda: log.size_bytes,
-        parts=[Resource("log", log.close)],
-        close=log.close,
-    )
+        writers=[log], reader=log.reader(READER), refuses=log.refuses, ends=ends,
+        size_bytes=lambda: log.size_bytes, parts=[Resource("log", log.close)], close=log.close,
+    )  # fmt: skip
 
 
 def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
@@ -135,15 +130,10 @@ def _kafka_options(settings: Settings) -> KafkaOptions:
     if settings.kafka_password:
         extra["sasl.password"] = settings.kafka_password
     return KafkaOptions(
-        brokers=settings.kafka_brokers,
-        topic=settings.kafka_topic,
-        group=settings.kafka_group,
-        compression=settings.kafka_compression,
-        partitions=settings.topic_partitions,
-        replication=settings.topic_replication,
-        attempts=settings.publish_retries,
-        extra=extra,
-    )
+        brokers=settings.kafka_brokers, topic=settings.kafka_topic, group=settings.kafka_group,
+        compression=settings.kafka_compression, partitions=settings.topic_partitions,
+        replication=settings.topic_replication, attempts=settings.publish_retries, extra=extra,
+    )  # fmt: skip
 
 
 def _spool_options(settings: Settings) -> LogOptions:

@@ -113,22 +113,15 @@ def _dedup(settings: Settings, runtime: Runtime, window: Window, store_name: str
 
 
 def _processor(
-    settings: Settings,
-    runtime: Runtime,
-    reader: LogReader,
-    store: "ClickHouseStore",
-    claims: Claims,
+    settings: Settings, runtime: Runtime, reader: LogReader, store: "ClickHouseStore", claims: Claims,
     on_commit: Callable[[], None],
-) -> Processor:
+) -> Processor:  # fmt: skip
     limits = InsertLimits(linger_s=settings.process_linger_ms / 1000)
     dead_letter_days = ceil(settings.retention / SECONDS_PER_DAY)
     options = Options(
-        RowMaker(settings.retention, runtime.clock),
-        limits,
-        yield_gil=runtime.yield_gil,
-        on_commit=on_commit,
+        RowMaker(settings.retention, runtime.clock), limits, yield_gil=runtime.yield_gil, on_commit=on_commit,
         dead_letter_days=dead_letter_days,
-    )
+    )  # fmt: skip
     return Processor(reader, store, claims, options, runtime.telemetry, runtime.clock, runtime.random)
 
 

@@ -55,9 +55,6 @@ def new_runtime(life: Lifecycle, fail: Callable[[], None]) -> Runtime:
 def redis_address(settings: Settings) -> RedisAddress:
     """Where Redis is; only with REDIS_ADDR."""
     return RedisAddress(
-        *host_and_port(settings.redis_addr),
-        settings.redis_username,
-        settings.redis_password,
-        settings.redis_tls,
+        *host_and_port(settings.redis_addr), settings.redis_username, settings.redis_password, settings.redis_tls,
         settings.redis_db,
-    )
+    )  # fmt: skip

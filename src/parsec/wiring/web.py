@@ -50,14 +50,9 @@ def open_access(settings: Settings, runtime: Runtime) -> Access:
 
 
 def open_web(
-    settings: Settings,
-    runtime: Runtime,
-    access: Access,
-    log: LogHandle,
-    processor: ProcessorSide,
-    query: QuerySide,
-    ingest: IngestSide,
-) -> list[Part]:
+    settings: Settings, runtime: Runtime, access: Access, log: LogHandle, processor: ProcessorSide,
+    query: QuerySide, ingest: IngestSide,
+) -> list[Part]:  # fmt: skip
     """The server and the timers around it; it listens only once its part starts."""
     telemetry, keyring, tls = runtime.telemetry, access.keyring, access.tls
     health = Health(runtime.life, {**processor.checks, **ingest.checks, **_log_checks(log)}, runtime.clock)
@@ -71,12 +66,9 @@ def open_web(
     bodies = RequestBodyReader(ingest.admission, settings.max_body_bytes)
     limiter = ConnectionLimiter(_client_limits(settings), telemetry)
     app = App(
-        IngestRoute(ingest.pipeline, bodies, authenticator),
-        [*health.routes(), *query.routes, *stats.routes()],
-        authenticator,
-        settings.origins,
-        limiter.count,
-    )
+        IngestRoute(ingest.pipeline, bodies, authenticator), [*health.routes(), *query.routes, *stats.routes()],
+        authenticator, settings.origins, limiter.count,
+    )  # fmt: skip
     server = HttpServer(app, limiter, settings.host, settings.port, settings.shutdown_timeout, runtime.fail, tls)
 
     def log_stats() -> None:

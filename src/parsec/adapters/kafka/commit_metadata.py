@@ -67,13 +67,10 @@ def encode_progress(progress: Progress) -> str:
     """The metadata to commit at `progress.committed` (invariant 1: six numbers of 19 digits, an id of 25)."""
     counts, reserved = progress.counts, progress.reserved
     metadata = CommitMetadata(
-        METADATA_VERSION,
-        progress.log_id,
-        progress.start,
-        (counts.stored, counts.duplicate, counts.dead, counts.lost),
-        reserved.last if reserved else None,
+        METADATA_VERSION, progress.log_id, progress.start,
+        (counts.stored, counts.duplicate, counts.dead, counts.lost), reserved.last if reserved else None,
         progress.attempt if reserved else 0,
-    )
+    )  # fmt: skip
     return msgspec.json.encode(metadata).decode()
 
 

@@ -105,13 +105,9 @@ def _client(options: KafkaOptions) -> Config:
         if name in OURS:
             raise Fatal(f"PARSEC_KAFKA_OPTIONS must not set {name}: {OURS[name]}. Remove it")
     return {
-        "client.id": "parsec",
-        "reconnect.backoff.ms": 100,
-        "reconnect.backoff.max.ms": 1000,
-        "topic.metadata.refresh.interval.ms": 60_000,
-        **options.extra,
-        "bootstrap.servers": options.brokers,
-    }
+        "client.id": "parsec", "reconnect.backoff.ms": 100, "reconnect.backoff.max.ms": 1000,
+        "topic.metadata.refresh.interval.ms": 60_000, **options.extra, "bootstrap.servers": options.brokers,
+    }  # fmt: skip
 
 
 class DriverLog:

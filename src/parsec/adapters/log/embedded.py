@@ -154,15 +154,9 @@ class EmbeddedLog:
 
     @classmethod
     def open(
-        cls,
-        directory: Path,
-        options: LogOptions,
-        clock: Clock,
-        telemetry: Telemetry,
-        *,
-        files: Files | None = None,
-        random: Random | None = None,
-    ) -> "EmbeddedLog":
+        cls, directory: Path, options: LogOptions, clock: Clock, telemetry: Telemetry, *,
+        files: Files | None = None, random: Random | None = None,
+    ) -> "EmbeddedLog":  # fmt: skip
         """Opens or creates the log in `directory` and takes its lock. Raises Fatal."""
         with ExitStack() as undo:
             lock = DirectoryLock.acquire(directory)
@@ -198,7 +192,6 @@ class EmbeddedLog:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the segments."""
         return self._index.size_bytes
 
     def reader(self, name: str) -> EmbeddedReader:

@@ -171,14 +171,9 @@ class FrameCursor:
     """
 
     def __init__(
-        self,
-        files: Files,
-        fd: int,
-        seed: int,
-        position: int,
-        expected: int,
+        self, files: Files, fd: int, seed: int, position: int, expected: int,
         on_damage: Callable[[int, int], None] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.position = position
         self._files = files
         self._fd = fd

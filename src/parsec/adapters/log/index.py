@@ -138,7 +138,6 @@ class SegmentIndex:
             return self.end
 
     def close(self) -> None:
-        """Ends all waits."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -108,7 +108,6 @@ class OfflineLog:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all segments."""
         return sum(each.size for each in self._segments)
 
     def check(self) -> Iterator[FileCheck]:

@@ -115,7 +115,6 @@ class State:
         self._run("DELETE FROM cut WHERE segment < ?", (before,))
 
     def readers(self, log_id: str) -> dict[str, Progress]:
-        """Every reader by name."""
         return dict(_reader(log_id, row) for row in self._run("SELECT * FROM reader"))
 
     def add_reader(self, name: str, start: int) -> None:

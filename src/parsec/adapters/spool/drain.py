@@ -41,14 +41,9 @@ class Drain:
     """One thread, one writer of its own, which it closes at its end. `rate`: events per second."""
 
     def __init__(
-        self,
-        spool: Spool,
-        writer: KafkaWriter,
-        breaker: CircuitBreaker,
-        telemetry: Telemetry,
-        clock: Clock,
+        self, spool: Spool, writer: KafkaWriter, breaker: CircuitBreaker, telemetry: Telemetry, clock: Clock,
         rate: float = EVENTS_PER_S,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._spool = spool
         self._writer = writer
         self._breaker = breaker

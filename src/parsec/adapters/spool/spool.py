@@ -41,7 +41,6 @@ class SpoolReader:
 
     @property
     def waiting(self) -> int:
-        """Events that Kafka has not acknowledged."""
         return self.log.end - self._committed
 
     def poll(self, max_events: int, max_bytes: int) -> Slice | None:
@@ -109,7 +108,6 @@ class DiskSpool:
 
     @property
     def waiting(self) -> int:
-        """Events to be drained."""
         return self._own.waiting + sum(each.waiting for each in list(self._adopted))
 
     @property

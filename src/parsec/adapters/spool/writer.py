@@ -69,13 +69,10 @@ class SpoolingWriter:
                 failed.update(missing.keys() - spooled)
                 break
         return PartialPublish(
-            frozenset(spooled),
-            frozenset(failed),
-            why,
-            sum(len(group.events) for group in missing.values()),
+            frozenset(spooled), frozenset(failed), why, sum(len(group.events) for group in missing.values()),
             sum(len(group.lines) for group in missing.values()),
             sum(len(missing[number].events) for number in failed),
-        )
+        )  # fmt: skip
 
 
 def _groups_with(groups: Sequence[Group], values: Counter[bytes]) -> dict[int, Group]:

@@ -51,16 +51,11 @@ class ClickHouseReader:
     def select(self, sql: str, parameters: Mapping[str, Any], limits: QueryLimits, into: type[T]) -> list[T]:
         comment = uuid4().hex
         settings = {
-            "max_memory_usage": limits.max_memory_bytes,
-            "max_execution_time": limits.timeout_s,
-            "max_result_rows": limits.max_result_rows,
-            "max_result_bytes": limits.max_result_bytes,
-            "max_rows_to_read": limits.max_rows_read,
-            "max_bytes_to_read": limits.max_bytes_read,
-            "max_threads": limits.max_threads,
-            "log_comment": f"'{comment}'",
-            **_SETTINGS,
-        }
+            "max_memory_usage": limits.max_memory_bytes, "max_execution_time": limits.timeout_s,
+            "max_result_rows": limits.max_result_rows, "max_result_bytes": limits.max_result_bytes,
+            "max_rows_to_read": limits.max_rows_read, "max_bytes_to_read": limits.max_bytes_read,
+            "max_threads": limits.max_threads, "log_comment": f"'{comment}'", **_SETTINGS,
+        }  # fmt: skip
         text = f"{sql}\nSETTINGS {', '.join(f'{name} = {value}' for name, value in settings.items())}"
         with self._cancellable(comment, limits.cancellation):
             try:

@@ -29,13 +29,9 @@ class GroupBy(NamedTuple):
 
 
 def histogram(
-    store: StoreReader,
-    scope: Scope,
-    limits: QueryLimits,
-    *,
-    interval_s: int | None = None,
+    store: StoreReader, scope: Scope, limits: QueryLimits, *, interval_s: int | None = None,
     groups: GroupBy | None = None,
-) -> tuple[int, list[HistogramBucket]]:
+) -> tuple[int, list[HistogramBucket]]:  # fmt: skip
     """The length of an interval in seconds, and every bucket of the range."""
     step_s = interval(scope.time_range) if interval_s is None else interval_s
     first, last = _numbers(scope.time_range, step_s)

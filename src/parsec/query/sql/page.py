@@ -74,14 +74,9 @@ def page(store: StoreReader, request: PageRequest, limits: QueryLimits) -> Page:
 
 
 def first_rows(
-    store: StoreReader,
-    scope: Scope,
-    order: Order,
-    last: RowKey | None,
-    shown: Projection,
-    count: int,
+    store: StoreReader, scope: Scope, order: Order, last: RowKey | None, shown: Projection, count: int,
     limits: QueryLimits,
-) -> Rows:
+) -> Rows:  # fmt: skip
     """At most `count` rows that come after `last`. One row too many tells that others follow."""
     parameters = Parameters()
     after = "" if last is None else f" AND {rows_after(last, order, parameters)}"

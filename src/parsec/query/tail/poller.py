@@ -48,13 +48,9 @@ class TailPoller:
     """`run` in a thread of its own. `signal` is set by each commit of this process."""
 
     def __init__(
-        self,
-        subscriptions: Subscriptions,
-        store: StoreReader,
-        signal: threading.Event,
-        limits: QueryLimits,
+        self, subscriptions: Subscriptions, store: StoreReader, signal: threading.Event, limits: QueryLimits,
         clock: Clock,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._subscriptions = subscriptions
         self._store = store
         self._signal = signal

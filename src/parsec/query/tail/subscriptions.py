@@ -64,7 +64,6 @@ class Subscription:
         self._woken = False
 
     def put(self, messages: Sequence[bytes]) -> None:
-        """Events that match, in order."""
         with self._lock:
             for message in messages:
                 self._messages.append(message)

@@ -117,15 +117,9 @@ class HttpServer:
     name = "http"
 
     def __init__(
-        self,
-        app: App,
-        limiter: ConnectionLimiter,
-        host: str,
-        port: int,
-        shutdown_timeout_s: float,
-        fail: Callable[[], None],
-        tls: Tls | None = None,
-    ) -> None:
+        self, app: App, limiter: ConnectionLimiter, host: str, port: int, shutdown_timeout_s: float,
+        fail: Callable[[], None], tls: Tls | None = None,
+    ) -> None:  # fmt: skip
         self._fail = fail
         self._scheme = "http" if tls is None else "https"
         self._host = host

@@ -30,13 +30,9 @@ class AdminRoutes:
     """For the operator of Parsec. `progress`: the position of each partition now."""
 
     def __init__(
-        self,
-        store: StoreReader,
-        progress: Callable[[], Iterable[Progress]],
-        executor: QueryExecutor,
-        telemetry: Telemetry,
-        clock: Clock,
-    ) -> None:
+        self, store: StoreReader, progress: Callable[[], Iterable[Progress]], executor: QueryExecutor,
+        telemetry: Telemetry, clock: Clock,
+    ) -> None:  # fmt: skip
         self._store = store
         self._progress = progress
         self._executor = executor

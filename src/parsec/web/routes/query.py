@@ -92,14 +92,10 @@ class QueryRoutes:
         """Events of one tenant: a page as JSON, or one or all pages as JSON lines or CSV."""
         asked = parse_parameters(request, parameters.EVENTS)
         wanted = PageRequest(
-            tenant_of(request, asked.tenant),
-            timerange(asked.start, asked.end, self._clock),
-            asked.limit or parameters.DEFAULT_LIMIT,
-            decrypted_cursor(request, asked.cursor),
-            asked.q or "",
-            asked.order,
-            tuple(asked.fields),
-        )
+            tenant_of(request, asked.tenant), timerange(asked.start, asked.end, self._clock),
+            asked.limit or parameters.DEFAULT_LIMIT, decrypted_cursor(request, asked.cursor), asked.q or "",
+            asked.order, tuple(asked.fields),
+        )  # fmt: skip
         form = asked.format or accepted_format(request.headers.get("accept", ""))
         if form != "json":
             return await self._lines(request, form, wanted, all_of_them=asked.limit is None)
