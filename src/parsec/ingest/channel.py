@@ -6,7 +6,7 @@ Next: parsec.ingest.worker.
 
 Invariants:
 1. A submission is admitted only while both counts are below their bounds, so the channel overshoots by one request;
-   what is offered as `beyond`, for tenants with little in flight (parsec.ingest.admission), has as much room again.
+   submissions `beyond`, of tenants with little in flight (parsec.ingest.admission), have as much room again.
 2. `buffered_events` and `buffered_bytes` are exactly those of submissions offered and not yet taken.
 3. What was admitted is taken exactly once, in the order of its lane, also after `close`; nothing is admitted after it.
 4. A batch is whole submissions; it closes once it holds the limit, so only a single larger submission exceeds it.
@@ -14,7 +14,7 @@ Invariants:
    for a worker that asks for it. So a small submission never waits for several large ones.
 6. Each `ack` is called once, on the event loop, which is woken once for all submissions that share a publish and a
    fate. A worker is woken once, too, for all submissions that were offered in one turn of the loop.
-7. With `fill_wait_s` a batch below its limits waits so long for more while another batch is in flight: fewer, larger
+7. A batch below its limits waits up to `fill_wait_s` for more while another batch is in flight, because fewer, larger
    batches cost less. With none in flight it is sent at once.
 """
 
@@ -43,8 +43,8 @@ _log = structlog.get_logger(__name__)
 class Submission(msgspec.Struct, eq=False):
     """The valid events of one request on their way to the log.
 
-    `body_bytes`: of the request, the measure of the channel's bytes. `ack`: told the fate; None for a slice of a large
-    request that is not its last. `beyond`: see invariant 1.
+    `body_bytes`: the size of the request's body, which the channel counts. `ack`: called with the fate; None for each
+    slice of a large request but the last. `beyond`: see invariant 1.
     """
 
     events: Sequence[Envelope]

@@ -96,7 +96,7 @@ class _Columns(msgspec.Struct):
 
 
 def _columns(items: Sequence[Item], context: Context) -> _Columns | None:
-    """None: items of several kinds, or of one whose names the address maps to others."""
+    """None: items of several kinds, or field names that the address maps."""
     kinds = set(map(type, items))
     if kinds == {Event} and context.fields.standard_only:
         events: Sequence[Event] = items  # type: ignore[assignment]
@@ -297,7 +297,7 @@ def _id_if_any(fields: Fields, context: Context) -> str | None:
 
 
 def _tenant_if_any(fields: Fields, context: Context) -> str:
-    """The tenant whose counts have the rejection: that of the key, whatever the event names."""
+    """The tenant under which a rejection is counted: that of the key, whatever the event names."""
     if context.key_tenant:
         return context.key_tenant
     try:

@@ -53,7 +53,7 @@ class RateLease:
         self._leases.close()
 
     async def step(self) -> None:
-        """Lease what is wanted now."""
+        """One round of leases, if any budget is short."""
         wants = self._limits.wants()
         if not wants:
             return

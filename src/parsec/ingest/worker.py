@@ -63,7 +63,7 @@ class Worker:
         self._clock = clock
         self._fail = fail
         self._crowded = False
-        self._slices: deque[Submission] = deque()  # what is left of the large request in hand
+        self._slices: deque[Submission] = deque()  # the rest of the large request in hand
         self._stopping = threading.Event()
         self._busy_since: float | None = None
 
