@@ -146,7 +146,8 @@ def test_parsec_uses_all_of_them_and_is_reached_by_this_machine_only() -> None:
     ],
 )
 def test_a_verb_of_make_calls_docker_compose(verb: str, command: str) -> None:
-    done = subprocess.run(["make", "-n", verb], cwd=ROOT, capture_output=True, text=True)
+    command_line = ["make", "-n", "--no-print-directory", verb]
+    done = subprocess.run(command_line, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, command), done.stderr
 
 

@@ -40,6 +40,7 @@ class ClosingConnection(HttpToolsProtocol):
         self._client_half_closed = False
         self._shutting_down = False
         self._in_head = False
+        self.url = b""  # uvicorn sets it with the first request; a connection may be refused before that
         self._idle_since: float | None = self.loop.time()  # without a whole request head
 
     def idle_s(self, now: float) -> float:

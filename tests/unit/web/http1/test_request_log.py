@@ -50,13 +50,13 @@ class Transport(asyncio.Transport):
         pass
 
 
-async def answer(data: bytes) -> bytes:
+async def answer(data: bytes, connections: int = 10) -> bytes:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError("no request reaches the application")
 
     config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
     config.load()
-    limiter = ConnectionLimiter(ClientLimits(connections=10), Telemetry())
+    limiter = ConnectionLimiter(ClientLimits(connections=connections), Telemetry())
     connection = LimitedConnection(limiter, config=config, server_state=ServerState(), app_state={})
     transport = Transport()
     connection.connection_made(transport)
@@ -87,3 +87,11 @@ def test_a_refused_request_has_one_line(
     assert answered.startswith(b"HTTP/1.1 %d " % status)
     (line,) = log.lines
     assert (line["method"], line["route"], line["status"], line["code"]) == ("POST", route, status, code)
+
+
+def test_a_connection_refused_before_any_request_has_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    monkeypatch.setattr(close, "_log", log)
+    assert asyncio.run(answer(b"", connections=0)).startswith(b"HTTP/1.1 503 ")
+    (line,) = log.lines
+    assert (line["method"], line["route"], line["code"]) == ("", "unknown", "too_many_connections")
