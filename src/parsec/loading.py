@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from parsec.api.event_rules import TENANT_RULE, tenant_name
+from parsec.core.directory import why_unusable
 from parsec.core.errors import BadSettings
 from parsec.core.units import parse_quantity, show_quantity
 from parsec.keys.file import KeysUnreadable
@@ -188,7 +189,8 @@ def _key_conflicts(settings: Settings) -> list[str]:
     try:
         keys = read_keys(path)
     except KeysUnreadable as error:
-        return [f"PARSEC_KEYS_FILE: {error}"]
+        why = None if settings.keys_file else why_unusable(path.parent)
+        return [f"PARSEC_DATA_DIR={path.parent}: {why}" if why else f"PARSEC_KEYS_FILE: {error}"]
     if keys or is_loopback(settings.host):
         return []
     return [

@@ -83,10 +83,10 @@ def test_both_clients_get_the_same_answers(parsec: Parsec) -> None:
 def test_the_handler_is_added_as_the_pages_say(parsec: Parsec, page: str) -> None:
     text = (Path(__file__).parents[2] / page).read_text()
     (lines,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "addHandler" in block]
-    code = lines.replace("http://127.0.0.1:8080", url(parsec)) + f"logging.warning('as in {page}')\n"
+    code = lines.replace("http://127.0.0.1:8080", url(parsec)) + f"logging.info('as in {page}')\n"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     parsec.wait_processed()
-    (found,) = [each for each in parsec.search("acme", q="severity:warn") if each["message"] == f"as in {page}"]
+    (found,) = [each for each in parsec.search("acme", q="severity:info") if each["message"] == f"as in {page}"]
     assert found["source"] == "billing"
 
 

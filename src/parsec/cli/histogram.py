@@ -3,11 +3,13 @@
 Next: parsec.client.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from parsec.api import parameters
+from parsec.api.query import HistogramBucket
 from parsec.cli.client_flags import open_client, server_flags, warn_if_incomplete
 from parsec.cli.query_flags import query_flags
 from parsec.cli.terminal import counted, is_terminal, print_json_lines, visible
@@ -19,34 +21,50 @@ _WHOLE = "\u2588"
 
 @click.command()
 @query_flags(parameters.HISTOGRAM)
+@click.option("--all", "whole", is_flag=True, help="Also print empty bars before the first and after the last event.")
 @server_flags
-def histogram(url: str, **asked: Any) -> None:
+def histogram(url: str, whole: bool, **asked: Any) -> None:
     """Count events over time.
 
-    EXPRESSION selects events, as for `parsec query`. Prints bars on a terminal, one JSON object per bucket in a pipe.
-    Exit code: 0 answered, 1 refused, 3 no answer.
+    EXPRESSION selects events, as for `parsec query`. Prints bars on a terminal, one JSON object per bucket in a pipe,
+    from the first bucket that has events to the last. Exit code: 0 answered, 1 refused, 3 no answer.
     """
     with open_client(url, expression=asked["q"]) as client:
         found = client.histogram(**asked)
+    shown = found.buckets if whole else stretch(found.buckets)
     if is_terminal():
-        _print_bars(found)
+        _print_bars(shown)
     else:
-        print_json_lines(found.buckets)
+        print_json_lines(shown)
     total = sum(bucket.count for bucket in found.buckets)
-    click.echo(f"{counted(total, 'event')}, {found.interval_s:,} s per bar", err=True)
+    click.echo(f"{counted(total, 'event')}, {found.interval_s:,} s per bar{_left_out(found, len(shown))}", err=True)
     warn_if_incomplete(found, set())
 
 
-def _print_bars(found: Histogram) -> None:
+def stretch(buckets: Sequence[HistogramBucket]) -> Sequence[HistogramBucket]:
+    """From the first bucket that has events to the last."""
+    filled = [number for number, bucket in enumerate(buckets) if bucket.count]
+    return buckets[filled[0] : filled[-1] + 1] if filled else ()
+
+
+def _left_out(found: Histogram, shown: int) -> str:
+    empty = len(found.buckets) - shown
+    if not empty:
+        return ""
+    around = " before and after" if shown else f" from {visible(found.buckets[0].start)} on"
+    return f"; {counted(empty, 'empty bar')}{around} not shown (--all shows them)"
+
+
+def _print_bars(buckets: Sequence[HistogramBucket]) -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
-    most = max((bucket.count for bucket in found.buckets), default=0)
+    most = max((bucket.count for bucket in buckets), default=0)
     digits = len(f"{most:,}")
     room = console.width - 24 - digits
-    width = max(10, min(60, room // 2 if any(bucket.by for bucket in found.buckets) else room))
-    for bucket in found.buckets:
+    width = max(10, min(60, room // 2 if any(bucket.by for bucket in buckets) else room))
+    for bucket in buckets:
         line = Text(f"{visible(bucket.start):<20} {bucket.count:>{digits},} ")
         line.append(bar(bucket.count, most, width), "cyan")
         if bucket.by:

@@ -4,6 +4,7 @@ In: log records of any thread. Out: events, in a queue that a thread sends. Erro
 cannot become an event go to `handleError`, events that cannot be sent are counted in `counts` and reported once on
 standard error. Next: parsec.client.send_queue.
 
+    logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addHandler(ParsecHandler("http://127.0.0.1:8080", tenant="acme", source="billing"))
 
 It flushes at exit (the logging module calls `close`), for at most `timeout_s`.

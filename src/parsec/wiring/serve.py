@@ -4,7 +4,6 @@ In: loaded settings. Out: an exit code. Errors: a side that cannot be opened is 
 Next: parsec.service.
 """
 
-import errno
 import gc
 import os
 import sys
@@ -18,6 +17,7 @@ from parsec import __version__, logs
 from parsec.adapters.log.embedded import FULL_BYTES
 from parsec.adapters.log.files import Files
 from parsec.core.clock import SystemClock
+from parsec.core.directory import NOT_FOR_SPACE, why_unusable
 from parsec.core.errors import ParsecError
 from parsec.core.lifecycle import Lifecycle
 from parsec.loading import Loaded, is_loopback
@@ -36,9 +36,6 @@ _log = structlog.get_logger(__name__)
 
 SWITCH_INTERVAL_S = 0.001
 """How long a thread may hold the interpreter while another waits: the event loop must not wait for rows being made."""
-
-
-_NOT_FOR_SPACE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EADDRINUSE)
 
 
 def serve(loaded: Loaded) -> int:
@@ -86,12 +83,24 @@ def _open_parts(loaded: Loaded, runtime: Runtime) -> list[Part]:
 
 
 def _why(error: Exception, data_dir: str) -> str:
-    """Why a start failed. A full disk can show as any error, so it is checked first."""
+    """Why a start failed. A full disk can show as any error, but a directory that cannot be written is not full."""
     directory = Path(data_dir).absolute()
+    unusable = why_unusable(directory)
+    if unusable:
+        known = unusable in str(error)
+        return str(error) if known else f"{error} (the data directory {directory} cannot be used: {unusable})"
     with suppress(OSError):
         there = next(place for place in (directory, *directory.parents) if place.exists())
         free = Files().free_bytes(there)
         has_blocks = os.statvfs(there).f_blocks > 0  # /proc and the like have none, and are never full
-        if has_blocks and free < FULL_BYTES and getattr(error.__cause__, "errno", None) not in _NOT_FOR_SPACE:
+        if has_blocks and free < FULL_BYTES and not _codes(error) & NOT_FOR_SPACE:
             return f"the disk of {directory} is full ({free >> 10} KiB free): make room and start again ({error})"
+    if isinstance(error, PermissionError):
+        return f"user {os.geteuid()} may not use {error.filename}: change its owner or permissions"
     return str(error)
+
+
+def _codes(error: BaseException) -> set[int | None]:
+    """The error numbers of an error and of those that led to it."""
+    cause = error.__cause__
+    return {getattr(error, "errno", None)} | (_codes(cause) if cause is not None else set())

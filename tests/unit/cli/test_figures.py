@@ -29,8 +29,8 @@ def test_buckets_are_lines_in_a_pipe(server: Answering) -> None:
     server.will(reply(interval_s=60, buckets=BUCKETS))
     found = run("histogram", "a b", "--url", server.url, "--tenant", "t", "--interval", "60", "--by", "source")
     assert found.exit_code == 0, found.output
-    assert [json.loads(line) for line in found.stdout.splitlines()] == BUCKETS
-    assert found.stderr == "1,001 events, 60 s per bar\n"
+    assert [json.loads(line) for line in found.stdout.splitlines()] == BUCKETS[1:]
+    assert found.stderr == "1,001 events, 60 s per bar; 1 empty bar before and after not shown (--all shows them)\n"
     assert server.asked[0].path == "/query/histogram?tenant=t&q=a+b&interval=60&by=source"
 
 
@@ -40,6 +40,32 @@ def test_bars_on_a_terminal_show_everything_above_nothing(server: Answering) -> 
     assert "bad\\x1b[31m:600" in shown
     assert "██████████" in shown
     assert "▏" in shown
+
+
+def bucket(minute: int, count: int) -> dict[str, object]:
+    return {"start": f"2026-01-01T00:{minute:02}:00Z", "count": count, "by": {}}
+
+
+@pytest.mark.parametrize(
+    ("counts", "wanted"),
+    [
+        ([0, 0, 3, 0, 4, 0], [3, 0, 4]),
+        ([1, 0, 0], [1]),
+        ([0, 0, 1], [1]),
+        ([0, 0], []),
+        ([], []),
+        ([2, 0, 2], [2, 0, 2]),
+    ],
+)
+def test_only_the_stretch_that_has_events_is_printed(server: Answering, counts: list[int], wanted: list[int]) -> None:
+    buckets = [bucket(minute, count) for minute, count in enumerate(counts)]
+    server.will(*[reply(interval_s=60, buckets=buckets)] * 3)
+    found = run("histogram", "--url", server.url)
+    assert [json.loads(line)["count"] for line in found.stdout.splitlines()] == wanted
+    assert ("not shown (--all shows them)" in found.stderr) == (wanted != counts)
+    assert len(run("histogram", "--url", server.url, "--all").stdout.splitlines()) == len(counts)
+    shown = on_terminal("histogram", "--url", server.url)
+    assert len([line for line in shown.splitlines() if line.startswith("2026-")]) == len(wanted)
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(0, ""), (1, "▏"), (500, "█████"), (550, "█████▌"), (1000, "█" * 10)])

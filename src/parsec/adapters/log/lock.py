@@ -8,6 +8,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from parsec.core.directory import why_unusable
 from parsec.core.errors import Fatal
 
 
@@ -37,8 +38,8 @@ class DirectoryLock:
             directory.mkdir(parents=True, exist_ok=True)
             fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            why = f"the data directory {directory} cannot be created or written: {error.strerror}"
-            raise Fatal(f"{why}; check PARSEC_DATA_DIR") from error
+            why = why_unusable(directory) or f"{error.strerror} ({error.filename}); check PARSEC_DATA_DIR"
+            raise Fatal(f"the data directory {directory} cannot be created or written: {why}") from error
         _take(directory, fd, fcntl.LOCK_EX)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
