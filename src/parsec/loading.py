@@ -29,7 +29,7 @@ CLIENT_NAMES = frozenset(
 
 LIKE, NEAR_MISS = 0.6, 0.86
 """Similarity (difflib) of an unknown name to a setting: enough to suggest it; and, for a name without our prefix, to be
-taken for a mistake: KAFKA_BROKER and REDIS_ADDRESS are, KAFKA_BROKER_ID and CLICKHOUSE_DB, which servers read, not."""
+taken for a mistake: KAFKA_BROKER and PARSC_PORT are, KAFKA_BROKER_ID and CLICKHOUSE_DB, which servers read, are not."""
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -92,8 +92,8 @@ def _wrong_name(name: str, known: Mapping[str, Setting]) -> str | None:
         return _former(name, name)
     if name.startswith("PARSEC_"):
         return f"{name}: {_unknown(name, {each.removeprefix('PARSEC_'): each for each in (*known, *CLIENT_NAMES)})}"
-    family = name.partition("_")[0] + "_"
-    close = _closest(name, [each for each in known if each.startswith(family)], NEAR_MISS)
+    upper = name.upper()
+    close = _closest(upper, [each for each in (*known, *CLIENT_NAMES) if each.startswith(upper[:1])], NEAR_MISS)
     return f"{name}: did you mean {close}? Rename it, or unset it" if close else None
 
 

@@ -14,6 +14,9 @@ import msgspec
 from parsec.api.ingest import IngestAnswer, IngestError
 from parsec.api.problem import Problem
 
+RANGE = {"from": "2026-11-23T11:00:00Z", "to": "2026-11-23T12:00:01.5Z", "latest_event": None}
+"""The range of every answer about events."""
+
 
 class Asked(NamedTuple):
     method: str
@@ -54,9 +57,22 @@ def accepted(count: int, *errors: IngestError) -> Reply:
     return Reply(200 if count or not errors else 400, msgspec.json.encode(answer))
 
 
-def page(*events: object, cursor: str | None = None, missing: Sequence[str] = (), of: str = "events") -> Reply:
+def page(
+    *events: object,
+    cursor: str | None = None,
+    missing: Sequence[str] = (),
+    of: str = "events",
+    latest_event: str | None = None,
+) -> Reply:
     """A page of events, or of what `of` says."""
-    answer = {of: events, "cursor": cursor, "complete_until": "2026-11-23T12:00:01Z", "missing": missing}
+    answer = {
+        of: events,
+        "cursor": cursor,
+        "complete_until": "2026-11-23T12:00:01Z",
+        "missing": missing,
+        **RANGE,
+        "latest_event": latest_event,
+    }
     return Reply(200, json.dumps(answer, ensure_ascii=False).encode())
 
 

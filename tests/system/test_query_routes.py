@@ -47,6 +47,20 @@ def asked(parsec: Parsec, path: str) -> Any:
     return answer
 
 
+def test_an_answer_names_its_range_and_an_empty_one_the_latest_event(filled: Parsec) -> None:
+    searched, empty = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T00:10:00Z"}, "tenant=q&to=2025-01-01"
+    for path in ("events", "histogram", "aggregate", "fields", "fields/source/values"):
+        answer = asked(filled, f"/query/{path}?{RANGE}")
+        assert {"from": answer["from"], "to": answer["to"]} == searched
+        assert answer["latest_event"] is None
+        nothing = asked(filled, f"/query/{path}?{empty}")
+        assert (nothing["from"], nothing["latest_event"]) == ("2024-12-31T23:00:00Z", "2026-01-01T00:09:50Z")
+        assert asked(filled, f"/query/{path}?tenant=unknown&to=2025-01-01")["latest_event"] is None
+    first = asked(filled, f"/query/events?{RANGE}&limit=1")
+    second = asked(filled, f"/query/events?tenant=q&limit=1&cursor={first['cursor']}")
+    assert {"from": second["from"], "to": second["to"]} == searched
+
+
 def test_a_histogram_counts_each_minute_by_a_field(filled: Parsec) -> None:
     answer = asked(filled, f"/query/histogram?{RANGE}&interval=60&by=source")
     assert answer["interval_s"] == 60

@@ -132,6 +132,10 @@ def test_names_of_other_programs_are_none_of_our_business() -> None:
         ("CLICKHOUSE_URI", "CLICKHOUSE_URL"),
         ("CLICKHOUSE_USERNAME", "CLICKHOUSE_USER"),
         ("STORAGE_BACKENDS", "STORAGE_BACKEND"),
+        ("kafka_brokers", "KAFKA_BROKERS"),
+        ("parsec_port", "PARSEC_PORT"),
+        ("PARSC_PORT", "PARSEC_PORT"),
+        ("PRASEC_RETENTION", "PARSEC_RETENTION"),
     ],
 )
 def test_a_near_miss_of_a_name_without_our_prefix_is_a_fault(name: str, meant: str) -> None:

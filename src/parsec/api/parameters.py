@@ -90,6 +90,15 @@ class EventsQuery(ScopeQuery, frozen=True, kw_only=True):
         help="Format of the answer. Default: chosen by the header `Accept`, otherwise `json`.")] = None
 
 
+class ExportQuery(EventsQuery, frozen=True, kw_only=True):
+    """The same without the default of an hour, for `parsec export`."""
+
+    start: _SinceAlways = msgspec.field(default=None, name="from")
+    end: Annotated[str | None, Spec(
+        help="End of the time range, exclusive, in the same forms. Default: no limit.",
+        format="parsec-time")] = msgspec.field(default=None, name="to")
+
+
 class TailQuery(TenantQuery, frozen=True, kw_only=True):
     q: _Query = None
 
@@ -176,6 +185,7 @@ class NoQuery(msgspec.Struct, frozen=True):
 # fmt: on
 INGEST = Endpoint("ingest", "/ingest", IngestQuery, IngestAnswer, "post")
 EVENTS = Endpoint("events", "/query/events", EventsQuery, answers.EventPage)
+EXPORT = Endpoint("export", "/query/events", ExportQuery, answers.EventPage)
 TAIL = Endpoint("tail", "/query/tail", TailQuery, NoneType)
 HISTOGRAM = Endpoint("histogram", "/query/histogram", HistogramQuery, answers.Histogram)
 AGGREGATE = Endpoint("aggregate", "/query/aggregate", AggregateQuery, answers.AggregateAnswer)

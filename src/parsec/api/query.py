@@ -23,11 +23,32 @@ class Completeness(msgspec.Struct, frozen=True, kw_only=True):
     missing: Sequence[str]
 
 
-class EventPage(Completeness, frozen=True):
+class RangeAnswer(Completeness, frozen=True, kw_only=True):
+    """An answer about the events from `from` (inclusive) to `to` (exclusive), both RFC 3339.
+
+    `latest_event`: only when nothing was found, the timestamp of the tenant's latest event in any range; null when the
+    tenant has no events.
+    """
+
+    start: str = msgspec.field(name="from")
+    end: str = msgspec.field(name="to")
+    latest_event: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no event was found."""
+        raise NotImplementedError
+
+
+class EventPage(RangeAnswer, frozen=True):
     """A page of events. `cursor` asks for the next page and is null after the last."""
 
     events: Sequence[EventJson]
     cursor: str | None
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.events
 
 
 class EventAnswer(Completeness, frozen=True):
@@ -52,11 +73,15 @@ class HistogramBucket(msgspec.Struct, frozen=True):
     by: dict[str, int]
 
 
-class Histogram(Completeness, frozen=True):
+class Histogram(RangeAnswer, frozen=True):
     """Every bucket of the range in order of time; each begins at a multiple of `interval_s` seconds since 1970."""
 
     interval_s: int
     buckets: Sequence[HistogramBucket]
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(bucket.count for bucket in self.buckets)
 
 
 class AggregateGroup(msgspec.Struct, frozen=True):
@@ -66,10 +91,14 @@ class AggregateGroup(msgspec.Struct, frozen=True):
     values: dict[str, int | float | str | None]
 
 
-class AggregateAnswer(Completeness, frozen=True):
+class AggregateAnswer(RangeAnswer, frozen=True):
     """Groups, the greatest first."""
 
     groups: Sequence[AggregateGroup]
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(group.by or any(group.values.values()) for group in self.groups)
 
 
 class FieldCount(msgspec.Struct, frozen=True):
@@ -79,10 +108,14 @@ class FieldCount(msgspec.Struct, frozen=True):
     count: int
 
 
-class FieldList(Completeness, frozen=True):
+class FieldList(RangeAnswer, frozen=True):
     """The fixed fields first, then paths of the metadata."""
 
     fields: Sequence[FieldCount]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.fields
 
 
 class ValueCount(msgspec.Struct, frozen=True):
@@ -92,10 +125,14 @@ class ValueCount(msgspec.Struct, frozen=True):
     count: int
 
 
-class ValueList(Completeness, frozen=True):
+class ValueList(RangeAnswer, frozen=True):
     """Values, the most frequent first."""
 
     values: Sequence[ValueCount]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.values
 
 
 class TailGap(msgspec.Struct, frozen=True):

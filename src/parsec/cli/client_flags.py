@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from parsec.api.address import DEFAULT_URL
-from parsec.api.query import Completeness
+from parsec.api.query import Completeness, RangeAnswer
 from parsec.cli.terminal import GAVE_UP, NOT_ALL, cells, fail, visible
 from parsec.client import Client, RetryPolicy
 from parsec.core.errors import Rejected, Retryable
@@ -26,6 +26,7 @@ _META_KEY = "parsec.profile"
 _OTHERS_MAY_READ = 0o044
 _COLUMN = re.compile(r"Column ([0-9]+): ")
 _SHOWN_AROUND = 60
+_FRACTION = re.compile(r"\.[0-9]+Z$")
 
 Command = Callable[..., Any]
 
@@ -107,6 +108,25 @@ def warn_if_incomplete(answer: Completeness, reported: set[str]) -> None:
         if reason not in reported:
             click.echo(f"parsec: this answer is not complete: {visible(reason)}", err=True)
         reported.add(reason)
+
+
+def searched_range(answer: RangeAnswer) -> str:
+    """`from 2026-11-30T17:00:00Z to 2026-11-30T18:00:00Z`, in whole seconds."""
+    start, end = (_FRACTION.sub("Z", visible(at)) for at in (answer.start, answer.end))
+    return f"from {start} to {end}"
+
+
+def explain_if_empty(answer: RangeAnswer) -> None:
+    """Where nothing was found, say on standard error which range was searched, and where the tenant has events."""
+    if not answer.is_empty:
+        return
+    if answer.latest_event is None:
+        where = "the tenant has no events at all"
+    elif answer.start <= answer.latest_event < answer.end:
+        where = f"the tenant's latest event is of {visible(answer.latest_event)}"
+    else:
+        where = f"the tenant's latest event is of {visible(answer.latest_event)}: change the range with --from and --to"
+    click.echo(f"parsec: no events {searched_range(answer)}; {where}", err=True)
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,12 +12,15 @@ import click
 import msgspec
 
 from parsec.api import parameters
-from parsec.cli.client_flags import open_client, server_flags, warn_if_incomplete
+from parsec.api.query import EventPage
+from parsec.cli.client_flags import explain_if_empty, open_client, searched_range, server_flags, warn_if_incomplete
 from parsec.cli.query_flags import query_flags
 from parsec.cli.terminal import INTERRUPTED, NOT_ALL, counted, fail, progress_bar, visible
 from parsec.client import Client
 from parsec.core.errors import ParsecError, Retryable
 
+_ALWAYS = "0", "+25h"
+"""All times: events may be dated a day ahead of the server's clock (parsec.api.event_rules)."""
 _RESUME = "run the same command again to continue"
 
 
@@ -35,7 +38,7 @@ class _Progress(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@query_flags(parameters.EVENTS, without=("order", "fields", "limit"))
+@query_flags(parameters.EXPORT, without=("order", "fields", "limit"))
 @click.option(
     "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File for the JSON lines."
 )
@@ -51,12 +54,14 @@ class _Progress(msgspec.Struct, frozen=True):
 def export(url: str, output: Path, give_up_after_s: float, **asked: Any) -> None:
     """Write all events of a query to a file.
 
-    The oldest come first, one JSON object per line. EXPRESSION selects events, as for `parsec query`. OUTPUT.begun
+    The oldest come first, one JSON object per line. EXPRESSION selects events, as for `parsec query`; without --from
+    and --to it searches all times. OUTPUT.begun
     holds the progress after each page: the same command resumes from there, with the same time range even when --from
     or --to are relative. A complete file is never overwritten.
 
     Exit code: 0 all written, 1 refused or the file is in the way, 3 no answer: run the same command again.
     """
+    asked["start"], asked["end"] = asked["start"] or _ALWAYS[0], asked["end"] or _ALWAYS[1]
     note = output.with_name(output.name + ".begun")
     begun = _read_progress(note, asked, output)
     try:
@@ -66,14 +71,16 @@ def export(url: str, output: Path, give_up_after_s: float, **asked: Any) -> None
     with open_client(url) as client, opened as file:
         try:
             file.truncate(begun.size_bytes if begun else 0)
-            events = _write_all(client, file, note, asked, begun, give_up_after_s)
+            events, first = _write_all(client, file, note, asked, begun, give_up_after_s)
         except Retryable as error:
             raise Retryable(f"{error}; {_RESUME}") from error
         except KeyboardInterrupt:
             fail(f"interrupted; {_RESUME}", INTERRUPTED)
         except OSError as error:
             fail(f"{visible(str(output))} cannot be written ({error.strerror}); {_RESUME}", NOT_ALL)
-    click.echo(f"{counted(events, 'event')} written to {visible(str(output))}", err=True)
+    click.echo(f"{counted(events, 'event')} written to {visible(str(output))}, {searched_range(first)}", err=True)
+    if not events:
+        explain_if_empty(first)
 
 
 def _read_progress(note: Path, asked: dict[str, Any], output: Path) -> _Progress | None:
@@ -94,15 +101,18 @@ def _read_progress(note: Path, asked: dict[str, Any], output: Path) -> _Progress
 
 def _write_all(
     client: Client, file: BinaryIO, note: Path, asked: dict[str, Any], begun: _Progress | None, give_up_after_s: float
-) -> int:
+) -> tuple[int, EventPage]:
+    """How many events are written in all, and the first page of this run."""
     cursor, events = (begun.cursor, begun.events) if begun else (None, 0)
     reported: set[str] = set()
+    first: EventPage | None = None
     # A cursor holds the time range that the first page resolved.
     pages = client.pages(**asked, limit=None, cursor=cursor, order="oldest", give_up_after_s=give_up_after_s)
     total = begun.total if begun else _total(client, asked) if sys.stderr.isatty() else None
     of = "" if total is None else f" of about {total:,}"
     with progress_bar(total, done=events) as show:
         for page in pages:
+            first = first or page
             file.write(b"".join(bytes(event) + b"\n" for event in page.events))
             file.flush()
             os.fsync(file.fileno())
@@ -112,7 +122,8 @@ def _write_all(
                 _write_progress(note, _Progress(asked, page.cursor, events, file.tell(), total))
             warn_if_incomplete(page, reported)
     note.unlink(missing_ok=True)
-    return events
+    assert first is not None, "there is always a page, if only an empty one"
+    return events, first
 
 
 def _total(client: Client, asked: dict[str, Any]) -> int | None:

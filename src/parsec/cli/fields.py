@@ -7,9 +7,9 @@ import click
 
 from parsec.api import parameters
 from parsec.api.query import FieldCount, ValueCount
-from parsec.cli.client_flags import open_client, server_flags, warn_if_incomplete
+from parsec.cli.client_flags import explain_if_empty, open_client, searched_range, server_flags, warn_if_incomplete
 from parsec.cli.query_flags import query_flags
-from parsec.cli.terminal import is_terminal, print_json_lines, print_table
+from parsec.cli.terminal import counted, is_terminal, print_json_lines, print_table
 from parsec.client import FieldList, ValueList
 
 
@@ -37,6 +37,9 @@ def fields(url: str, of: str | None, limit: int, **asked: Any) -> None:
     if is_terminal():
         cells = ((name, f"{each.count:,}") for name, each in rows)
         print_table({"field" if of is None else of: "long", "events": "number"}, cells)
+        if rows:
+            click.echo(f"{counted(len(rows), 'field' if of is None else 'value')} {searched_range(found)}", err=True)
     else:
         print_json_lines(each for _, each in rows)
+    explain_if_empty(found)
     warn_if_incomplete(found, set())

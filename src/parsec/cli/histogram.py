@@ -10,7 +10,7 @@ import click
 
 from parsec.api import parameters
 from parsec.api.query import HistogramBucket
-from parsec.cli.client_flags import open_client, server_flags, warn_if_incomplete
+from parsec.cli.client_flags import explain_if_empty, open_client, searched_range, server_flags, warn_if_incomplete
 from parsec.cli.query_flags import query_flags
 from parsec.cli.terminal import counted, is_terminal, print_json_lines, visible
 from parsec.client import Histogram
@@ -37,7 +37,10 @@ def histogram(url: str, whole: bool, **asked: Any) -> None:
     else:
         print_json_lines(shown)
     total = sum(bucket.count for bucket in found.buckets)
-    click.echo(f"{counted(total, 'event')}, {found.interval_s:,} s per bar{_left_out(found, len(shown))}", err=True)
+    explain_if_empty(found)
+    if total:
+        bars = f"{found.interval_s:,} s per bar{_left_out(found, len(shown))}"
+        click.echo(f"{counted(total, 'event')} {searched_range(found)}, {bars}", err=True)
     warn_if_incomplete(found, set())
 
 
@@ -51,8 +54,7 @@ def _left_out(found: Histogram, shown: int) -> str:
     empty = len(found.buckets) - shown
     if not empty:
         return ""
-    around = " before and after" if shown else f" from {visible(found.buckets[0].start)} on"
-    return f"; {counted(empty, 'empty bar')}{around} not shown (--all shows them)"
+    return f"; {counted(empty, 'empty bar')} before and after not shown (--all shows them)"
 
 
 def _print_bars(buckets: Sequence[HistogramBucket]) -> None:

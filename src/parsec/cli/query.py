@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from parsec.api import parameters
-from parsec.cli.client_flags import open_client, server_flags, warn_if_incomplete
+from parsec.cli.client_flags import explain_if_empty, open_client, searched_range, server_flags, warn_if_incomplete
 from parsec.cli.event_output import Output, output_flag, printer
 from parsec.cli.query_flags import query_flags
 from parsec.cli.terminal import counted, is_terminal, visible
@@ -35,8 +35,10 @@ def query(url: str, output: Output | None, timeout: float, **asked: Any) -> None
             warn_if_incomplete(page, reported)
     if page is None or first is None:
         return
-    if is_terminal():
+    explain_if_empty(first)
+    if is_terminal() and printed:
         more = "; there are more, see --limit" if page.cursor else ""
-        click.echo(f"{counted(printed, 'event')}; complete until {visible(first.complete_until)}{more}", err=True)
+        until = f"complete until {visible(first.complete_until)}"
+        click.echo(f"{counted(printed, 'event')} {searched_range(first)}; {until}{more}", err=True)
     elif page.cursor:
         click.echo("parsec: there are more events, see --limit", err=True)

@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply, answering, problem
+from tests.support.answering import Answering, Reply, answering, page, problem
 
-NOTHING = Reply(200, b'{"events":[],"cursor":null,"dead_letters":[],"complete_until":"t","missing":[]}')
+NOTHING = Reply(200, page().body.replace(b"{", b'{"dead_letters":[],', 1))
 
 
 def write(home: Path, text: str, mode: int = 0o600) -> Path:
@@ -36,7 +36,7 @@ def test_the_default_profile_says_where_and_with_which_key(server: Answering, co
     server.will(NOTHING)
     for command in (["query"], ["deadletters", "list"]):
         found = run(*command)
-        assert (found.exit_code, found.stderr) in ((0, ""), (0, "0 dead letters\n")), found.output
+        assert found.exit_code == 0, found.output
         assert key(server) == "Bearer k-profile"
         assert "tenant=acme" in server.asked[-1].path
 
@@ -69,12 +69,10 @@ def test_keys_that_others_may_read_are_told(server: Answering, config_home: Path
     path = write(config_home, profile(server), 0o644)
     server.will(NOTHING)
     found = run("query")
-    assert (found.exit_code, found.stderr) == (
-        0,
-        f"parsec: other users can read the keys in {path}; run chmod 600 on it\n",
-    )
+    warning = f"parsec: other users can read the keys in {path}; run chmod 600 on it"
+    assert (found.exit_code, found.stderr.splitlines()[0]) == (0, warning)
     write(config_home, f'[default]\nurl = "{server.url}"\ntenant = "t"\n', 0o644)
-    assert run("query").stderr == ""
+    assert "chmod" not in run("query").stderr
 
 
 @pytest.mark.parametrize("text", ["[default", "[default]\nurll = 'x'", "[default]\nurl = 5", "url = 'x'"])

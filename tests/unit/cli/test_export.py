@@ -10,8 +10,10 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from tests.support.answering import Answering, Reply, page, problem
+from tests.support.answering import RANGE, Answering, Reply, page, problem
 from tests.support.terminal import on_terminal
+
+SEARCHED = "from 2026-11-23T11:00:00Z to 2026-11-23T12:00:01Z"
 
 
 def events(*ids: str, cursor: str | None = None) -> Reply:
@@ -44,11 +46,11 @@ def ids(output: Path) -> list[str]:
 def test_every_page_is_written_oldest_first(server: Answering, tmp_path: Path) -> None:
     server.will(events("a", "b", cursor="c1"), events("c"))
     done = run(server, tmp_path / "out")
-    assert (done.exit_code, done.stderr) == (0, f"3 events written to {tmp_path / 'out'}\n"), done.output
+    assert (done.exit_code, done.stderr) == (0, f"3 events written to {tmp_path / 'out'}, {SEARCHED}\n"), done.output
     assert ids(tmp_path / "out") == ["a", "b", "c"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert server.asked[0].path == "/query/events?tenant=t&q=x&from=-2h&order=oldest&limit=1000"
-    assert server.asked[1].path == "/query/events?tenant=t&q=x&from=-2h&order=oldest&limit=1000&cursor=c1"
+    assert server.asked[0].path == "/query/events?tenant=t&q=x&from=-2h&to=%2B25h&order=oldest&limit=1000"
+    assert server.asked[1].path == "/query/events?tenant=t&q=x&from=-2h&to=%2B25h&order=oldest&limit=1000&cursor=c1"
 
 
 def test_an_incomplete_answer_is_told_once(server: Answering, tmp_path: Path) -> None:
@@ -103,14 +105,14 @@ def test_a_refusal_is_one_line(server: Answering, tmp_path: Path) -> None:
 
 
 def test_a_person_sees_how_much_of_it_is_done(server: Answering, tmp_path: Path) -> None:
-    total = b'{"groups":[{"by":{},"values":{"count":2345}}],"complete_until":"t","missing":[]}'
-    server.will(Reply(200, total), events("a", cursor="c1"), events("b"))
+    total = {"groups": [{"by": {}, "values": {"count": 2345}}], "complete_until": "t", "missing": [], **RANGE}
+    server.will(Reply(200, json.dumps(total).encode()), events("a", cursor="c1"), events("b"))
     shown = on_terminal(
         "export", "x", "--url", server.url, "--tenant", "t", "--from", "-2h", "--output", str(tmp_path / "out")
     )
     assert "of about 2,345" in shown
     assert "2 events written" in shown
-    assert server.asked[0].path == "/query/aggregate?tenant=t&q=x&from=-2h"
+    assert server.asked[0].path == "/query/aggregate?tenant=t&q=x&from=-2h&to=%2B25h"
     assert ids(tmp_path / "out") == ["a", "b"]
 
 
@@ -128,3 +130,21 @@ def test_ctrl_c_says_how_to_go_on(server: Answering, tmp_path: Path) -> None:
         _, said = child.communicate(timeout=30)
     assert (child.returncode, said) == (130, "parsec: interrupted; run the same command again to continue\n")
     assert ids(tmp_path / "out") == ["a"]
+
+
+def test_everything_is_exported_unless_told_otherwise(server: Answering, tmp_path: Path) -> None:
+    server.will(events("a"))
+    arguments = ("export", "--url", server.url, "--tenant", "t", "--output", str(tmp_path / "out"))
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert server.asked[0].path == "/query/events?tenant=t&from=0&to=%2B25h&order=oldest&limit=1000"
+
+
+def test_an_empty_export_says_where_the_events_are(server: Answering, tmp_path: Path) -> None:
+    server.will(page(latest_event="2026-07-29T10:00:00Z"))
+    found = run(server, tmp_path / "out")
+    assert found.exit_code == 0
+    assert found.stderr.splitlines() == [
+        f"0 events written to {tmp_path / 'out'}, {SEARCHED}",
+        f"parsec: no events {SEARCHED}; the tenant's latest event is of 2026-07-29T10:00:00Z: change the range with "
+        "--from and --to",
+    ]

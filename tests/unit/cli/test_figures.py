@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from parsec.cli import main
 from parsec.cli.histogram import bar
-from tests.support.answering import Answering, Reply, page, problem
+from tests.support.answering import RANGE, Answering, Reply, page, problem
 from tests.support.terminal import on_terminal
 
 BUCKETS = [
@@ -18,7 +18,8 @@ BUCKETS = [
 
 
 def reply(**answer: object) -> Reply:
-    return Reply(200, json.dumps(answer | {"complete_until": "2026-01-01T00:00:00Z", "missing": []}).encode())
+    known = {"complete_until": "2026-01-01T00:00:00Z", "missing": []}
+    return Reply(200, json.dumps(RANGE | known | answer).encode())
 
 
 def run(*arguments: str) -> Result:
@@ -30,7 +31,11 @@ def test_buckets_are_lines_in_a_pipe(server: Answering) -> None:
     found = run("histogram", "a b", "--url", server.url, "--tenant", "t", "--interval", "60", "--by", "source")
     assert found.exit_code == 0, found.output
     assert [json.loads(line) for line in found.stdout.splitlines()] == BUCKETS[1:]
-    assert found.stderr == "1,001 events, 60 s per bar; 1 empty bar before and after not shown (--all shows them)\n"
+    searched = "from 2026-11-23T11:00:00Z to 2026-11-23T12:00:01Z"
+    assert (
+        found.stderr
+        == f"1,001 events {searched}, 60 s per bar; 1 empty bar before and after not shown (--all shows them)\n"
+    )
     assert server.asked[0].path == "/query/histogram?tenant=t&q=a+b&interval=60&by=source"
 
 
@@ -62,7 +67,7 @@ def test_only_the_stretch_that_has_events_is_printed(server: Answering, counts: 
     server.will(*[reply(interval_s=60, buckets=buckets)] * 3)
     found = run("histogram", "--url", server.url)
     assert [json.loads(line)["count"] for line in found.stdout.splitlines()] == wanted
-    assert ("not shown (--all shows them)" in found.stderr) == (wanted != counts)
+    assert ("not shown (--all shows them)" in found.stderr) == (0 < len(wanted) < len(counts))
     assert len(run("histogram", "--url", server.url, "--all").stdout.splitlines()) == len(counts)
     shown = on_terminal("histogram", "--url", server.url)
     assert len([line for line in shown.splitlines() if line.startswith("2026-")]) == len(wanted)
@@ -105,3 +110,29 @@ def test_a_table_on_a_terminal_hides_nothing(server: Answering) -> None:
     shown = on_terminal("fields", "--url", server.url, "--tenant", "t", "--values", "source")
     assert "a\\u202eb" in shown
     assert "1,234" in shown
+
+
+@pytest.mark.parametrize(
+    ("latest", "where"),
+    [
+        (None, "the tenant has no events at all"),
+        ("2026-11-23T11:30:00Z", "the tenant's latest event is of 2026-11-23T11:30:00Z"),
+        (
+            "2026-07-29T10:00:00.5Z",
+            "the tenant's latest event is of 2026-07-29T10:00:00.5Z: change the range with --from and --to",
+        ),
+    ],
+)
+def test_an_empty_answer_names_its_range_and_the_latest_event(
+    server: Answering, latest: str | None, where: str
+) -> None:
+    line = f"parsec: no events from 2026-11-23T11:00:00Z to 2026-11-23T12:00:01Z; {where}\n"
+    for command, empty in (
+        (("query",), page(latest_event=latest)),
+        (("histogram",), reply(interval_s=60, buckets=BUCKETS[:1], latest_event=latest)),
+        (("fields",), page(of="fields", latest_event=latest)),
+        (("fields", "--values", "source"), page(of="values", latest_event=latest)),
+    ):
+        server.replies.clear()
+        server.will(empty)
+        assert run(*command, "--url", server.url, "--tenant", "t").stderr == line

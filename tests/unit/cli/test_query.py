@@ -70,7 +70,8 @@ def test_what_was_missing_on_any_page_is_said_once(server: Answering) -> None:
 def test_a_person_is_told_until_when_an_answer_is_complete(server: Answering) -> None:
     server.will(page(EVENT, cursor="c"))
     shown = on_terminal("query", "--url", server.url, "--tenant", "acme", "--limit", "1")
-    assert "1 event; complete until 2026-11-23T12:00:01Z; there are more, see --limit" in shown
+    searched = "from 2026-11-23T11:00:00Z to 2026-11-23T12:00:01Z"
+    assert f"1 event {searched}; complete until 2026-11-23T12:00:01Z; there are more, see --limit" in shown
 
 
 def test_an_expression_is_sent_as_it_is_with_every_page(server: Answering) -> None:

@@ -134,7 +134,8 @@ def test_a_refusal_before_the_body_was_read_is_heard(server: Answering) -> None:
 
 def test_questions_are_answered_and_pages_followed(server: Answering) -> None:
     buckets = b'[{"start":"t","count":3,"by":{}}]'
-    histogram = Reply(200, b'{"interval_s":60,"buckets":%s,"complete_until":"t","missing":[]}' % buckets)
+    known = b'"complete_until":"t","missing":[],"from":"t","to":"t"'
+    histogram = Reply(200, b'{"interval_s":60,"buckets":%s,%s}' % (buckets, known))
     letters = page(of="dead_letters")
     busy = Reply(503, b"{}", {"Retry-After": "1"})
     server.will(histogram, some(1000, "c1"), busy, some(5, None), letters, problem(400, "invalid_query"))

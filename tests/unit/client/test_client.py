@@ -223,7 +223,7 @@ def test_another_format_than_json_is_no_answer_for_a_client() -> None:
 
 
 def test_every_question_goes_where_it_belongs(server: Answering) -> None:
-    found = b'"complete_until":"t","missing":[]'
+    found = b'"complete_until":"t","missing":[],"from":"t","to":"t"'
     server.will(
         Reply(200, b'{"groups":[{"by":{"source":null},"values":{"count":3,"p95(metadata.ms)":1.5}}],%s}' % found),
         Reply(200, b'{"event":{"id":"a/b"},%s}' % found),

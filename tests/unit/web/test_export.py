@@ -10,9 +10,10 @@ from parsec.query.sql.page import Page, PageRequest
 from parsec.query.timerange import TimeRange
 from parsec.web.export import ATTEMPTS, accepted_format, all_pages
 
-QUESTION = PageRequest("acme", TimeRange(0, 1), 2, fields=("id",))
-FIRST = Page([{"id": "a"}, {"id": "b"}], "next")
-LAST = Page([{"id": "c"}], None)
+RANGE = TimeRange(0, 1)
+QUESTION = PageRequest("acme", RANGE, 2, fields=("id",))
+FIRST = Page([{"id": "a"}, {"id": "b"}], "next", RANGE)
+LAST = Page([{"id": "c"}], None, RANGE)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One event by its id, and its neighbours of the same source.
+"""One event by its id, its neighbours of the same source, and the time of the latest event.
 
 In: a tenant, an id. Out: events as objects. Errors: Rejected(query_too_expensive), Retryable.
 Next: parsec.query.sql.page.
@@ -10,7 +10,7 @@ from parsec.api.parameters import Order
 from parsec.core.timestamp import DAY, LATEST
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.ast import Equal, Field, Match
-from parsec.query.sql.columns import WHOLE_EVENT, Parameters
+from parsec.query.sql.columns import WHOLE_EVENT, Parameters, Projection
 from parsec.query.sql.filter import Scope, where
 from parsec.query.sql.page import KEY_COLUMNS, first_rows, row_key
 from parsec.query.timerange import EVER, TimeRange
@@ -19,6 +19,8 @@ NEIGHBOUR_NS = DAY
 """How far neighbours may be from their event: those of a rare source would cost a scan of years."""
 
 Event = dict[str, object]
+
+_ID_ONLY = Projection(("id",))
 
 
 def find_event(store: StoreReader, tenant: str, event_id: str, limits: QueryLimits) -> Event | None:
@@ -43,6 +45,12 @@ def find_context(
         return [WHOLE_EVENT.event(each[len(KEY_COLUMNS) :]) for each in rows]
 
     return neighbours("newest", counts[0])[::-1], event, neighbours("oldest", counts[1])
+
+
+def latest_timestamp(store: StoreReader, tenant: str, limits: QueryLimits) -> int | None:
+    """The timestamp of the tenant's latest event, in nanoseconds since 1970; None: it has none."""
+    rows = first_rows(store, Scope(tenant, EVER), "newest", None, _ID_ONLY, 1, limits).rows
+    return row_key(rows[0]).at_ns if rows else None
 
 
 def _find_row(store: StoreReader, tenant: str, event_id: str, limits: QueryLimits) -> list[Any] | None:

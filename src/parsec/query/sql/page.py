@@ -46,10 +46,12 @@ class PageRequest(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Events as objects with the chosen fields in their order. `cursor` leads to the next page; None after the last."""
+    """Events as objects with the chosen fields in their order. `cursor` leads to the next page; None after the last.
+    `time_range`: of the query, or of the cursor that it came with."""
 
     events: list[dict[str, object]]
     cursor: str | None
+    time_range: TimeRange
 
 
 class Rows(NamedTuple):
@@ -70,6 +72,7 @@ def page(store: StoreReader, request: PageRequest, limits: QueryLimits) -> Page:
     return Page(
         [shown.event(row[len(KEY_COLUMNS) :]) for row in found.rows],
         cursor.encode(request.tenant, time_range, row_key(found.rows[-1]), same) if found.more else None,
+        time_range,
     )
 
 

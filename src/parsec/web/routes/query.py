@@ -28,9 +28,9 @@ from parsec.query.sql.dead_letters import DeadLetterPageRequest, dead_letter_pag
 from parsec.query.sql.facets import field_counts, value_counts
 from parsec.query.sql.filter import Scope
 from parsec.query.sql.histogram import GroupBy, histogram
-from parsec.query.sql.lookup import find_context, find_event
+from parsec.query.sql.lookup import find_context, find_event, latest_timestamp
 from parsec.query.sql.page import Page, PageRequest, page
-from parsec.query.timerange import EVER, timerange
+from parsec.query.timerange import EVER, TimeRange, timerange
 from parsec.web.export import MEDIA_TYPES, PAGE_EVENTS, accepted_format, all_pages, one_page
 from parsec.web.parameters import decrypted_cursor, encrypted_cursor, parse_parameters, tenant_of
 from parsec.web.query_executor import QueryExecutor
@@ -62,6 +62,17 @@ class _CompletenessFields(TypedDict):
 
     complete_until: str
     missing: list[str]
+
+
+class _TimeFields(TypedDict):
+    """The time range of a RangeAnswer."""
+
+    start: str
+    end: str
+
+
+class _RangeFields(_CompletenessFields, _TimeFields):
+    """The fields of every RangeAnswer."""
 
 
 class QueryRoutes:
@@ -100,11 +111,13 @@ class QueryRoutes:
         if form != "json":
             return await self._lines(request, form, wanted, all_of_them=asked.limit is None)
 
-        def answer(limits: QueryLimits, known: _CompletenessFields) -> answers.EventPage:
+        def answer(limits: QueryLimits, known: _RangeFields) -> answers.EventPage:
             found = page(self._store, wanted, limits)
+            # A cursor holds the range that its first page resolved.
+            known = {**known, **_range_fields(found.time_range)}
             return answers.EventPage(_as_json(found.events), encrypted_cursor(request, found.cursor), **known)
 
-        return await self._answered(request, Scope(wanted.tenant, wanted.time_range), answer)
+        return await self._range_answered(request, Scope(wanted.tenant, wanted.time_range), answer)
 
     async def _lines(
         self, request: Request, form: parameters.Format, wanted: PageRequest, *, all_of_them: bool
@@ -138,11 +151,11 @@ class QueryRoutes:
         scope = self._scope(request, asked)
         groups = None if asked.by is None else GroupBy(field_parameter(asked.by, "by"), asked.limit_groups)
 
-        def answer(limits: QueryLimits, known: _CompletenessFields) -> answers.Histogram:
+        def answer(limits: QueryLimits, known: _RangeFields) -> answers.Histogram:
             found = histogram(self._store, scope, limits, interval_s=asked.interval_s or None, groups=groups)
             return answers.Histogram(*found, **known)
 
-        return await self._answered(request, scope, answer)
+        return await self._range_answered(request, scope, answer)
 
     async def aggregate(self, request: Request) -> Response:
         """Metrics of events, in groups."""
@@ -150,15 +163,15 @@ class QueryRoutes:
         scope, metrics = self._scope(request, asked), [parse_metric(text) for text in asked.metrics]
         by = [field_parameter(name, "by") for name in asked.by]
 
-        def answer(limits: QueryLimits, known: _CompletenessFields) -> answers.AggregateAnswer:
+        def answer(limits: QueryLimits, known: _RangeFields) -> answers.AggregateAnswer:
             return answers.AggregateAnswer(aggregate(self._store, scope, metrics, by, asked.top, limits), **known)
 
-        return await self._answered(request, scope, answer)
+        return await self._range_answered(request, scope, answer)
 
     async def fields(self, request: Request) -> Response:
         """The fields of events, and the number of events that have each."""
         scope = self._scope(request, parse_parameters(request, parameters.FIELDS))
-        return await self._answered(
+        return await self._range_answered(
             request, scope, lambda limits, known: answers.FieldList(field_counts(self._store, scope, limits), **known)
         )
 
@@ -167,10 +180,10 @@ class QueryRoutes:
         asked = parse_parameters(request, parameters.VALUES)
         scope, field = self._scope(request, asked), field_parameter(asked.field, "name")
 
-        def answer(limits: QueryLimits, known: _CompletenessFields) -> answers.ValueList:
+        def answer(limits: QueryLimits, known: _RangeFields) -> answers.ValueList:
             return answers.ValueList(value_counts(self._store, scope, field, asked.limit, limits), **known)
 
-        return await self._answered(request, scope, answer)
+        return await self._range_answered(request, scope, answer)
 
     async def event(self, request: Request) -> Response:
         """The newest event with an id."""
@@ -233,6 +246,20 @@ class QueryRoutes:
         between = timerange(asked.start, asked.end, self._clock)
         return Scope(tenant_of(request, asked.tenant), between, parse(asked.q or ""))
 
+    async def _range_answered(
+        self, request: Request, scope: Scope, answer: Callable[[QueryLimits, _RangeFields], answers.RangeAnswer]
+    ) -> Response:
+        """An answer that names its time range and, if it is empty, when the tenant's latest event was."""
+
+        def with_range(limits: QueryLimits, known: _CompletenessFields) -> answers.RangeAnswer:
+            found = answer(limits, {**known, **_range_fields(scope.time_range)})
+            if not found.is_empty:
+                return found
+            latest_ns = latest_timestamp(self._store, scope.tenant, limits)
+            return msgspec.structs.replace(found, latest_event=None if latest_ns is None else text_of(latest_ns))
+
+        return await self._answered(request, scope, with_range)
+
     async def _answered(
         self, request: Request, scope: Scope, answer: Callable[[QueryLimits, _CompletenessFields], answers.Completeness]
     ) -> Response:
@@ -244,6 +271,10 @@ class QueryRoutes:
             return _ENCODER.encode(answer(limits, {"complete_until": text_of(until_ns), "missing": missing}))
 
         return Response(await self._executor.run(request, scope.tenant, body), media_type="application/json")
+
+
+def _range_fields(time_range: TimeRange) -> _TimeFields:
+    return {"start": text_of(time_range.start_ns), "end": text_of(time_range.end_ns)}
 
 
 def _as_json(events: list[dict[str, object]]) -> list[msgspec.Raw]:
