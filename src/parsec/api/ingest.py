@@ -98,3 +98,10 @@ CODES: dict[str, Code] = {
         "Nothing can be made durable now: Parsec is stopping, or the disk is full.", 503, retryable=True
     ),
 }
+
+CONTENT_CODES = frozenset({
+    "no_events", "invalid_json", "invalid_utf8", "invalid_unicode", "too_many_events", "payload_too_large",
+    "unsupported_encoding", "invalid_encoding", "unknown_field", "event_too_large", "http_413",
+})  # fmt: skip
+"""Codes of a request that is refused as a whole for its body: another part of the same input may be accepted.
+`http_413` is a proxy's answer."""

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from parsec.api.ingest import CONTENT_CODES, IngestError
 from parsec.cli.client_flags import api_key, new_client, profile, server_flags
 from parsec.cli.terminal import GAVE_UP, INTERRUPTED, NOT_ALL, counted, progress_bar, visible
 from parsec.client import Client, IngestAnswer, RetryPolicy
@@ -46,7 +47,8 @@ def send(file: BinaryIO, url: str, timeout: float, batch: int, kind: Kind | None
     """Send events from FILE (default: standard input).
 
     Takes a JSON array, {"events": [...]}, JSON lines, single objects, or plain text lines, of any size in constant
-    memory. A request without an answer is sent again unchanged, so that its events keep their ids.
+    memory. A request without an answer is sent again unchanged, so that its events keep their ids. A bad event is
+    reported, and the others are sent.
 
     Exit code: 0 all accepted, 1 some rejected, 3 gave up.
     """
@@ -83,7 +85,7 @@ class Sender:
         try:
             with progress_bar(self._source.size, in_bytes=True) as show:
                 for body in bodies(events_of(self._source, kind, self._wrap), batch):
-                    self._count(client.send(body, defaults=self._defaults, give_up_after_s=timeout_s))
+                    self._deliver(client, body, timeout_s)
                     show(self._source.bytes_read, counted(self._accepted + self._rejected, "event"))
         except Rejected as error:
             problem, code = f"{error.message} ({error.code})", NOT_ALL
@@ -95,6 +97,26 @@ class Sender:
         if problem:
             click.echo(f"parsec: {visible(problem)}; later events were not sent, or got no answer", err=True)
         return code or (NOT_ALL if self._rejected else 0)
+
+    def _deliver(self, client: Client, body: bytes, timeout_s: float) -> None:
+        """Sends one body. Where it is refused as a whole for its content, its halves are sent, and at last the one
+        event that is at fault is counted as rejected: it does not decide what happens to others, nor end the run."""
+        try:
+            answer = client.send(body, defaults=self._defaults, give_up_after_s=timeout_s)
+        except Rejected as error:
+            if error.code not in CONTENT_CODES:
+                raise
+            events = body.split(b"\n")
+            if len(events) > 1:
+                half = len(events) // 2
+                self._deliver(client, b"\n".join(events[:half]), timeout_s)
+                self._deliver(client, b"\n".join(events[half:]), timeout_s)
+                return
+            why = IngestError(0, None, error.code, error.field, error.message)
+            answer = (
+                IngestAnswer(False, "", 0, 1, [why]) if error.code != "no_events" else IngestAnswer(True, "", 0, 0, ())
+            )
+        self._count(answer)
 
     def report_wait(self, wait_s: float, reason: str) -> None:
         """Prints each reason once, until a request succeeds."""

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from parsec.api.event_rules import SEVERITIES, SEVERITY_ALIASES
-from parsec.api.ingest import CODES
+from parsec.api.ingest import CODES, CONTENT_CODES
 from parsec.ingest.field_mapping import CONSTANTS
 from parsec.web.http1.refusals import BODY_TOO_SLOW
 
@@ -60,6 +60,11 @@ def test_the_page_has_every_code_and_no_other() -> None:
 
 def test_the_code_raises_every_code_and_no_other() -> None:
     assert raised() == CODES.keys()
+
+
+def test_a_code_about_the_content_is_one_of_a_refused_request() -> None:
+    assert CONTENT_CODES <= {*CODES, "http_413"}
+    assert not any(CODES[code].retryable for code in CONTENT_CODES & CODES.keys())
 
 
 def test_every_meaning_is_a_sentence() -> None:

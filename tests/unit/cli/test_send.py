@@ -85,13 +85,31 @@ def test_rejected_events_are_named_by_their_place_in_the_whole_input(server: Ans
     assert result.stdout.startswith("14 events: 1 accepted, durable, 13 rejected")
 
 
-def test_a_refused_request_stops_the_run(server: Answering) -> None:
-    server.will(took(1), refused(413, "payload_too_large", "Less."))
+def test_a_request_that_is_refused_for_its_sender_stops_the_run(server: Answering) -> None:
+    server.will(took(1), refused(403, "missing_scope", "Another key."))
     result = run(server.url, "--batch", "1", stdin='{"a":1}\n{"a":2}\n{"a":3}\n')
     assert result.exit_code == 1
-    assert "Less. (payload_too_large)" in result.stderr
+    assert "Another key. (missing_scope)" in result.stderr
     assert result.stdout.startswith("1 event: 1 accepted")
     assert len(server.asked) == 2
+
+
+def test_an_event_that_is_refused_alone_does_not_stop_the_run(server: Answering) -> None:
+    server.will(took(1), refused(400, "invalid_json", "Not JSON."), refused(400, "no_events"), took(1))
+    result = run(server.url, "--batch", "1", stdin='{"a":1}\nbroken\n[]\n{"a":3}\n')
+    assert result.exit_code == 1
+    assert result.stderr == "event 1: invalid_json: Not JSON.\n"
+    assert result.stdout.startswith("3 events: 2 accepted, durable, 1 rejected")
+
+
+def test_a_request_that_is_refused_for_one_event_is_sent_in_halves(server: Answering) -> None:
+    too_large = refused(413, "payload_too_large", "Less.")
+    server.will(too_large, took(2), too_large, took(1), too_large, took(1))
+    result = run(server.url, "--batch", "4", stdin='{"a":1}\n{"a":2}\n{"a":3}\n{"a":4}\n{"a":5}\n')
+    assert result.exit_code == 1
+    assert [asked.body.count(b"\n") + 1 for asked in server.asked] == [4, 2, 2, 1, 1, 1]
+    assert result.stderr == "event 3: payload_too_large: Less.\n"
+    assert result.stdout.startswith("5 events: 4 accepted, durable, 1 rejected")
 
 
 def test_giving_up_has_its_own_exit_code() -> None:
