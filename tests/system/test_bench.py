@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
-from tests.support.process import Parsec
+from tests.support.load import event
+from tests.support.process import Parsec, eventually
 from tests.support.terminal import on_terminal
 
 
@@ -28,3 +30,17 @@ def test_on_a_terminal_it_shows_how_it_goes(parsec: Parsec) -> None:
     assert "p99" in live, shown
     assert "0 unanswered" in end, shown
     assert "durable on the server" in end, shown
+
+
+def test_a_kill_meanwhile_is_noticed_and_the_counts_agree(tmp_path: Path) -> None:
+    with Parsec(tmp_path / "data") as parsec:
+        command = [sys.executable, "-m", "parsec", "bench", "--url", f"http://127.0.0.1:{parsec.port}"]
+        plan = ["--connections", "4", "--batch", "20", "--rate", "2000", "--duration", "4"]
+        assert parsec.ingest([event("before", "acme", "line")])[1]["accepted"] == 1
+        with subprocess.Popen([*command, *plan], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            eventually(lambda: parsec.stats()["producer"]["messages_sent"] > 500)
+            parsec.kill()
+            parsec.start()
+            out, err = running.communicate(timeout=60)
+        report = json.loads(out)
+        assert (report["restarted"], report["counts_agree"], running.returncode) == (True, True, 0), err

@@ -132,7 +132,8 @@ class LedgerStats(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
 
 
 class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The work of a process since its start. `tenants`: for each tenant its events by fate."""
+    """The work of a process since its start, `started_at` (RFC 3339; Linux only). `tenants`: for each tenant its events
+    by fate."""
 
     worker: WorkerStats
     producer: ProducerStats
@@ -143,3 +144,4 @@ class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     log: LogStats
     store: StoreStats
     tenants: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
+    started_at: str = ""

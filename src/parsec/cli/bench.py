@@ -53,14 +53,15 @@ def bench(url: str, settle: float, as_json: bool, tenant: str | None, **plan: An
 
     Compares the server's answers with what it made durable and processed. A request that is answered 429 or 5xx is not
     retried; its connection waits for Retry-After. With --rate, latency counts from the time at which a request was due.
-    Other senders at the same time make the counts differ.
+    Other senders at the same time make the counts differ. A server that restarts meanwhile is compared by its ledger
+    and an audit, as its counters begin again.
 
     Exit code: 0 the counts agree, 1 they differ or cannot be compared, or all events are rejected, 3 no Parsec answers,
     or it refuses the requests.
     """
     import uvloop
 
-    from parsec.loadgen.load import Load, report
+    from parsec.loadgen.load import Load, report, restarted
     from parsec.loadgen.plan import Plan
 
     plan["events"] = plan.pop("count")
@@ -73,7 +74,8 @@ def bench(url: str, settle: float, as_json: bool, tenant: str | None, **plan: An
             tenant = tenant or (None if before is None else "bench")
             load = Load(Plan(url, api_key=api_key(url), ca_file=ca_file(), tenant=tenant, **plan))
             uvloop.run(_run(load))
-            after = _stats(client, settle)
+            after = _stats(client, settle, may_restart=True)
+            audit = client.audit() if restarted(before, after) else None
     except Rejected as error:
         hint = "; name the key's tenant with --tenant" if error.code == "tenant_mismatch" else ""
         code = NOT_ALL if load is not None and load.result.rejected else GAVE_UP
@@ -82,31 +84,42 @@ def bench(url: str, settle: float, as_json: bool, tenant: str | None, **plan: An
         fail(visible(str(error)), GAVE_UP)
     except OSError as error:
         fail(visible(f"{url}: {error}"), GAVE_UP)
-    found, doubt = report(load.result, before, after)
+    found, doubt = report(load.result, before, after, audit)
     click.echo(json.dumps(found) if as_json or not is_terminal() else _table(found))
     if doubt:
         fail(doubt, NOT_ALL)
 
 
-def _stats(client: Client, within_s: float) -> StatsAnswer | None:
+def _stats(client: Client, within_s: float, *, may_restart: bool = False) -> StatsAnswer | None:
     """As `processed_stats`; None when the key may not see them."""
     try:
-        return processed_stats(client, within_s)
+        return processed_stats(client, within_s, may_restart=may_restart)
     except Rejected as error:
         if error.code != "missing_scope":
             raise
         return None
 
 
-def processed_stats(client: Client, within_s: float, retry: RetryPolicy | None = None) -> StatsAnswer:
-    """The server's counts, once it has processed all events or `within_s` has passed. Raises as Client.stats."""
+def processed_stats(
+    client: Client, within_s: float, retry: RetryPolicy | None = None, *, may_restart: bool = False
+) -> StatsAnswer:
+    """The server's counts, once it has processed all events or `within_s` has passed.
+
+    `may_restart`: waits as long for a server that does not answer. Raises as Client.stats."""
     from parsec.loadgen.load import in_flight
 
     retry = retry or RetryPolicy()
     end = retry.clock.monotonic() + within_s
-    while in_flight(stats := client.stats()) and retry.clock.monotonic() < end:
+    while True:
+        try:
+            stats = client.stats()
+        except Retryable:
+            if not may_restart or retry.clock.monotonic() >= end:
+                raise
+        else:
+            if not in_flight(stats) or retry.clock.monotonic() >= end:
+                return stats
         retry.sleep(_POLL_S)
-    return stats
 
 
 async def _run(load: "Load") -> None:
@@ -137,4 +150,6 @@ def _table(report: dict[str, Any]) -> str:
     if report["server"] is not None:
         published, processed = report["server"]["published"], report["server"]["processed"]
         lines.append(f"{published:>12,} durable on the server, {processed:,} processed")
+    if report["restarted"]:
+        lines.append(f"{'':>12} the server was restarted meanwhile: counted by its ledger and an audit")
     return "\n".join(lines)

@@ -19,6 +19,8 @@ from parsec.loadgen.plan import Schedule
 
 _RECONNECT_WAITS_S = (0.0, 0.1, 0.2, 0.4, 0.8)
 """Before each attempt in a row, then it gives up. Any answer restarts the row."""
+_RESTART_WAITS_S = (0.5,) * 60
+"""The same while nothing listens: a server that was killed needs seconds to start again."""
 
 _SHORTEST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 60.0
@@ -57,23 +59,25 @@ class LoadConnection(asyncio.Protocol):
 
     async def run(self) -> None:
         """Until the plan is fulfilled; replaces a broken connection. Raises Rejected, OSError."""
-        waits = iter(_RECONNECT_WAITS_S)
+        waits, restart_waits = iter(_RECONNECT_WAITS_S), iter(_RESTART_WAITS_S)
+        next_waits = waits
         broken: OSError = ConnectionError("the server closes connections without an answer")
         while not await self._ended:
             if self._failure is not None:
                 raise self._failure
             if self._has_answered:
-                waits = iter(_RECONNECT_WAITS_S)
-                self._has_answered = False
-            wait_s = next(waits, None)
+                waits, restart_waits = iter(_RECONNECT_WAITS_S), iter(_RESTART_WAITS_S)
+                next_waits, self._has_answered = waits, False
+            wait_s = next(next_waits, None)
             if wait_s is None:
                 raise broken
             await asyncio.sleep(wait_s)
             try:
                 await self.open()
                 self._schedule.result.reconnected += 1
+                next_waits = waits
             except OSError as error:
-                broken = error
+                broken, next_waits = error, restart_waits
                 self._end(fulfilled=False)
 
     def abort_overdue(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+from parsec.api.audit import Audit
 from parsec.api.status import LedgerStats, StatsAnswer
 from parsec.core.counts import Counts
 from parsec.loadgen.connection import LoadConnection
@@ -57,15 +58,28 @@ def in_flight(stats: StatsAnswer) -> int:
     return (stats.ledger.in_flight or 0) + stats.channel.buffered + stats.spool.waiting
 
 
-def report(result: Result, before: StatsAnswer | None, after: StatsAnswer | None) -> tuple[dict[str, Any], str]:
-    """The report, and a doubt about its counts; "" without one. None: the key may not see the server's counts."""
+def restarted(before: StatsAnswer | None, after: StatsAnswer | None) -> bool:
+    """Whether the server's own counters began again between the two."""
+    return before is not None and after is not None and before.started_at != after.started_at
+
+
+def report(
+    result: Result, before: StatsAnswer | None, after: StatsAnswer | None, audit: Audit | None = None
+) -> tuple[dict[str, Any], str]:
+    """The report, and a doubt about its counts; "" without one. None: the key may not see the server's counts.
+
+    After a restart the ledger, which outlives it, says what was made durable, and `audit` whether the store has it.
+    """
     found = _measured(result)
+    found["restarted"] = restarted(before, after)
     if before is None or after is None:
         hidden = "counts cannot be compared: the server's counts need an API key with the scope admin"
         return found | {"server": None, "counts_agree": None}, hidden
     fates = Counts.__struct_fields__
     grown = {name: (getattr(after.ledger, name) or 0) - (getattr(before.ledger, name) or 0) for name in fates}
     processed, published = sum(grown.values()), after.producer.messages_sent - before.producer.messages_sent
+    if found["restarted"]:
+        published = _appended(before.ledger, after.ledger)
     for stats, when in ((before, "before"), (after, "after")):
         if left := in_flight(stats):
             agree: bool | None = None
@@ -73,8 +87,19 @@ def report(result: Result, before: StatsAnswer | None, after: StatsAnswer | None
             break
     else:
         agree, doubt = _agreement(result, published, processed if after.ledger != LedgerStats() else None)
+        if agree and audit is not None and audit.difference:
+            agree, doubt = (
+                False,
+                f"counts differ: the store and the ledger differ by {audit.difference:,}: parsec audit",
+            )
     server = {"published": published, "processed": processed, "stored": grown["stored"]}
     return found | {"server": server, "counts_agree": agree}, doubt
+
+
+def _appended(before: LedgerStats, after: LedgerStats) -> int:
+    """By how much the ends of all partitions have moved."""
+    ends = {(each.log_id, each.partition): each.end for each in before.partitions or ()}
+    return sum(each.end - ends.get((each.log_id, each.partition), each.start) for each in after.partitions or ())
 
 
 def _measured(result: Result) -> dict[str, Any]:

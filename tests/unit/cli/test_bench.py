@@ -1,11 +1,13 @@
 """`parsec bench`: what it says of the server's counts, and how it ends."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from parsec.api.audit import Audit
 from parsec.api.status import (
     ChannelStats,
     DedupStats,
@@ -28,7 +30,9 @@ from tests.support.process import free_port
 NO_LEDGER: dict[str, int] = {}
 
 
-def stats(published: int, ledger: dict[str, int] | None = None, buffered: int = 0, spooled: int = 0) -> Reply:
+def stats(
+    published: int, ledger: dict[str, Any] | None = None, buffered: int = 0, spooled: int = 0, started_at: str = ""
+) -> Reply:
     """The answer of /stats when everything published was stored, unless `ledger` says otherwise."""
     if ledger is None:
         ledger = {"stored": published, "duplicate": 0, "dead": 0, "lost": 0, "in_flight": 0}
@@ -41,6 +45,7 @@ def stats(published: int, ledger: dict[str, int] | None = None, buffered: int = 
         DedupStats(0, 0, 0, 0.0),
         LogStats(0),
         StoreStats(0, 0, 0, 0, 0),
+        started_at=started_at,
     )
     return Reply(200, msgspec.json.encode(answer))
 
@@ -64,6 +69,33 @@ def test_counts_that_agree(server: Answering) -> None:
     assert (report["accepted"], report["server"]) == (10, {"published": 10, "processed": 10, "stored": 10})
     assert [asked.path for asked in server.asked] == ["/logs/stats", *["/logs/ingest?ack=durable"] * 2, "/logs/stats"]
     assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer k-1"}
+
+
+def positions(end: int) -> dict[str, Any]:
+    counts = {"stored": end, "duplicate": 0, "dead": 0, "lost": 0}
+    partition = {"partition": 0, "log_id": "l", "start": 0, "committed": end, "end": end, "difference": 0, "lag": 0}
+    return counts | {"in_flight": 0, "partitions": [partition | counts]}
+
+
+@pytest.mark.parametrize(
+    ("end", "difference", "agree", "why"),
+    [
+        (510, 0, True, ""),
+        (509, 0, False, "the server made 9 events durable, but accepted 10"),
+        (510, 3, False, "the store and the ledger differ by 3"),
+    ],
+)
+def test_a_server_that_restarts_is_compared_by_its_ledger_and_an_audit(
+    server: Answering, end: int, difference: int, agree: bool, why: str
+) -> None:
+    before, after = stats(500, positions(500), started_at="t1"), stats(3, positions(end), started_at="t2")
+    audit = Reply(200, msgspec.json.encode(Audit(difference, 0, end, [])))
+    server.will(before, taken(5), taken(5), Reply(503), after, audit)
+    result = run(server.url, "--settle", "5")
+    report = json.loads(result.stdout)
+    assert (report["restarted"], report["counts_agree"]) == (True, agree)
+    assert (result.exit_code, server.asked[-1].path) == (0 if agree else 1, "/admin/audit")
+    assert why in result.stderr
 
 
 @pytest.mark.parametrize("published", [105, 110])

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from parsec.api import status
+from parsec.core.timestamp import SECOND, text_of
 from parsec.ingest.channel import Channel
 from parsec.ports.broker import Progress
 from parsec.telemetry import Telemetry
@@ -97,6 +98,7 @@ class Stats:
                     for what in ("events", "dead_letters", "bytes")
                 ),
             ),
+            started_at=text_of(int(value("process_start_time_seconds") * SECOND)),
         )
 
     def routes(self) -> list[Route]:
