@@ -191,6 +191,8 @@ class Telemetry:
             "Bytes on disk of dropped events and dead letters.", "reason")
         for dropped in (self.store_dropped, self.store_dropped_letters, self.store_dropped_bytes):
             dropped.labels("max_bytes")
+        self.store_detached = self._counter("parsec_store_detached_parts",
+            "Damaged parts of the embedded store that were detached, by table; earlier ones count at a start.", "table")
         self.processed = self._counter("parsec_process_events", "Processed events, by fate.", "fate")
         for fate in FATES:
             self.processed.labels(fate)  # begin at 0, like requests

@@ -52,6 +52,8 @@ class ServerEngine:
         self.connect = self._server.connect
         self.write = self._server.write
         self.make_durable = self._server.make_durable
+        self.detach_damaged = self._server.detach_damaged
+        self.damage_changes = self._server.damage_changes
 
     def ask(self, sql: str) -> Any:
         """As TestEngine.ask."""

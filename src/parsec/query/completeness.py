@@ -26,21 +26,23 @@ class CompletenessCheck:
     """From any thread. All that was durable before `until_ns` is stored; read it before the store is asked.
 
     `lost_until_ns`: events accepted before it were lost in the log. `spooled`: events that this process has accepted
-    and Kafka does not have.
+    and Kafka does not have. `damage_changes` grows whenever parts of the store were detached or stored again.
     """
 
     def __init__(
         self, store: StoreReader, until_ns: Callable[[], int], lost_until_ns: Callable[[], int],
-        spooled: Callable[[], int], clock: Clock,
+        spooled: Callable[[], int], clock: Clock, damage_changes: Callable[[], int] = lambda: 0,
     ) -> None:  # fmt: skip
         self._store = store
         self.until_ns = until_ns
         self._lost_until_ns = lost_until_ns
         self._spooled = spooled
         self._clock = clock
+        self.damage_changes = damage_changes
         self._no_letters_until: dict[str, float] = {}
         self._damaged: list[tuple[str, int]] = []
         self._damage_checked_at = float("-inf")
+        self._changes_checked = -1
 
     def missing(self, tenant: str, start_ns: int, until_ns: int, limits: QueryLimits) -> list[str]:
         """Asks the store, so not on the event loop."""
@@ -56,7 +58,10 @@ class CompletenessCheck:
             )
         if letters := self._dead_letters(tenant, start_ns, limits):
             missing.append(f"{letters} records became dead letters since {text_of(start_ns)}: see GET /deadletters.")
-        if self._clock.monotonic() - self._damage_checked_at >= DAMAGE_EVERY_S:
+        if (
+            self._clock.monotonic() - self._damage_checked_at >= DAMAGE_EVERY_S
+            or self._changes_checked != self.damage_changes()
+        ):
             self._check_damage(limits)
         for day, parts in self._damaged:
             if not day.isdigit() or day >= text_of(start_ns)[:10].replace("-", ""):
@@ -77,6 +82,7 @@ class CompletenessCheck:
 
     def _check_damage(self, limits: QueryLimits) -> None:
         self._damage_checked_at = self._clock.monotonic()
+        self._changes_checked = self.damage_changes()
         try:
             self._damaged = damaged_parts(self._store, limits)
         except Fatal:  # a server that does not let us read system.detached_parts

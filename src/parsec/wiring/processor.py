@@ -24,7 +24,7 @@ from parsec.process.size_retention import SizeRetention
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscriptions, TailLimits
 from parsec.service import Part, Resource, ThreadPart
 from parsec.settings import Settings
-from parsec.web.routes.health import Check, reason_check, stage_check
+from parsec.web.routes.health import reason_check, stage_check
 from parsec.wiring.log import LogHandle
 from parsec.wiring.runtime import REDIS_PREFIX, Checks, Runtime, redis_address
 
@@ -57,16 +57,17 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
     shared_progress = log.progress if settings.storage_backend != "embedded" else None
     if settings.roles == {"ingest"}:
         return ProcessorSide(None, None, _subscriptions(), committed, shared_progress)
-    store, parts = _open_store(settings, runtime)
+    store, parts, store_checks = _open_store(settings, runtime)
     if log.reader is None:
-        return ProcessorSide(store, None, _subscriptions(shared_progress), committed, shared_progress, parts)
+        tails = _subscriptions(shared_progress)
+        return ProcessorSide(store, None, tails, committed, shared_progress, parts, store_checks)
     window = Window(settings.dedup_window, settings.dedup_ids)
     dedup = _dedup(settings, runtime, window, store.name)
     processor = _processor(
         settings, runtime, log.reader, store, Claims(dedup, store, window, runtime.telemetry), committed.set
     )
     parts += [Resource("claims", dedup.close), _processor_part(settings, runtime, processor, log.begin_shutdown)]
-    checks: dict[str, Callable[[], Check]] = {"processor": stage_check("processor", processor)}
+    checks = {"processor": stage_check("processor", processor), **store_checks}
     if settings.store_max_bytes:
         size_retention = SizeRetention(
             store.day_partitions(), settings.store_max_bytes, runtime.telemetry, runtime.clock
@@ -83,7 +84,7 @@ def _subscriptions(*sources: Callable[[], Mapping[int, Progress]] | None) -> Sub
     return Subscriptions(TailLimits(), committed)
 
 
-def _open_store(settings: Settings, runtime: Runtime) -> "tuple[ClickHouseStore, list[Part]]":
+def _open_store(settings: Settings, runtime: Runtime) -> "tuple[ClickHouseStore, list[Part], Checks]":
     """The embedded engine, or a server. Raises ParsecError."""
     # Not at the top: a process that only ingests needs none of it, which saves 6 MB.
     from parsec.adapters.store.chdb.engine import ChdbEngine
@@ -98,11 +99,12 @@ def _open_store(settings: Settings, runtime: Runtime) -> "tuple[ClickHouseStore,
             database=settings.clickhouse_database,
         )
         store = ClickHouseStore(server, settings.retention, yield_gil=runtime.yield_gil)
-        return store, [Resource("store", store.close)]
+        return store, [Resource("store", store.close)], {}
     keep_free = max(settings.disk_reserve // 2, LEAST_FREE_TO_MERGE)
-    engine = ChdbEngine(Path(settings.data_dir) / "store", keep_free=keep_free)
+    engine = ChdbEngine(Path(settings.data_dir) / "store", keep_free=keep_free, telemetry=runtime.telemetry)
     store = ClickHouseStore(engine, settings.retention, yield_gil=runtime.yield_gil)
-    return store, [Resource("store", store.close), runtime.thread("store-sync", engine.watch_merges)]
+    parts: list[Part] = [Resource("store", store.close), runtime.thread("store-sync", engine.watch_merges)]
+    return store, parts, {"store": reason_check(engine.damaged_parts.why, "degraded")}
 
 
 def _dedup(settings: Settings, runtime: Runtime, window: Window, store_name: str) -> Dedup:

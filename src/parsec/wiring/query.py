@@ -59,7 +59,9 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
     )
     executor = QueryExecutor(ThreadPoolExecutor(QUERY_THREADS, "parsec-query"), limits, telemetry)
     reader = store.reader()
-    completeness = CompletenessCheck(reader, watermark.until_ns, watermark.lost_until_ns, log.waiting, clock)
+    completeness = CompletenessCheck(
+        reader, watermark.until_ns, watermark.lost_until_ns, log.waiting, clock, store.damage_changes
+    )
     poller = TailPoller(tails, reader, processor_side.committed, limits, clock)
     parts: list[Part] = [
         Resource("queries", executor.close),

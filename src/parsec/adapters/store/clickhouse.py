@@ -23,7 +23,7 @@ from parsec.adapters.store.day_partitions import ClickHouseDayPartitions
 from parsec.adapters.store.migrations import migrate, migrations
 from parsec.adapters.store.native import Table
 from parsec.adapters.store.reader import ClickHouseReader
-from parsec.core.errors import Fatal, ParsecError
+from parsec.core.errors import Fatal, ParsecError, Retryable
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
 from parsec.ports.store import DeadLetter, ExpiryBound, LedgerCheckpoint, Row, RowIdentity
@@ -78,6 +78,12 @@ class Engine(Protocol):
     def make_durable(self, client: "Client") -> None:
         """Returns when all that a query can see now survives a power cut, tables included. Raises Fatal, Retryable."""
 
+    def detach_damaged(self, error: BaseException) -> bool:
+        """Detaches the part that this error shows to be damaged. True: the same query may succeed now."""
+
+    def damage_changes(self) -> int:
+        """Grows whenever the parts that are detached change."""
+
 
 class ClickHouseStore:
     """StoreWriter. `dead_letters_s`: how long dead letters are kept; `yield_gil` gives other threads their turn.
@@ -109,13 +115,17 @@ class ClickHouseStore:
 
     def reader(self) -> ClickHouseReader:
         """Queries to the same store; closed with it."""
-        reader = ClickHouseReader(self._engine.connect)
+        reader = ClickHouseReader(self._engine.connect, self._engine.detach_damaged)
         self._readers.append(reader)
         return reader
 
     def day_partitions(self) -> ClickHouseDayPartitions:
         """The same store by day, for one other thread."""
-        return ClickHouseDayPartitions(lambda: self._engine.connect({}), self._write)
+        return ClickHouseDayPartitions(lambda: self._engine.connect({}), self._write, self._engine.detach_damaged)
+
+    def damage_changes(self) -> int:
+        """Grows whenever damaged parts were detached, or stored again. From any thread."""
+        return self._engine.damage_changes()
 
     def insert(self, rows: Sequence[Row], token: str) -> None:
         if rows:
@@ -186,6 +196,8 @@ class ClickHouseStore:
         try:
             self._engine.write(client, table, settings, blocks)
         except (ClickHouseError, OSError) as error:
+            if self._engine.detach_damaged(error):
+                raise Retryable(f"the store detached a damaged part: {error}", after_s=0.0) from error
             raise errors.of_insert(error) from error
 
     def _offsets(self, table: str, within: Range) -> set[int]:
@@ -197,11 +209,11 @@ class ClickHouseStore:
     def _columns(self, sql: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """The columns of an answer, on the writer's own client; none when it has no rows."""
         self._check_open()
-        try:
-            columns = self._client.query(sql, parameters=dict(values), column_oriented=True).result_columns
-        except (ClickHouseError, OSError) as error:
-            raise errors.of_query(error) from error
-        return columns or ()
+
+        def ask() -> Sequence[Sequence[Any]]:
+            return self._client.query(sql, parameters=dict(values), column_oriented=True).result_columns or ()
+
+        return errors.without_damage(ask, self._engine.detach_damaged)
 
     def _check_open(self) -> None:
         if self._closed:

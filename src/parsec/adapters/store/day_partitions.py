@@ -13,7 +13,6 @@ Next: parsec.process.size_retention.
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from clickhouse_connect.driver.exceptions import ClickHouseError
 from msgspec.structs import astuple
 
 from parsec.adapters.store import errors
@@ -44,9 +43,10 @@ Write = Callable[["Client", Table, Iterable[bytes]], None]
 class ClickHouseDayPartitions:
     """DayPartitions. Opens its client at the first call, on the calling thread."""
 
-    def __init__(self, connect: Callable[[], "Client"], write: Write) -> None:
+    def __init__(self, connect: Callable[[], "Client"], write: Write, detach_damaged: errors.DetachDamaged) -> None:
         self._connect = connect
         self._write = write
+        self._detach_damaged = detach_damaged
         self._opened: Client | None = None
 
     def sizes(self) -> list[DaySize]:
@@ -70,16 +70,10 @@ class ClickHouseDayPartitions:
             self._opened.close()
 
     def _rows(self, sql: str) -> Any:
-        try:
-            return self._client().query(sql).result_rows
-        except (ClickHouseError, OSError) as error:
-            raise errors.of_query(error) from error
+        return errors.without_damage(lambda: self._client().query(sql).result_rows, self._detach_damaged)
 
     def _command(self, sql: str, values: dict[str, Any]) -> None:
-        try:
-            self._client().command(sql, parameters=values)
-        except (ClickHouseError, OSError) as error:
-            raise errors.of_query(error) from error
+        errors.without_damage(lambda: self._client().command(sql, parameters=values), self._detach_damaged)
 
     def _client(self) -> "Client":
         if self._opened is None:

@@ -5,8 +5,10 @@ from it.
 """
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
-from clickhouse_connect.driver.exceptions import Error, ProgrammingError
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error, ProgrammingError
 
 from parsec.core.errors import Fatal, ParsecError, Poison, Rejected, Retryable
 
@@ -33,6 +35,23 @@ _OF_QUERY = re.compile(r"Query memory limit|\(for query\)")
 _BROKEN = frozenset({
     10, 16, 36, 46, 47, 48, 60, 62, 81, 115, 164, 497, 516,  # no such column, table, setting; syntax; read-only; access
 })  # fmt: skip
+
+T = TypeVar("T")
+DetachDamaged = Callable[[BaseException], bool]
+"""Detaches the part that an error shows to be damaged. True: the same query may succeed now."""
+_MOST_DETACHED = 100
+"""Parts that one query may meet before it gives up."""
+
+
+def without_damage(query: Callable[[], T], detach_damaged: DetachDamaged) -> T:
+    """The answer of a query; damaged parts that it meets are detached, and it is asked again without them."""
+    for _ in range(_MOST_DETACHED):
+        try:
+            return query()
+        except (ClickHouseError, OSError) as error:
+            if not detach_damaged(error):
+                raise of_query(error) from error
+    raise Retryable("the store does not answer: it has many damaged parts")
 
 
 def of_insert(error: Exception) -> ParsecError:

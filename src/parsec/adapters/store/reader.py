@@ -41,8 +41,9 @@ Connect = Callable[[Mapping[str, str | int]], "Client"]
 class ClickHouseReader:
     """StoreReader, with one read-only client for each thread."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, detach_damaged: errors.DetachDamaged) -> None:
         self._connect = connect
+        self._detach_damaged = detach_damaged
         self._own = threading.local()
         self._lock = threading.Lock()
         self._clients: list[Client] = []
@@ -58,10 +59,10 @@ class ClickHouseReader:
         }  # fmt: skip
         text = f"{sql}\nSETTINGS {', '.join(f'{name} = {value}' for name, value in settings.items())}"
         with self._cancellable(comment, limits.cancellation):
-            try:
-                lines = self._client().raw_query(text, parameters=dict(parameters), fmt="JSONCompactEachRow")
-            except (ClickHouseError, OSError) as error:
-                raise errors.of_query(error) from error
+            lines = errors.without_damage(
+                lambda: self._client().raw_query(text, parameters=dict(parameters), fmt="JSONCompactEachRow"),
+                self._detach_damaged,
+            )
         return msgspec.json.Decoder(into).decode_lines(lines)
 
     def close(self) -> None:

@@ -65,3 +65,11 @@ class ClickHouseServer(msgspec.Struct, frozen=True, kw_only=True):
 
     def make_durable(self, client: "Client") -> None:
         """Nothing to do: the server's settings and disks decide what survives a power cut."""
+
+    def detach_damaged(self, error: BaseException) -> bool:  # noqa: ARG002 (as in the protocol)
+        """False: a server's parts are the care of those who run it."""
+        return False
+
+    def damage_changes(self) -> int:
+        """0: it detaches none."""
+        return 0

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from parsec.api import parameters
 from parsec.api import query as answers
 from parsec.core.clock import Clock
-from parsec.core.errors import Rejected
+from parsec.core.errors import Fatal, Rejected
 from parsec.core.timestamp import text_of
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.completeness import CompletenessCheck
@@ -126,14 +126,22 @@ class QueryRoutes:
         until_ns = self._completeness.until_ns()
         first = msgspec.structs.replace(wanted, limit=PAGE_EVENTS) if all_of_them else wanted
 
+        def begin(limits: QueryLimits) -> tuple[Page, list[str], int]:
+            def ask() -> tuple[Page, list[str], int]:
+                changes = self._completeness.damage_changes()
+                missing = self._completeness.missing(first.tenant, first.time_range.start_ns, until_ns, limits)
+                return page(self._store, first, limits), missing, changes
+
+            return self._undamaged(ask)
+
+        found, missing, changes = await self._executor.run(request, first.tenant, begin)
+
         async def fetch_page(of: PageRequest) -> Page:
-            return await self._executor.run(request, of.tenant, lambda limits: page(self._store, of, limits))
+            following = await self._executor.run(request, of.tenant, lambda limits: page(self._store, of, limits))
+            if self._completeness.damage_changes() != changes:  # the header with `missing` has been sent
+                raise Fatal("a part of the store was detached meanwhile; repeat the query")
+            return following
 
-        def begin(limits: QueryLimits) -> tuple[Page, list[str]]:
-            missing = self._completeness.missing(first.tenant, first.time_range.start_ns, until_ns, limits)
-            return page(self._store, first, limits), missing
-
-        found, missing = await self._executor.run(request, first.tenant, begin)
         headers = {
             answers.COMPLETE_UNTIL_HEADER: text_of(until_ns),
             answers.MISSING_HEADER: _ENCODER.encode(missing).decode(),
@@ -267,10 +275,19 @@ class QueryRoutes:
         until_ns = self._completeness.until_ns()
 
         def body(limits: QueryLimits) -> bytes:
-            missing = self._completeness.missing(scope.tenant, scope.time_range.start_ns, until_ns, limits)
-            return _ENCODER.encode(answer(limits, {"complete_until": text_of(until_ns), "missing": missing}))
+            def ask() -> bytes:
+                missing = self._completeness.missing(scope.tenant, scope.time_range.start_ns, until_ns, limits)
+                return _ENCODER.encode(answer(limits, {"complete_until": text_of(until_ns), "missing": missing}))
+
+            return self._undamaged(ask)
 
         return Response(await self._executor.run(request, scope.tenant, body), media_type="application/json")
+
+    def _undamaged(self, ask: Callable[[], T]) -> T:
+        """The answer; asked again, once, if a damaged part was detached meanwhile, so that `missing` says so."""
+        changes = self._completeness.damage_changes()
+        answer = ask()
+        return answer if self._completeness.damage_changes() == changes else ask()
 
 
 def _range_fields(time_range: TimeRange) -> _TimeFields:

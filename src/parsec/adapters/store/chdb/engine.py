@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,10 +25,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from parsec.adapters.store.chdb import sync
+from parsec.adapters.store.chdb.damaged_parts import DamagedParts
 from parsec.adapters.store.chdb.part_integrity import InsertedPartCheck, MergedPartCheck, MergeGuard
 from parsec.adapters.store.chdb.schema_backup import SchemaBackup
 from parsec.adapters.store.native import Table
 from parsec.core.errors import Fatal
+from parsec.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -49,11 +51,12 @@ _loading = threading.Lock()
 
 class ChdbEngine:
     """An engine on one directory. `memory_bytes`: the engine's limit for the whole process; `keep_free`: bytes of the
-    disk that merges leave free."""
+    disk that merges leave free; `on_detached` is called after a damaged part was detached, on any thread."""
 
     def __init__(
-        self, directory: Path, database: str = "parsec", memory_bytes: int = 2 << 30, keep_free: int = 0
-    ) -> None:
+        self, directory: Path, database: str = "parsec", memory_bytes: int = 2 << 30, keep_free: int = 0,
+        telemetry: Telemetry | None = None, on_detached: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         _load_chdb()
         directory.mkdir(parents=True, exist_ok=True)
         # Parts merged by an earlier process: when the engine opens, it removes their sources.
@@ -67,6 +70,7 @@ class ChdbEngine:
         self._merged_parts = sync.MergedParts([])
         self._inserted_check = InsertedPartCheck({})
         self._merge_guard = MergeGuard(directory, keep_free)
+        self.damaged_parts = DamagedParts(lambda: self.connect({}), telemetry or Telemetry(), on_detached)
 
     def connect(self, settings: Mapping[str, str | int]) -> "Client":
         """A client for one thread, with these settings. Creates the database when it is missing. Raises Fatal."""
@@ -132,9 +136,18 @@ class ChdbEngine:
             sync.file_system(self._directory)
             self._schema_backup.save()
             self._inserted_check = InsertedPartCheck(self._tables)
+            self.damaged_parts.open(self._tables)
         for table, directory in self._tables.items():
             self._inserted_check.drop_short_parts(client, table)
             sync.directory(directory)
+
+    def detach_damaged(self, error: BaseException) -> bool:
+        """As in parsec.adapters.store.clickhouse."""
+        return self.damaged_parts.detach_named(error)
+
+    def damage_changes(self) -> int:
+        """As in parsec.adapters.store.clickhouse."""
+        return self.damaged_parts.changes()
 
     def watch_merges(self, stop: threading.Event) -> None:
         """Runs in its own thread until `stop`, after `make_durable`: checks and syncs merged parts before the engine

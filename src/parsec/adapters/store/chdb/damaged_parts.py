@@ -1,0 +1,204 @@
+"""Detach damaged parts of the store's tables and report them, so that storing and queries go on over the rest.
+
+In: an error of the engine, or the name of a part. Out: the part in `detached/` of its table as `broken_<part>`, an
+ERROR line, a metric, a reason for /health; the callback `on_detached` is called. Errors: none: a part that cannot be
+detached stays, and the caller's own error stands. Next: parsec.adapters.store.chdb.engine.
+
+Invariants, cited by tests
+ 1. A part is detached when an error that is certain names it, or when an error that may have other reasons names it and
+    the engine's own check of that part fails. Never for time, memory, descriptors or disk space.
+ 2. What is detached is reported again after a restart, until it is stored again or leaves (`detached_directory`).
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from parsec.adapters.store.chdb import damage_errors, sync
+from parsec.adapters.store.chdb.detached_directory import DetachedDirectory
+from parsec.core.errors import ParsecError
+from parsec.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+_log = structlog.get_logger(__name__)
+
+LOSSES: Mapping[str, str] = {
+    "events": "its events are missing until they are stored again from the log",
+    "dead_letters": "its dead letters are missing until they are stored again from the log",
+    "ledger_marks": "parsec audit recounts less of the ledger",
+    "dropped_days": "parsec audit may report days that PARSEC_STORE_MAX_BYTES dropped as missing",
+    "_migrations": "the next start applies its migrations again",
+}
+"""What a part of each table loses."""
+
+_ACTIVE = (
+    "SELECT rows, bytes_on_disk FROM system.parts WHERE database = currentDatabase() AND active "
+    "AND table = {table:String} AND name = {part:String}"
+)
+_CHECK = "CHECK TABLE {table:Identifier} PART {part:String} SETTINGS check_query_single_value_result = 0"
+# Finds what the check leaves out: columns_substreams.txt, which tells where in a file each part of a column begins.
+_FIRST_ROW = (
+    "SELECT * FROM {table:Identifier} WHERE _part = {part:String} LIMIT 1 "
+    "SETTINGS asterisk_include_materialized_columns = 1, use_skip_indexes = 0"
+)
+_CHECKS = 2
+"""A failed check is repeated: memory that flips a bit while it reads is no damage of the disk."""
+
+
+class DamagedPart(NamedTuple):
+    """An active part of a table, and why it is thought to be damaged; `why` names the file where the engine does."""
+
+    table: str
+    name: str
+    why: str
+
+
+class DamagedParts:
+    """Of one engine. From any thread, after `open`."""
+
+    def __init__(
+        self, connect: Callable[[], "Client"], telemetry: Telemetry, on_detached: Callable[[], None] = lambda: None
+    ) -> None:
+        self._connect = connect
+        self._telemetry = telemetry
+        self._on_detached = on_detached
+        self._lock = threading.RLock()
+        self._directories: dict[str, DetachedDirectory] = {}
+        self._changes = 0
+
+    def open(self, tables: Mapping[str, Path]) -> None:
+        """Reports what the engine detached when it opened, and what was detached before. `tables`: directories."""
+        with self._lock:
+            self._directories = {table: DetachedDirectory(path) for table, path in tables.items()}
+            for table, directory in self._directories.items():
+                self._telemetry.store_detached.labels(table)
+                directory.adopt()
+                for part in directory.damaged():
+                    _log.error(
+                        f"A damaged part of the store was detached: {_loss(table)}.",
+                        table=table, part=part.name, rows=part.rows, directory=str(directory.path),
+                    )  # fmt: skip
+                    self._telemetry.store_detached.labels(table).inc()
+
+    def changes(self) -> int:
+        """Grows whenever the parts that are detached change."""
+        return self._changes
+
+    def why(self) -> str | None:
+        """For /health; None while no part is missing."""
+        with self._lock:
+            found = {table: directory.damaged() for table, directory in self._directories.items()}
+        reasons = [
+            f"{len(parts)} damaged parts of table {table} ({sum(part.rows for part in parts)} rows) are detached: "
+            f"{_loss(table)}"
+            for table, parts in found.items()
+            if parts
+        ]
+        return f"{'; '.join(reasons)}." if reasons else None
+
+    def restored(self, table: str) -> None:
+        """All rows of the detached parts of this table are in the store again, or were never missing."""
+        with self._lock:
+            if table in self._directories and self._directories[table].mark_restored():
+                self._changes += 1
+
+    def detach_named(self, error: BaseException) -> bool:
+        """Detaches the parts that this error shows to be damaged. True: one was, perhaps by another thread."""
+        if damage_errors.is_limit(error):
+            return False
+        with self._lock:
+            detached = [self._detach_if_damaged(error, table, part) for table, part in self._named(error)]
+        return any(detached)
+
+    def check(self, client: "Client", table: str, part: str) -> DamagedPart | None:
+        """Reads all of a part, on the caller's thread. None: it is sound, or gone. Raises the driver's errors."""
+        for attempt in range(_CHECKS):
+            why = _failed_check(client, table, part)
+            if why is None or damage_errors.is_limit(why):
+                return None
+            if attempt + 1 == _CHECKS:
+                return DamagedPart(table, part, why)
+        return None
+
+    def detach(self, client: "Client", damaged: DamagedPart) -> bool:
+        """False: it is not there any more, or the engine refuses."""
+        from clickhouse_connect.driver.exceptions import Error
+
+        table, part, why = damaged
+        with self._lock:
+            try:
+                active = client.query(_ACTIVE, parameters={"table": table, "part": part}).result_rows
+                if not active:
+                    return False
+                client.command(
+                    "ALTER TABLE {table:Identifier} DETACH PART {part:String}",
+                    parameters={"table": table, "part": part},
+                )
+                self._directories[table].adopt()
+                sync.file_system(self._directories[table].path)
+            except (Error, OSError, ParsecError) as error:
+                _log.error("A damaged part of the store could not be detached.", table=table, part=part, why=str(error))
+                return False
+            self._changes += 1
+        ((rows, size),) = active
+        self._telemetry.store_detached.labels(table).inc()
+        _log.error(
+            f"A damaged part of the store was detached: {_loss(table)}.",
+            table=table, part=part, rows=rows, bytes=size, directory=str(self._directories[table].path),
+            why=damage_errors.shortened(why),
+        )  # fmt: skip
+        self._on_detached()
+        return True
+
+    def _named(self, error: BaseException) -> Iterator[tuple[str, str]]:
+        tables = {directory.uuid: table for table, directory in self._directories.items()}
+        for uuid, part in damage_errors.named_parts(error):
+            if uuid in tables:
+                yield tables[uuid], part
+
+    def _detach_if_damaged(self, error: BaseException, table: str, part: str) -> bool:
+        from clickhouse_connect.driver.exceptions import Error
+
+        try:
+            client = self._connect()
+        except ParsecError:
+            return False
+        try:
+            if self._directories[table].has(part):  # detached by another thread meanwhile
+                return True
+            certain = damage_errors.is_certain(error)
+            damaged = DamagedPart(table, part, str(error)) if certain else self.check(client, table, part)
+            return damaged is not None and self.detach(client, damaged)
+        except Error as failed:
+            _log.warning("A part of the store could not be checked.", table=table, part=part, why=str(failed)[:500])
+            return False
+        finally:
+            client.close()
+
+
+def _failed_check(client: "Client", table: str, part: str) -> str | None:
+    """Why the engine's check of a part fails; None: it passes, or the part is gone."""
+    from clickhouse_connect.driver.exceptions import Error
+
+    place = {"table": table, "part": part}
+    if not client.query(_ACTIVE, parameters=place).result_rows:
+        return None
+    try:
+        for _, passed, why in client.query(_CHECK, parameters=place).result_rows:
+            if not int(passed):
+                return str(why)
+        client.query(_FIRST_ROW, parameters=place)
+    except Error as error:
+        if not client.query(_ACTIVE, parameters=place).result_rows:
+            return None  # it was merged meanwhile
+        return str(error)
+    return None
+
+
+def _loss(table: str) -> str:
+    return LOSSES.get(table, "its rows are missing")
