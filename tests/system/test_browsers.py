@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,13 @@ def test_a_page_of_another_site_cannot_write_or_read(parsec: Parsec) -> None:
         status, headers, _ = parsec.request("GET", "/livez", headers={"Origin": origin})
         assert (status, "access-control-allow-origin" in headers) == (200, False)
     assert b'parsec_http_refused_total{reason="cross_origin"} 3.0' in parsec.get("/metrics")[1]
+    with closing(parsec.connection()) as twice:
+        twice.putrequest("POST", "/ingest")
+        for origin in (STRANGER, f"http://127.0.0.1:{parsec.port}"):
+            twice.putheader("Origin", origin)
+        twice.putheader("Content-Length", "0")
+        twice.endheaders()
+        assert twice.getresponse().status == 403
     asked = {"Origin": STRANGER, "Access-Control-Request-Method": "POST"}
     assert parsec.request("OPTIONS", "/ingest", headers=asked)[0] == 405
 

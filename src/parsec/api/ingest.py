@@ -67,6 +67,7 @@ CODES: dict[str, Code] = {
     "unknown_field": Code("A batch object has fields beside `events`.", 400),
     "unknown_parameter": Code("The URL has an unknown parameter.", 400),
     "invalid_parameter": Code("A parameter in the URL has an invalid value.", 400),
+    "repeated_header": Code("A header that may be sent once is sent twice.", 400),
     "body_too_slow": Code("The body did not arrive in time.", 408),
     "method_not_allowed": Code("Events must be sent with POST.", 405),
     "missing_api_key": Code("An API key is required, and the request has none.", 401),

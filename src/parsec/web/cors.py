@@ -63,11 +63,12 @@ class Cors:
         await app(scope, receive, with_headers)
 
     def _is_foreign(self, scope: Scope) -> bool:
-        given: dict[bytes, str] = {
-            name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"origin", b"host")
-        }
-        origin = given.get(b"origin")
-        if origin is None or "*" in self._origins or origin in self._origins:
+        given = [(name, value.decode("latin-1")) for name, value in scope["headers"] if name in (b"origin", b"host")]
+        origins = [value for name, value in given if name == b"origin"]
+        host = next((value for name, value in given if name == b"host"), "")
+        if not origins or "*" in self._origins:
             return False
-        # Compares only the host: a proxy in front may use another scheme.
-        return origin.partition("://")[2].lower() != given.get(b"host", "").lower()
+        # Of two origins neither is trusted. Compares only the host: a proxy in front may use another scheme.
+        return len(origins) > 1 or (
+            origins[0] not in self._origins and origins[0].partition("://")[2].lower() != host.lower()
+        )

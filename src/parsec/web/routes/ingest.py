@@ -32,14 +32,15 @@ _TOO_SLOW = Rejected(BODY_TOO_SLOW.code, BODY_TOO_SLOW.detail, status=BODY_TOO_S
 
 class IngestHeaders(msgspec.Struct, gc=False):
     """The request headers that matter here. `is_plain`: the body is not compressed, and the client neither waits for
-    "100 Continue" nor is a browser."""
+    "100 Continue" nor is a browser. `repeated`: one that may be sent once and was sent twice."""
 
-    encoding: str = ""
+    encoding: str | None = None
     tenant: str | None = None
     idempotency_key: str | None = None
     length: int | None = None
     credentials: tuple[Credential, ...] = ()
     is_plain: bool = True
+    repeated: str = ""
 
 
 class IngestRoute:
@@ -77,7 +78,7 @@ class IngestRoute:
             self._identify(request, headers, scope["query_string"])
             if not self._pipeline.admit(request):
                 return
-            if not await self._bodies.read(request, receive, headers.encoding, headers.length):
+            if not await self._bodies.read(request, receive, headers.encoding or "", headers.length):
                 self._pipeline.refuse(request, TOO_MANY_BODIES)
                 return
             for _ in self._pipeline.ingest(request):
@@ -113,6 +114,9 @@ class IngestRoute:
         """Who sends events, for which tenant, and what the address says about them. Raises Rejected."""
         if not self._ring.is_open:
             request.key_tenant = self._authenticator.authenticate(headers.credentials, "ingest").tenant or ""
+        if headers.repeated:
+            message = f"The header {headers.repeated} is sent twice; send it once."
+            raise Rejected("repeated_header", message, field=headers.repeated)
         request.idempotency_key = headers.idempotency_key
         if query_string:
             request.fields = FieldMap.parse(query_string)
@@ -145,11 +149,14 @@ def ingest_headers(headers: list[tuple[bytes, bytes]]) -> IngestHeaders:
         if name == b"content-length":
             found.length = int(value)
         elif name == b"content-encoding":
+            found.repeated = found.repeated if found.encoding is None else "Content-Encoding"
             found.encoding = value.decode("latin-1").strip().lower()
             found.is_plain = found.is_plain and found.encoding in ("", "identity")
         elif name == b"x-tenant-id":
+            found.repeated = found.repeated if found.tenant is None else "X-Tenant-ID"
             found.tenant = value.decode("latin-1")
         elif name == b"idempotency-key":
+            found.repeated = found.repeated if found.idempotency_key is None else "Idempotency-Key"
             found.idempotency_key = value.decode("latin-1")
         elif name == b"authorization" or name == b"x-api-key":
             found.credentials += ((name, value),)

@@ -17,7 +17,7 @@ from parsec.keys.keyring import Keyring
 from parsec.telemetry import Telemetry
 from parsec.web.auth import Authenticator
 from parsec.web.request_body import RequestBodyReader
-from parsec.web.routes.ingest import IngestHeaders, IngestRoute
+from parsec.web.routes.ingest import IngestHeaders, IngestRoute, ingest_headers
 from tests.support.ingesting import CountingRandom, compact, event
 from tests.support.manual_clock import ManualClock
 
@@ -94,6 +94,17 @@ def test_a_header_that_is_no_tenants_name_refuses_the_request() -> None:
     (refused,) = rig.ask(BODY, headers=IngestHeaders(tenant="a b"))
     (error,) = refused.answer.errors
     assert (refused.status, error.code, error.field) == (400, "invalid_tenant_id", "X-Tenant-ID")
+    assert rig.admission.reserved_bytes == 0
+
+
+@pytest.mark.parametrize("second", [b"other", b"acme", b""])
+@pytest.mark.parametrize("name", ["X-Tenant-ID", "Idempotency-Key", "Content-Encoding"])
+def test_a_header_that_is_sent_twice_refuses_the_request_whatever_it_says(name: str, second: bytes) -> None:
+    rig = Rig(CountingRandom())
+    sent = [(b"host", b"localhost"), *((name.lower().encode(), value) for value in (b"acme", second))]
+    (refused,) = rig.ask(BODY, headers=ingest_headers(sent))
+    (error,) = refused.answer.errors
+    assert (refused.status, error.code, error.field) == (400, "repeated_header", name)
     assert rig.admission.reserved_bytes == 0
 
 
