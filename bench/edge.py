@@ -147,7 +147,9 @@ def flood_client(port: int, named: bool, seconds: float, results: "multiprocessi
         with socket.create_connection(("127.0.0.1", port)) as connection:
             due = time.monotonic()
             while due < ends:
-                head = b"POST /ingest HTTP/1.1\r\nHost: x\r\n%bIdempotency-Key: %d\r\nContent-Length: %d\r\n\r\n"
+                head = (
+                    b"POST /ingest HTTP/1.1\r\nHost: localhost\r\n%bIdempotency-Key: %d\r\nContent-Length: %d\r\n\r\n"
+                )
                 connection.sendall(head % (name, next(numbers), len(body)) + body)
                 statuses[b" 429 " in connection.recv(65536)[:16]] += 1
                 due += connections * BATCH / (SHARE_PER_S * TIMES)

@@ -18,7 +18,7 @@ port, paths = int(sys.argv[1]), sys.argv[2:]
 waiting = selectors.DefaultSelector()
 for path in paths:
     one = socket.create_connection(("127.0.0.1", port))
-    one.sendall(f"GET {path} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode())
+    one.sendall(f"GET {path} HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n".encode())
     waiting.register(one, selectors.EVENT_READ)
 print("reading", flush=True)
 while True:

@@ -8,7 +8,6 @@ import re
 import socket
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -17,6 +16,7 @@ import msgspec
 from parsec.api.event_rules import TENANT_RULE, tenant_name
 from parsec.core.directory import why_unusable
 from parsec.core.errors import BadSettings
+from parsec.core.loopback import is_loopback
 from parsec.core.units import parse_quantity, show_quantity
 from parsec.keys.file import KeysUnreadable
 from parsec.keys.file import read as read_keys
@@ -151,6 +151,12 @@ def conflicts(settings: Settings) -> list[str]:
         for origin in settings.origins
         if not re.fullmatch(r"\*|https?://[a-z0-9.\-\[\]:]+", origin)
     ]
+    problems += [
+        f"PARSEC_ALLOWED_HOSTS={name}: must be a host name without scheme, port and path, such as logs.example.com; "
+        "*.example.com for all names below one; or *"
+        for name in settings.host_names
+        if name != "*" and not re.fullmatch(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.\-]*[A-Za-z0-9_])?\.?", name)
+    ]
     problems += _kafka_conflicts(settings)
     if settings.redis_addr:
         try:
@@ -246,16 +252,6 @@ def host_and_port(address: str) -> tuple[str, int]:
     if not plain or (":" in plain) != (plain is not host) or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise ValueError("must be host:port")
     return plain, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def fault(setting: Setting, raw: object, source: str, why: Exception) -> str:

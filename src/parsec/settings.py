@@ -86,6 +86,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: Annotated[str, Spec(
         "PARSEC_CORS_ORIGINS", "Origins of web pages that may use the API, such as https://ui.example.com, separated "
         "by commas. *: any origin.")] = ""
+    allowed_hosts: Annotated[str, Spec(
+        "PARSEC_ALLOWED_HOSTS", "Host names to serve without API keys, beside localhost and loopback addresses, for "
+        "example behind a proxy: logs.example.com,*.example.net. *: any name, which lets any web page that a user of "
+        "this machine opens read and write events.")] = ""
 
     # Memory and limits of ingest.
     channel_events: Annotated[int, Spec(
@@ -205,6 +209,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origins(self) -> tuple[str, ...]:
         return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Those of PARSEC_ALLOWED_HOSTS."""
+        return tuple(name.strip() for name in self.allowed_hosts.split(",") if name.strip())
 
     @property
     def roles(self) -> frozenset[str]:

@@ -29,7 +29,7 @@ LINES = (
     b"CONNECT x:1 HTTP/1.1\r\n",
 )
 PARTS = (
-    b"Host: x\r\n",
+    b"Host: localhost\r\n",
     b"Content-Length: %d\r\n" % len(BODY),
     b"Content-Length: 0\r\n",
     b"Transfer-Encoding: chunked\r\n",

@@ -20,13 +20,13 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-HEAD = b"POST /ingest HTTP/1.1\r\nHost: x\r\n"
+HEAD = b"POST /ingest HTTP/1.1\r\nHost: localhost\r\n"
 SLOW_HEADS = (b"GET /query/events?tenant=a&q=", HEAD + b"X-Header: ")
 SLOW_BODIES = (
     HEAD + b"Content-Length: 60000\r\n\r\n",
     HEAD + b"Content-Length: 6000000\r\n\r\n",
     HEAD + b"Transfer-Encoding: chunked\r\n\r\n7fffff\r\n",
-    b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 6000000\r\n\r\n",
+    b"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6000000\r\n\r\n",
 )
 BOMB_BYTES = 256 << 20
 

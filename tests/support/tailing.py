@@ -26,7 +26,7 @@ class Reader:
         self._socket.settimeout(60)
         self._socket.connect(("127.0.0.1", port))
         asked = urlencode({"tenant": tenant, "q": q})
-        self._socket.sendall(f"GET /query/tail?{asked} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self._socket.sendall(f"GET /query/tail?{asked} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         self._stream = self._socket.makefile("rb", buffering=1 if stuck else -1)
         self.status = int(self._stream.readline().split()[1])
         while (line := self._stream.readline().strip()) and line:

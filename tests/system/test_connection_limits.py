@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.process import Parsec
 
-HEALTH = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTH = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MOST = 20
 
 

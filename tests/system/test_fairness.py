@@ -82,7 +82,7 @@ def test_without_limits_bodies_that_are_on_their_way_keep_no_small_ones_out(tmp_
     memory = {"PARSEC_INGEST_MEMORY": "1MiB", "PARSEC_MAX_BODY_BYTES": "1MiB", "PARSEC_DISK_RESERVE": "0"}
     body = json.dumps([event(str(n), "slow") for n in range(240)]).encode()
     assert 64 << 10 < len(body) < 80 << 10
-    head = b"POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     with Parsec(tmp_path / "data", **memory) as parsec, ExitStack() as stack:
         slow = [stack.enter_context(socket.create_connection(("127.0.0.1", parsec.port), 10)) for _ in range(20)]
         for connection in slow:

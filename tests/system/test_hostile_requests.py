@@ -20,8 +20,8 @@ from tests.support.process import Parsec
 from tests.support.sabotaged import under
 
 PATIENCE_S = 20.0
-HOST = b"Host: x\r\n"
-CHUNKED = b"POST /ingest HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+HOST = b"Host: localhost\r\n"
+CHUNKED = b"POST /ingest HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -91,23 +91,23 @@ MALFORMED = {
     "chunks in HTTP/1.0": ingest(b"Transfer-Encoding: chunked", body=b"0\r\n\r\n", version=b"HTTP/1.0"),
     "a folded line": ingest(b"X: a\r\n b"),
     "a folded length": ingest(b"Content-Length: 3\r\n 3", body=b"abc"),
-    "space before the first header": b"POST /ingest HTTP/1.1\r\n Host: x\r\n\r\n",
+    "space before the first header": b"POST /ingest HTTP/1.1\r\n Host: localhost\r\n\r\n",
     "space before a colon": ingest(b"Content-Length : 3", body=b"abc"),
     "space before a name": ingest(b" Content-Length: 3", body=b"abc"),
     "LF alone in headers": ingest(b"X: a\nContent-Length: 3", body=b"abc"),
-    "LF alone everywhere": b"POST /ingest HTTP/1.1\nHost: x\n\n",
+    "LF alone everywhere": b"POST /ingest HTTP/1.1\nHost: localhost\n\n",
     "LF alone at the end": ingest(b"X: a\r\n\n"),
     "CR alone": ingest(b"X: a\rContent-Length: 3", body=b"abc"),
     "NUL in a value": ingest(b"X: a\0b"),
     "NUL in a name": ingest(b"X\0: a"),
-    "NUL in the address": b"GET /livez\0 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "NUL in the address": b"GET /livez\0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a name without a colon": ingest(b"abc"),
     "no name": ingest(b": a"),
     "no host": ingest(host=b""),
     "two hosts": ingest(b"Host: y"),
-    "no known method": b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no known method": b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "no address": b"GET livez HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no address": b"GET livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a chunk size that is none": CHUNKED + b"zz\r\nabc\r\n0\r\n\r\n",
     "a negative chunk size": CHUNKED + b"-3\r\nabc\r\n0\r\n\r\n",
     "a chunk size with a prefix": CHUNKED + b"0x3\r\nabc\r\n0\r\n\r\n",
@@ -127,21 +127,21 @@ MALFORMED = {
 @pytest.mark.parametrize("request_bytes", MALFORMED.values(), ids=MALFORMED)
 def test_what_may_mean_two_things_is_refused_and_what_follows_is_not_read(parsec: Parsec, request_bytes: bytes) -> None:
     before = refused(parsec, "malformed_request")
-    answers = exchange(parsec, request_bytes + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    answers = exchange(parsec, request_bytes + b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert statuses(answers) == [400]
     assert code(answers) == "malformed_request"
     assert b"connection: close" in answers
     assert refused(parsec, "malformed_request") == before + 1
 
 
-@pytest.mark.parametrize("target", [b"http://other/livez", b"http://x:80/livez?a=b", b"/livez?a=b#c"])
+@pytest.mark.parametrize("target", [b"http://localhost/livez", b"http://[::1]:80/livez?a=b", b"/livez?a=b#c"])
 def test_other_forms_of_an_address_mean_the_path(parsec: Parsec, target: bytes) -> None:
-    answers = exchange(parsec, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answers = exchange(parsec, b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert statuses(answers) == [200]
 
 
 OTHER_VERSIONS = [
-    b"GET /livez HTTP/%b\r\nHost: x\r\n\r\n" % version for version in (b"0.9", b"1.3", b"1.7", b"2.0", b"3.0")
+    b"GET /livez HTTP/%b\r\nHost: localhost\r\n\r\n" % version for version in (b"0.9", b"1.3", b"1.7", b"2.0", b"3.0")
 ]
 
 
@@ -155,7 +155,7 @@ def test_other_versions_are_refused(parsec: Parsec, request_bytes: bytes) -> Non
 def test_a_mistake_behind_good_requests_is_told_after_their_answers(parsec: Parsec) -> None:  # ending 1
     body = json.dumps(event("good-one", "behind")).encode()
     good = ingest(b"Content-Length: %d" % len(body), body=body)
-    health = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    health = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for first in (good, health):
         answers = exchange(parsec, first + health + ingest(b"Content-Length : 3", body=b"abc") + health)
         assert statuses(answers) == [200, 200, 400]
@@ -170,18 +170,18 @@ def test_trailers_are_not_headers(parsec: Parsec) -> None:
 
 
 def health_closing() -> bytes:
-    return b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    return b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @pytest.mark.parametrize("path", [b"/ingest", b"/livez"])
 @pytest.mark.parametrize(
     ("head", "status", "reason"),
     [
-        (b"GET %b HTTP/1.1\r\nHost: x\r\n" + b"X: " + b"y" * 100_000, 431, "head_too_large"),
-        (b"GET %b HTTP/1.1\r\nHost: x\r\n" + b"X: %b\r\n" % (b"y" * 500) * 99 + b"\r\n", 431, "head_too_large"),
-        (b"GET %b HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431, "head_too_large"),
-        (b"GET %b HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 20_000, 431, "head_too_large"),
-        (b"GET %b?a=" + b"y" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "url_too_long"),
+        (b"GET %b HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"y" * 100_000, 431, "head_too_large"),
+        (b"GET %b HTTP/1.1\r\nHost: localhost\r\n" + b"X: %b\r\n" % (b"y" * 500) * 99 + b"\r\n", 431, "head_too_large"),
+        (b"GET %b HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431, "head_too_large"),
+        (b"GET %b HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 20_000, 431, "head_too_large"),
+        (b"GET %b?a=" + b"y" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414, "url_too_long"),
         (b"GET %b?a=" + b"y" * 100_000, 414, "url_too_long"),
     ],
     ids=["one header", "headers", "many", "no end", "address", "address without end"],
@@ -202,7 +202,7 @@ def test_large_pipelined_bodies_are_not_taken_for_heads(parsec: Parsec) -> None:
 
 
 def test_requests_that_wait_on_one_connection_are_bounded(parsec: Parsec) -> None:
-    answers = exchange(parsec, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+    answers = exchange(parsec, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000)
     assert statuses(answers)[-1] == 429
     assert set(statuses(answers)[:-1]) == {200}
     assert len(statuses(answers)) < 1000
@@ -270,7 +270,7 @@ def test_a_body_at_a_fair_rate_is_taken(parsec: Parsec) -> None:
 @pytest.mark.integration
 def test_a_body_that_a_route_does_not_read_does_not_hold_its_connection(parsec: Parsec) -> None:
     with connect(parsec) as client:
-        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
         started = time.monotonic()
         answers = b""
         try:
@@ -302,9 +302,9 @@ def test_a_body_is_asked_for_only_when_it_would_be_read(parsec: Parsec) -> None:
         (ingest(EXPECTS, b"Content-Length: 2000000", b"Content-Encoding: gzip"), 413),
         (ingest(EXPECTS, b"Content-Length: 20", b"Content-Encoding: br"), 415),
         (ingest(b"Expect: the impossible", b"Content-Length: 20"), 417),
-        (b"PUT /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n", 405),
-        (b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n", 405),
-        (b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n", 404),
+        (b"PUT /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n", 405),
+        (b"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n", 405),
+        (b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n", 404),
     ],
 )
 def test_a_body_that_would_not_be_read_is_not_asked_for(parsec: Parsec, request_bytes: bytes, status: int) -> None:
@@ -323,19 +323,19 @@ def test_an_old_client_is_not_told_to_continue(parsec: Parsec) -> None:
 def test_an_upgrade_is_not_made_and_costs_nothing(parsec: Parsec, cut: int) -> None:
     offer = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
     body = json.dumps(event("upgrade", "upgrade")).encode()
-    asked = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"\r\n".join(offer) + b"\r\n\r\n"
+    asked = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"\r\n".join(offer) + b"\r\n\r\n"
     posted = ingest(*offer, b"Content-Length: %d" % len(body), body=body)
     chunked = ingest(*offer, b"Transfer-Encoding: chunked", body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
     for request_bytes in (asked, posted, chunked):
         answers = exchange(parsec, request_bytes[:cut], request_bytes[cut:] + asked + health_closing())
         assert statuses(answers) == [200, 200, 200]
-    assert statuses(exchange(parsec, b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n" + asked)) == [400]
+    assert statuses(exchange(parsec, b"CONNECT x:80 HTTP/1.1\r\nHost: localhost\r\n\r\n" + asked)) == [400]
 
 
 def test_a_client_that_ends_its_side_gets_its_answers(parsec: Parsec) -> None:  # ending 3
     body = json.dumps(event("half", "half")).encode()
     one = ingest(b"Content-Length: %d" % len(body), body=body)
-    health = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    health = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for asked, expected in [(one, [200]), (one + health + one, [200] * 3), (one + one[:-5], [200]), (one[:-5], [])]:
         with connect(parsec) as client:
             client.sendall(asked)
@@ -357,7 +357,9 @@ def test_a_client_that_reads_no_answers_is_cut_off_and_its_answers_are_bounded(p
 
 def ask_without_end(client: socket.socket) -> None:
     for _ in range(200):
-        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 3)  # few: more than 32 that wait would be refused
+        client.sendall(
+            b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3
+        )  # few: more than 32 that wait would be refused
         time.sleep(0.1)
 
 
@@ -372,7 +374,7 @@ def test_a_stream_that_is_not_read_ends_and_is_bounded(parsec: Parsec) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(PATIENCE_S)
         client.connect(("127.0.0.1", parsec.port))
-        client.sendall(b"GET /query/events?tenant=stream&format=ndjson HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(b"GET /query/events?tenant=stream&format=ndjson HTTP/1.1\r\nHost: localhost\r\n\r\n")
         end = time.monotonic() + PATIENCE_S
         while refused(parsec, "answer_not_taken") == before:
             assert time.monotonic() < end

@@ -30,7 +30,7 @@ def raw(parsec: Parsec, data: bytes, *, half_close: bool = False, timeout_s: flo
 
 
 def post(body: bytes, *headers: str) -> bytes:
-    lines = ["POST /ingest HTTP/1.1", "Host: x", "Connection: close", *headers]
+    lines = ["POST /ingest HTTP/1.1", "Host: localhost", "Connection: close", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 

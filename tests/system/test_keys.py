@@ -393,7 +393,7 @@ def test_tls_takes_a_new_certificate_and_keeps_its_connections(tmp_path: Path) -
         kept.request("GET", "/livez")
         assert kept.getresponse().status == 200
         with socket.create_connection(("127.0.0.1", parsec.port)) as plain:
-            plain.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            plain.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"HTTP/1.1 200" not in plain.recv(1000)
         parsec.tls = ssl.create_default_context(cafile=str(pairs[1][0]))
         silent = [socket.create_connection(("127.0.0.1", parsec.port), timeout=SOON_S) for _ in range(50)]
@@ -408,7 +408,7 @@ def test_tls_takes_a_new_certificate_and_keeps_its_connections(tmp_path: Path) -
 
 
 def test_a_body_is_not_asked_for_from_somebody_without_a_key(parsec: Parsec) -> None:
-    head = b"POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n"
+    head = b"POST /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n"
     with socket.create_connection(("127.0.0.1", parsec.port), timeout=20) as client:
         client.sendall(head)
         told = b""

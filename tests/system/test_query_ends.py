@@ -18,7 +18,7 @@ def cancelled(parsec: Parsec) -> int:
 def endless(parsec: Parsec) -> socket.socket:
     """A client that asks what takes an hour."""
     client = socket.create_connection(("127.0.0.1", parsec.port))
-    client.sendall(b"GET /query/events?tenant=a HTTP/1.1\r\nHost: x\r\n\r\n")
+    client.sendall(b"GET /query/events?tenant=a HTTP/1.1\r\nHost: localhost\r\n\r\n")
     return client
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from parsec.loading import is_loopback, load
+from parsec.core.loopback import is_loopback
+from parsec.loading import load
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"

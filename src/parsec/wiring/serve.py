@@ -20,7 +20,8 @@ from parsec.core.clock import SystemClock
 from parsec.core.directory import NOT_FOR_SPACE, why_unusable
 from parsec.core.errors import ParsecError
 from parsec.core.lifecycle import Lifecycle
-from parsec.loading import Loaded, is_loopback
+from parsec.core.loopback import is_loopback
+from parsec.loading import Loaded
 from parsec.service import EXIT_NOT_STARTED, Part, Service
 from parsec.settings import NAMES_OF_OTHERS
 from parsec.web.request_body import give_large_buffers_back

@@ -10,12 +10,14 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from parsec.core.loopback import is_loopback
 from parsec.keys.keyring import Keyring
 from parsec.process.loop import Processor
 from parsec.service import Part, Resource
 from parsec.settings import Settings
 from parsec.web.app import App
 from parsec.web.auth import Authenticator
+from parsec.web.http1.allowed_hosts import AllowedHosts
 from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter
 from parsec.web.http1.server import HttpServer, Tls, connections_that_fit
 from parsec.web.request_body import RequestBodyReader
@@ -64,7 +66,7 @@ def open_web(
     stats = Stats(telemetry, ingest.channel, ledger, log.size_bytes)
     authenticator = Authenticator(keyring)
     bodies = RequestBodyReader(ingest.admission, settings.max_body_bytes)
-    limiter = ConnectionLimiter(_client_limits(settings), telemetry)
+    limiter = ConnectionLimiter(_client_limits(settings), telemetry, _allowed_hosts(settings, keyring))
     app = App(
         IngestRoute(ingest.pipeline, bodies, authenticator), [*health.routes(), *query.routes, *stats.routes()],
         authenticator, settings.origins, limiter.count,
@@ -99,6 +101,13 @@ def _ledger(log: LogHandle, processor: Processor | None, not_in_log: int) -> Led
         ],
         not_in_log,
     )
+
+
+def _allowed_hosts(settings: Settings, keyring: Keyring) -> AllowedHosts | None:
+    """None where PARSEC_AUTH=off opened another address to everyone and no names are set."""
+    if not is_loopback(settings.host) and not settings.host_names and settings.auth == "off":
+        return None
+    return AllowedHosts(settings.host_names, lambda: keyring.is_open, lambda: not keyring.is_open)
 
 
 def _client_limits(settings: Settings) -> ClientLimits:

@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from parsec.telemetry import Telemetry
+from parsec.web.http1.allowed_hosts import AllowedHosts
 from parsec.web.http1.refusals import (
     BODY_TIMEOUT_S,
     EVICTED,
@@ -68,8 +69,10 @@ class Evictable(Protocol):
 class ConnectionLimiter:
     """One per process."""
 
-    def __init__(self, limits: ClientLimits, telemetry: Telemetry) -> None:
+    def __init__(self, limits: ClientLimits, telemetry: Telemetry, hosts: AllowedHosts | None = None) -> None:
+        """`hosts` None: any host name is served."""
         self.limits = limits
+        self.hosts = hosts
         self._telemetry = telemetry
         self._admitted = 0
         self._refused = 0

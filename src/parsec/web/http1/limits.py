@@ -17,6 +17,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from parsec.web.http1.allowed_hosts import AllowedHosts
 from parsec.web.http1.close import LINGER_S, ClosingConnection
 from parsec.web.http1.connection_limiter import ConnectionLimiter
 from parsec.web.http1.refusals import (
@@ -25,6 +26,7 @@ from parsec.web.http1.refusals import (
     EXPECTATION,
     HEAD_TOO_LARGE,
     HEAD_TOO_SLOW,
+    HOST_NOT_ALLOWED,
     HTTP_VERSION,
     MAX_HEADERS,
     NO_HOST,
@@ -58,6 +60,7 @@ class LimitedConnection(ClosingConnection):
     def __init__(self, limiter: ConnectionLimiter, **uvicorn_arguments: Any) -> None:
         super().__init__(limiter, **uvicorn_arguments)
         self._limits = limiter.limits
+        self._hosts = limiter.hosts
         self._chunk_bytes = 0
         self._head_bytes = 0  # of the current head, without its first chunk
         self._in_body = False  # of a request that takes the ASGI path
@@ -133,7 +136,7 @@ class LimitedConnection(ClosingConnection):
         if self.parser.should_upgrade():
             return False
         self._in_head = False
-        refusal = _fault(version, self.url, self.headers, self._limits.max_url_bytes)
+        refusal = _fault(version, self.url, self.headers, self._limits.max_url_bytes, self._hosts)
         if refusal is None and self._head_bytes >= 0:  # it came in several chunks
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             refusal = HEAD_TOO_LARGE if size > self._limits.max_head_bytes else None
@@ -255,7 +258,9 @@ _Headers = Sequence[tuple[bytes, bytes]]
 _CHECKED = frozenset({b"host", b"transfer-encoding", b"expect"})
 
 
-def _fault(version: str, url: bytes, headers: _Headers, max_url_bytes: int) -> Refusal | None:
+def _fault(
+    version: str, url: bytes, headers: _Headers, max_url_bytes: int, allowed: AllowedHosts | None
+) -> Refusal | None:
     """Called for every request: passes over the headers once, and looks closely at few of them."""
     if version not in ("1.1", "1.0"):
         return HTTP_VERSION
@@ -263,13 +268,29 @@ def _fault(version: str, url: bytes, headers: _Headers, max_url_bytes: int) -> R
         return URL_TOO_LONG
     if len(headers) > MAX_HEADERS:
         return HEAD_TOO_LARGE
-    hosts = 0
-    for name, _ in headers:
+    hosts, host, rare = 0, b"", False
+    for name, value in headers:
         if name in _CHECKED:
             if name != b"host":
-                return _fault_of_rare(version, headers)
-            hosts += 1
-    return None if hosts == 1 or (version == "1.0" and not hosts) else NO_HOST
+                rare = True
+            else:
+                host = value
+                hosts += 1
+    if rare and (fault := _fault_of_rare(version, headers)) is not None:
+        return fault
+    if hosts == 1 and (allowed is None or (host in allowed.remembered and url.startswith(b"/"))):
+        return None
+    return _fault_of_host(version, url, headers, allowed)
+
+
+def _fault_of_host(version: str, url: bytes, headers: _Headers, allowed: AllowedHosts | None) -> Refusal | None:
+    """The slow path, for a host that was not seen before."""
+    given = [value for name, value in headers if name == b"host"]
+    if len(given) > 1 or (not given and version != "1.0"):
+        return NO_HOST
+    # A program of HTTP/1.0 may send none; a browser, which is what PARSEC_ALLOWED_HOSTS is for, always does.
+    host = given[0] if given else b"localhost"
+    return None if allowed is None or allowed.allow(host, url, headers) else HOST_NOT_ALLOWED
 
 
 def _fault_of_rare(version: str, headers: _Headers) -> Refusal | None:
@@ -279,4 +300,4 @@ def _fault_of_rare(version: str, headers: _Headers) -> Refusal | None:
         return TRANSFER_ENCODING
     if version == "1.1" and set(given[b"expect"]) - {b"100-continue"}:
         return EXPECTATION
-    return None if len(given[b"host"]) == 1 or (version == "1.0" and not given[b"host"]) else NO_HOST
+    return None

@@ -49,6 +49,12 @@ def malformed(why: str) -> Refusal:
 
 
 NO_HOST = malformed("Send exactly one header Host.")
+HOST_NOT_ALLOWED = Refusal(
+    "host_not_allowed",
+    421,
+    "Without API keys Parsec serves only localhost, loopback addresses and the names in PARSEC_ALLOWED_HOSTS, and the "
+    "header Host names another host. Use one of them, add the name to PARSEC_ALLOWED_HOSTS, or create an API key.",
+)
 TRANSFER_ENCODING = malformed("Transfer-Encoding may only be chunked, once, with HTTP/1.1.")
 URL_TOO_LONG = Refusal("url_too_long", 414, f"The URL is longer than {MAX_URL_BYTES >> 10} KiB. Shorten it.")
 HEAD_TOO_LARGE = Refusal(
