@@ -302,11 +302,36 @@ def test_nothing_is_raised_into_the_program(
     logger, handler = logger_to(server.url)
     logger.info("%d", "no number")
     assert "--- Logging error ---" in capsys.readouterr().err
+    assert handler.flush()
     server.replies.clear()
     server.will(Reply(200, b"<html>"))
     logger.info("x")
     assert handler.flush()
     assert handler.counts.dropped == 1
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
+def test_a_message_that_cannot_be_formatted_is_sent_as_it_is(server: Answering, logger_to: Make) -> None:
+    server.will(took(4))
+    logger, handler = logger_to(server.url)
+    logger.info("%d of %s", "no number", 7)
+    logger.info("user %s left", Mute())
+    logger.info(Mute())
+    handler.setFormatter(logging.Formatter("%(nothing)s"))
+    logger.info("paid %s", 42)
+    assert handler.flush()
+    first, second, third, fourth = sent(server)
+    assert (first["message"], first["metadata"]["args"]) == ("%d of %s", ["no number", 7])
+    assert first["metadata"]["format_error"].startswith("TypeError: %d format")
+    assert (second["message"], second["metadata"]["args"]) == ("user %s left", ["<Mute>"])
+    assert (third["message"], third["metadata"]["format_error"]) == ("<Mute>", "RuntimeError: no")
+    assert (fourth["message"], fourth["metadata"]["args"]) == ("paid %s", [42])
 
 
 def test_many_threads_lose_nothing(server: Answering, logger_to: Make) -> None:
