@@ -167,7 +167,12 @@ def flood_client(port: int, named: bool, seconds: float, results: "multiprocessi
 
 def calm(running: Parsec, seconds: float) -> Result:
     plan = Plan(
-        f"http://127.0.0.1:{running.port}", connections=4, batch=1, rate=CALM_PER_S, duration_s=seconds, tenant="calm"
+        f"http://127.0.0.1:{running.port}",
+        connections=4,
+        batch=1,
+        rate=CALM_PER_S,
+        duration_s=seconds,
+        tenants=("calm",),
     )
     return asyncio.run(Load(plan).run())
 

@@ -81,7 +81,7 @@ def maximum(running: Parsec) -> tuple[float, int]:
 
 def plan(running: Parsec, rate: float, seconds: float) -> Plan:
     url = f"http://127.0.0.1:{running.port}"
-    return Plan(url, connections=CONNECTIONS, batch=BATCH, rate=rate, duration_s=seconds, tenant="soak")
+    return Plan(url, connections=CONNECTIONS, batch=BATCH, rate=rate, duration_s=seconds, tenants=("soak",))
 
 
 async def soak(running: Parsec, rate: float, seconds: float, seen: Callable[[Sample], None]) -> Load:

@@ -134,7 +134,7 @@ def beside(neighbour: Neighbour, seconds: float, waiting: int = 0) -> dict[str, 
 def small(running: Parsec, seconds: float) -> Result:
     """Not by `parsec bench`, which waits at its end until everybody's events are stored."""
     url = f"http://127.0.0.1:{running.port}"
-    plan = Plan(url, connections=CONNECTIONS, batch=1, rate=RATE, duration_s=seconds, tenant="small")
+    plan = Plan(url, connections=CONNECTIONS, batch=1, rate=RATE, duration_s=seconds, tenants=("small",))
     return asyncio.run(Load(plan).run())
 
 

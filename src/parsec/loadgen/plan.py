@@ -3,13 +3,9 @@
 In: a Plan (connections, batch, rate, duration) and the answers. Out: requests as bytes with their due times, and a
 Result. Errors: ValueError when the URL is no address; Rejected when Parsec refuses requests for good before it accepted
 any, or when the answers are not Parsec's. Next: parsec.loadgen.connection.
-
-For one second all requests share a body and differ in their Idempotency-Key alone: ids differ, and the client, which
-must be faster than the server under test, spends no time on JSON.
 """
 
 import math
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import perf_counter
@@ -20,17 +16,15 @@ from parsec.api.address import parse_address
 from parsec.api.ingest import decode_ingest_answer
 from parsec.api.problem import refusal
 from parsec.core.errors import Rejected
+from parsec.loadgen.events import EventSource
 
-_RENEW_S = 1.0
 _STEPS_PER_OCTAVE = 32
-_SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835
-"""Odd, so that multiples of it modulo 2**128 look like the trace ids that services send."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What to send. `rate`: events per second in total, 0 for no limit. `events`: how many; 0: until `duration_s`.
 
-    `tenant` None: the key's.
+    `tenants`: names to spread the events over; none: the key's. `seed`: of the events' texts.
     """
 
     url: str
@@ -39,8 +33,8 @@ class Plan(msgspec.Struct, frozen=True):
     rate: float = 0.0
     duration_s: float = 10.0
     events: int = 0
-    tenant: str | None = "bench"
-    message_bytes: int = 60
+    tenants: tuple[str, ...] = ("bench",)
+    seed: int = 0
     ack: str = "durable"
     timeout_s: float = 30.0
     api_key: str | None = None
@@ -99,16 +93,18 @@ class Schedule:
         self.tls = self.address.tls_context(plan.ca_file)
         self.result = Result(statuses={})
         self.sent_requests = 0
-        self._key = os.urandom(6).hex().encode()
-        self._request = b""
-        self._renew_at = 0.0
+        self._source = EventSource(plan.seed, plan.tenants, plan.batch)
+        key = f"Authorization: Bearer {plan.api_key}\r\n" if plan.api_key else ""
+        self._head = (
+            f"POST {self.address.prefix}/ingest?ack={plan.ack} HTTP/1.1\r\nHost: {self.address.authority}\r\n{key}"
+            "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        ).encode()
         self.begin()
 
     def begin(self) -> None:
         """The first request is due now."""
         self.started = self.clock()
         self.ends_at = math.inf if self.plan.events else self.started + self.plan.duration_s
-        self._renew(self.started)
 
     def end(self) -> None:
         """Completes `result`."""
@@ -127,10 +123,10 @@ class Schedule:
             return None
         if now >= self.ends_at or (due is not None and due >= self.ends_at):
             return None
-        if now >= self._renew_at:
-            self._renew(now)
         self.sent_requests += 1
-        return self._request.replace(b"RUN-KEY", b"%s-%d" % (self._key, self.sent_requests), 1), due
+        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+        body = self._source.body(timestamp)
+        return self._head % len(body) + body, due
 
     def count(self, status: int, body: bytes, seconds: float) -> bool:
         """Counts one answer; True: it asks for a pause. Raises Rejected when it makes no sense to go on."""
@@ -164,33 +160,3 @@ class Schedule:
     def count_unanswered(self) -> None:
         """Counts a request that lost its connection: its fate is unknown."""
         self.result.unanswered += self.plan.batch
-
-    def _renew(self, now: float) -> None:
-        plan = self.plan
-        self._renew_at = now + _RENEW_S
-        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        body = msgspec.json.encode([_event(plan, timestamp, n) for n in range(plan.batch)])
-        key = f"Authorization: Bearer {plan.api_key}\r\n" if plan.api_key else ""
-        head = (
-            f"POST {self.address.prefix}/ingest?ack={plan.ack} HTTP/1.1\r\nHost: {self.address.authority}\r\n{key}"
-            f"Content-Type: application/json\r\nIdempotency-Key: RUN-KEY\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        self._request = head.encode() + body
-
-
-def _event(plan: Plan, timestamp: str, number: int) -> dict[str, object]:
-    words = f"GET /api/v1/users/{number} completed with status 200 in {number % 500} ms "
-    message = (words * (plan.message_bytes // len(words) + 1))[: max(plan.message_bytes, 1)]
-    tenant = {} if plan.tenant is None else {"tenant_id": plan.tenant}
-    return tenant | {
-        "timestamp": timestamp,
-        "severity": ("info", "info", "info", "warn", "error")[number % 5],
-        "source": f"service-{number % 20}",
-        "message": message,
-        "metadata": {
-            "user_id": number,
-            "latency_ms": number % 500 + 0.5,
-            "trace_id": f"{(number + 1) * _SPREAD % (1 << 128):032x}",
-            "region": "eu",
-        },
-    }
