@@ -32,7 +32,7 @@ from parsec.core.envelope import Envelope, encode_one
 from parsec.core.timestamp import DAY, nanoseconds, text_of
 from parsec.ports.broker import Slice
 from parsec.ports.store import Row
-from parsec.process.loop import rows_of
+from parsec.process.batching import rows_of
 from parsec.process.rows import Rules, rows
 
 CHOSEN = "chosen"

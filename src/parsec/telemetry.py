@@ -193,6 +193,10 @@ class Telemetry:
             dropped.labels("max_bytes")
         self.store_detached = self._counter("parsec_store_detached_parts",
             "Damaged parts of the embedded store that were detached, by table; earlier ones count at a start.", "table")
+        self.store_missing = self._gauge("parsec_store_missing_events",
+            "Events and dead letters that the last comparison of the store with the ledger did not find.")
+        self.stored_again = self._counter("parsec_store_events_stored_again",
+            "Events and dead letters that the store had lost and that were stored again from the log.")
         self.processed = self._counter("parsec_process_events", "Processed events, by fate.", "fate")
         for fate in FATES:
             self.processed.labels(fate)  # begin at 0, like requests

@@ -103,6 +103,12 @@ class MemoryReader:
         self._log.hook("commit.after")
         return taken
 
+    def read_again(self, span: Range, max_events: int, max_bytes: int) -> Slice | None:
+        self._log.hook("read_again.before")
+        if not self._log.owns(self, span.partition, self.epochs.get(span.partition, 0)):
+            return None
+        return self._slice(span.partition, min(max_events, self.largest), max_bytes, span.first, span.last + 1)
+
     def pause(self, partition: int) -> None:
         self.paused.add(partition)
 
@@ -123,9 +129,12 @@ class MemoryReader:
             self._at.pop(event.partition, None)
         return event
 
-    def _slice(self, partition: int, max_events: int, max_bytes: int) -> Slice:
-        first = at = self._at[partition]
-        records: Sequence[bytes | None] = self._log.records[partition]
+    def _slice(
+        self, partition: int, max_events: int, max_bytes: int, first: int | None = None, end: int | None = None
+    ) -> Slice:
+        """From where the reader is or, without moving it, the records first..end-1."""
+        at = begin = self._at[partition] if first is None else first
+        records: Sequence[bytes | None] = self._log.records[partition][:end]
         offsets: list[int] = []
         values: list[bytes] = []
         while at < len(records) and len(values) < max_events and sum(map(len, values)) < max_bytes:
@@ -134,6 +143,7 @@ class MemoryReader:
                 offsets.append(at)
                 values.append(value)
             at += 1
-        self._at[partition] = at
+        if first is None:
+            self._at[partition] = at
         epoch = self.epochs[partition]
-        return Slice(self._log.log_id, partition, epoch, first, at, offsets, values, at - first - len(values))
+        return Slice(self._log.log_id, partition, epoch, begin, at, offsets, values, at - begin - len(values))

@@ -8,6 +8,7 @@ next insert, whose block lands with `land_late`).
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from parsec.core.errors import Poison
+from parsec.core.timestamp import DAY
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
 from parsec.ports.store import DeadLetter, ExpiryBound, LedgerCheckpoint, Row, RowIdentity, content_digest
@@ -99,6 +100,22 @@ class MemoryStore:
         self.hook("positions_of.before")
         rows = (row for row in self.rows if row.tenant_id in tenants and row.id in ids)
         return {(row.tenant_id, row.id): Position(row.log_id, row.partition, row.offset) for row in rows}
+
+    def received_at(
+        self, tenants: Collection[str], ids: Collection[str], from_ns: int, until_ns: int
+    ) -> Mapping[tuple[str, str], Sequence[int]]:
+        self.hook("received_at.before")
+        found: dict[tuple[str, str], list[int]] = {}
+        for row in self.rows:
+            if row.tenant_id in tenants and row.id in ids and from_ns <= row.received_at <= until_ns:
+                found.setdefault((row.tenant_id, row.id), []).append(row.received_at)
+        return found
+
+    def stored_bound(self, log_id: str, partition: int) -> ExpiryBound | None:
+        rows = [row for row in self.rows if (row.log_id, row.partition) == (log_id, partition)]
+        if not rows:
+            return None
+        return ExpiryBound(min(row.expires_on for row in rows), min(row.received_at // DAY for row in rows))
 
     def recent_ids(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
         self.hook("recent_ids.before")

@@ -8,6 +8,7 @@ the tenant.
 from collections.abc import Callable
 
 from parsec.adapters.local.dedup import LocalDedup
+from parsec.api.repair import StoreGap
 from parsec.core.timestamp import DAY
 from parsec.ports.broker import Progress, Slice
 from parsec.ports.dedup import Window
@@ -15,6 +16,7 @@ from parsec.ports.store import DeadLetter, Row
 from parsec.process.batching import InsertLimits
 from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
+from parsec.process.repair import Repair
 from parsec.telemetry import Telemetry
 from tests.support.manual_clock import ManualClock
 from tests.support.memory_log import MemoryLog, MemoryReader
@@ -68,7 +70,10 @@ class Rig:
         self.reader.largest = self.largest
         self.dedup = LocalDedup(WINDOW, self.telemetry, self.clock)
         self.claims = Claims(self.dedup, self.store, WINDOW, self.telemetry)
-        options = Options(make_rows, self.limits, on_commit=self._note_commit)
+        self.repair = Repair(
+            self.reader.read_again, self.store, make_rows, WINDOW.seconds, self.telemetry, self.clock, FixedRandom()
+        )
+        options = Options(make_rows, self.limits, on_commit=self._note_commit, between_ranges=self.repair.turn)
         self.processor = Processor(
             self.reader, self.store, self.claims, options, self.telemetry, self.clock, FixedRandom()
         )
@@ -103,6 +108,37 @@ class Rig:
                 return
             self.turn(1, self.limits.linger_s)
         raise AssertionError("the processor does not finish its work")
+
+    def lose(self, lost: Callable[[Row | DeadLetter], bool], *, checkpoints: bool = False) -> None:
+        """The store loses rows and dead letters, and perhaps its checkpoints. The tokens are still known."""
+        self.store.rows = [row for row in self.store.rows if not lost(row)]
+        self.store.dead = {at: letter for at, letter in self.store.dead.items() if not lost(letter)}
+        if checkpoints:
+            self.store.marks.clear()
+
+    def gaps(self) -> list[StoreGap]:
+        """What the store lacks, as parsec.query.audit finds it."""
+        gaps = []
+        for progress in self.log.progress:
+            number = progress.partition
+            stored = sum(row.partition == number and row.offset < progress.committed for row in self.store.rows)
+            dead = sum(part == number and at < progress.committed for _, part, at in self.store.dead)
+            begun = any((m.partition, m.committed) == (number, progress.start) for m in self.store.marks)
+            rows, letters = progress.counts.stored - stored, progress.counts.dead - dead
+            if rows > 0 or letters > 0 or (progress.committed and not begun):
+                end = progress.committed
+                gaps.append(StoreGap(number, self.log.log_id, 0, end, rows, letters, first_checkpoint=begun))
+        return gaps
+
+    def run_repair(self, turns: int = 2000) -> None:
+        """Compares, and takes turns until all that the log has is stored again."""
+        if gaps := self.gaps():
+            self.repair.request(gaps)
+        for _ in range(turns):
+            if self.repair.idle.is_set():
+                return
+            self.turn(1, 1)
+        raise AssertionError("the repair does not end")
 
     def audit(self) -> None:
         """Each record that is not lost is stored, dead or a duplicate exactly once, and the ledger says just that."""

@@ -11,7 +11,8 @@ class AuditSpan(msgspec.Struct, frozen=True):
     """Offsets first..end-1. `stored` and `dead`: found minus the ledger's count.
 
     `doubled`: surplus rows at offsets that have a row already. `both`: offsets with a row and a dead letter.
-    `doubled_at`: the first of the doubled offsets.
+    `doubled_at`: the first of the doubled offsets. Its events were received between `received_from` and
+    `received_until`, in UTC; None: unknown.
     """
 
     first: int
@@ -21,6 +22,8 @@ class AuditSpan(msgspec.Struct, frozen=True):
     doubled: int
     both: int
     doubled_at: Sequence[int] = ()
+    received_from: str | None = None
+    received_until: str | None = None
 
     @property
     def difference(self) -> int:
@@ -39,6 +42,7 @@ class PartitionAudit(msgspec.Struct, frozen=True):
     """One partition. `ledger` and `found` count the offsets recounted_from..committed-1.
 
     The `not_recounted` offsets before them may have left the store. `unbalanced`: what the ledger's own counts lack.
+    `first_checkpoint`: whether the store has the ledger's first checkpoint; without it the store was lost or exchanged.
     `missing`: only the offline audit looks for it, by comparison with the log.
     """
 
@@ -53,6 +57,7 @@ class PartitionAudit(msgspec.Struct, frozen=True):
     unbalanced: int
     difference: int
     where: Sequence[AuditSpan]
+    first_checkpoint: bool = True
     missing: Sequence[MissingRecord] = ()
 
 

@@ -166,6 +166,13 @@ class LogReader(Protocol):
         False, without effect, when `epoch` has ended. Raises Retryable.
         """
 
+    def read_again(self, span: Range, max_events: int, max_bytes: int) -> Slice | None:
+        """Committed records of a range once more, from its first offset on; `poll` goes on where it was.
+
+        The slice is bounded as those of `poll`, and is never empty: offsets of which nothing is left count as lost.
+        None: this reader does not own the partition, or it is of another log. Raises Retryable.
+        """
+
     def pause(self, partition: int) -> None:
         """Polls return no slice of this partition until `resume`, or the end of the epoch.
 

@@ -196,6 +196,14 @@ class StoreWriter(Protocol):
     def positions_of(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
         """The position of one row for each (tenant, id) among these that has any."""
 
+    def received_at(
+        self, tenants: Collection[str], ids: Collection[str], from_ns: int, until_ns: int
+    ) -> Mapping[tuple[str, str], Sequence[int]]:
+        """When the rows of each (tenant, id) among these were received, of those received within these bounds."""
+
+    def stored_bound(self, log_id: str, partition: int) -> ExpiryBound | None:
+        """The earliest days of all that the store has of a partition; None: it has nothing."""
+
     def recent_ids(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
         """Ids of the newest rows of this partition, of any log, oldest first, in batches of bounded size.
 

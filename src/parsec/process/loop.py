@@ -10,17 +10,17 @@ Invariants, cited by tests
  3. A batch of an idle partition is inserted at once, of a busy one when full or `linger_s` after the insert before it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 import msgspec
 import structlog
 
 from parsec.core.clock import Clock, Random
 from parsec.core.errors import Fatal, Poison, Retryable
-from parsec.ports.broker import LogReader, Progress, Slice
+from parsec.ports.broker import LogReader, Progress
 from parsec.ports.dedup import Position
-from parsec.ports.store import DeadLetter, Row, StoreWriter
-from parsec.process.batching import InsertLimits, split_evenly
+from parsec.ports.store import StoreWriter
+from parsec.process.batching import InsertLimits, MakeRows, free_rows, rows_of
 from parsec.process.bisect import Bisect
 from parsec.process.claims import Claims
 from parsec.process.partitions import Assignments, Partition
@@ -43,20 +43,16 @@ _log = structlog.get_logger(__name__)
 
 POLL_WAIT_S = 0.2
 LAG_EVERY_S = 1.0
-SLICE_RECORDS = 250
-"""Records that become rows without a pause, about a millisecond of work."""
 HOLDER_WAIT_S = 60.0
 """How long a row waits for another position that has claimed its id and has not landed. A reassignment takes less."""
-
-MakeRows = Callable[[Slice], tuple[list[Row], list[DeadLetter]]]
-"""A pure function: each record of the slice becomes one row or one dead letter, in order of offset."""
 
 
 class Options(msgspec.Struct, frozen=True):
     """`make_rows` makes rows of records; `limits` say how large inserts are and how long they wait to fill.
 
     `dead_letter_days`: how long the store keeps dead letters. `yield_gil` lets other threads run; called between parts
-    of about a millisecond of work. `on_commit` is called after each commit and returns at once.
+    of about a millisecond of work. `on_commit` is called after each commit and returns at once. `between_ranges` stores
+    a bounded number of lost events again (parsec.process.repair); True: there are more.
     """
 
     make_rows: MakeRows
@@ -65,6 +61,7 @@ class Options(msgspec.Struct, frozen=True):
     dead_letter_days: int = 30
     yield_gil: Callable[[], None] = lambda: None
     on_commit: Callable[[], None] = lambda: None
+    between_ranges: Callable[[Collection[Progress]], bool] = lambda _: False
 
 
 class Processor:
@@ -87,6 +84,8 @@ class Processor:
         )
         self._step_at = self._progress_at = clock.monotonic()
         self._lag_at = float("-inf")
+        self._more_between = False
+        self._committed_since = True
         self._stopping = False
         self._finish_until: float | None = None
 
@@ -122,18 +121,26 @@ class Processor:
     def step(self, max_wait_s: float) -> None:
         """One turn: a poll, then the work of each partition that is due."""
         self._step_at = self._clock.monotonic()
-        self._assignments.poll(self._step_at, max_wait_s, stopping=self._stopping)
+        self._assignments.poll(self._step_at, 0.0 if self._more_between else max_wait_s, stopping=self._stopping)
         due = self._assignments.due_in(self._clock.monotonic(), stopping=self._stopping)
         for partition in (self._assignments.owned[number] for number, wait_s in due.items() if wait_s <= 0):
             if partition.range_commit is None:
                 self._begin(partition)
             if partition.range_commit is not None:
                 self._advance(partition, partition.range_commit)
+        self._work_between_ranges()
         now = self._clock.monotonic()
         self._progress_at = min((s.progress_at for s in self._assignments.owned.values() if s.has_work), default=now)
         if now - self._lag_at >= LAG_EVERY_S:
             self._lag_at = now
             self._telemetry.lag.set(self._assignments.lag())
+
+    def _work_between_ranges(self) -> None:
+        """Once after each commit or when no range is waiting, so that new events wait for one such turn at most."""
+        is_busy = any(partition.has_work for partition in self._assignments.owned.values())
+        if not self._stopping and (self._committed_since or not is_busy):
+            self._more_between = self._options.between_ranges(self._assignments.progress.values())
+            self._committed_since = not is_busy
 
     def _begin(self, partition: Partition) -> None:
         """Makes a batch of the records taken; asks the store what it has of the partition before the first one."""
@@ -256,6 +263,7 @@ class Processor:
         partition.progress = progress
         self._assignments.publish_progress()
         self._options.on_commit()
+        self._committed_since = True
         partition.range_commit = partition.conflicts_since = None
         partition.has_work = bool(partition.slices)
         if partition.paused:
@@ -312,29 +320,3 @@ class Processor:
         """After `stop`: whether the time is up, or no backlog is left."""
         until = self._finish_until
         return until is None or self._clock.monotonic() >= until or self._assignments.lag() == 0
-
-
-def rows_of(
-    slices: Sequence[Slice], make_rows: MakeRows, yield_gil: Callable[[], None]
-) -> tuple[list[Row], list[DeadLetter]]:
-    """The rows and dead letters of all slices. `yield_gil` lets other threads run, after each SLICE_RECORDS of a batch
-    that has more."""
-    rows: list[Row] = []
-    letters: list[DeadLetter] = []
-    is_large = sum(len(records.values) for records in slices) > SLICE_RECORDS
-    for records in slices:
-        for part in split_evenly(records, SLICE_RECORDS) if is_large else (records,):
-            made, dead = make_rows(part)
-            rows += made
-            letters += dead
-            if is_large:
-                yield_gil()
-    return rows, letters
-
-
-def free_rows(rows: list[Row], yield_gil: Callable[[], None]) -> None:
-    """Empties the list in parts: a large one freed at once holds the interpreter ten times as long as SLICE_RECORDS."""
-    while rows:
-        del rows[-SLICE_RECORDS * 4 :]
-        if rows:
-            yield_gil()

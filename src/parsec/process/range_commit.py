@@ -23,6 +23,8 @@ Invariants, cited by tests
 10. Ids are claimed before rows are inserted, and again after an insert in doubt, since another owner may have taken
     them over. Conflicts wait until the rest of the range has landed, so that two ranges never wait for each other; then
     those that are no duplicates are inserted under an attempt of their own (parsec.process.claims).
+11. In a range that is stored again every token is doubtful: an earlier repair may have used it, and the store may know
+    tokens of rows that it has lost since. Such a range has no reservation; its attempts begin at the first one.
 """
 
 from collections import Counter
@@ -79,7 +81,8 @@ class Insert(msgspec.Struct, frozen=True):
     @property
     def token(self) -> str:
         taken, attempt, bits = self.block.range, self.block.attempt, self.block.tenant_bits
-        suffix = (f"#{attempt}" if attempt != FIRST_ATTEMPT else "") + (f"~{bits}" if bits else "")
+        again = "#again" if self.block.again else ""
+        suffix = again + (f"#{attempt}" if attempt != FIRST_ATTEMPT else "") + (f"~{bits}" if bits else "")
         return f"{taken.log_id}/{taken.partition}/{taken.first}-{taken.last}{suffix}"
 
 
@@ -142,7 +145,7 @@ class RangeCommit:
         if len(rows) + len(letters) != len(self._offsets):
             made = f"{len(rows)} rows and {len(letters)} dead letters"
             raise Fatal(f"range {batch.range} has {len(self._offsets)} records, but {made} were made of them")
-        block = Block(batch.range, self._attempt, rows, doubtful=batch.doubtful)
+        block = Block(batch.range, self._attempt, rows, doubtful=batch.doubtful, again=batch.again)
         self._planned: list[Planned] = []  # the last one is next
         if rows and not block.doubtful:
             self._planned.append(Claim(block, self._resent))
@@ -203,7 +206,8 @@ class RangeCommit:
             return
         if step.inserted:
             self._attempt += 1
-            self._planned.append(Claim(Block(block.range, self._attempt, missing, doubtful=False), self._resent))
+            fresh = Block(block.range, self._attempt, missing, doubtful=block.again, again=block.again)
+            self._planned.append(Claim(fresh, self._resent))
             self._planned.append(Reserve(self.range, self._attempt))
         else:
             self._planned.append(Claim(msgspec.structs.replace(block, rows=missing), self._resent))
@@ -244,8 +248,8 @@ class RangeCommit:
             self._attempt += 1
         attempt = block.attempt if reserved else self._attempt
         for half in reversed(halves(block)):
-            # A sub-token of an attempt that is reserved only now cannot have been used.
-            doubtful = reserved and block.doubtful
+            # A sub-token of an attempt that is reserved only now cannot have been used, except in an earlier repair.
+            doubtful = block.again or (reserved and block.doubtful)
             self._planned.append(Insert(msgspec.structs.replace(half, attempt=attempt, doubtful=doubtful)))
         if not reserved:
             self._planned.append(Reserve(self.range, attempt))
@@ -315,7 +319,8 @@ class RangeCommit:
         """Under an attempt that cannot have been used before."""
         self._attempt += 1
         rows.sort(key=lambda row: row.offset)
-        self._planned.append(Insert(Block(self.range, self._attempt, rows, doubtful=False)))
+        again = self._batch.again
+        self._planned.append(Insert(Block(self.range, self._attempt, rows, doubtful=again, again=again)))
         self._planned.append(Reserve(self.range, self._attempt))
 
     def _dead_letter(self, row: Row, detail: str) -> DeadLetter:

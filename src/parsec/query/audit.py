@@ -18,12 +18,20 @@ from itertools import islice, pairwise
 import msgspec
 
 from parsec.api.audit import Audit, AuditSpan, MissingRecord, PartitionAudit
+from parsec.api.repair import StoreGap
 from parsec.core.clock import Clock
 from parsec.core.counts import Counts
-from parsec.core.timestamp import DAY
+from parsec.core.timestamp import DAY, text_of
 from parsec.ports.broker import Progress, Range
 from parsec.ports.store import QueryLimits, StoreReader
-from parsec.query.sql.ledger import checkpoints, found_in, last_dropped_day, stored_ids, stored_offsets
+from parsec.query.sql.ledger import (
+    SavedCheckpoint,
+    checkpoints,
+    found_in,
+    last_dropped_day,
+    stored_ids,
+    stored_offsets,
+)
 
 MOST_SPANS = 10
 MOST_MISSING = 1000
@@ -93,14 +101,22 @@ def missing_records(
 
 
 class _Checkpoint(msgspec.Struct, frozen=True):
+    """`received_from`: the first day of receipt of what follows, 0: unknown; `saved_ns`: what precedes was received
+    before."""
+
     committed: int
     counts: Counts
+    received_from: int = 0
+    saved_ns: int = 0
 
 
 def _recount(store: StoreReader, progress: Progress, expired: int, dropped: int, limits: QueryLimits) -> PartitionAudit:
     """Events that expire by the day `expired`, or were received by the day `dropped`, may have left the store."""
     end = _Checkpoint(progress.committed, progress.counts)
-    steps = [*_sound_checkpoints(store, progress, expired, dropped, limits), end]
+    known = checkpoints(store, progress, limits)
+    # A ledger's first checkpoint is kept for ever. A store without it is another store, or a new one.
+    same_store = any(each.committed == progress.start for each in known)
+    steps = [*_sound_checkpoints(known, progress, expired, dropped, same_store=same_store), end]
     stored = dead = 0
     spans = []
     for before, after in pairwise(steps):
@@ -111,6 +127,8 @@ def _recount(store: StoreReader, progress: Progress, expired: int, dropped: int,
         span = AuditSpan(
             before.committed, after.committed, found.stored - expected.stored,
             found.dead - found.both - expected.dead, found.doubled, found.both, found.doubled_at,
+            text_of(before.received_from * DAY) if before.received_from else None,
+            text_of(after.saved_ns) if after.saved_ns else None,
         )  # fmt: skip
         if span.difference:
             spans.append(span)
@@ -122,22 +140,38 @@ def _recount(store: StoreReader, progress: Progress, expired: int, dropped: int,
         progress.partition, progress.log_id, progress.start, progress.committed, first.committed,
         first.committed - progress.start, ledger, Counts(stored, absent - ledger.lost, dead, ledger.lost),
         unbalanced, sum(each.difference for each in spans) + abs(unbalanced), spans[:MOST_SPANS],
+        same_store or progress.committed == progress.start,
     )  # fmt: skip
 
 
+def gaps_in(found: Audit) -> list[StoreGap]:
+    """What the store lacks, and as gaps without events the ledgers whose first checkpoint it lacks."""
+    gaps = []
+    for each in found.partitions:
+        some = [span for span in each.where if span.stored < 0 or span.dead < 0]
+        gaps += [
+            StoreGap(
+                each.partition, each.log_id, span.first, span.end, max(-span.stored, 0), max(-span.dead, 0),
+                span.received_from, span.received_until, each.first_checkpoint,
+            )
+            for span in some
+        ]  # fmt: skip
+        if not some and not each.first_checkpoint:
+            gaps.append(StoreGap(each.partition, each.log_id, each.start, each.start, 0, 0, first_checkpoint=False))
+    return gaps
+
+
 def _sound_checkpoints(
-    store: StoreReader, progress: Progress, expired: int, dropped: int, limits: QueryLimits
+    known: Iterable[SavedCheckpoint], progress: Progress, expired: int, dropped: int, *, same_store: bool
 ) -> list[_Checkpoint]:
     """The checkpoints after which all should be there, oldest first; the committed offset when there is none."""
-    known = checkpoints(store, progress, limits)
-    # A ledger's first checkpoint is kept for ever. A store without it is another store, or a new one.
-    same_store = any(each.committed == progress.start for each in known)
     sound = [] if same_store else [_Checkpoint(progress.start, Counts())]
     for each in known:
         if each.expires_from <= expired or each.received_from <= dropped:
             sound = []
         elif each.committed <= progress.committed:
-            sound.append(_Checkpoint(each.committed, Counts(each.stored, each.duplicate, each.dead, each.lost)))
+            counts = Counts(each.stored, each.duplicate, each.dead, each.lost)
+            sound.append(_Checkpoint(each.committed, counts, each.received_from, each.saved_ns))
     return sound or [_Checkpoint(progress.committed, progress.counts)]
 
 

@@ -26,12 +26,14 @@ class CompletenessCheck:
     """From any thread. All that was durable before `until_ns` is stored; read it before the store is asked.
 
     `lost_until_ns`: events accepted before it were lost in the log. `spooled`: events that this process has accepted
-    and Kafka does not have. `damage_changes` grows whenever parts of the store were detached or stored again.
+    and Kafka does not have. `damage_changes` grows whenever parts of the store were detached or stored again. `absent`:
+    what the store has lost of the events received since a time, in sentences.
     """
 
     def __init__(
         self, store: StoreReader, until_ns: Callable[[], int], lost_until_ns: Callable[[], int],
         spooled: Callable[[], int], clock: Clock, damage_changes: Callable[[], int] = lambda: 0,
+        absent: Callable[[str], list[str]] = lambda _: [],
     ) -> None:  # fmt: skip
         self._store = store
         self.until_ns = until_ns
@@ -39,6 +41,7 @@ class CompletenessCheck:
         self._spooled = spooled
         self._clock = clock
         self.damage_changes = damage_changes
+        self._absent = absent
         self._no_letters_until: dict[str, float] = {}
         self._damaged: list[tuple[str, int]] = []
         self._damage_checked_at = float("-inf")
@@ -66,7 +69,7 @@ class CompletenessCheck:
         for day, parts in self._damaged:
             if not day.isdigit() or day >= text_of(start_ns)[:10].replace("-", ""):
                 missing.append(f"{parts} damaged parts of the store with events received on {day} were set aside.")
-        return missing
+        return [*missing, *self._absent(text_of(start_ns))]
 
     def _dead_letters(self, tenant: str, start_ns: int, limits: QueryLimits) -> int:
         """Most tenants have none, which is remembered for a moment."""

@@ -29,6 +29,7 @@ START_ORDER = (
     Step("store-size", ("store",), "drop the oldest days beyond PARSEC_STORE_MAX_BYTES"),
     Step("claims", ("store",), "recognise repeated ids, here or in Redis"),
     Step("processor", ("log", "store", "claims"), "move events from the log to the store"),
+    Step("store-comparison", ("processor",), "compare the store with the ledger, have lost events stored again"),
     Step("queries", ("store",), "run queries in threads"),
     Step("tail-poller", ("queries",), "query the store for new events that match tails"),
     Step("watermark", ("log", "processor"), "determine up to when stored events are complete"),

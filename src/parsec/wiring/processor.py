@@ -5,22 +5,27 @@ Errors: ParsecError or OSError when the store cannot be opened. Next: parsec.wir
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.redis.dedup import RedisDedup
-from parsec.ports.broker import LogReader, Progress
+from parsec.api.repair import StoreGap
+from parsec.ports.broker import Progress
 from parsec.ports.dedup import Dedup, Window
+from parsec.ports.store import Cancellation, QueryLimits
 from parsec.process.batching import InsertLimits
 from parsec.process.claims import Claims
+from parsec.process.comparison import StoreComparison, StoreWatch
 from parsec.process.loop import Options, Processor
+from parsec.process.repair import Repair
 from parsec.process.rows import RowMaker
 from parsec.process.size_retention import SizeRetention
+from parsec.query.audit import audit, gaps_in, today
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscriptions, TailLimits
 from parsec.service import Part, Resource, ThreadPart
 from parsec.settings import Settings
@@ -36,11 +41,14 @@ LEAST_FREE_TO_MERGE = 64 << 20
 LAST_INSERT_SHARE = 0.25
 """Share of the shutdown timeout that is left to the insert in hand when the processor begins no new one."""
 SECONDS_PER_DAY = 86_400
+COMPARE_TIMEOUT_S = 600.0
+"""Of one statement of the comparison, which runs in the background, on one thread of the store."""
 
 
 class ProcessorSide(msgspec.Struct, frozen=True):
-    """`store`: None where this process only ingests. `shared_progress`: of all processes, where others store too.
-    `committed` is set by each commit of this process."""
+    """`store`: None where this process only ingests. `comparison`: of the store with the ledger, where it processes.
+    `shared_progress`: of all processes,
+    where others store too. `committed` is set by each commit of this process."""
 
     store: "ClickHouseStore | None"
     processor: Processor | None
@@ -49,6 +57,7 @@ class ProcessorSide(msgspec.Struct, frozen=True):
     shared_progress: Callable[[], Mapping[int, Progress]] | None
     parts: Sequence[Part] = ()
     checks: Checks = {}
+    comparison: StoreComparison | None = None
 
 
 def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> ProcessorSide:
@@ -57,17 +66,34 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
     shared_progress = log.progress if settings.storage_backend != "embedded" else None
     if settings.roles == {"ingest"}:
         return ProcessorSide(None, None, _subscriptions(), committed, shared_progress)
-    store, parts, store_checks = _open_store(settings, runtime)
+    detached = threading.Event()
+    opened = _open_store(settings, runtime, detached.set)
+    store, parts = opened.store, [*opened.parts]
     if log.reader is None:
         tails = _subscriptions(shared_progress)
-        return ProcessorSide(store, None, tails, committed, shared_progress, parts, store_checks)
+        return ProcessorSide(store, None, tails, committed, shared_progress, parts, opened.checks)
     window = Window(settings.dedup_window, settings.dedup_ids)
     dedup = _dedup(settings, runtime, window, store.name)
-    processor = _processor(
-        settings, runtime, log.reader, store, Claims(dedup, store, window, runtime.telemetry), committed.set
+    make_rows = RowMaker(settings.retention, runtime.clock)
+    repair = Repair(
+        log.reader.read_again, store, make_rows, window.seconds, runtime.telemetry, runtime.clock, runtime.random
     )
-    parts += [Resource("claims", dedup.close), _processor_part(settings, runtime, processor, log.begin_shutdown)]
-    checks = {"processor": stage_check("processor", processor), **store_checks}
+    options = _options(settings, runtime, make_rows, repair, committed)
+    processor = Processor(
+        log.reader, store, Claims(dedup, store, window, runtime.telemetry), options, runtime.telemetry, runtime.clock,
+        runtime.random,
+    )  # fmt: skip
+    comparison, comparison_part = _comparison(settings, runtime, opened, repair, processor, detached)
+    parts += [
+        comparison_part,
+        Resource("claims", dedup.close),
+        _processor_part(settings, runtime, processor, log.begin_shutdown),
+    ]
+    checks = {
+        "processor": stage_check("processor", processor),
+        "stored_events": reason_check(comparison.why, "degraded"),
+        **opened.checks,
+    }
     if settings.store_max_bytes:
         size_retention = SizeRetention(
             store.day_partitions(), settings.store_max_bytes, runtime.telemetry, runtime.clock
@@ -75,7 +101,7 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
         checks["store_bound"] = reason_check(size_retention.why, "degraded")
         parts.append(runtime.thread("store-size", size_retention.run))
     tails = _subscriptions(shared_progress, processor.progress)
-    return ProcessorSide(store, processor, tails, committed, shared_progress, parts, checks)
+    return ProcessorSide(store, processor, tails, committed, shared_progress, parts, checks, comparison)
 
 
 def _subscriptions(*sources: Callable[[], Mapping[int, Progress]] | None) -> Subscriptions:
@@ -84,7 +110,16 @@ def _subscriptions(*sources: Callable[[], Mapping[int, Progress]] | None) -> Sub
     return Subscriptions(TailLimits(), committed)
 
 
-def _open_store(settings: Settings, runtime: Runtime) -> "tuple[ClickHouseStore, list[Part], Checks]":
+class _OpenedStore(NamedTuple):
+    """`on_whole`: call it when nothing is missing from the store."""
+
+    store: "ClickHouseStore"
+    parts: Sequence[Part]
+    checks: Checks
+    on_whole: Callable[[], None]
+
+
+def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], None]) -> _OpenedStore:
     """The embedded engine, or a server. Raises ParsecError."""
     # Not at the top: a process that only ingests needs none of it, which saves 6 MB.
     from parsec.adapters.store.chdb.engine import ChdbEngine
@@ -99,12 +134,19 @@ def _open_store(settings: Settings, runtime: Runtime) -> "tuple[ClickHouseStore,
             database=settings.clickhouse_database,
         )
         store = ClickHouseStore(server, settings.retention, yield_gil=runtime.yield_gil)
-        return store, [Resource("store", store.close)], {}
+        return _OpenedStore(store, [Resource("store", store.close)], {}, lambda: None)
     keep_free = max(settings.disk_reserve // 2, LEAST_FREE_TO_MERGE)
-    engine = ChdbEngine(Path(settings.data_dir) / "store", keep_free=keep_free, telemetry=runtime.telemetry)
+    engine = ChdbEngine(
+        Path(settings.data_dir) / "store", keep_free=keep_free, telemetry=runtime.telemetry, on_detached=on_detached
+    )
     store = ClickHouseStore(engine, settings.retention, yield_gil=runtime.yield_gil)
     parts: list[Part] = [Resource("store", store.close), runtime.thread("store-sync", engine.watch_merges)]
-    return store, parts, {"store": reason_check(engine.damaged_parts.why, "degraded")}
+
+    def on_whole() -> None:
+        for table in ("events", "dead_letters"):
+            engine.damaged_parts.restored(table)
+
+    return _OpenedStore(store, parts, {"store": reason_check(engine.damaged_parts.why, "degraded")}, on_whole)
 
 
 def _dedup(settings: Settings, runtime: Runtime, window: Window, store_name: str) -> Dedup:
@@ -114,17 +156,34 @@ def _dedup(settings: Settings, runtime: Runtime, window: Window, store_name: str
     return RedisDedup(redis_address(settings), prefix, window, runtime.telemetry, runtime.clock)
 
 
-def _processor(
-    settings: Settings, runtime: Runtime, reader: LogReader, store: "ClickHouseStore", claims: Claims,
-    on_commit: Callable[[], None],
-) -> Processor:  # fmt: skip
-    limits = InsertLimits(linger_s=settings.process_linger_ms / 1000)
-    dead_letter_days = ceil(settings.retention / SECONDS_PER_DAY)
-    options = Options(
-        RowMaker(settings.retention, runtime.clock), limits, yield_gil=runtime.yield_gil, on_commit=on_commit,
-        dead_letter_days=dead_letter_days,
+def _options(
+    settings: Settings, runtime: Runtime, make_rows: RowMaker, repair: Repair, committed: threading.Event
+) -> Options:
+    return Options(
+        make_rows, InsertLimits(linger_s=settings.process_linger_ms / 1000), yield_gil=runtime.yield_gil,
+        on_commit=committed.set, dead_letter_days=ceil(settings.retention / SECONDS_PER_DAY),
+        between_ranges=repair.turn,
     )  # fmt: skip
-    return Processor(reader, store, claims, options, runtime.telemetry, runtime.clock, runtime.random)
+
+
+def _comparison(
+    settings: Settings, runtime: Runtime, opened: _OpenedStore, repair: Repair, processor: Processor,
+    detached: threading.Event,
+) -> tuple[StoreComparison, Part]:  # fmt: skip
+    reader, cancellation, stop = opened.store.reader(), Cancellation(), threading.Event()
+    limits = QueryLimits(settings.query_memory, COMPARE_TIMEOUT_S, max_threads=1, cancellation=cancellation)
+
+    def compare(progress: Iterable[Progress]) -> Sequence[StoreGap]:
+        return gaps_in(audit(reader, progress, today(runtime.clock), limits))
+
+    def ask_to_stop(_: float) -> None:
+        stop.set()
+        cancellation.cancel()
+
+    watch = StoreWatch(compare, processor.progress, lambda: True, detached, opened.on_whole)
+    comparison = StoreComparison(watch, repair, runtime.telemetry, runtime.clock)
+    part = ThreadPart("store-comparison", lambda: comparison.run(stop), ask_to_stop, runtime.fail, runtime.clock)
+    return comparison, part
 
 
 def _processor_part(

@@ -4,7 +4,7 @@ In: settings, the store, the log's ends. Out: a `QuerySide`: routes and the part
 Next: parsec.wiring.ingest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -60,7 +60,13 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
     executor = QueryExecutor(ThreadPoolExecutor(QUERY_THREADS, "parsec-query"), limits, telemetry)
     reader = store.reader()
     completeness = CompletenessCheck(
-        reader, watermark.until_ns, watermark.lost_until_ns, log.waiting, clock, store.damage_changes
+        reader,
+        watermark.until_ns,
+        watermark.lost_until_ns,
+        log.waiting,
+        clock,
+        store.damage_changes,
+        _absent(processor_side),
     )
     poller = TailPoller(tails, reader, processor_side.committed, limits, clock)
     parts: list[Part] = [
@@ -74,6 +80,11 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
         *AdminRoutes(reader, lambda: progress().values(), executor, telemetry, clock).routes(),
     )
     return QuerySide(routes, parts)
+
+
+def _absent(processor_side: ProcessorSide) -> Callable[[str], list[str]]:
+    comparison = processor_side.comparison
+    return comparison.missing if comparison is not None else lambda _: []
 
 
 def _ends(log: LogHandle) -> Ends | None:

@@ -101,6 +101,10 @@ class KafkaReader:
         )
         return True
 
+    def read_again(self, span: Range, max_events: int, max_bytes: int) -> Slice | None:
+        del span, max_events, max_bytes
+        return None
+
     def pause(self, partition: int) -> None:
         assigned = self._assigned.get(partition)
         if assigned is not None and not assigned.paused:

@@ -33,9 +33,8 @@ class EmbeddedReader:
         self._epoch = epoch
         self._assigned = self._revoked = False
         self._paused = self._epoch_ended = self._closed = False
-        self._next = progress.committed
-        self._cursor = LogCursor(context)
-        self._read_ahead: Records | None = None
+        self._stream = RecordStream(context, progress.committed)
+        self._again = RecordStream(context, progress.start)
 
     def poll(self, max_wait_s: float, max_events: int, max_bytes: int) -> Slice | Assigned | Revoked | None:
         if self._closed:
@@ -46,10 +45,10 @@ class EmbeddedReader:
         if self._epoch_ended and not self._revoked:
             self._revoked = True
             return Revoked(PARTITION)
-        beyond = _NEVER if self._paused or self._epoch_ended else self._next
+        beyond = _NEVER if self._paused or self._epoch_ended else self._stream.next
         if self._context.index.wait_beyond(beyond, max_wait_s) <= beyond:
             self._make_room()
-            self._cursor.close_deleted()
+            self._close_deleted()
             return None
         return self._read(max_events, max_bytes)
 
@@ -65,8 +64,19 @@ class EmbeddedReader:
         self._context.state.commit(self._name, next_offset, counts, index.end)
         index.committed_by(self._name, next_offset)
         self._make_room()
-        self._cursor.close_deleted()
+        self._close_deleted()
         return True
+
+    def read_again(self, span: Range, max_events: int, max_bytes: int) -> Slice | None:
+        if self._epoch_ended or span.partition != PARTITION or span.log_id != self._context.log_id:
+            return None
+        self._again.seek(span.first)
+        end = span.last + 1
+        found = self._again.read(end, max_events, max_bytes)
+        if found is None or found.first >= end:
+            # A gap may reach beyond the range.
+            return self._slice(span.first, Records(end, []))
+        return self._slice(span.first, found)
 
     def pause(self, partition: int) -> None:
         self._paused = self._paused or partition == PARTITION
@@ -83,14 +93,52 @@ class EmbeddedReader:
 
     def close(self) -> None:
         self._closed = True
-        self._cursor.close()
+        self._stream.close()
+        self._again.close()
+
+    def _close_deleted(self) -> None:
+        self._stream.close_deleted()
+        self._again.close_deleted()
 
     def _read(self, max_events: int, max_bytes: int) -> Slice | None:
         """One slice of consecutive records, with a gap before them at most."""
-        begin = first_value = at = self._next
+        begin = self._stream.next
+        found = self._stream.read(self._context.index.end, max_events, max_bytes)
+        if found is None:
+            return None
+        if found.first > begin:
+            self._context.quarantine.report_gap(self._name, begin, found.first)
+        return self._slice(begin, found)
+
+    def _slice(self, begin: int, found: Records) -> Slice:
+        offsets, log_id = range(found.first, found.first + len(found.values)), self._context.log_id
+        lost = found.first - begin
+        return Slice(log_id, PARTITION, self._epoch, begin, offsets.stop, offsets, found.values, lost=lost)
+
+
+class RecordStream:
+    """Consecutive records from the offset `next` on."""
+
+    def __init__(self, context: LogContext, offset: int) -> None:
+        self.next = offset
+        self._cursor = LogCursor(context)
+        self._read_ahead: Records | None = None
+
+    def seek(self, offset: int) -> None:
+        """Continues at `offset`. Forward within a segment is cheap."""
+        ahead, self._read_ahead = self._read_ahead, None
+        if ahead is not None and ahead.first <= offset < ahead.first + len(ahead.values):
+            self._read_ahead = Records(offset, ahead.values[offset - ahead.first :], ahead.size)
+        elif offset < self.next or (ahead is not None and offset < ahead.first):
+            self._cursor.close()
+        self.next = offset
+
+    def read(self, end: int, max_events: int, max_bytes: int) -> Records | None:
+        """Records below `end`, with a gap before them at most; None: there are none now. Raises Retryable."""
+        begin = first_value = at = self.next
         values: list[bytes] = []
         size = 0
-        while len(values) < max_events and size < max_bytes and at < self._context.index.end:
+        while len(values) < max_events and size < max_bytes and at < end:
             try:
                 found = self._read_ahead or self._cursor.next(at, max_events - len(values), max_bytes - size)
             except Retryable:
@@ -102,7 +150,7 @@ class EmbeddedReader:
                 break  # the gap begins the next slice
             if not values:
                 first_value = at = found.first
-            room = max_events - len(values)
+            room = min(max_events - len(values), max(end - at, 0))
             taken, rest = found.values, None
             if len(taken) > room:
                 taken, rest = taken[:room], taken[room:]
@@ -112,11 +160,14 @@ class EmbeddedReader:
             self._read_ahead = Records(at, rest, found.size) if rest else None
         if at == begin:
             return None
-        self._next = at
-        if first_value > begin:
-            self._context.quarantine.report_gap(self._name, begin, first_value)
-        offsets = range(first_value, at)
-        return Slice(self._context.log_id, PARTITION, self._epoch, begin, at, offsets, values, lost=first_value - begin)
+        self.next = at
+        return Records(first_value, values, size)
+
+    def close_deleted(self) -> None:
+        self._cursor.close_deleted()
+
+    def close(self) -> None:
+        self._cursor.close()
 
 
 class LogCursor:

@@ -24,6 +24,7 @@ from parsec.adapters.store.migrations import migrate, migrations
 from parsec.adapters.store.native import Table
 from parsec.adapters.store.reader import ClickHouseReader
 from parsec.core.errors import Fatal, ParsecError, Retryable
+from parsec.core.timestamp import LATEST
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
 from parsec.ports.store import DeadLetter, ExpiryBound, LedgerCheckpoint, Row, RowIdentity
@@ -59,6 +60,10 @@ _COVERING = f"FROM ledger_marks FINAL WHERE {_IN_PARTITION}"
 _EXPIRY_BOUND = (
     f"SELECT minOrNull(expires_from), min(received_from) {_COVERING} "
     f"AND committed >= (SELECT max(committed) {_COVERING} AND committed <= {{first:UInt64}})"
+)
+_STORED_BOUNDS = tuple(
+    f"SELECT toUInt32(minOrNull(expires_on)), toUInt32(minOrNull(toDate({time}))) FROM {table} WHERE {_IN_PARTITION}"  # noqa: S608 (our own names)
+    for table, time in (("events", "received_at"), ("dead_letters", "time"))
 )
 _STORE_ID = "SELECT uuid FROM system.tables WHERE database = currentDatabase() AND name = 'events'"
 _CHUNK_ROWS = 500
@@ -169,6 +174,17 @@ class ClickHouseStore:
 
     def positions_of(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
         return duplicate_lookup.positions_of(self._columns, tenants, ids)
+
+    def received_at(
+        self, tenants: Collection[str], ids: Collection[str], from_ns: int, until_ns: int
+    ) -> Mapping[tuple[str, str], Sequence[int]]:
+        return duplicate_lookup.received_at(self._columns, tenants, ids, max(from_ns, 0), min(until_ns, LATEST))
+
+    def stored_bound(self, log_id: str, partition: int) -> ExpiryBound | None:
+        place = {"log_id": log_id, "partition": partition}
+        days = [self._columns(sql, place) for sql in _STORED_BOUNDS]
+        found = [(int(expires), int(received)) for ((expires,), (received,)) in days if expires is not None]
+        return ExpiryBound(min(day for day, _ in found), min(day for _, day in found)) if found else None
 
     def recent_ids(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
         return duplicate_lookup.recent_ids(self._columns, partition, seconds, ids)

@@ -34,6 +34,12 @@ _POSITIONS_OF = (
     "SELECT tenant_id, id, log_id, partition, offset FROM events "
     "WHERE tenant_id IN {tenants:Array(String)} AND id IN {ids:Array(String)}"
 )
+_RECEIVED_AT = (
+    "SELECT tenant_id, id, toUnixTimestamp64Nano(received_at) FROM events "
+    "WHERE received_at >= fromUnixTimestamp64Nano({first:Int64}, 'UTC') "
+    "AND received_at <= fromUnixTimestamp64Nano({last:Int64}, 'UTC') "
+    "AND tenant_id IN {tenants:Array(String)} AND id IN {ids:Array(String)}"
+)
 _NEWEST = "SELECT toUnixTimestamp64Nano(maxOrNull(received_at)) FROM events WHERE partition = {partition:UInt32}"
 _ROWS_PER_SLICE = (
     "SELECT intDiv(toUnixTimestamp64Nano(received_at), {slice:Int64}) AS slice, count() FROM events "
@@ -74,6 +80,18 @@ def positions_of(query: Query, tenants: Collection[str], ids: Collection[str]) -
         columns = query(_POSITIONS_OF, {"tenants": list(tenants), "ids": some})
         for tenant, name, *position in zip(*columns, strict=True):
             found[tenant, name] = Position(*position)
+    return found
+
+
+def received_at(
+    query: Query, tenants: Collection[str], ids: Collection[str], from_ns: int, until_ns: int
+) -> Mapping[tuple[str, str], Sequence[int]]:
+    """When the rows of each (tenant, id) were received, between two moments."""
+    found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for some in _chunks(list(ids)):
+        values = {"tenants": list(tenants), "ids": some, "first": from_ns, "last": until_ns}
+        for tenant, name, moment in zip(*query(_RECEIVED_AT, values), strict=True):
+            found[tenant, name].append(moment)
     return found
 
 

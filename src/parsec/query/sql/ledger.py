@@ -22,7 +22,7 @@ _LEDGER = (
 )
 # A ledger that was started again at the same offset has a newer first checkpoint; older ones count for the one before.
 _CHECKPOINTS = f"""
-SELECT {", ".join(LedgerCheckpoint.__struct_fields__)} {_LEDGER}
+SELECT {", ".join(LedgerCheckpoint.__struct_fields__)}, toUnixTimestamp64Nano(toDateTime64(time, 9)) {_LEDGER}
 AND time >= (SELECT max(time) {_LEDGER} AND committed = start) ORDER BY committed
 """
 _RANGE = (
@@ -58,6 +58,12 @@ class Found(NamedTuple):
     doubled_at: Sequence[int]
 
 
+class SavedCheckpoint(LedgerCheckpoint, frozen=True, array_like=True):
+    """`saved_ns`: when it was saved, before anything of the range at `committed` was stored."""
+
+    saved_ns: int = 0
+
+
 def found_in(store: StoreReader, span: Range, limits: QueryLimits) -> Found:
     """What the store holds of a range, counted in pieces."""
     rows = stored = dead = both = 0
@@ -73,10 +79,10 @@ def found_in(store: StoreReader, span: Range, limits: QueryLimits) -> Found:
     return Found(stored, dead, rows - stored, both, doubled_at[:MOST_DOUBLED])
 
 
-def checkpoints(store: StoreReader, progress: Progress, limits: QueryLimits) -> list[LedgerCheckpoint]:
+def checkpoints(store: StoreReader, progress: Progress, limits: QueryLimits) -> list[SavedCheckpoint]:
     """Of this ledger, in order."""
     ledger = {"log_id": progress.log_id, "partition": progress.partition, "start": progress.start}
-    return store.select(_CHECKPOINTS, ledger, limits, LedgerCheckpoint)
+    return store.select(_CHECKPOINTS, ledger, limits, SavedCheckpoint)
 
 
 def stored_offsets(store: StoreReader, span: Range, limits: QueryLimits) -> set[int]:

@@ -1,0 +1,48 @@
+"""What the store lacks, and what was stored again: GET and POST /admin/repair. Next: parsec.api.status."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+RepairPhase = Literal["waiting", "comparing", "storing", "idle"]
+
+
+class StoreGap(msgspec.Struct, frozen=True):
+    """Offsets first..end-1 of a partition, of which the store lacks `rows` events and `dead_letters`.
+
+    The events were received between `received_from` and `received_until`, in UTC; None: unknown. `first_checkpoint`:
+    the store lacks the ledger's first checkpoint, so that it is not the one that the ledger counts.
+    """
+
+    partition: int
+    log_id: str
+    first: int
+    end: int
+    rows: int
+    dead_letters: int
+    received_from: str | None = None
+    received_until: str | None = None
+    first_checkpoint: bool = True
+
+    @property
+    def missing(self) -> int:
+        return self.rows + self.dead_letters
+
+
+class RepairStatus(msgspec.Struct, frozen=True):
+    """`missing`: events and dead letters that the last comparison of the store with the ledger did not find;
+    `stored_again`: how many of them the store has again, and `per_second` of late. `gaps`: where they are missing.
+    `lost`: what could not be brought back, because the log has it no more.
+    """
+
+    phase: RepairPhase = "waiting"
+    missing: int = 0
+    stored_again: int = 0
+    per_second: int = 0
+    gaps: Sequence[StoreGap] = ()
+    lost: Sequence[StoreGap] = ()
+
+    @property
+    def lost_events(self) -> int:
+        return sum(each.missing for each in self.lost)

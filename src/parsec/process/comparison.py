@@ -1,0 +1,181 @@
+"""Compare the store with the ledger, have the difference stored again, and report it until it is gone.
+
+In: a function that recounts the store (parsec.query.audit). Out: gaps for parsec.process.repair; `status` for /health,
+answers and metrics; log lines. Errors: none; a store that does not answer is asked again a minute later.
+Next: parsec.process.repair.
+
+It runs at the start, when `recheck` is called, when a partition is assigned, and each hour, on a thread of its own.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+import structlog
+
+from parsec.api.repair import RepairPhase, RepairStatus, StoreGap
+from parsec.core.clock import Clock
+from parsec.core.errors import ParsecError
+from parsec.ports.broker import Progress
+from parsec.process.repair import Repair
+from parsec.telemetry import Telemetry
+
+_log = structlog.get_logger(__name__)
+
+TICK_S = 0.2
+REPORT_EVERY_S = 10.0
+COMPARE_RETRY_S = 60.0
+COMPARE_EVERY_S = 3600.0
+COMPARE_REST = 100
+"""A comparison that takes long is repeated less often: it takes a hundredth of the time at most."""
+MOST_LOGGED = 5
+
+Compare = Callable[[Iterable[Progress]], Sequence[StoreGap]]
+
+
+class StoreWatch(msgspec.Struct, frozen=True):
+    """What the comparison depends on. `compare` recounts the store; `progress`: of the partitions of this process.
+
+    `ready`: False while rows of the store are on the move. `wanted` is set when something of the store may have gone.
+    `on_whole` is called when nothing is missing.
+    """
+
+    compare: Compare
+    progress: Callable[[], Mapping[int, Progress]]
+    ready: Callable[[], bool]
+    wanted: threading.Event
+    on_whole: Callable[[], None]
+
+
+class StoreComparison:
+    """`run` is the body of a thread; `recheck`, `status`, `why` and `missing` are for any."""
+
+    def __init__(self, watch: StoreWatch, repair: Repair, telemetry: Telemetry, clock: Clock) -> None:
+        self._watch = watch
+        self._repair = repair
+        self._telemetry = telemetry
+        self._clock = clock
+        self._due_at = float("inf")
+        self._compared: set[tuple[str, int]] = set()
+        self._phase: RepairPhase = "waiting"
+        self._gaps: Sequence[StoreGap] = ()
+        self._lost: Sequence[StoreGap] = ()
+        self._began_at = 0.0
+
+    def recheck(self) -> None:
+        """Compare soon, since something of the store may be gone."""
+        self._watch.wanted.set()
+        if self._phase == "idle":
+            self._phase = "waiting"
+
+    def status(self) -> RepairStatus:
+        """What is missing now."""
+        missing, again = sum(gap.missing for gap in self._gaps), 0
+        if self._phase == "storing":
+            again = self._repair.stored_again
+        took_s = max(self._clock.monotonic() - self._began_at, 0.1)
+        rate = int(again / took_s)
+        return RepairStatus(self._phase, missing, again, rate, self._gaps, self._lost)
+
+    def why(self) -> str | None:
+        """The reason to be degraded."""
+        now = self.status()
+        if now.gaps:
+            return (
+                f"{now.missing:,} events that were stored are missing from the store. They are being stored again from "
+                f"the log: {now.stored_again:,} so far, {now.per_second:,} a second."
+            )
+        if now.lost:
+            return (
+                f"{now.lost_events:,} events are lost from the store, and the log has them no more. Restore a backup "
+                "of the store, or wait until they would have expired: see `parsec audit`."
+            )
+        return None
+
+    def missing(self, start: str) -> list[str]:
+        """A sentence for each gap whose events may have been received since `start`, in UTC."""
+        now = self.status()
+        return [
+            *(_sentence(gap, "They are being stored again.") for gap in now.gaps if _since(gap, start)),
+            *(_sentence(gap, "The log has them no more.") for gap in now.lost if _since(gap, start)),
+        ]
+
+    def run(self, stop: threading.Event) -> None:
+        """Returns soon after `stop`."""
+        while not stop.wait(TICK_S):
+            if self._is_due() and self._watch.ready():
+                self._watch.wanted.clear()
+                began = self._clock.monotonic()
+                try:
+                    self._turn(stop)
+                    self._due_at = began + max(COMPARE_EVERY_S, COMPARE_REST * (self._clock.monotonic() - began))
+                except ParsecError as error:
+                    self._due_at = self._clock.monotonic() + COMPARE_RETRY_S
+                    _log.warning("The store could not be compared with the ledger. This will be retried.",
+                                 why=str(error))  # fmt: skip
+
+    def _is_due(self) -> bool:
+        owned = {(each.log_id, number) for number, each in self._watch.progress().items()}
+        is_new = not owned <= self._compared
+        return bool(owned) and (is_new or self._watch.wanted.is_set() or self._clock.monotonic() >= self._due_at)
+
+    def _turn(self, stop: threading.Event) -> None:
+        """Compares, has what is missing stored again, and compares again. Raises ParsecError."""
+        self._phase = "comparing"
+        known = self._lost
+        owned = self._watch.progress()
+        gaps = self._watch.compare(owned.values())
+        if any(gap not in known for gap in gaps):
+            self._report(gaps)
+            self._store_again(gaps, stop)
+            if stop.is_set():
+                return
+            gaps = self._watch.compare(self._watch.progress().values())
+        self._gaps, self._lost = (), [gap for gap in gaps if gap.missing]
+        self._compared = {(each.log_id, number) for number, each in owned.items()}
+        self._phase = "idle"
+        self._report_end(known)
+        if not self._lost:
+            self._watch.on_whole()
+
+    def _store_again(self, gaps: Sequence[StoreGap], stop: threading.Event) -> None:
+        self._began_at = said_at = self._clock.monotonic()
+        self._gaps, self._lost, self._phase = gaps, (), "storing"
+        self._repair.request(gaps)
+        while not self._repair.idle.wait(TICK_S) and not stop.is_set():
+            if self._clock.monotonic() - said_at >= REPORT_EVERY_S:
+                said_at = self._clock.monotonic()
+                now = self.status()
+                _log.info("Events are being stored again from the log.", missing=now.missing,
+                          stored_again=now.stored_again, per_second=now.per_second)  # fmt: skip
+
+    def _report(self, gaps: Sequence[StoreGap]) -> None:
+        total = sum(gap.missing for gap in gaps)
+        self._telemetry.store_missing.set(total)
+        if total:
+            _log.error("Events that were stored are missing from the store. What the log still has of them is stored "
+                       "again.", events=total, where=[_place(gap) for gap in gaps[:MOST_LOGGED]])  # fmt: skip
+
+    def _report_end(self, known: Sequence[StoreGap]) -> None:
+        lost, again = sum(gap.missing for gap in self._lost), self._repair.stored_again
+        self._telemetry.store_missing.set(lost)
+        if lost and self._lost != known:
+            _log.error("Events are lost from the store, and the log has them no more.", events=lost,
+                       stored_again=again, where=[_place(gap) for gap in self._lost[:MOST_LOGGED]])  # fmt: skip
+        elif again and not lost:
+            _log.info("All that was missing from the store was stored again from the log.", events=again)
+
+
+def _place(gap: StoreGap) -> str:
+    received = f", received {gap.received_from or '?'} to {gap.received_until}" if gap.received_until else ""
+    return f"partition {gap.partition}, offsets {gap.first} to {gap.end - 1}: {gap.missing}{received}"
+
+
+def _sentence(gap: StoreGap, what: str) -> str:
+    """Without counts or offsets, which are those of all tenants."""
+    begin = f" from {gap.received_from}" if gap.received_from else ""
+    return f"Events received{begin} until {gap.received_until} are missing from the store. {what}"
+
+
+def _since(gap: StoreGap, start: str) -> bool:
+    return gap.missing > 0 and (gap.received_until is None or gap.received_until >= start)
