@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 GRACE_S = 1.0
 """Time beyond the deadline for a part to close its files."""
 
-EXIT_OK, EXIT_FAILED, EXIT_BAD_SETTINGS, EXIT_NOT_STARTED, EXIT_FORCED = 0, 1, 2, 3, 130
+EXIT_OK, EXIT_FAILED, EXIT_NOT_STARTED, EXIT_FORCED = 0, 1, 3, 130
 
 
 class Part(Protocol):

@@ -137,8 +137,9 @@ def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], 
         return _OpenedStore(store, [Resource("store", store.close)], {}, lambda: None)
     keep_free = max(settings.disk_reserve // 2, LEAST_FREE_TO_MERGE)
     engine = ChdbEngine(
-        Path(settings.data_dir) / "store", keep_free=keep_free, telemetry=runtime.telemetry, on_detached=on_detached
-    )
+        Path(settings.data_dir) / "store", memory_bytes=runtime.limits.engine_memory, keep_free=keep_free,
+        telemetry=runtime.telemetry, on_detached=on_detached,
+    )  # fmt: skip
     store = ClickHouseStore(engine, settings.retention, yield_gil=runtime.yield_gil)
     parts: list[Part] = [Resource("store", store.close), runtime.thread("store-sync", engine.watch_merges)]
 

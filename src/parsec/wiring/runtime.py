@@ -18,6 +18,7 @@ from parsec.service import LoopTurn, ThreadPart, Ticker
 from parsec.settings import Settings
 from parsec.telemetry import Telemetry
 from parsec.web.routes.health import Check
+from parsec.wiring.process_limits import ProcessLimits
 
 Checks: TypeAlias = Mapping[str, Callable[[], Check]]
 """Health checks by the name that /health shows."""
@@ -36,6 +37,7 @@ class Runtime(msgspec.Struct, frozen=True):
     random: Random
     telemetry: Telemetry
     yield_gil: Callable[[], None]
+    limits: ProcessLimits
 
     def thread(self, name: str, run: Callable[[threading.Event], None]) -> ThreadPart:
         """A thread; `run` returns soon after the event is set."""
@@ -47,9 +49,10 @@ class Runtime(msgspec.Struct, frozen=True):
         return Ticker(name, interval_s, tick, self.fail)
 
 
-def new_runtime(life: Lifecycle, fail: Callable[[], None]) -> Runtime:
+def new_runtime(life: Lifecycle, fail: Callable[[], None], limits: ProcessLimits) -> Runtime:
     """Real clocks and fresh metrics, on the running event loop."""
-    return Runtime(life, fail, SystemClock(), SystemRandom(), Telemetry(), LoopTurn(asyncio.get_running_loop()))
+    turn = LoopTurn(asyncio.get_running_loop())
+    return Runtime(life, fail, SystemClock(), SystemRandom(), Telemetry(), turn, limits)
 
 
 def redis_address(settings: Settings) -> RedisAddress:

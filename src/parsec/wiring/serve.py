@@ -28,6 +28,7 @@ from parsec.web.request_body import give_large_buffers_back
 from parsec.wiring import in_start_order
 from parsec.wiring.ingest import open_ingest
 from parsec.wiring.log import open_log
+from parsec.wiring.process_limits import check_process_limits
 from parsec.wiring.processor import open_processor
 from parsec.wiring.query import open_query
 from parsec.wiring.runtime import Runtime, new_runtime
@@ -59,7 +60,8 @@ async def _run(loaded: Loaded) -> int:
     life = Lifecycle()
     service = Service(life, settings.drain, settings.shutdown_timeout, SystemClock())
     try:
-        parts = _open_parts(loaded, new_runtime(life, service.fail))
+        runtime = new_runtime(life, service.fail, check_process_limits(settings))
+        parts = _open_parts(loaded, runtime)
     except (ParsecError, OSError) as error:
         _log.error("Parsec could not start.", why=_why(error, settings.data_dir))
         return EXIT_NOT_STARTED

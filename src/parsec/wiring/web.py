@@ -19,7 +19,7 @@ from parsec.web.app import App
 from parsec.web.auth import Authenticator
 from parsec.web.http1.allowed_hosts import AllowedHosts
 from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter
-from parsec.web.http1.server import HttpServer, Tls, connections_that_fit
+from parsec.web.http1.server import HttpServer, Tls
 from parsec.web.request_body import RequestBodyReader
 from parsec.web.routes.health import Check, Health, kafka_check, reason_check
 from parsec.web.routes.ingest import IngestRoute
@@ -66,7 +66,9 @@ def open_web(
     stats = Stats(telemetry, ingest.channel, ledger, log.size_bytes)
     authenticator = Authenticator(keyring)
     bodies = RequestBodyReader(ingest.admission, settings.max_body_bytes)
-    limiter = ConnectionLimiter(_client_limits(settings), telemetry, _allowed_hosts(settings, keyring))
+    limiter = ConnectionLimiter(
+        _client_limits(settings, runtime.limits.connections), telemetry, _allowed_hosts(settings, keyring)
+    )
     app = App(
         IngestRoute(ingest.pipeline, bodies, authenticator), [*health.routes(), *query.routes, *stats.routes()],
         authenticator, settings.origins, limiter.count,
@@ -110,9 +112,9 @@ def _allowed_hosts(settings: Settings, keyring: Keyring) -> AllowedHosts | None:
     return AllowedHosts(settings.host_names, lambda: keyring.is_open, lambda: not keyring.is_open)
 
 
-def _client_limits(settings: Settings) -> ClientLimits:
+def _client_limits(settings: Settings, connections: int) -> ClientLimits:
     return ClientLimits(
-        connections=connections_that_fit(settings.max_connections),
+        connections=connections,
         connections_per_address=settings.max_connections_per_address,
         requests_per_address=settings.max_requests_per_address,
     )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _READ_ONLY = {"readonly": 2}  # 2: a query may bring settings
 _SETTINGS = {
+    # Its threads, 100 of them, hold three open files each for as long as the process runs.
+    "merge_tree_use_prefixes_deserialization_thread_pool": 0,
     "query_plan_max_limit_for_lazy_materialization": 20_000,  # the largest page reads its texts last, too
     "date_time_output_format": "'iso'",
     "output_format_json_quote_64bit_integers": 0,

@@ -123,7 +123,7 @@ class ClosingConnection(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal, answer: bytes | None = None) -> None:
         """`answer`: headers and body to send instead of the refusal's own."""
         self._limiter.count(refusal.code)
-        if answer is None:
+        if answer is None and self._limiter.logs_refusals:
             self._log_refusal(refusal)
         self._discarding = True
         self._in_head = False

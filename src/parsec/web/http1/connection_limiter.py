@@ -9,6 +9,7 @@ Next: parsec.web.http1.close.
 3. Memory for addresses is bounded: those with an open connection, and the last ones that sent a request.
 """
 
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from heapq import nlargest
@@ -16,6 +17,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
 import msgspec
+import structlog
 
 from parsec.telemetry import Telemetry
 from parsec.web.http1.allowed_hosts import AllowedHosts
@@ -32,6 +34,8 @@ from parsec.web.http1.refusals import (
     TOO_MANY_OF_ADDRESS,
     Refusal,
 )
+
+_log = structlog.get_logger(__name__)
 
 MAX_ADDRESSES = 10_000
 EVICT_INTERVAL_S = 0.1
@@ -73,6 +77,7 @@ class ConnectionLimiter:
         """`hosts` None: any host name is served."""
         self.limits = limits
         self.hosts = hosts
+        self.logs_refusals = _log.bind().is_enabled_for(logging.DEBUG)  # asked once, as in parsec.ingest.pipeline
         self._telemetry = telemetry
         self._admitted = 0
         self._refused = 0

@@ -10,7 +10,6 @@ context, so that no handshake sees half of a pair.
 
 import asyncio
 import contextlib
-import resource
 import socket
 import ssl
 from collections.abc import Callable, Generator
@@ -78,9 +77,6 @@ def _why(error: OSError) -> str:
 BODY_GRACE_S = 2.0
 """How long a request body may still arrive after the listener is closed."""
 
-FILES_FOR_OTHERS = 512
-"""File descriptors for the log, the store (150 when idle) and refused connections; at most half of all."""
-
 
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, handshake_timeout_s: float) -> None:
@@ -88,7 +84,12 @@ class _Server(uvicorn.Server):
         self._handshake_timeout_s = handshake_timeout_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Like uvicorn's, but a TLS handshake has the deadline of a request head."""
+        for each in sockets or ():
+            await self.listen(each)
+        self.started = True
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Like uvicorn's startup, but a TLS handshake has the deadline of a request head."""
         config, loop = self.config, asyncio.get_running_loop()
 
         def connection() -> asyncio.Protocol:
@@ -98,13 +99,10 @@ class _Server(uvicorn.Server):
             return made
 
         timeout_s = None if config.ssl is None else self._handshake_timeout_s
-        self.servers = [
-            await loop.create_server(
-                connection, sock=each, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=timeout_s
-            )
-            for each in sockets or ()
-        ]
-        self.started = True
+        server = await loop.create_server(
+            connection, sock=listener, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=timeout_s
+        )
+        self.servers = [server]
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -140,10 +138,14 @@ class HttpServer:
         config.ssl = None if tls is None else tls.listening
         self._server = _Server(config, limiter.limits.head_timeout_s)
         self._serving: asyncio.Task[None] | None = None
+        self._listener: socket.socket | None = None
+        self._accepting: socket.socket | None = None
+        self._reopening: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        listener = _bind(self._host, self._port)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        self._listener = listener = _bind(self._host, self._port)
+        self._accepting = listener.dup()
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._accepting]))
         while not self._server.started:
             await asyncio.sleep(0.001)
             if self._serving.done():
@@ -160,10 +162,25 @@ class HttpServer:
         for connection in list(self._server.server_state.connections):
             if isinstance(connection, FastPathConnection):
                 connection.sweep(now)
+        deaf = self._accepting is not None and self._accepting.fileno() < 0
+        if deaf and not self._server.should_exit and (self._reopening is None or self._reopening.done()):
+            self._reopening = asyncio.create_task(self._reopen())
+
+    async def _reopen(self) -> None:
+        """The event loop closes a listener for good when accepting fails, as it may while no file descriptor is free.
+        New connections wait in the system's queue meanwhile."""
+        with contextlib.suppress(OSError):  # none is free yet; the next sweep tries again
+            if self._listener is None:
+                return
+            self._accepting = self._listener.dup()
+            await self._server.listen(self._accepting)
+            _log.warning("Connections could not be accepted: no file descriptor was free. They are accepted again.")
 
     async def stop(self, deadline: float) -> None:
         del deadline  # uvicorn has its own, set at construction
         self._server.should_exit = True
+        if self._listener is not None:
+            self._listener.close()
         if self._serving is not None:
             await asyncio.wait([self._serving], timeout=BODY_GRACE_S)
             self._cut_unfinished_bodies()
@@ -183,23 +200,6 @@ class HttpServer:
         if not self._server.should_exit:
             _log.error("The HTTP server stopped unexpectedly; the service stops.")
             self._fail()
-
-
-def connections_that_fit(wanted: int) -> int:
-    """Raise the limit on open files as far as allowed; how many connections fit below it."""
-    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # a container may forbid it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        files = most
-    if files == resource.RLIM_INFINITY:
-        return wanted
-    fit = max(1, files - min(FILES_FOR_OTHERS, files // 2))
-    if fit < wanted:
-        _log.warning(
-            "The limit on open files allows fewer connections than PARSEC_MAX_CONNECTIONS. Raise it (ulimit -n).",
-            connections=fit,
-        )
-    return min(wanted, fit)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -50,13 +50,14 @@ class Transport(asyncio.Transport):
         pass
 
 
-async def answer(data: bytes, connections: int = 10) -> bytes:
+async def answer(data: bytes, connections: int = 10, *, logs: bool = True) -> bytes:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError("no request reaches the application")
 
     config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
     config.load()
     limiter = ConnectionLimiter(ClientLimits(connections=connections), Telemetry())
+    limiter.logs_refusals = logs
     connection = LimitedConnection(limiter, config=config, server_state=ServerState(), app_state={})
     transport = Transport()
     connection.connection_made(transport)
@@ -95,3 +96,10 @@ def test_a_connection_refused_before_any_request_has_one_line(monkeypatch: pytes
     assert asyncio.run(answer(b"", connections=0)).startswith(b"HTTP/1.1 503 ")
     (line,) = log.lines
     assert (line["method"], line["route"], line["code"]) == ("", "unknown", "too_many_connections")
+
+
+def test_without_debug_no_fields_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    monkeypatch.setattr(close, "_log", log)
+    assert asyncio.run(answer(b"", connections=0, logs=False)).startswith(b"HTTP/1.1 503 ")
+    assert log.lines == []

@@ -44,6 +44,7 @@ _SERVER_SETTINGS: Mapping[str, int] = {
     "text_index_header_cache_size": 8 * _MIB, "text_index_postings_cache_size": 16 * _MIB,
     "compiled_expression_cache_size": 0, "background_pool_size": 1,
     "background_merges_mutations_concurrency_ratio": 2, "os_threads_nice_value_merge_mutate": 10,
+    "threadpool_local_fs_reader_pool_size": 8,
 }  # fmt: skip
 _CHECK_EVERY_S, _CHECKS_PER_SYNC = 0.5, 10
 _loading = threading.Lock()
