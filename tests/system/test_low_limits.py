@@ -33,8 +33,8 @@ def works_beside_idle_clients(data_dir: Path, files: int, idle: int) -> None:
     with limited(data_dir, f"--nofile={files}:{files}") as parsec, ExitStack() as stack:
         assert '"reserved":' in parsec.logs()
         sent = 0
-        for round_ in range(4):
-            for _ in range(idle // 4):
+        for round_ in range(2):
+            for _ in range(idle // 2):
                 connection = parsec.connection()
                 stack.callback(connection.close)
                 with suppress(OSError):
@@ -78,15 +78,13 @@ def test_idle_clients_leave_the_files_of_log_and_store_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("files", [128, 200, 256, 511])
-def test_every_number_of_files_below_the_least_is_refused(tmp_path: Path, files: int) -> None:
-    assert f"is {files}, and Parsec needs at least 512" in refused(tmp_path / "data", f"--nofile={files}:{files}")
+def test_one_file_below_the_least_is_refused(tmp_path: Path) -> None:
+    assert "is 511, and Parsec needs at least 512" in refused(tmp_path / "data", "--nofile=511:511")
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize(("files", "idle"), [(600, FEW_IDLE), (1024, FEW_IDLE), (1024, MANY_IDLE)])
-def test_more_files_leave_more_to_clients(tmp_path: Path, files: int, idle: int) -> None:
-    works_beside_idle_clients(tmp_path / "data", files, idle)
+def test_more_clients_than_there_are_files(tmp_path: Path) -> None:
+    works_beside_idle_clients(tmp_path / "data", 1024, MANY_IDLE)
 
 
 @pytest.mark.integration
