@@ -22,7 +22,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parsec.adapters.store.chdb import sync
 from parsec.adapters.store.chdb.damaged_parts import DamagedParts
@@ -66,7 +66,7 @@ class ChdbEngine:
         self._database = database
         self._options = {**_SERVER_SETTINGS, "max_server_memory_usage": memory_bytes}
         self._schema_backup = SchemaBackup(directory)
-        self._schema_backup.restore(missing_only=True)
+        self._schema_backup.restore()
         self._tables: dict[str, Path] = {}
         self._merged_parts = sync.MergedParts([])
         self._inserted_check = InsertedPartCheck({})
@@ -81,6 +81,7 @@ class ChdbEngine:
             client = self._open()
             client.command(f"CREATE DATABASE IF NOT EXISTS {self._database} ENGINE = Atomic")
             client.database = self._database
+            self._watch_definitions(client)
             for name, value in settings.items():
                 client.set_client_setting(name, value)
             _restore_signals()
@@ -92,6 +93,18 @@ class ChdbEngine:
                 "Parsec then starts with an empty store."
             ) from error
         return client
+
+    def _watch_definitions(self, client: "Client") -> None:
+        """Every statement that changes definitions is announced to their backup, whoever sends it."""
+        command = client.command
+
+        def watched(statement: str, *args: Any, **options: Any) -> Any:
+            if not self._schema_backup.changes_definitions(statement):
+                return command(statement, *args, **options)
+            with self._schema_backup.changing(save=bool(self._tables)):
+                return command(statement, *args, **options)
+
+        client.command = watched  # type: ignore[assignment, method-assign]
 
     def _open(self) -> "Client":
         """A client. If the engine does not open, tries once more with the table definitions from the backup."""
@@ -106,7 +119,7 @@ class ChdbEngine:
         except Error:
             if self._tables:  # the engine is open, so the definitions are not the cause
                 raise
-            self._schema_backup.restore(missing_only=False)
+            self._schema_backup.restore(refused=True)
             return client()
 
     def write(self, client: "Client", table: Table, settings: str, blocks: Iterable[bytes]) -> None:

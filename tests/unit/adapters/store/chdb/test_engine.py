@@ -113,7 +113,7 @@ def test_a_damaged_copy_of_the_definitions_stops_nothing_and_is_made_anew(tmp_pa
     copy.write_bytes(content)
     done = _run(tmp_path, "store.close()")
     assert (done.returncode, copy.read_bytes()) == (0, before), done.stderr
-    assert ("a new one is made" in done.stdout) == (content != b"")
+    assert "a new one is made" in done.stdout
 
 
 def test_damaged_notes_of_migrations_are_set_aside_and_all_is_applied_again(tmp_path: Path) -> None:
@@ -134,7 +134,8 @@ def test_damaged_notes_of_migrations_are_set_aside_and_all_is_applied_again(tmp_
 
 def test_a_damaged_definition_without_a_copy_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert _run(tmp_path, "store.close()").returncode == 0
-    (tmp_path / "store" / "tables.json").write_bytes(b"{")
+    for copy in ("tables.json", "tables.2.json"):
+        (tmp_path / "store" / copy).write_bytes(b"{")
     next((tmp_path / "store").glob("store/*/*/events.sql")).write_bytes(b"")
     found = _run(tmp_path, "")
     assert "put a backup in their place" in found.stderr
