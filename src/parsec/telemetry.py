@@ -197,6 +197,14 @@ class Telemetry:
             "Events and dead letters that the last comparison of the store with the ledger did not find.")
         self.stored_again = self._counter("parsec_store_events_stored_again",
             "Events and dead letters that the store had lost and that were stored again from the log.")
+        self.scrub_bytes = self._counter("parsec_store_scrub_bytes",
+            "Bytes of the embedded store's parts whose checksums were checked.")
+        self.scrub_waiting = self._gauge("parsec_store_scrub_waiting_bytes",
+            "Bytes of parts that the running pass over the embedded store has not checked yet.")
+        self.scrub_passed = self._gauge("parsec_store_scrub_last_pass_seconds",
+            "When the last full pass over the embedded store ended, in seconds since 1970; 0: none since the start.")
+        self.store_detached_bytes = self._gauge("parsec_store_detached_bytes",
+            "Bytes on disk of detached parts of the embedded store.")
         self.processed = self._counter("parsec_process_events", "Processed events, by fate.", "fate")
         for fate in FATES:
             self.processed.labels(fate)  # begin at 0, like requests

@@ -1,13 +1,20 @@
 """Damaged parts are detached and reported when a query, an insert or a check meets them; all else goes on."""
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 
+from parsec.adapters.store.chdb.scrub import PartScrub
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.ports.broker import Range
-from tests.support.stored import events, row
+from parsec.ports.store import LedgerCheckpoint
+from parsec.telemetry import Telemetry
+from tests.support.stored import events, letter, row
 from tests.support.stores import TestEngine, embedded_store
 
 _PATH = "SELECT path FROM system.parts WHERE database = currentDatabase() AND table = '{}' AND active AND rows = {}"
@@ -58,3 +65,132 @@ def test_a_part_that_is_met_is_detached_and_the_rest_is_answered(
     assert (part.parent / "detached" / f"broken_{part.name}" / "data.bin").exists()
     store.insert([row(0), row(1), row(2)], "log-1/0/0-2")  # the token went with the part
     assert store.stored_offsets(Range("log-1", 0, 0, 9)) == {0, 1, 2, 3, 4}
+
+
+@contextmanager
+def scrubbing(engine: TestEngine) -> Iterator[tuple[PartScrub, Client, Telemetry]]:
+    client, telemetry = engine.connect({}), Telemetry()
+    try:
+        yield (
+            PartScrub(lambda: engine.connect({}), engine.damaged_parts, engine._schema_backup, telemetry, 1e9),
+            client,
+            telemetry,
+        )
+    finally:
+        client.close()
+
+
+UNUSED = {"default_compression_codec.txt", "metadata_version.txt", "columns_substreams.txt"}
+"""Files of a part in which most bits are not needed to read it; some keep it from being loaded."""
+
+
+def test_the_scrub_finds_a_flipped_bit_in_each_file_of_a_part() -> None:
+    rows = [row(offset, message=f"word{offset % 50} {offset}") for offset in range(300)]
+    with embedded_store() as (store, engine), scrubbing(engine) as (scrub, client, telemetry):
+        store.insert([row(900)], "log-1/0/900-900")
+        store.insert(rows, "log-1/0/0-299")
+        engine.ask("OPTIMIZE TABLE events FINAL")
+        part = Path(str(engine.ask(_PATH.format("events", 301))))
+        files = sorted(file.name for file in part.iterdir())
+        assert len(files) > 20
+        for name in files:
+            part = Path(str(engine.ask(_PATH.format("events", 301))))
+            if not (part / name).stat().st_size:
+                continue
+            flip(part / name)
+            if name in UNUSED:
+                reload(engine)  # they are read with the part
+            scrub.check_all(client, threading.Event())
+            left = int(str(engine.ask("SELECT count() FROM events")))
+            if left:
+                assert name in UNUSED
+                assert len(events(store)) == 301
+            else:
+                store.insert([row(900), *rows], "log-1/0/0-900")
+                engine.ask("OPTIMIZE TABLE events FINAL")
+        assert telemetry.value("parsec_store_scrub_last_pass_seconds") > 0
+        assert telemetry.value("parsec_store_scrub_bytes_total") > 0
+        assert telemetry.value("parsec_store_scrub_waiting_bytes") == 0
+
+
+@pytest.mark.parametrize("table", ["dead_letters", "ledger_marks", "_migrations", "dropped_days"])
+def test_the_scrub_finds_damage_in_every_table(table: str) -> None:
+    with embedded_store() as (store, engine), scrubbing(engine) as (scrub, client, _):
+        store.insert_dead_letters([letter(1)])
+        store.save_checkpoint(LedgerCheckpoint("log-1", 0, 0, 0, 0, 0, 0, 0, 40_000))
+        engine.ask("INSERT INTO dropped_days (day, events) VALUES (1, 7)")
+        flip(Path(str(engine.ask(f"{_PATH.format(table, 1)} LIMIT 1"))) / "data.bin")
+        scrub.check_all(client, threading.Event())
+        assert f"table {table} (1 rows)" in str(engine.damaged_parts.why())
+        store.insert([row(0)], "log-1/0/0-0")
+        assert len(events(store)) == 1
+
+
+def test_a_merge_that_fails_for_damage_makes_a_pass_urgent(stored: tuple[ClickHouseStore, TestEngine, Path]) -> None:
+    store, engine, part = stored
+    with scrubbing(engine) as (scrub, client, _):
+        stop = threading.Event()
+        assert not scrub.check_all(client, stop)
+        assert not scrub.check_all(client, stop)
+        reload(engine)
+        flip(part / "data.bin")
+        with pytest.raises(DatabaseError):  # as in a merge of the engine's own, whose error nobody sees
+            engine.ask("OPTIMIZE TABLE events FINAL")
+        assert scrub._is_urgent(client)
+        assert not scrub.check_all(client, stop, urgent=True)
+        assert engine.ask("SELECT count() FROM events") == 2
+        engine.ask("OPTIMIZE TABLE events FINAL")
+        assert not scrub._is_urgent(client)
+        assert len(events(store)) == 2
+
+
+def test_errors_that_no_part_explains_do_not_make_pass_after_pass_urgent(
+    stored: tuple[ClickHouseStore, TestEngine, Path],
+) -> None:
+    _, engine, _ = stored
+    with scrubbing(engine) as (scrub, client, _):
+        scrub.check_all(client, threading.Event())
+        for urgent in (True, False):
+            with pytest.raises(DatabaseError):
+                engine.ask("SELECT throwIf(1, 'x', 117::Int16) SETTINGS allow_custom_error_code_in_throwif = 1")
+            assert scrub._is_urgent(client) == urgent
+            scrub.check_all(client, threading.Event(), urgent=urgent)
+
+
+def test_a_sound_part_stays_whatever_an_error_says(stored: tuple[ClickHouseStore, TestEngine, Path]) -> None:
+    """Invariant 1."""
+    store, engine, part = stored
+    for code in (49, 107, 159, 241, 243, 76, 27):
+        assert not engine.detach_damaged(
+            DatabaseError(f"Code: {code}. DB::Exception: x (while reading from part {part}/)")
+        )
+    assert len(events(store)) == 5
+    assert engine.damaged_parts.why() is None
+
+
+def test_limits_never_detach_even_a_damaged_part(stored: tuple[ClickHouseStore, TestEngine, Path]) -> None:
+    """Invariant 1."""
+    _, engine, part = stored
+    flip(part / "data.bin")
+    for code in (159, 241, 243, 76, 394):
+        assert not engine.detach_damaged(
+            DatabaseError(f"Code: {code}. DB::Exception: x (while reading from part {part}/)")
+        )
+    assert engine.damaged_parts.why() is None
+
+
+def test_what_the_engine_detached_at_its_start_is_reported_until_it_is_stored_again(
+    stored: tuple[ClickHouseStore, TestEngine, Path],
+) -> None:
+    """Invariant 2."""
+    store, engine, part = stored
+    flip(part / "columns.txt")
+    reload(engine)
+    assert len(events(store)) == 5  # from the part that it was merged from, which is still there
+    engine._tables.clear()  # as at a start
+    engine.make_durable(engine.connect({}))
+    assert "1 damaged parts of table events (3 rows)" in str(engine.damaged_parts.why())
+    before = store.damage_changes()
+    engine.damaged_parts.restored("events")
+    assert engine.damaged_parts.why() is None
+    assert store.damage_changes() > before

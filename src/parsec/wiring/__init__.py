@@ -26,6 +26,7 @@ START_ORDER = (
     Step("spool-drain", ("log", "kafka-monitor"), "send spooled events to Kafka"),
     Step("store", (), "insert and select rows: the embedded engine, or a ClickHouse server"),
     Step("store-sync", ("store",), "fsync the parts that the embedded engine wrote"),
+    Step("store-scrub", ("store",), "check the parts of the embedded engine, detach damaged ones"),
     Step("store-size", ("store",), "drop the oldest days beyond PARSEC_STORE_MAX_BYTES"),
     Step("claims", ("store",), "recognise repeated ids, here or in Redis"),
     Step("processor", ("log", "store", "claims"), "move events from the log to the store"),

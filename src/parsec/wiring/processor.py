@@ -141,7 +141,11 @@ def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], 
         telemetry=runtime.telemetry, on_detached=on_detached,
     )  # fmt: skip
     store = ClickHouseStore(engine, settings.retention, yield_gil=runtime.yield_gil)
-    parts: list[Part] = [Resource("store", store.close), runtime.thread("store-sync", engine.watch_merges)]
+    parts: list[Part] = [
+        Resource("store", store.close),
+        runtime.thread("store-sync", engine.watch_merges),
+        runtime.thread("store-scrub", lambda stop: engine.scrub(stop, settings.retention)),
+    ]
 
     def on_whole() -> None:
         for table in ("events", "dead_letters"):

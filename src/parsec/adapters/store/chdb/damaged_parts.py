@@ -11,13 +11,14 @@ Invariants, cited by tests
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from parsec.adapters.store.chdb import damage_errors, sync
+from parsec.adapters.store.chdb import damage_errors, detached_directory, sync
 from parsec.adapters.store.chdb.detached_directory import DetachedDirectory
 from parsec.core.errors import ParsecError
 from parsec.telemetry import Telemetry
@@ -40,7 +41,7 @@ _ACTIVE = (
     "SELECT rows, bytes_on_disk FROM system.parts WHERE database = currentDatabase() AND active "
     "AND table = {table:String} AND name = {part:String}"
 )
-_CHECK = "CHECK TABLE {table:Identifier} PART {part:String} SETTINGS check_query_single_value_result = 0"
+_CHECK = "CHECK TABLE {table} PART '{part}' SETTINGS check_query_single_value_result = 0"
 # Finds what the check leaves out: columns_substreams.txt, which tells where in a file each part of a column begins.
 _FIRST_ROW = (
     "SELECT * FROM {table:Identifier} WHERE _part = {part:String} LIMIT 1 "
@@ -106,6 +107,15 @@ class DamagedParts:
         with self._lock:
             if table in self._directories and self._directories[table].mark_restored():
                 self._changes += 1
+
+    def prune(self, retention_s: float) -> None:
+        """Keeps what is detached within its bound, and forgets what has left the store by now. Raises OSError."""
+        with self._lock:
+            freed, left = detached_directory.prune(self._directories.values(), time.time(), retention_s)
+            self._telemetry.store_detached_bytes.set(left)
+            self._changes += bool(freed)
+        for part, size in freed.items():
+            _log.warning("A detached part of the store was removed to keep `detached` small.", part=part, bytes=size)
 
     def detach_named(self, error: BaseException) -> bool:
         """Detaches the parts that this error shows to be damaged. True: one was, perhaps by another thread."""
@@ -188,15 +198,15 @@ def _failed_check(client: "Client", table: str, part: str) -> str | None:
     place = {"table": table, "part": part}
     if not client.query(_ACTIVE, parameters=place).result_rows:
         return None
+    for _, passed, why in client.query(_CHECK.format(table=table, part=part)).result_rows:
+        if not int(passed):
+            return str(why)
     try:
-        for _, passed, why in client.query(_CHECK, parameters=place).result_rows:
-            if not int(passed):
-                return str(why)
         client.query(_FIRST_ROW, parameters=place)
     except Error as error:
-        if not client.query(_ACTIVE, parameters=place).result_rows:
-            return None  # it was merged meanwhile
-        return str(error)
+        if part in {name for _, name in damage_errors.named_parts(error)}:
+            return str(error)
+        raise
     return None
 
 

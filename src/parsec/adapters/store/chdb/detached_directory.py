@@ -7,10 +7,16 @@ Parsec alone detaches parts of the embedded store, so one under its plain name w
 """
 
 import re
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 BROKEN, RESTORED = "broken_", "restored_"
+MOST_BYTES = 1 << 30
+"""Of all parts in `detached/`; oldest leave first, those that are missing last."""
+NEEDED_S = 25 * 3600.0
+"""A missing part is kept at least as long as the log holds its events (PARSEC_LOG_RETENTION, a day)."""
 _PLAIN = re.compile(r"[^_]+(?:_\d+){3,4}")
 _PREFIXED = re.compile(r"(broken[a-z-]*)_([^_]+(?:_\d+){3,4})(?:_try\d+)?")
 
@@ -31,14 +37,14 @@ class DetachedDirectory:
 
     def adopt(self) -> None:
         """Names parts that were just detached as broken ones."""
-        for part in self._entries():
+        for part in self.entries():
             if _PLAIN.fullmatch(part.name):
                 part.rename(self._free(BROKEN + part.name))
 
     def damaged(self) -> list[DetachedPart]:
         """The broken ones, oldest name first."""
         return [
-            DetachedPart(found[2], _rows(part)) for part in self._entries() if (found := _PREFIXED.fullmatch(part.name))
+            DetachedPart(found[2], _rows(part)) for part in self.entries() if (found := _PREFIXED.fullmatch(part.name))
         ]
 
     def has(self, part: str) -> bool:
@@ -47,12 +53,13 @@ class DetachedDirectory:
 
     def mark_restored(self) -> bool:
         """Names the broken ones as restored. False: there are none."""
-        broken = [part for part in self._entries() if _PREFIXED.fullmatch(part.name)]
+        broken = [part for part in self.entries() if _PREFIXED.fullmatch(part.name)]
         for part in broken:
             part.rename(self._free(RESTORED + part.name))
         return bool(broken)
 
-    def _entries(self) -> list[Path]:
+    def entries(self) -> list[Path]:
+        """All parts, by name."""
         return sorted(self.path.iterdir()) if self.path.is_dir() else []
 
     def _free(self, name: str) -> Path:
@@ -60,6 +67,43 @@ class DetachedDirectory:
         return next(
             each for each in (path, *(path.with_name(f"{name}_try{n}") for n in range(1, 1000))) if not each.exists()
         )
+
+
+def prune(
+    directories: Iterable[DetachedDirectory], now: float, retention_s: float, most_bytes: int = MOST_BYTES
+) -> tuple[dict[str, int], int]:
+    """Frees what is too much, and removes what was detached longer ago than rows are kept. Returns the bytes freed of
+    each part that was too much, and the bytes left. Of a missing part its name stays, so that it is still reported."""
+    parts = [(part, part.stat().st_ctime, _bytes(part)) for each in directories for part in each.entries()]
+    for part, since, _ in parts:
+        if now - since > retention_s:
+            shutil.rmtree(part)
+    parts = [each for each in parts if now - each[1] <= retention_s]
+    left, freed = sum(size for _, _, size in parts), {}
+    for part, since, size in sorted(parts, key=lambda each: (_is_missing(each[0]), each[1])):
+        if left <= most_bytes or (_is_missing(part) and now - since < NEEDED_S):
+            break
+        if size:
+            _remove(part)
+            freed[part.name], left = size, left - size
+    return freed, left
+
+
+def _remove(part: Path) -> None:
+    if not _is_missing(part):
+        shutil.rmtree(part)
+        return
+    for file in part.iterdir():
+        if file.name != "count.txt":
+            file.unlink()
+
+
+def _is_missing(part: Path) -> bool:
+    return _PREFIXED.fullmatch(part.name) is not None
+
+
+def _bytes(part: Path) -> int:
+    return sum(file.stat().st_size for file in part.rglob("*") if file.is_file() and file.name != "count.txt")
 
 
 def _rows(part: Path) -> int:

@@ -28,6 +28,7 @@ from parsec.adapters.store.chdb import sync
 from parsec.adapters.store.chdb.damaged_parts import DamagedParts
 from parsec.adapters.store.chdb.part_integrity import InsertedPartCheck, MergedPartCheck, MergeGuard
 from parsec.adapters.store.chdb.schema_backup import SchemaBackup
+from parsec.adapters.store.chdb.scrub import PartScrub
 from parsec.adapters.store.native import Table
 from parsec.core.errors import Fatal
 from parsec.telemetry import Telemetry
@@ -71,7 +72,8 @@ class ChdbEngine:
         self._merged_parts = sync.MergedParts([])
         self._inserted_check = InsertedPartCheck({})
         self._merge_guard = MergeGuard(directory, keep_free)
-        self.damaged_parts = DamagedParts(lambda: self.connect({}), telemetry or Telemetry(), on_detached)
+        self._telemetry = telemetry or Telemetry()
+        self.damaged_parts = DamagedParts(lambda: self.connect({}), self._telemetry, on_detached)
 
     def connect(self, settings: Mapping[str, str | int]) -> "Client":
         """A client for one thread, with these settings. Creates the database when it is missing. Raises Fatal."""
@@ -162,6 +164,14 @@ class ChdbEngine:
     def damage_changes(self) -> int:
         """As in parsec.adapters.store.clickhouse."""
         return self.damaged_parts.changes()
+
+    def scrub(self, stop: threading.Event, retention_s: float) -> None:
+        """Runs in its own thread until `stop`, after `make_durable`: finds damaged parts before a query does.
+        `retention_s`: how long the tables keep rows."""
+        scrub = PartScrub(
+            lambda: self.connect({}), self.damaged_parts, self._schema_backup, self._telemetry, retention_s
+        )
+        scrub.run(stop)
 
     def watch_merges(self, stop: threading.Event) -> None:
         """Runs in its own thread until `stop`, after `make_durable`: checks and syncs merged parts before the engine
