@@ -1,29 +1,39 @@
-"""`parsec send`: send a file or a pipe of events until each has its verdict. In: JSON or text. Out: a summary.
+"""`parsec send`: send files or a pipe of events until each has its verdict. In: JSON or text. Out: a summary.
 
-Next: parsec.client.body_splitter.
+Next: parsec.client.input_decoder, parsec.client.body_splitter.
 """
 
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import click
 import msgspec
 
 from parsec.api.ingest import CONTENT_CODES, IngestError
-from parsec.cli.client_flags import api_key, new_client, profile, server_flags
+from parsec.cli.client_flags import Command, api_key, new_client, profile, server_flags
 from parsec.cli.terminal import GAVE_UP, INTERRUPTED, NOT_ALL, counted, progress_bar, visible
 from parsec.client import Client, IngestAnswer, RetryPolicy
-from parsec.client.body_splitter import BodySource, Kind, bodies, events_of
+from parsec.client.body_splitter import BodySource, Kind, Piece, Pieces, batches, pieces_of, values_in
+from parsec.client.input_decoder import InputDecoder
 from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable
 
 SHOWN_ERRORS = 10
+_STDIN = "-"
+
+
+def _field_flags(command: Command) -> Command:
+    for field in ("source", "severity", "timestamp", "message"):
+        names = f"Fields of JSON that may hold the {field}, separated by commas; the first that an event has counts."
+        command = click.option(f"--{field}-field", metavar="NAMES", help=names)(command)
+    return command
 
 
 @click.command()
-@click.argument("file", type=click.File("rb"), default="-")
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @server_flags
 @click.option(
     "--tenant",
@@ -33,6 +43,7 @@ SHOWN_ERRORS = 10
 )
 @click.option("--source", help="Source of plain text lines (default: the file's name) and of events without one.")
 @click.option("--severity", help="Severity of plain text lines (default: info) and of events without one.")
+@_field_flags
 @click.option("--batch", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Events per request.")
 @click.option("--text", "kind", flag_value="text", help="The input is plain text, one event per line.")
 @click.option("--json", "kind", flag_value="json", help="The input is JSON. Default: decided by its first character.")
@@ -43,20 +54,22 @@ SHOWN_ERRORS = 10
     show_default=True,
     help="Seconds to retry a request while the server is unavailable or busy.",
 )
-def send(file: BinaryIO, url: str, timeout: float, batch: int, kind: Kind | None, **words: str | None) -> None:
-    """Send events from FILE (default: standard input).
+def send(
+    files: Sequence[str], url: str, timeout: float, batch: int, kind: Kind | None, **words: str | None
+) -> None:  # fmt: skip
+    """Send events from FILEs (default: standard input).
 
     Takes a JSON array, {"events": [...]}, JSON lines, single objects, or plain text lines, of any size in constant
-    memory. A request without an answer is sent again unchanged, so that its events keep their ids. A bad event is
-    reported, and the others are sent.
+    memory; packed with gzip or zstd, and in UTF-16 or UTF-32 if it begins with a byte order mark. A request without an
+    answer is sent again unchanged, so that its events keep their ids. A bad event is reported with its line, and the
+    others are sent.
 
-    Exit code: 0 all accepted, 1 some rejected, 3 gave up.
+    Exit code: 0 all accepted, 1 some rejected or not read, 3 gave up.
     """
-    defaults = {"tenant_id": words["tenant"], "source": words["source"], "severity": words["severity"]}
-    given = {name: word for name, word in defaults.items() if word}
-    sender = Sender(BodySource(file), given, str(getattr(file, "name", "-")), has_key=api_key(url) is not None)
+    parameters = {("tenant_id" if name == "tenant" else name): word for name, word in words.items() if word}
+    sender = Sender(parameters, kind, batch, timeout, has_key=api_key(url) is not None)
     with new_client(url, max(timeout, 1.0), RetryPolicy(on_wait=sender.report_wait)) as client:
-        code = sender.run(client, kind, batch, timeout)
+        code = sender.run(client, files or [_STDIN])
     sys.exit(code)
 
 
@@ -64,29 +77,33 @@ class Sender:
     """One run of the command, with counts of what was sent so far."""
 
     def __init__(
-        self, source: BodySource, defaults: dict[str, str], name: str, *, has_key: bool, clock: Clock | None = None
-    ) -> None:
-        """`has_key`: an API key may name the tenant."""
-        self._source = source
+        self, parameters: Mapping[str, str], kind: Kind | None, batch: int, timeout_s: float, *, has_key: bool,
+        clock: Clock | None = None,
+    ) -> None:  # fmt: skip
+        """`parameters`: of the requests. `has_key`: an API key may name the tenant."""
+        self._parameters = parameters
+        self._kind = kind
+        self._batch = batch
+        self._timeout_s = timeout_s
         self._has_key = has_key
-        self._defaults = defaults
-        self._name = "stdin" if name in ("-", "<stdin>") else Path(name).name
         self._clock = clock or SystemClock()
         self._accepted = 0
         self._rejected = 0
         self._acks: set[str] = set()
         self._shown = 0
         self._wait_reason = ""
+        self._incomplete = False
+        self._label = ""
 
-    def run(self, client: Client, kind: Kind | None, batch: int, timeout_s: float) -> int:
+    def run(self, client: Client, files: Sequence[str]) -> int:
         """Sends everything and prints a summary. Returns the exit code."""
         started = self._clock.monotonic()
         problem, code = "", 0
         try:
-            with progress_bar(self._source.size, in_bytes=True) as show:
-                for body in bodies(events_of(self._source, kind, self._wrap), batch):
-                    self._deliver(client, body, timeout_s)
-                    show(self._source.bytes_read, counted(self._accepted + self._rejected, "event"))
+            for name in files:
+                self._label = f"{name}: " if len(files) > 1 else ""
+                with click.open_file(name, "rb") as file:
+                    self._send_file(client, cast("BinaryIO", file), name)
         except Rejected as error:
             problem, code = f"{error.message} ({error.code})", NOT_ALL
         except Retryable as error:
@@ -96,27 +113,52 @@ class Sender:
         self._summarise(self._clock.monotonic() - started)
         if problem:
             click.echo(f"parsec: {visible(problem)}; later events were not sent, or got no answer", err=True)
-        return code or (NOT_ALL if self._rejected else 0)
+        return code or (NOT_ALL if self._rejected or self._incomplete else 0)
 
-    def _deliver(self, client: Client, body: bytes, timeout_s: float) -> None:
-        """Sends one body. Where it is refused as a whole for its content, its halves are sent, and at last the one
-        event that is at fault is counted as rejected: it does not decide what happens to others, nor end the run."""
+    def _send_file(self, client: Client, file: BinaryIO, name: str) -> None:
+        source = BodySource(file)
+        decoder = InputDecoder(source.chunks(), is_text=self._kind == "text")
+        with progress_bar(source.size, in_bytes=True) as show:
+            for batch in batches(self._events(pieces_of(decoder.chunks(), self._kind), name), self._batch):
+                self._deliver(client, batch)
+                show(source.bytes_read, counted(self._accepted + self._rejected, "event"))
+        if decoder.problem:
+            self._report_input(decoder.problem)
+
+    def _events(self, pieces: Pieces, name: str) -> Iterator[Piece | None]:
+        """The pieces as events; what cannot be one is counted as rejected."""
+        source = "stdin" if name == _STDIN else Path(name).name
         try:
-            answer = client.send(body, defaults=self._defaults, give_up_after_s=timeout_s)
+            for piece in pieces:
+                if piece is not None and piece.fault:
+                    self._report(piece, IngestError(0, None, "event_too_large", None, piece.fault))
+                    self._rejected += 1
+                elif piece is not None and piece.is_text:
+                    yield piece._replace(data=self._wrap(piece.data, source))
+                else:
+                    yield piece
+        except Rejected as error:  # of this input; others may be read
+            self._report_input(error.message)
+
+    def _deliver(self, client: Client, batch: Sequence[Piece]) -> None:
+        """Sends a batch. Where it is refused as a whole for its content, its halves are sent, and at last the one
+        event that is at fault is counted as rejected: it does not decide what happens to others, nor end the run."""
+        body = b"\n".join(piece.data for piece in batch)
+        try:
+            answer = client.send(body, defaults=self._parameters, give_up_after_s=self._timeout_s)
         except Rejected as error:
             if error.code not in CONTENT_CODES:
                 raise
-            events = body.split(b"\n")
-            if len(events) > 1:
-                half = len(events) // 2
-                self._deliver(client, b"\n".join(events[:half]), timeout_s)
-                self._deliver(client, b"\n".join(events[half:]), timeout_s)
+            if len(batch) > 1:
+                half = len(batch) // 2
+                self._deliver(client, batch[:half])
+                self._deliver(client, batch[half:])
                 return
             why = IngestError(0, None, error.code, error.field, error.message)
             answer = (
                 IngestAnswer(False, "", 0, 1, [why]) if error.code != "no_events" else IngestAnswer(True, "", 0, 0, ())
             )
-        self._count(answer)
+        self._count(answer, batch)
 
     def report_wait(self, wait_s: float, reason: str) -> None:
         """Prints each reason once, until a request succeeds."""
@@ -124,31 +166,42 @@ class Sender:
             click.echo(f"parsec: trying again in {wait_s:.1f} s: {visible(reason)}", err=True)
             self._wait_reason = reason
 
-    def _wrap(self, line: bytes) -> bytes:
+    def _wrap(self, line: bytes, source: str) -> bytes:
         """An event of a line of text."""
-        if "tenant_id" not in self._defaults and not self._has_key:
+        if "tenant_id" not in self._parameters and not self._has_key:
             raise click.UsageError("plain text needs --tenant (or PARSEC_TENANT, or PARSEC_API_KEY)")
+        given = {name: word for name, word in self._parameters.items() if name in ("tenant_id", "source", "severity")}
         return msgspec.json.encode(
             {
                 "timestamp": datetime.fromtimestamp(self._clock.time_ns() / 1e9, UTC),
                 "severity": "info",
-                "source": self._name,
-                **self._defaults,
-                "message": line.decode(errors="replace"),
+                "source": source,
+                **given,
+                "message": line.decode(errors="backslashreplace"),
             }
         )
 
-    def _count(self, answer: IngestAnswer) -> None:
+    def _count(self, answer: IngestAnswer, batch: Sequence[Piece]) -> None:
         self._wait_reason = ""
-        for error in answer.errors[: SHOWN_ERRORS - self._shown]:
-            index = self._accepted + self._rejected + (error.index or 0)
-            field = f" ({error.field})" if error.field else ""
-            click.echo(f"event {index}: {error.code}{field}: {visible(error.message)}", err=True)
-            self._shown += 1
+        if answer.errors and self._shown < SHOWN_ERRORS:
+            pieces = _by_index(batch, answer.accepted + answer.rejected)
+            for error in answer.errors:
+                self._report(pieces[min(error.index or 0, len(pieces) - 1)], error)
         self._accepted += answer.accepted
         self._rejected += answer.rejected
         if answer.accepted:
             self._acks.add(answer.ack)
+
+    def _report(self, piece: Piece, error: IngestError) -> None:
+        if self._shown < SHOWN_ERRORS:
+            field = f" ({error.field})" if error.field else ""
+            place = f"{visible(self._label)}line {piece.line}"
+            click.echo(f"{place}: {error.code}{field}: {visible(error.message)}", err=True)
+            self._shown += 1
+
+    def _report_input(self, problem: str) -> None:
+        click.echo(f"parsec: {visible(self._label or 'the input: ')}{visible(problem)}", err=True)
+        self._incomplete = True
 
     def _summarise(self, seconds: float) -> None:
         total = self._accepted + self._rejected
@@ -158,3 +211,10 @@ class Sender:
         acks = f", {' and '.join(sorted(self._acks))}" if self._acks else ""
         accepted, rejected = f"{self._accepted:,} accepted{acks}", f"{self._rejected:,} rejected"
         click.echo(f"{counted(total, 'event')}: {accepted}, {rejected}, {seconds:.1f} s{rate}")
+
+
+def _by_index(batch: Sequence[Piece], verdicts: int) -> Sequence[Piece]:
+    """The piece of each verdict: a line may hold several values."""
+    if len(batch) == verdicts:
+        return batch
+    return [piece for piece in batch for _ in range(values_in(piece.data))] or batch

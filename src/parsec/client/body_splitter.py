@@ -1,9 +1,10 @@
 """Splits a stream of any length into request bodies, in constant memory.
 
-In: bytes of JSON lines, of one or several JSON values in any layout (an array, `{"events": [...]}`, pretty-printed
-objects), or plain text lines. Out: bodies of limited events and bytes, one event per line, the bytes of each event
-unchanged. A broken event passes through unchanged too; the server rejects it. Errors: Rejected(event_too_large) for an
-event beyond 16 MiB. Next: parsec.client.client.
+In: bytes of JSON lines, of one or several JSON values in any layout (an array, `{"events": [...]}`, `{"Records":
+[...]}`, pretty-printed objects), or plain text lines. Out: pieces, each an event with the line on which it begins, its
+bytes unchanged; and batches of them, limited in number and bytes. A broken event passes through unchanged too; the
+server rejects it. Errors: a line that is too long becomes a fault; Rejected(event_too_large) for a value that is too
+long and spans lines, because no one knows where the next one begins. Next: parsec.client.client.
 """
 
 import io
@@ -13,26 +14,42 @@ import select
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
+import msgspec
+
+from parsec.client.input_decoder import Chunks
 from parsec.core.errors import Rejected
 
 Kind = Literal["text", "json"]
 
 MAX_INPUT_EVENT_BYTES = 16 << 20
+MAX_INPUT_VALUE_BYTES = 64 << 20
+"""The same for a JSON value that may hold many events, such as a file of audit records."""
 MAX_BODY_BYTES = 4 << 20
 _CHUNK_BYTES = 1 << 16
 _LOOK_AHEAD_BYTES = 256
+_SHORT_LIST_BYTES = 1 << 20
 _IDLE_S = 0.5
 
-# Between splitting and batching: the bytes of an event, or None when the stream pauses.
-Pieces = Iterator[bytes | None]
+
+class Piece(NamedTuple):
+    """The bytes of one event and the line on which it begins, from 1. `fault`: why it cannot be sent."""
+
+    data: bytes
+    line: int
+    is_text: bool = False
+    fault: str = ""
+
+
+Pieces = Iterator[Piece | None]
+"""None when the stream pauses."""
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 # Group 1 is the next bracket outside strings, or the quote that opens an unfinished string.
 _BRACKETS = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb')*+([{}\[\]"])', re.DOTALL)
 _BRACKETS_AND_COMMAS = re.compile(rb'(?:[^"{}\[\],]++|' + _STRING + rb')*+([{}\[\],"])', re.DOTALL)
-_EVENTS_OBJECT = re.compile(rb'\{\s*"events"\s*:\s*\[')
+_EVENTS_OBJECT = re.compile(rb'\{\s*"(?:events|Records)"\s*:\s*\[')
 _STRINGS_AND_BREAKS = re.compile(_STRING + rb"|\n", re.DOTALL)
 _BLANK = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
@@ -57,7 +74,7 @@ class BodySource:
         found = os.fstat(self._descriptor)
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
-    def chunks(self) -> Pieces:
+    def chunks(self) -> Chunks:
         """None whenever nothing came for half a second, so that the last events of a slow pipe are sent."""
         while True:
             if self._descriptor is not None and not select.select([self._descriptor], [], [], _IDLE_S)[0]:
@@ -74,17 +91,21 @@ class BodySource:
         return read1(_CHUNK_BYTES) if read1 else self._stream.read(_CHUNK_BYTES)
 
 
-def events_of(source: BodySource, kind: Kind | None, wrap: Callable[[bytes], bytes]) -> Pieces:
-    """The events of a stream. `kind` None: detected from its first line. `wrap` makes an event of a line of text."""
-    chunks = source.chunks()
+def pieces_of(chunks: Chunks, kind: Kind | None) -> Pieces:
+    """The events of a stream. `kind` None: detected from its first line."""
     head = _first_line(chunks)
     kind = kind or kind_of(head)
     rest = _with_head(head, chunks)
     if kind == "json" and not _one_a_line(head):
         yield from _values(rest)
-        return
-    for line in _lines(rest):
-        yield wrap(line) if line is not None and kind == "text" else line
+    else:
+        yield from _lines(rest, is_text=kind == "text")
+
+
+def values_in(data: bytes) -> int:
+    """How many JSON values stand in these bytes."""
+    splitter = _Splitter()
+    return sum(1 for _ in chain(splitter.feed(data), splitter.end()))
 
 
 def kind_of(head: bytes) -> Kind:
@@ -99,81 +120,102 @@ def _one_a_line(head: bytes) -> bool:
     """Whether newlines separate the values: unless the first line is an array or clearly unfinished. Then a bad line
     harms no other line, as unbalanced brackets would."""
     first = head.lstrip(_BOM + _BLANK).partition(b"\n")[0].rstrip(_BLANK)
-    return not (first.startswith(b"[") or _EVENTS_OBJECT.match(first) or first.endswith((b"{", b"[", b",")))
+    if _EVENTS_OBJECT.match(first):
+        return _has_more_fields(first)
+    return not (first.startswith(b"[") or first.endswith((b"{", b"[", b",")))
 
 
-def bodies(pieces: Iterable[bytes | None], max_events: int, max_bytes: int = MAX_BODY_BYTES) -> Iterator[bytes]:
-    """Pieces joined by newlines. A body ends at `max_events`, before `max_bytes` (a larger event is sent alone), or
-    when the stream pauses."""
-    held: list[bytes] = []
+def _has_more_fields(line: bytes) -> bool:
+    """Whether this is a whole object with fields beside its list, so that it may be an event itself."""
+    try:
+        return len(msgspec.json.decode(line, type=dict[str, msgspec.Raw])) > 1
+    except (msgspec.DecodeError, ValueError):
+        return False
+
+
+def batches(pieces: Iterable[Piece | None], max_events: int, max_bytes: int = MAX_BODY_BYTES) -> Iterator[list[Piece]]:
+    """A batch ends at `max_events`, before `max_bytes` (a larger event is alone), or when the stream pauses."""
+    held: list[Piece] = []
     size = 0
     for piece in chain(pieces, (None,)):
-        if held and (piece is None or size + len(piece) > max_bytes):
-            yield b"\n".join(held)
+        if held and (piece is None or size + len(piece.data) > max_bytes):
+            yield held
             held, size = [], 0
         if piece is None:
             continue
         held.append(piece)
-        size += len(piece) + 1
+        size += len(piece.data) + 1
         if len(held) >= max_events:
-            yield b"\n".join(held)
+            yield held
             held, size = [], 0
 
 
-def _first_line(chunks: Pieces) -> bytes:
-    """All chunks up to the one that ends the first line that is not blank."""
+def _first_line(chunks: Chunks) -> bytes:
+    """All chunks up to the one that ends the first line that is not blank, or shows a long list."""
     head = bytearray()
+    begin = 0
     for chunk in chunks:
+        searched = max(begin, len(head))
         head += chunk or b""
-        if b"\n" in head.lstrip(_BLANK) or len(head) > MAX_INPUT_EVENT_BYTES:
+        if not head[begin : begin + 1].strip(_BOM + _BLANK):
+            begin = searched = len(head) - len(head.lstrip(_BOM + _BLANK))
+        if head.find(b"\n", searched) >= 0 or head.startswith(b"[", begin) or len(head) > MAX_INPUT_VALUE_BYTES:
             break
-        if _EVENTS_OBJECT.match(head.lstrip(_BLANK)) or head.lstrip(_BLANK)[:1] == b"[":
+        if len(head) > _SHORT_LIST_BYTES and _EVENTS_OBJECT.match(head, begin):
             break
     return bytes(head)
 
 
-def _with_head(head: bytes, chunks: Pieces) -> Pieces:
+def _with_head(head: bytes, chunks: Chunks) -> Chunks:
     yield head.removeprefix(_BOM)
     yield from chunks
 
 
-def _lines(chunks: Pieces) -> Pieces:
+def _lines(chunks: Chunks, *, is_text: bool) -> Pieces:
+    most = MAX_INPUT_EVENT_BYTES if is_text else MAX_INPUT_VALUE_BYTES
     rest = bytearray()
-    for chunk in chunks:
+    number, skipping = 1, False
+    for chunk in chain(chunks, (b"\n",)):  # the last line may lack its end
         if chunk is None:
             yield None
             continue
         rest += chunk
-        *lines, last = rest.split(b"\n")
-        for line in lines:
-            if line.strip(_BLANK):
-                yield bytes(line.rstrip(b"\r"))
-        rest = last
-        _bound(rest)
-    if rest.strip(_BLANK):
-        yield bytes(rest.rstrip(b"\r"))
+        if b"\n" in chunk:
+            *lines, rest = rest.split(b"\n")
+            for line in lines:
+                if line.strip(_BLANK) and not skipping:
+                    yield Piece(bytes(line.removesuffix(b"\r")), number, is_text)
+                skipping = False
+                number += 1
+        if skipping:
+            rest.clear()
+        elif len(rest) > most:
+            skipping = True
+            rest.clear()
+            yield Piece(b"", number, is_text, _too_large(most))
 
 
-def _values(chunks: Pieces) -> Pieces:
+def _values(chunks: Chunks) -> Pieces:
     splitter = _Splitter()
     for chunk in chunks:
         if chunk is None:
+            yield from splitter.feed(b"")
             yield None
             continue
         yield from splitter.feed(chunk)
-        _bound(splitter.rest)
+        if len(splitter.rest) > MAX_INPUT_VALUE_BYTES:
+            raise Rejected("event_too_large", _too_large(MAX_INPUT_VALUE_BYTES))
     yield from splitter.end()
 
 
-def _bound(rest: bytearray) -> None:
-    if len(rest) > MAX_INPUT_EVENT_BYTES:
-        raise Rejected("event_too_large", f"an event is larger than {MAX_INPUT_EVENT_BYTES >> 20} MiB; remove it")
+def _too_large(most: int) -> str:
+    return f"an event is larger than {most >> 20} MiB; remove it, or split what it holds"
 
 
 class _Splitter:
     """Splits JSON values by their brackets and strings alone.
 
-    1. `rest` begins where the current piece begins; `_at` is how far it was scanned.
+    1. `rest` begins where the current piece begins, on line `_line`; `_at` is how far it was scanned.
     2. `_depth` counts the brackets open at `_at`. A piece ends where it returns to `_floor`, which is above 0 inside an
        array of events only.
     3. `_closing`: the array of an `{"events": [...]}` object has ended, and the object's own `}` is still to come.
@@ -186,25 +228,37 @@ class _Splitter:
         self._depth = 0
         self._floor = 0
         self._closing = False
+        self._line = 1
+        self._enough = 0
 
-    def feed(self, chunk: bytes, *, final: bool = False) -> Iterator[bytes]:
+    def feed(self, chunk: bytes, *, final: bool = False) -> Iterator[Piece]:
+        """The pieces that this chunk completes; without a chunk, all that are complete."""
         self.rest += chunk
+        if chunk and len(self.rest) < self._enough:
+            return
         start = 0
         while match := self._next(final):
             self._at = match.end()
             cut = self._turn(match)
             if cut is not None:
-                if piece := bytes(self.rest[start : cut[0]]).strip(_BLANK):
-                    yield _on_one_line(piece)
+                yield from self._piece(start, cut[0])
+                self._line += self.rest.count(b"\n", start, cut[1])
                 start = self._at = cut[1]
         del self.rest[:start]
         self._at -= start
+        # A long string is scanned again from its begin: not at each chunk, which would take the square of its length.
+        self._enough = len(self.rest) + (len(self.rest) - self._at) // 8
 
-    def end(self) -> Iterator[bytes]:
+    def end(self) -> Iterator[Piece]:
         """The rest of an input that stops in the middle is a piece too, a broken one."""
         yield from self.feed(b"", final=True)
-        if piece := bytes(self.rest).strip(_BLANK):
-            yield _on_one_line(piece)
+        yield from self._piece(0, len(self.rest))
+
+    def _piece(self, start: int, end: int) -> Iterator[Piece]:
+        data = bytes(self.rest[start:end])
+        if stripped := data.lstrip(_BLANK):
+            line = self._line + data.count(b"\n", 0, len(data) - len(stripped))
+            yield Piece(_on_one_line(stripped.rstrip(_BLANK)), line)
 
     def _next(self, final: bool) -> re.Match[bytes] | None:
         """The next bracket or comma that counts; None when more bytes are needed first."""

@@ -1,7 +1,9 @@
 """`parsec send` from the outside: what it posts, prints and returns."""
 
+import gzip
 import json
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
@@ -55,7 +57,7 @@ def test_text_lines_become_events(server: Answering, tmp_path: Path) -> None:
         "message": "one",
     }
     assert first["timestamp"].endswith("Z")
-    assert second["message"] == "\ufffd two"
+    assert second["message"] == "\\xff two"
 
 
 def test_text_without_a_tenant_is_wrong_use(server: Answering) -> None:
@@ -79,8 +81,8 @@ def test_rejected_events_are_named_by_their_place_in_the_whole_input(server: Ans
     result = run(server.url, "--batch", "2", stdin='{"a":1}\n{"a":2}\n{"a":3}\n')
     assert result.exit_code == 1
     lines = result.stderr.splitlines()
-    assert lines[0] == "event 0: invalid_timestamp (f): wrong\\n0"
-    assert lines[1] == "event 2: missing_field (f): wrong\\n0"
+    assert lines[0] == "line 1: invalid_timestamp (f): wrong\\n0"
+    assert lines[1] == "line 3: missing_field (f): wrong\\n0"
     assert lines[10:] == ["and 3 more rejected"]
     assert result.stdout.startswith("14 events: 1 accepted, durable, 13 rejected")
 
@@ -98,7 +100,7 @@ def test_an_event_that_is_refused_alone_does_not_stop_the_run(server: Answering)
     server.will(took(1), refused(400, "invalid_json", "Not JSON."), refused(400, "no_events"), took(1))
     result = run(server.url, "--batch", "1", stdin='{"a":1}\nbroken\n[]\n{"a":3}\n')
     assert result.exit_code == 1
-    assert result.stderr == "event 1: invalid_json: Not JSON.\n"
+    assert result.stderr == "line 2: invalid_json: Not JSON.\n"
     assert result.stdout.startswith("3 events: 2 accepted, durable, 1 rejected")
 
 
@@ -108,7 +110,7 @@ def test_a_request_that_is_refused_for_one_event_is_sent_in_halves(server: Answe
     result = run(server.url, "--batch", "4", stdin='{"a":1}\n{"a":2}\n{"a":3}\n{"a":4}\n{"a":5}\n')
     assert result.exit_code == 1
     assert [asked.body.count(b"\n") + 1 for asked in server.asked] == [4, 2, 2, 1, 1, 1]
-    assert result.stderr == "event 3: payload_too_large: Less.\n"
+    assert result.stderr == "line 4: payload_too_large: Less.\n"
     assert result.stdout.startswith("5 events: 4 accepted, durable, 1 rejected")
 
 
@@ -139,3 +141,73 @@ def test_text_and_json_can_be_forced(server: Answering) -> None:
     assert json.loads(server.asked[0].body)["message"] == '{"a":1}'
     assert run(server.url, "--json", stdin="broken\n").exit_code == 0
     assert server.asked[1].body == b"broken"
+
+
+def test_a_packed_file_is_read_and_a_cut_one_as_far_as_it_goes(server: Answering, tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"  # the content counts, not the name
+    path.write_bytes(gzip.compress(b'{"a":1}\n{"a":2}\n')[:-4])
+    server.will(took(2))
+    result = run(server.url, str(path))
+    assert result.exit_code == 1
+    assert server.asked[0].body == b'{"a":1}\n{"a":2}'
+    assert result.stderr == "parsec: the input: the gzip data is cut off; what was read was sent\n"
+    assert result.stdout.startswith("2 events: 2 accepted")
+
+
+def test_what_is_no_text_is_refused_and_other_files_are_sent(server: Answering, tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_bytes(b"SQLite format 3\0\x10\0")
+    (tmp_path / "b.json").write_text('{"a":1}\n\n{"a":2}\n')
+    server.will(took(1, "invalid_timestamp"))
+    result = run(server.url, str(tmp_path / "a.db"), str(tmp_path / "b.json"))
+    assert result.exit_code == 1
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"parsec: {tmp_path}/a.db: it looks like a SQLite database, which cannot be sent; ")
+    assert second == f"{tmp_path}/b.json: line 1: invalid_timestamp (f): wrong\\n0"
+    assert [asked.body for asked in server.asked] == [b'{"a":1}\n{"a":2}']
+
+
+def test_events_are_named_by_their_line_also_where_a_line_holds_several(server: Answering) -> None:
+    server.will(accepted(3, IngestError(2, None, "invalid_timestamp", "timestamp", "No.")))
+    result = run(server.url, stdin='{"a":1}\n\n{"a":2}{"a":3}\n{"a":4}\n')
+    assert result.stderr == "line 3: invalid_timestamp (timestamp): No.\n"
+
+
+def test_a_line_that_is_too_long_is_a_bad_line_of_many(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parsec.client.body_splitter.MAX_INPUT_EVENT_BYTES", 1 << 16)
+    server.will(took(2))
+    result = run(server.url, "--tenant", "acme", stdin="one\n" + "x" * (1 << 18) + "\nthree\n")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("line 2: event_too_large: an event is larger than ")
+    assert result.stdout.startswith("3 events: 2 accepted, durable, 1 rejected")
+
+
+def test_a_list_that_never_ends_is_refused_after_what_it_began_with(
+    server: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parsec.client.body_splitter.MAX_INPUT_VALUE_BYTES", 1 << 16)
+    server.will(took(1))
+    result = run(server.url, stdin='[{"a":1},{"b":"' + "x" * (1 << 18))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("parsec: the input: an event is larger than ")
+    assert server.asked[0].body == b'{"a":1}'
+
+
+def test_names_of_fields_stand_in_the_address(server: Answering) -> None:
+    server.will(took(1))
+    flags = [
+        "--message-field",
+        "log,msg",
+        "--timestamp-field",
+        "ts",
+        "--severity-field",
+        "lvl",
+        "--source-field",
+        "svc",
+    ]
+    assert run(server.url, *flags, stdin='{"a":1}\n').exit_code == 0
+    assert parse_qs(urlsplit(server.asked[0].path).query) == {
+        "message_field": ["log,msg"],
+        "timestamp_field": ["ts"],
+        "severity_field": ["lvl"],
+        "source_field": ["svc"],
+    }

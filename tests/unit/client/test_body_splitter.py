@@ -4,14 +4,24 @@ import io
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 from typing import Any, BinaryIO, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parsec.client.body_splitter import MAX_INPUT_EVENT_BYTES, BodySource, Kind, bodies, events_of, kind_of
+from parsec.client.body_splitter import (
+    MAX_INPUT_VALUE_BYTES,
+    BodySource,
+    Kind,
+    Piece,
+    batches,
+    kind_of,
+    pieces_of,
+    values_in,
+)
 from parsec.core.errors import Rejected
 
 
@@ -28,8 +38,12 @@ class Dribble(io.RawIOBase):
 
 
 def cut(content: bytes, kind: Kind | None = None, step: int = 1 << 20) -> list[bytes]:
+    return [b"T:" * piece.is_text + piece.data for piece in pieces(content, kind, step)]
+
+
+def pieces(content: bytes, kind: Kind | None = None, step: int = 1 << 20) -> list[Piece]:
     source = BodySource(cast("BinaryIO", Dribble(content, step)))
-    return [piece for piece in events_of(source, kind, lambda line: b"T:" + line) if piece is not None]
+    return [piece for piece in pieces_of(source.chunks(), kind) if piece is not None]
 
 
 json_values = st.recursive(
@@ -77,7 +91,9 @@ def test_bytes_of_an_event_stay_as_they_are() -> None:
         (b'[{"a":1}]}{"b":2}', [b'{"a":1}', b"}", b'{"b":2}']),
         (b'[{"a":"cut', [b'{"a":"cut']),
         (b'{"events":[{"a":1}', [b'{"a":1}']),
-        (b'{"events":[{"a":1}], "x":{"y":[1]}}\n{"b":2}', [b'{"a":1}', b', "x":{"y":[1]}', b'{"b":2}']),
+        (b'{"events":[{"a":1}],\n"x":{"y":[1]}}\n{"b":2}', [b'{"a":1}', b', "x":{"y":[1]}', b'{"b":2}']),
+        (b'{"events":[{"a":1}],"message":"m"}\n{"b":2}', [b'{"events":[{"a":1}],"message":"m"}', b'{"b":2}']),
+        (b'{"Records":[{"a":1},\n{"b":2}]}', [b'{"a":1}', b'{"b":2}']),
         (b'{"events":[]} {"b":2}', [b'{"b":2}']),
         (b'[{"a":"x\ny",\n"b":1}]', [b'{"a":"x\vy", "b":1}']),
         (b"[]", []),
@@ -116,23 +132,82 @@ def test_a_byte_order_mark_belongs_to_no_event() -> None:
     assert cut(b"\xef\xbb\xbfone\n") == [b"T:one"]
 
 
-def test_bodies_close_by_events_by_bytes_and_at_a_pause() -> None:
-    assert list(bodies([b"a", b"b", b"c"], 2)) == [b"a\nb", b"c"]
-    assert list(bodies([b"aaaa", b"bbbb", b"c" * 50, b"d"], 100, 10)) == [
-        b"aaaa\nbbbb",
-        b"c" * 50,
-        b"d",
-    ]
-    assert list(bodies([b"a", None, None, b"b"], 100)) == [b"a", b"b"]
-    assert list(bodies([], 100)) == []
+def batched(parts: list[bytes | None], max_events: int, max_bytes: int = 1 << 20) -> list[list[bytes]]:
+    given = [None if part is None else Piece(part, 1) for part in parts]
+    return [[piece.data for piece in batch] for batch in batches(given, max_events, max_bytes)]
 
 
-@pytest.mark.parametrize("begin", [b'{"a":"', b'[{"a":"', b"word "])
-def test_an_event_without_an_end_is_refused_before_it_fills_the_memory(begin: bytes) -> None:
-    content = begin + b"x" * (MAX_INPUT_EVENT_BYTES + (1 << 16))
-    with pytest.raises(Rejected, match="larger than 16 MiB") as caught:
-        cut(content)
+def test_batches_close_by_events_by_bytes_and_at_a_pause() -> None:
+    assert batched([b"a", b"b", b"c"], 2) == [[b"a", b"b"], [b"c"]]
+    assert batched([b"aaaa", b"bbbb", b"c" * 50, b"d"], 100, 10) == [[b"aaaa", b"bbbb"], [b"c" * 50], [b"d"]]
+    assert batched([b"a", None, None, b"b"], 100) == [[b"a"], [b"b"]]
+    assert batched([], 100) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b'{"a":1}\n\n{"a":2}\r\n{"a":3}', [1, 3, 4]),
+        (b"\n\none\n\ntwo\n", [3, 5]),
+        (b"[\n {},\n\n {\n}, {}\n]", [2, 4, 5]),
+        (b'{"events": [\n{"a":\n1},\n{"b":2}]}\n{"c":3}', [2, 4, 5]),
+        (b'{\n"a":1\n}\n{\n"a":2\n}', [1, 4]),
+    ],
+)
+def test_each_piece_knows_its_line(content: bytes, lines: list[int]) -> None:
+    for step in (1, 3, 1000):
+        assert [piece.line for piece in pieces(content, None, step)] == lines
+
+
+@pytest.mark.parametrize("layout", ["pretty array", "pretty events", "lines", "pretty objects", "lines with commas"])
+@settings(max_examples=25)
+@given(found=events, step=st.integers(1, 40))
+def test_an_event_is_found_on_its_line(layout: str, found: list[Any], step: int) -> None:
+    content = LAYOUTS[layout](found).encode()
+    rows = content.split(b"\n")
+    for piece in pieces(content, "json", step):
+        assert piece.data[:1] in rows[piece.line - 1]
+
+
+def test_values_are_counted() -> None:
+    assert values_in(b'{"a":1}{"a":2} {"b":{}}') == 3
+    assert values_in(b'{"a":"}{"}') == 1
+    assert values_in(b"[{},{}]") == 2
+    assert values_in(b"broken") == 1
+
+
+@pytest.mark.parametrize(("begin", "kind"), [(b"word ", "text"), (b'{"a":"', "json")])
+def test_a_line_without_an_end_is_left_out_before_it_fills_the_memory(
+    begin: bytes, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parsec.client.body_splitter.MAX_INPUT_EVENT_BYTES", 1 << 20)
+    monkeypatch.setattr("parsec.client.body_splitter.MAX_INPUT_VALUE_BYTES", 1 << 20)
+    first, long, last = pieces(b"{}\n" + begin + b"x" * (3 << 20) + b"\n{}\n", kind, 1 << 16)
+    assert (first.data, first.line, last.data, last.line) == (b"{}", 1, b"{}", 3)
+    assert (long.data, long.line) == (b"", 2)
+    assert long.fault == "an event is larger than 1 MiB; remove it, or split what it holds"
+
+
+def test_a_value_without_an_end_is_refused_before_it_fills_the_memory() -> None:
+    endless = chain((b'[{"a":"',), repeat(b"x" * (1 << 16), MAX_INPUT_VALUE_BYTES >> 15))
+    with pytest.raises(Rejected, match="larger than 64 MiB") as caught:
+        list(pieces_of(endless, None))
     assert caught.value.code == "event_too_large"
+
+
+def test_long_lists_are_split_while_they_are_read() -> None:
+    read = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal read
+        yield b'{"Records":['
+        for _ in range(3_000):
+            read += 1
+            yield b'{"a":"' + b"x" * 1_000 + b'"},'
+
+    found = pieces_of(chunks(), None)
+    assert next(found) == Piece(b'{"a":"' + b"x" * 1_000 + b'"}', 1)
+    assert read < 1_200
 
 
 def test_a_pipe_that_pauses_gives_up_what_it_has() -> None:
@@ -142,8 +217,8 @@ def test_a_pipe_that_pauses_gives_up_what_it_has() -> None:
     with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as pipe:
 
         def read() -> None:
-            for piece in events_of(BodySource(stream), None, bytes):
-                got.append(piece)
+            for piece in pieces_of(BodySource(stream).chunks(), None):
+                got.append(piece and piece.data)
                 if piece is None:
                     paused.set()
 

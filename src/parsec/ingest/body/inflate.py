@@ -5,17 +5,11 @@ In: the chunks of a body with its `Content-Encoding`. Out: the plain bytes of ea
 window of the codec (at most 8 MiB, for zstd) and 4 KiB of input. Next: parsec.ingest.body.decode.
 """
 
-import sys
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
+from parsec.core.decompress import Codec, Zlib, Zstd, errors, gzip_member
 from parsec.core.errors import Rejected
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 INPUT_WINDOW = 4 << 10
 """Input is given to the codec in pieces of this size, so that the rest copied at the end of a member stays small."""
@@ -31,26 +25,16 @@ MAX_MEMBERS = 10_000
 
 ZSTD_WINDOW_LOG_MAX = 23
 """8 MiB, the window that RFC 8878 asks every decoder to support. A frame may ask for gigabytes."""
-
-
-class _Codec(Protocol):
-    """One member or frame. `inflate` returns at most `limit` bytes, less when it needs input or has ended."""
-
-    def inflate(self, data: bytes, limit: int) -> bytes: ...
-
-    def rest(self) -> bytes:
-        """Input that was given but not used."""
-
-    def ended(self) -> bool: ...
+_ERRORS = errors()
 
 
 class Inflater:
     """Feed each chunk as it arrives, then `finish` once."""
 
-    def __init__(self, max_bytes: int, codec: Callable[[bytes], _Codec] | None) -> None:
+    def __init__(self, max_bytes: int, codec: Callable[[bytes], Codec] | None) -> None:
         self._max_bytes = max_bytes
         self._start = codec
-        self._codec: _Codec | None = None
+        self._codec: Codec | None = None
         self._members = 0
         self._bytes = 0
         self._bytes_in = 0
@@ -94,7 +78,7 @@ class Inflater:
             limit = min(PART_BYTES, self._max_bytes - self._bytes + 1)
             try:
                 part = codec.inflate(data, limit)
-            except (zlib.error, zstd.ZstdError) as error:
+            except _ERRORS as error:
                 raise _damaged(str(error)) from error
             self._count(len(part))
             full = len(part) == limit and not codec.ended()
@@ -102,7 +86,7 @@ class Inflater:
             if part:
                 yield part
 
-    def _begin(self, data: bytes) -> _Codec:
+    def _begin(self, data: bytes) -> Codec:
         self._members += 1
         if self._members > MAX_MEMBERS:
             raise _damaged(f"it has more than {MAX_MEMBERS} members")
@@ -119,39 +103,10 @@ class Inflater:
             raise too_large(self._max_bytes)
 
 
-class _Zlib:
-    def __init__(self, wbits: int) -> None:
-        self._inner = zlib.decompressobj(wbits)
-
-    def inflate(self, data: bytes, limit: int) -> bytes:
-        return self._inner.decompress(data, limit)
-
-    def rest(self) -> bytes:
-        return self._inner.unused_data or self._inner.unconsumed_tail
-
-    def ended(self) -> bool:
-        return self._inner.eof
-
-
-class _Zstd:
-    def __init__(self) -> None:
-        options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
-        self._inner = zstd.ZstdDecompressor(options=options)
-
-    def inflate(self, data: bytes, limit: int) -> bytes:
-        return self._inner.decompress(data, limit)
-
-    def rest(self) -> bytes:
-        return self._inner.unused_data if self._inner.eof else b""
-
-    def ended(self) -> bool:
-        return self._inner.eof
-
-
-def _deflate(start: bytes) -> _Codec:
+def _deflate(start: bytes) -> Codec:
     """HTTP's deflate is zlib's format, but some clients send it bare; zlib's two-byte header checks itself."""
     wrapped = start[0] & 0x0F == 8 and int.from_bytes(start[:2], "big") % 31 == 0
-    return _Zlib(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+    return Zlib(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
 
 
 def inflater(encoding: str | None, max_bytes: int) -> Inflater:
@@ -160,11 +115,11 @@ def inflater(encoding: str | None, max_bytes: int) -> Inflater:
     if name in ("", "identity"):
         return Inflater(max_bytes, None)
     if name in ("gzip", "x-gzip"):
-        return Inflater(max_bytes, lambda start: _Zlib(zlib.MAX_WBITS | 16))  # noqa: ARG005 (one signature for all)
+        return Inflater(max_bytes, lambda start: gzip_member())  # noqa: ARG005 (one signature for all)
     if name == "deflate":
         return Inflater(max_bytes, _deflate)
     if name == "zstd":
-        return Inflater(max_bytes, lambda start: _Zstd())  # noqa: ARG005
+        return Inflater(max_bytes, lambda start: Zstd(ZSTD_WINDOW_LOG_MAX))  # noqa: ARG005
     raise Rejected(
         "unsupported_encoding",
         f"Content-Encoding {name[:64]!r} is not supported. Send gzip, zstd, deflate, or no encoding.",
