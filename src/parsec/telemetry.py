@@ -117,6 +117,9 @@ class Telemetry:
         self.requests.add(0, "200")  # begin at 0: Prometheus sees no increase in a series that begins at 1
         self._accepted = self._unlocked_counter("parsec_ingest_events_accepted", "Accepted events.")
         self._rejected = self._counter("parsec_ingest_events_rejected", "Rejected events, by error code.", "reason")
+        self.events_rejected = 0  # of requests that were read
+        self.blank = self._unlocked_counter("parsec_ingest_events_blank",
+            "Events without message and metadata, which are not stored.")
         self._accepted_of = self._unlocked_counter("parsec_ingest_tenant_events_accepted",
             f"Accepted events per tenant: the first {NAMED_TENANTS} by name, the rest in `other`.", "tenant")
         self._tenant_rejected = self._counter("parsec_ingest_tenant_events_rejected",

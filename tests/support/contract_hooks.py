@@ -14,11 +14,11 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
-from parsec.api.event_rules import SEVERITY_ALIASES
 from parsec.api.ingest import CODES
 from parsec.api.parameters import ENDPOINTS
 from parsec.core.clock import SystemClock
 from parsec.core.errors import Rejected
+from parsec.core.severity import SEVERITY_ALIASES
 from parsec.query.sql.histogram import MOST_BUCKETS, interval
 from parsec.query.timerange import TimeRange, timerange
 

@@ -41,7 +41,7 @@ REFUSED = {
     "an id of 1 MB": (compact(event(id="i" * 1_000_000)), "invalid_id"),
     "a source of 1 MB": (compact(event(source="s" * 1_000_000)), "invalid_source"),
     "a tenant of 1 MB": (compact(event(tenant_id="t" * 1_000_000)), "invalid_tenant_id"),
-    "a severity of 1 MB": (compact(event(severity="s" * 1_000_000)), "invalid_severity"),
+    "a severity of 1 MB": (compact(event(severity="s" * 1_000_000)), "event_too_large"),
     "a timestamp of 1 MB": (compact(event(timestamp="1" * 1_000_000)), "invalid_timestamp"),
     "a timestamp of 5000 digits": (with_text("timestamp", HUGE), "invalid_timestamp"),
     "a timestamp of 1e400": (with_text("timestamp", b"1e400"), "invalid_timestamp"),

@@ -68,6 +68,7 @@ def context(body: bytes, query_string: bytes = b"", **changes: Any) -> Context:
         "region": "local",
         "node": "node-1",
         "lenient": False,
+        "strict_severity": False,
         "max_event_bytes": 256 << 10,
         "overhead_bytes": ENVELOPE_BYTES,
         "ids": EventIds(body=body, parameters=fields.canonical, **ids),  # type: ignore[arg-type]

@@ -77,7 +77,7 @@ def _match(field: ast.Field, test: ast.Test) -> Predicate:
         folded = tuple(tuple(map(_fold, word)) for word in found)
         return lambda subject: _found(folded, subject.folded_words)
     if isinstance(test, ast.Exists):
-        return lambda subject: getattr(subject.row, name) != ""
+        return lambda subject: name == "message" or getattr(subject.row, name) != ""
     if isinstance(test, ast.Between):
         return lambda subject: _within(getattr(subject.row, name), test)
     holds = _text(test)

@@ -73,8 +73,8 @@ BODIES: dict[str, tuple[bytes, int, list[str], int]] = {
     "garbage behind an array": (b"[" + FIRST + b"]]", 200, ["invalid_json"], 1),
     "100,000 levels": (DEEP, 400, ["not_an_object"], 0),
     "one bad line": (FIRST + b"\nbad\n" + LAST, 200, ["invalid_json"], 2),
-    "10,000 bad events": (compact([event(severity="loud")] * 10_000), 400, ["invalid_severity"] * 100, 0),
-    "10,000 bad lines": (lines([event(severity="loud")] * 10_000), 400, ["invalid_severity"] * 100, 0),
+    "10,000 bad events": (compact([event(timestamp="soon")] * 10_000), 400, ["invalid_timestamp"] * 100, 0),
+    "10,000 bad lines": (lines([event(timestamp="soon")] * 10_000), 400, ["invalid_timestamp"] * 100, 0),
     "10,000 lines of no JSON": (b"GET / 200\n" * 10_000, 400, ["invalid_json"] * 100, 0),
 }
 

@@ -68,13 +68,13 @@ def test_metrics_are_openmetrics_to_whoever_asks(parsec: Parsec) -> None:
 
 
 def test_metrics_tell_of_tenants_and_of_the_process(parsec: Parsec) -> None:
-    parsec.ingest([event("metric-3", "metrics"), event("metric-4", "metrics") | {"severity": "loud"}])
+    parsec.ingest([event("metric-3", "metrics"), event("metric-4", "metrics") | {"timestamp": "soon"}])
     parsec.wait_processed()
     families = prometheus.text_string_to_metric_families(parsec.get("/metrics")[1].decode())
     found = {(sample.name, *sorted(sample.labels.items())): sample.value for one in families for sample in one.samples}
     of = ("tenant", "metrics")
     assert found["parsec_ingest_tenant_events_accepted_total", of] == 1
-    assert found["parsec_ingest_tenant_events_rejected_total", ("reason", "invalid_severity"), of] == 1
+    assert found["parsec_ingest_tenant_events_rejected_total", ("reason", "invalid_timestamp"), of] == 1
     assert found["parsec_process_tenant_events_total", ("fate", "stored"), of] == 1
     assert found["parsec_process_commit_latency_seconds_count",] > 0
     assert (found["parsec_ready",], found["parsec_channel_capacity_events",]) == (1, 10_000)

@@ -33,15 +33,34 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
             extra_json_schema={"format": "parsec-timestamp"},
         ),
     ]
-    severity: Annotated[
-        str | int,
-        msgspec.Meta(
-            description="trace, debug, info, warn, error, fatal or a common alias, in any case; or syslog's 0 to 7.",
-            extra_json_schema={"format": "parsec-severity"},
-        ),
-    ]
+    severity: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"\S",
+                description="trace, debug, info, warn, error, fatal or what a usual logger writes; or a number, see "
+                "severity_numbers. An unknown word, or a value of another type, becomes info and is kept in "
+                "metadata._severity.",
+                extra_json_schema={"format": "parsec-severity"},
+            ),
+        ]
+        | float
+        | bool
+        | list[object]
+        | dict[str, object]
+        | None
+    )
     source: Annotated[_NotBlank, msgspec.Meta(max_length=MAX_SOURCE_CHARS, description="Trimmed and lowercased.")]
-    message: Annotated[_NotBlank, msgspec.Meta(description="Trimmed.")]
+    message: (
+        Annotated[
+            str | int | float | bool | list[object] | dict[str, object],
+            msgspec.Meta(
+                description="As sent, without one line end at its end. A list of bytes is decoded, another value "
+                "kept as its JSON. May be absent or blank if there is metadata; else the event counts as blank."
+            ),
+        ]
+        | None
+    ) = None
     metadata: (
         Annotated[
             dict[str, object],

@@ -10,11 +10,13 @@ columns for speed, a property test proves that it decides as the functions here 
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from parsec.core.errors import Rejected
+from parsec.core.severity import SCALES, SEVERITIES, Scale, severity_name
 
 MAX_ID_CHARS = 128
 MAX_SOURCE_CHARS = 256
@@ -34,21 +36,6 @@ from T on skips what was received before T minus this."""
 TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """Canonical tenant names."""
 TENANT_RULE = "use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit"
-
-SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
-"""From the least severe to the most severe."""
-
-_SPELLINGS = {
-    "trace": "trc verbose fine finer finest silly t v trace2 trace3 trace4",
-    "debug": "dbg d debug1 debug2 debug3 debug4 debug5 7",
-    "info": "inf information informational notice note log normal default success i info2 info3 info4 5 6",
-    "warn": "warning wrn w warn2 warn3 warn4 4",
-    "error": "err eror severe failure e error2 error3 error4 3",
-    "fatal": "critical crit alert emerg emergency panic dpanic f c fatal2 fatal3 fatal4 0 1 2",
-}
-SEVERITY_ALIASES = {alias: name for name, text in _SPELLINGS.items() for alias in (name, *text.split())}
-"""Lower-case word to severity. Digits are syslog levels (RFC 5424), as journald and GELF send them. The numbers of
-OpenTelemetry and pino contradict these and each other, so they are not accepted."""
 
 _NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MIN_BYTES_PER_KEY = 5  # "":0,
@@ -91,14 +78,16 @@ def source(text: str) -> str:
     return name
 
 
-def severity(text: str) -> str:
-    """One of SEVERITIES, from any of its aliases. Raises Rejected(missing_field, invalid_severity)."""
-    word = text.strip().lower()
-    if not word:
-        raise missing("severity")
-    name = SEVERITY_ALIASES.get(word)
+def severity(text: str, scale: Scale | None = None) -> str:
+    """One of SEVERITIES, from any spelling. `scale`: whose numbers.
+
+    Raises Rejected(missing_field, invalid_severity).
+    """
+    name = severity_name(text, scale)
     if name is None:
-        message = f"severity {word[:64]!r} is unknown; send one of {', '.join(SEVERITIES)}."
+        if not text.strip():
+            raise missing("severity")
+        message = f"severity {text.strip()[:64]!r} is unknown; send one of {', '.join(SEVERITIES)}."
         raise Rejected("invalid_severity", message, field="severity")
     return name
 
@@ -113,11 +102,15 @@ def event_id(text: str) -> str:
 
 
 def message(text: str) -> str:
-    """Trimmed and not empty. Raises Rejected(missing_field)."""
-    trimmed = text.strip()
-    if not trimmed:
-        raise missing("message")
-    return trimmed
+    """As sent, without one line end at its end; empty if it is blank."""
+    if not text.strip():
+        return ""
+    return text.removesuffix("\r\n") if text.endswith("\r\n") else text.removesuffix("\n")
+
+
+def is_blank(message: str, metadata: bytes | msgspec.Raw) -> bool:
+    """Whether an event says nothing: a blank message and an empty object as metadata. Such an event is not stored."""
+    return not message.strip() and not bytes(metadata).strip(b"{} \t\r\n")
 
 
 def check_metadata(text: bytes) -> None:
@@ -205,3 +198,6 @@ class Cache(dict[str, Value]):
 TENANTS = Cache(tenant)
 SOURCES = Cache(source)
 SEVERITY_NAMES = Cache(severity)
+SEVERITY_NUMBERS: dict[Scale | None, Cache[str]] = {scale: Cache(partial(severity, scale=scale)) for scale in SCALES}
+SEVERITY_NUMBERS[None] = SEVERITY_NAMES
+"""The same by the scale of the numbers."""

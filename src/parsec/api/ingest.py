@@ -24,6 +24,7 @@ class IngestError(msgspec.Struct, frozen=True):
 
 class IngestAnswer(msgspec.Struct, frozen=True):
     """`success`: no event was rejected. `ack`: how safe the accepted ones are, `durable`, `enqueued` or `spooled`.
+    `blank`: events without message and metadata, which are not stored.
 
     `errors` has at most 100 entries; `errors_truncated` says that there were more.
     """
@@ -33,6 +34,7 @@ class IngestAnswer(msgspec.Struct, frozen=True):
     accepted: int
     rejected: int
     errors: Sequence[IngestError]
+    blank: int = 0
     errors_truncated: bool | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -81,9 +83,8 @@ CODES: dict[str, Code] = {
     "tenant_mismatch": Code("The event or X-Tenant-ID names a tenant other than the API key's.", 403),
     "invalid_timestamp": Code("The timestamp is unreadable or before 1970."),
     "timestamp_in_future": Code("The timestamp is more than 24 hours ahead of the server's clock."),
-    "invalid_severity": Code("The severity is not a known word.", 400),
+    "invalid_severity": Code("The severity is not a known word, with PARSEC_STRICT_SEVERITY or in the URL.", 400),
     "invalid_source": Code(f"The source is not a string of at most {MAX_SOURCE_CHARS} characters.", 400),
-    "invalid_message": Code("The message is not a string."),
     "invalid_metadata": Code("The metadata is not an object."),
     "too_deep": Code(f"The metadata is nested deeper than {MAX_METADATA_DEPTH} levels."),
     "too_many_keys": Code(f"The metadata has more than {MAX_METADATA_KEYS} keys at its top level."),

@@ -19,6 +19,7 @@ from parsec.api.endpoint import Endpoint, Spec
 from parsec.api.event import TENANT_PATTERN
 from parsec.api.ingest import IngestAnswer
 from parsec.api.status import HealthAnswer, LivenessAnswer, ReadinessAnswer, StatsAnswer
+from parsec.core.severity import Scale
 
 DEFAULT_LIMIT = 100
 MAX_PAGE = 10_000
@@ -176,6 +177,10 @@ class IngestQuery(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: Annotated[str | None, Spec(help="Tenant of events that name none.", pattern=TENANT_PATTERN)] = None
     source: Annotated[str | None, Spec(help="Source of events that name none.", pattern=r"\S", max_chars=256)] = None
     severity: Annotated[str | None, Spec(help="Severity of events that name none.", format="parsec-severity")] = None
+    severity_numbers: Annotated[Scale | None, Spec(
+        help="Meaning of a severity that is a number: of syslog (0 to 7), OpenTelemetry (1 to 24), pino and bunyan (10 "
+        "to 60), or Python (0 to 50). Default: 0 to 7 as in syslog, 10, 20 ... 60 as in pino, others as in "
+        "OpenTelemetry.")] = None
 
 
 class NoQuery(msgspec.Struct, frozen=True):

@@ -41,6 +41,14 @@ class WorkerStats(msgspec.Struct, frozen=True):
     failed: int
 
 
+class IngestStats(msgspec.Struct, frozen=True):
+    """Events by verdict. `blank`: without message and metadata, not stored."""
+
+    accepted: int
+    rejected: int
+    blank: int
+
+
 class ProducerStats(msgspec.Struct, frozen=True):
     """Events that Kafka, or without Kafka the embedded log, has acknowledged; each event once."""
 
@@ -143,5 +151,6 @@ class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     dedup: DedupStats
     log: LogStats
     store: StoreStats
+    ingest: IngestStats | msgspec.UnsetType = msgspec.UNSET
     tenants: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
     started_at: str = ""

@@ -89,6 +89,7 @@ class Sender:
         self._clock = clock or SystemClock()
         self._accepted = 0
         self._rejected = 0
+        self._blank = 0
         self._acks: set[str] = set()
         self._shown = 0
         self._wait_reason = ""
@@ -121,7 +122,7 @@ class Sender:
         with progress_bar(source.size, in_bytes=True) as show:
             for batch in batches(self._events(pieces_of(decoder.chunks(), self._kind), name), self._batch):
                 self._deliver(client, batch)
-                show(source.bytes_read, counted(self._accepted + self._rejected, "event"))
+                show(source.bytes_read, counted(self._accepted + self._rejected + self._blank, "event"))
         if decoder.problem:
             self._report_input(decoder.problem)
 
@@ -184,11 +185,12 @@ class Sender:
     def _count(self, answer: IngestAnswer, batch: Sequence[Piece]) -> None:
         self._wait_reason = ""
         if answer.errors and self._shown < SHOWN_ERRORS:
-            pieces = _by_index(batch, answer.accepted + answer.rejected)
+            pieces = _by_index(batch, answer.accepted + answer.rejected + answer.blank)
             for error in answer.errors:
                 self._report(pieces[min(error.index or 0, len(pieces) - 1)], error)
         self._accepted += answer.accepted
         self._rejected += answer.rejected
+        self._blank += answer.blank
         if answer.accepted:
             self._acks.add(answer.ack)
 
@@ -204,12 +206,14 @@ class Sender:
         self._incomplete = True
 
     def _summarise(self, seconds: float) -> None:
-        total = self._accepted + self._rejected
+        total = self._accepted + self._rejected + self._blank
         if self._rejected > self._shown > 0:
             click.echo(f"and {self._rejected - self._shown} more rejected", err=True)
         rate = f", {total / seconds:,.0f}/s" if seconds > 0 else ""
         acks = f", {' and '.join(sorted(self._acks))}" if self._acks else ""
         accepted, rejected = f"{self._accepted:,} accepted{acks}", f"{self._rejected:,} rejected"
+        if self._blank:
+            rejected += f", {self._blank:,} blank"
         click.echo(f"{counted(total, 'event')}: {accepted}, {rejected}, {seconds:.1f} s{rate}")
 
 

@@ -26,6 +26,7 @@ from parsec.client.json_values import (
     text_of,
 )
 from parsec.core.clock import Clock, SystemClock
+from parsec.core.severity import at_least
 
 MAX_BYTES = 200 << 10
 """A Parsec takes 256 KiB by default, its own fields included."""
@@ -39,14 +40,7 @@ _RESERVED = frozenset({"logger", "file", "function", "process", "thread", _CUT})
 _UNCOMMON = ("exc_info", "exc_text", "stack_info", "taskName")
 _OPTIONAL = ("task", "exception", "stack")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_SEVERITIES = ((50, "fatal"), (40, "error"), (30, "warn"), (20, "info"), (10, "debug"))
-_EMPTY = "(empty)"
 _ENCODER = msgspec.json.Encoder()
-
-
-def severity(level: int) -> str:
-    """The highest severity that a level of the logging module reaches."""
-    return next((name for least, name in _SEVERITIES if level >= least), "trace")
 
 
 class RecordEncoder:
@@ -93,7 +87,7 @@ class RecordEncoder:
         head: dict[str, Any] = {
             "id": f"{self._prefix}-{next(self._numbers)}",
             "timestamp": datetime.fromtimestamp(exact if possible else now, UTC),
-            "severity": severity(int.__int__(level)) if _is(level, int) else "info",
+            "severity": at_least(int.__int__(level), "python") if _is(level, int) else "info",
             "source": _SOURCES[self._source or text_of(getattr(record, "name", "root"))],
         }
         if self._tenant is not None:
@@ -260,4 +254,4 @@ def _encoded(
     head: dict[str, Any], message: str, own: dict[str, Any], extra: dict[str, Any], notes: Sequence[str]
 ) -> bytes:
     cut = {_CUT: "; ".join(notes)} if notes else {}
-    return _ENCODER.encode(head | {"message": message if message.strip() else _EMPTY, "metadata": own | extra | cut})
+    return _ENCODER.encode(head | {"message": message, "metadata": own | extra | cut})

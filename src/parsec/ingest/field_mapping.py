@@ -5,12 +5,13 @@ invalid_parameter) and those of parsec.api.event_rules for constants. Next: pars
 
 `<field>_field` lists names to try in order; the standard name is tried last unless listed. A name with dots is also a
 path into nested objects, unless a field has the literal name. `tenant_id`, `source` and `severity` apply to events that
-have none, `ack` to the request. Unknown fields of an event move into its metadata (`join`).
+have none, `severity_numbers` to severities that are numbers, `ack` to the request. Unknown fields of an event move into
+its metadata (`join`).
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -26,6 +27,7 @@ from parsec.api.event_rules import (
     too_large,
 )
 from parsec.core.errors import Rejected
+from parsec.core.severity import SCALES, Scale
 from parsec.ingest.body.fast_path import NO_METADATA, UNREADABLE, Fields
 
 AckMode = Literal["durable", "enqueued"]
@@ -37,6 +39,7 @@ PARAMETERS = {
     "source_field": "source", "message_field": "message",
 }  # fmt: skip
 CONSTANTS = {"tenant_id": TENANTS, "source": SOURCES, "severity": SEVERITY_NAMES}
+WORDS = {"ack": get_args(AckMode), "severity_numbers": SCALES}
 MAX_NAMES = 16
 MAX_NAME_CHARS = 256
 _MAX_CACHED_BYTES = 2048
@@ -62,6 +65,7 @@ class FieldMap(msgspec.Struct, frozen=True):
     standard_only: bool = True
     renames: bool = False
     canonical: str = ""
+    severity_numbers: Scale | None = None
     ack: AckMode = "durable"
 
     @staticmethod
@@ -82,36 +86,36 @@ def _parse(query_string: bytes) -> FieldMap:
         raise Rejected("invalid_parameter", "The query string is not percent-encoded UTF-8.") from None
     lists: dict[str, tuple[str, ...]] = {}
     constants: dict[str, str] = {}
-    ack = ""
+    words: dict[str, str] = {}
     for name, text in pairs:
-        if name in lists or name in constants or (name == "ack" and ack):
+        if name in lists or name in constants or name in words:
             remedy = "list names with commas between" if name in PARAMETERS else "give it once"
             raise Rejected("invalid_parameter", f"`{name}` is given twice; {remedy}.", field=name)
-        if name == "ack":
-            ack = _ack(text)
+        if name in WORDS:
+            words[name] = _word(name, text)
         elif name in PARAMETERS:
             lists[name] = _names(name, text)
         elif name in CONSTANTS:
             constants[name] = _constant(name, text)
         else:
-            known = ", ".join(sorted({*PARAMETERS, *CONSTANTS, "ack"}))
+            known = ", ".join(sorted({*PARAMETERS, *CONSTANTS, *WORDS}))
             message = f"Unknown parameter `{name[:64]}`. Valid parameters: {known}."
             raise Rejected("unknown_parameter", message, field=name[:64])
     tried = {PARAMETERS[name]: names for name, names in lists.items()}
-    values: dict[str, Any] = {"ack": ack or "durable"} | {
-        f: names if f in names else (*names, f) for f, names in tried.items()
-    }
+    values: dict[str, Any] = words | {f: names if f in names else (*names, f) for f, names in tried.items()}
     values |= {f"default_{name}": value for name, value in constants.items()}
     touched = any(_touches_standard(field, name) for field, names in tried.items() for name in names)
-    return FieldMap(**values, standard_only=not touched, renames=bool(lists), canonical=_canonical(lists, constants))
+    return FieldMap(
+        **values, standard_only=not touched, renames=bool(lists), canonical=_canonical(lists, constants, words)
+    )
 
 
 _parse_cached = lru_cache(maxsize=256)(_parse)
 
 
-def _canonical(lists: dict[str, tuple[str, ...]], constants: dict[str, str]) -> str:
-    values = {name: ",".join(names) for name, names in lists.items()} | constants
-    return "".join(f"\0{name}={values[name]}" for name in sorted(values) if name != "tenant_id")
+def _canonical(lists: dict[str, tuple[str, ...]], constants: dict[str, str], words: dict[str, str]) -> str:
+    values = {name: ",".join(names) for name, names in lists.items()} | constants | words
+    return "".join(f"\0{name}={values[name]}" for name in sorted(values) if name not in ("tenant_id", "ack"))
 
 
 def _names(parameter: str, text: str) -> tuple[str, ...]:
@@ -125,9 +129,9 @@ def _names(parameter: str, text: str) -> tuple[str, ...]:
     return names
 
 
-def _ack(text: str) -> str:
-    if text not in get_args(AckMode):
-        raise Rejected("invalid_parameter", "`ack` must be durable or enqueued.", field="ack")
+def _word(name: str, text: str) -> str:
+    if text not in WORDS[name]:
+        raise Rejected("invalid_parameter", f"`{name}` must be {' or '.join(WORDS[name])}.", field=name)
     return text
 
 
@@ -143,6 +147,7 @@ def _touches_standard(field: str, name: str) -> bool:
 
 _TEXT = msgspec.json.Decoder(str)
 _FIELDS = msgspec.json.Decoder(Fields)
+_BYTES = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(ge=0, le=255)]])
 _NOTHING = frozenset((b"null", b'""'))
 _STANDARD = frozenset(STANDARD)
 
@@ -179,6 +184,24 @@ def read_string(text: bytes, field: str) -> str:
     except msgspec.ValidationError:
         shown = text[:40].decode("utf-8", "replace")
         raise Rejected(f"invalid_{field}", f"{field} must be a string, not {shown}.", field=field) from None
+
+
+def is_null(fields: Fields, names: Sequence[str]) -> bool:
+    """Whether one of `names` is there as null."""
+    return any(bytes(fields.get(name, b"")) == b"null" for name in names)
+
+
+def message_text(text: bytes) -> str:
+    """The message that `text`, JSON, holds: a string as it is, a list of bytes (as journald sends what is not UTF-8)
+    decoded, with bytes that are not UTF-8 as \\xNN; anything else as its JSON."""
+    if text.startswith(b'"'):
+        return _TEXT.decode(text)
+    if text.startswith(b"["):
+        try:
+            return bytes(_BYTES.decode(text)).decode("utf-8", "backslashreplace")
+        except msgspec.ValidationError:
+            pass
+    return text.decode()
 
 
 def unknown_fields(fields: Fields, used: set[str]) -> Fields:

@@ -1,4 +1,4 @@
-"""Events to envelopes: trim, lowercase, read timestamps, derive ids. Pure functions, apart from caches.
+"""Events to envelopes: lowercase names, read timestamps, derive ids. Pure functions, apart from caches.
 
 In: a Chunk of a body, and what the events of the request share (Context). Out: the envelopes of the valid events, and a
 verdict on each other item in Verdicts. Errors: none. Next: parsec.ingest.channel.
@@ -16,18 +16,24 @@ from parsec.api.event_rules import (
     MAX_ID_CHARS,
     MAX_METADATA_DEPTH,
     MAX_UNCOUNTED_BYTES,
-    SEVERITY_NAMES,
+    SEVERITY_NUMBERS,
     SOURCES,
     TENANTS,
 )
 from parsec.api.ingest import IngestError
 from parsec.core.envelope import SCHEMA_VERSION, Envelope, encode_one
 from parsec.core.errors import Rejected
-from parsec.core.timestamp import read_column, read_number, read_text
-from parsec.ingest import field_mapping
+from parsec.core.timestamp import read_column
+from parsec.ingest import event_fields, field_mapping, look_alikes
 from parsec.ingest.body.fast_path import NO_METADATA, Chunk, Event, Fault, Fields, Item, LooseEvent, WideEvent
-from parsec.ingest.event_ids import EventIds
-from parsec.ingest.field_mapping import STANDARD, FieldMap, pick, pick_text, read_string, unknown_fields
+from parsec.ingest.event_fields import Context
+from parsec.ingest.field_mapping import (
+    PLAIN,
+    STANDARD,
+    message_text,
+    pick,
+    pick_text,
+)
 
 __all__ = ("Context", "Verdicts", "normalize")
 
@@ -42,29 +48,14 @@ ENVELOPE_BYTES = 4096
 """Of an encoded envelope, at most, without message, metadata, region and node."""
 
 
-class Context(msgspec.Struct, frozen=True):
-    """What the events of one request share. `latest_s`: the last second that a timestamp may name. `overhead_bytes`: of
-    an encoded envelope, at most, without message and metadata."""
-
-    fields: FieldMap
-    default_tenant: str
-    key_tenant: str
-    received_at: str
-    latest_s: int
-    region: str
-    node: str
-    lenient: bool
-    max_event_bytes: int
-    overhead_bytes: int
-    ids: EventIds
-
-
 class Verdicts(msgspec.Struct):
-    """The rejected events of a request: the first MAX_ERRORS in full, all of them by tenant ('': unknown) and code."""
+    """The rejected events of a request: the first MAX_ERRORS in full, all of them by tenant ('': unknown) and code.
+    `blank`: events that say nothing, which are neither accepted nor rejected."""
 
     errors: list[IngestError] = []
     rejected: int = 0
     counts: dict[tuple[str, str], int] = {}
+    blank: int = 0
 
     def add(self, error: IngestError, tenant: str) -> None:
         self.rejected += 1
@@ -75,7 +66,7 @@ class Verdicts(msgspec.Struct):
 
 
 def normalize(chunk: Chunk, context: Context, verdicts: Verdicts) -> list[Envelope]:
-    """The envelopes of the valid events, in order; each other item adds one verdict."""
+    """The envelopes of the valid events, in order; each other item adds one verdict, or is blank."""
     columns = _columns(chunk.items, context)
     if columns is not None:
         return _fast_path(chunk, columns, context, verdicts)
@@ -148,17 +139,21 @@ def _fast_path(chunk: Chunk, columns: _Columns, context: Context, verdicts: Verd
     default_tenant, key_tenant, prefixes = context.default_tenant, context.key_tenant, context.ids.prefixes
     may_be_large = chunk.size_bytes + context.overhead_bytes > context.max_event_bytes
     received_at, region, node = context.received_at, context.region, context.node
+    severities = SEVERITY_NUMBERS[fields.severity_numbers]
     envelopes: list[Envelope] = []
     append = envelopes.append
     rows = zip(columns.events, columns.stamps, columns.metadata, strict=True)
     for index, (event, stamp, extra) in enumerate(rows, chunk.first_index):
         try:
             tenant = TENANTS[event.tenant_id or default_tenant]
-            severity = SEVERITY_NAMES[event.severity or default_severity]
+            severity = severities[event.severity or default_severity]
             source = SOURCES[event.source or default_source]
-            message = event.message.strip()
+            message = event.message
+            trimmed = message.strip()
+            if trimmed is not message:
+                message = event_rules.message(message)
             name = event.id or f"{prefixes.get(tenant) or context.ids.prefix(tenant)}-{index}"
-            if message and stamp is not None and extra is not _BAD and len(name) <= MAX_ID_CHARS:
+            if trimmed and stamp is not None and extra is not _BAD and len(name) <= MAX_ID_CHARS:
                 envelope = Envelope(
                     SCHEMA_VERSION, tenant, name, stamp, severity, source, message, extra, received_at, region, node
                 )
@@ -206,15 +201,20 @@ def _verdict(item: Item, index: int, context: Context, verdicts: Verdicts) -> En
         return None
     fields = _fields_of(item) if isinstance(item, Event) else item.fields if isinstance(item, WideEvent) else item
     try:
-        return _slow_path(fields, index, context)
+        envelope = _slow_path(fields, index, context)
     except Rejected as why:
-        error = IngestError(index, _id_if_any(fields, context), why.code, why.field, why.message)
+        message = why.message
+        if why.code == "missing_field" and why.field and len(verdicts.errors) < MAX_ERRORS:
+            message += look_alikes.advice(fields, why.field)
+        error = IngestError(index, _id_if_any(fields, context), why.code, why.field, message)
         verdicts.add(error, _tenant_if_any(fields, context))
         return None
+    verdicts.blank += envelope is None
+    return envelope
 
 
-def _slow_path(fields: Fields, index: int, context: Context) -> Envelope:
-    """One event, by all rules. Raises Rejected."""
+def _slow_path(fields: Fields, index: int, context: Context) -> Envelope | None:
+    """One event, by all rules; None if it is blank. Raises Rejected."""
     names, lenient = context.fields, context.lenient
     used: set[str] = set()
     name = pick_text(fields, names.id, "id", used)
@@ -224,13 +224,18 @@ def _slow_path(fields: Fields, index: int, context: Context) -> Envelope:
     if context.key_tenant and tenant != context.key_tenant:
         message = f"tenant_id {tenant!r} is not the tenant of this API key; leave it out, or use a key for that tenant."
         raise Rejected("tenant_mismatch", message, field="tenant_id")
-    stamp = _timestamp(pick(fields, names.timestamp, used), context)
-    severity_text = _severity_text(pick(fields, names.severity, used))
-    severity = SEVERITY_NAMES[severity_text or names.default_severity or ("info" if lenient else "")]
+    stamp = event_fields.timestamp(pick(fields, names.timestamp, used), context)
+    severity, unknown_word = event_fields.severity(fields, used, context)
     source_text = pick_text(fields, names.source, "source", used).strip()
     source = SOURCES[source_text or names.default_source or ("unknown" if lenient else "")]
-    message = event_rules.message(pick_text(fields, names.message, "message", used))
-    extra = _metadata(fields, used, context)
+    message = event_rules.message(message_text(pick(fields, names.message, used)))
+    if not (message or lenient) and names.message == PLAIN.message and look_alikes.has_other_message(fields):
+        raise event_rules.missing("message")
+    extra = event_fields.metadata(fields, used, context)
+    if not message and event_rules.is_blank(message, extra):
+        return None
+    if unknown_word:
+        extra = event_fields.with_word(extra, unknown_word, context)
     if not name:
         ids = context.ids
         name = f"{(ids.prefixes.get(tenant) or ids.prefix(tenant)) if stamp else ids.random_prefix()}-{index}"
@@ -241,40 +246,6 @@ def _slow_path(fields: Fields, index: int, context: Context) -> Envelope:
     if _is_too_large(envelope, context):
         raise event_rules.too_large(context.max_event_bytes)
     return envelope
-
-
-def _timestamp(text: bytes, context: Context) -> str:
-    """'' when it is absent and PARSEC_INGEST_LENIENT fills it in."""
-    if text.startswith(b'"'):
-        stamp = read_string(text, "timestamp").strip()
-        if stamp:
-            return read_text(stamp, context.latest_s)
-    elif text:
-        if text[0] not in b"-0123456789":
-            raise Rejected("invalid_timestamp", "timestamp must be a string or a number.", field="timestamp")
-        return read_number(text.decode(), context.latest_s)
-    if context.lenient:
-        return ""
-    raise event_rules.missing("timestamp")
-
-
-def _severity_text(text: bytes) -> str:
-    """A number is the text of its digits: a syslog level."""
-    if text.startswith(b'"'):
-        return read_string(text, "severity").strip()
-    if text and text[0] not in b"-0123456789":
-        raise Rejected("invalid_severity", "severity must be a string, or a syslog level 0 to 7.", field="severity")
-    return text.decode()
-
-
-def _metadata(fields: Fields, used: set[str], context: Context) -> msgspec.Raw:
-    raw = fields.get("metadata", NO_METADATA)
-    own = bytes(raw)
-    own = bytes(NO_METADATA) if own == b"null" else own
-    unknown = unknown_fields(fields, used)
-    if unknown:
-        own = field_mapping.join(own, unknown, context.max_event_bytes)
-    return msgspec.Raw(field_mapping.check(own, context.max_event_bytes))
 
 
 def _fields_of(event: Event) -> Fields:

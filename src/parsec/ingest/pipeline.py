@@ -83,6 +83,7 @@ class PipelineOptions(msgspec.Struct, frozen=True):
     lenient: bool
     derive_ids: Literal["body", "random"]
     ack_timeout_s: float
+    strict_severity: bool = False
 
 
 class Pipeline:
@@ -186,6 +187,7 @@ class Pipeline:
             region=options.identity.region,
             node=options.identity.node,
             lenient=options.lenient,
+            strict_severity=options.strict_severity,
             max_event_bytes=self._max_event_bytes,
             overhead_bytes=self._overhead_bytes,
             ids=EventIds(
@@ -231,7 +233,7 @@ class Pipeline:
 
     def _charge_rejected(self, request: Request, verdicts: Verdicts) -> None:
         tenant = request.key_tenant or request.default_tenant
-        self._admission.charge_rejected(tenant, verdicts.rejected, len(request.body))
+        self._admission.charge_rejected(tenant, verdicts.rejected + verdicts.blank, len(request.body))
 
     def _answer(self, request: Request, outcome: Outcome) -> None:
         request.answered = True
@@ -255,6 +257,7 @@ class Pipeline:
             or ",".join(islice(request.tenants, MAX_LOGGED_TENANTS)),
             accepted=outcome.answer.accepted,
             rejected=outcome.answer.rejected,
+            blank=outcome.answer.blank,
         )
 
 
@@ -265,15 +268,21 @@ class Responses:
         self._telemetry = telemetry
 
     def decoded(self, events_by_tenant: Mapping[str, int], ack: str, verdicts: Verdicts) -> Outcome:
-        """For a request with at least one event, or one verdict on an event; `events_by_tenant` are those accepted."""
+        """For a request with at least one event, or one verdict on an event; `events_by_tenant` are those accepted.
+
+        Blank events never make it a 400: there is nothing in them to send again.
+        """
         accepted = sum(events_by_tenant.values())
         if accepted:
             self._telemetry.accepted_from(events_by_tenant, accepted)
         for (tenant, code), count in verdicts.counts.items():
             self._telemetry.rejected_from(tenant, code, count)
+        self._telemetry.events_rejected += verdicts.rejected
+        self._telemetry.blank.add(verdicts.blank)
         truncated = True if verdicts.rejected > len(verdicts.errors) else msgspec.UNSET
-        answer = IngestAnswer(verdicts.rejected == 0, ack, accepted, verdicts.rejected, verdicts.errors, truncated)
-        return Outcome(200 if accepted else 400, answer)
+        rejected = verdicts.rejected
+        answer = IngestAnswer(rejected == 0, ack, accepted, rejected, verdicts.errors, verdicts.blank, truncated)
+        return Outcome(400 if rejected and not accepted else 200, answer)
 
     def rejected(self, why: Rejected) -> Outcome:
         """For a request that is wrong as a whole."""

@@ -29,13 +29,13 @@ from parsec.api.event_rules import (
     MAX_METADATA_KEYS,
     MAX_SOURCE_CHARS,
     MAX_STORED_AHEAD_S,
-    SEVERITIES,
     TENANT_NAME,
     nests_deeper,
 )
 from parsec.core.clock import Clock
 from parsec.core.envelope import Envelope, EnvelopeError, decode_all, decode_one
 from parsec.core.errors import Rejected
+from parsec.core.severity import SEVERITIES
 from parsec.core.timestamp import DAY, LATEST, SECOND, nanoseconds
 from parsec.ports.broker import Slice
 from parsec.ports.store import DeadLetter, Row
@@ -222,7 +222,7 @@ def _by_column(records: Slice, rules: Rules) -> list[Row] | None:
         and all(map(TENANT_NAME.fullmatch, set(tenants)))
         and _SEVERITIES.issuperset(severities)
         and all(map(_is_canonical_source, set(sources)))
-        and all(map(str.strip, messages))
+        and (all(map(str.strip, messages)) or not any(map(event_rules.is_blank, messages, raws)))
         and min(map(len, ids)) > 0
         and max(map(len, ids)) <= MAX_ID_CHARS
         and max(map(len, {*regions, *nodes})) <= MAX_NAME_CHARS
@@ -276,7 +276,8 @@ def row(value: bytes, log_id: str, partition: int, offset: int, rules: Rules) ->
 def _row(event: Envelope, log_id: str, partition: int, offset: int, rules: Rules) -> Row:
     try:
         event_rules.event_id(event.id)
-        event_rules.message(event.message)
+        if event_rules.is_blank(event.message, event.metadata):
+            raise _NoRow("invalid_field", "message is blank and metadata is empty")
         for field, rule in _CANONICAL.items():
             sent, wanted = getattr(event, field), rule(getattr(event, field))
             if sent != wanted:

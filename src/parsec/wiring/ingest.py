@@ -136,7 +136,7 @@ def _tenant_limits(loaded: Loaded, runtime: Runtime, *, shared: bool) -> tuple[T
 def _pipeline_options(settings: Settings) -> PipelineOptions:
     return PipelineOptions(
         Identity(settings.region, settings.node), settings.max_request_events, settings.max_event_bytes,
-        settings.ingest_lenient, settings.derive_ids, ACK_TIMEOUT_S,
+        settings.ingest_lenient, settings.derive_ids, ACK_TIMEOUT_S, settings.strict_severity,
     )  # fmt: skip
 
 

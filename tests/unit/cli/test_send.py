@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from parsec.cli import main
-from parsec.client import IngestError
+from parsec.client import IngestAnswer, IngestError
 from tests.support.answering import Answering, Reply, accepted, problem, refused
 from tests.support.process import free_port
 from tests.support.waiting import without_waiting
@@ -112,6 +112,15 @@ def test_a_request_that_is_refused_for_one_event_is_sent_in_halves(server: Answe
     assert [asked.body.count(b"\n") + 1 for asked in server.asked] == [4, 2, 2, 1, 1, 1]
     assert result.stderr == "line 4: payload_too_large: Less.\n"
     assert result.stdout.startswith("5 events: 4 accepted, durable, 1 rejected")
+
+
+def test_blank_events_are_counted_apart(server: Answering) -> None:
+    answer = IngestAnswer(True, "durable", 1, 0, [], blank=2)
+    server.will(Reply(200, msgspec.json.encode(answer)), took(0, "missing_field"))
+    result = run(server.url, "--batch", "3", stdin='{"a":1}\n{"a":2}\n{"a":3}\n{"a":4}\n')
+    assert result.exit_code == 1
+    assert result.stderr.startswith("line 4: ")
+    assert result.stdout.startswith("4 events: 1 accepted, durable, 1 rejected, 2 blank, ")
 
 
 def test_giving_up_has_its_own_exit_code() -> None:

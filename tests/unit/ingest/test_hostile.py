@@ -101,8 +101,8 @@ def test_metadata_without_an_event_around_it_is_not_decoded_as_a_number() -> Non
 
 
 BAD_BODIES = {
-    "bad severity": lines([event(severity="loud", id=f"e{n}") for n in range(10_000)]),
-    "bad severity in an array": compact([event(severity="loud", id=f"e{n}") for n in range(10_000)]),
+    "unknown severities": lines([event(severity="loud", id=f"e{n}") for n in range(10_000)]),
+    "unknown severities in an array": compact([event(severity="loud", id=f"e{n}") for n in range(10_000)]),
     "broken lines": b'{"message":"x","a":\n' * 10_000,
     "text lines": b"GET /index.html 200 15 ms and some more words\n" * 10_000,
     "deep lines": (b"[" * 2000 + b"\n") * 10_000,
@@ -128,6 +128,5 @@ def test_no_body_takes_more_than_linear_time(body: bytes) -> None:
     except Rejected:
         pass
     else:
-        assert taken.envelopes == []
-        assert taken.verdicts.rejected == taken.items
+        assert len(taken.envelopes) + taken.verdicts.rejected == taken.items
         assert len(taken.verdicts.errors) <= 100

@@ -93,8 +93,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "source with a blank": (record(source="api "), "invalid_field"),
     "id empty": (record(id=""), "invalid_field"),
     "id of 129": (record(id="i" * 129), "invalid_field"),
-    "message empty": (record(message=""), "invalid_field"),
-    "message blank": (record(message=" \n"), "invalid_field"),
+    "message empty": (record(message="", metadata={}), "invalid_field"),
+    "message blank": (record(message=" \n", metadata={}), "invalid_field"),
     "region of 257": (record(region="r" * 257), "invalid_field"),
     "node of 257": (record(node="n" * 257), "invalid_field"),
     "timestamp no time": (record(timestamp="yesterday"), "invalid_field"),
@@ -222,7 +222,7 @@ def test_a_record_is_a_row_exactly_if_its_fields_are_canonical_by_the_rules_of_a
         canonical = (
             all(rule(sent[field]) == sent[field] for field, rule in CANONICAL.items())
             and event_rules.event_id(sent["id"]) != ""
-            and event_rules.message(sent["message"]) != ""
+            and not event_rules.is_blank(sent["message"], json.dumps(sent["metadata"]).encode())
         )
     except Rejected:
         canonical = False

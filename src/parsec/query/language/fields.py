@@ -11,8 +11,8 @@ from typing import Any
 
 import re2
 
-from parsec.api.event_rules import SEVERITIES, SEVERITY_ALIASES
 from parsec.core.errors import Rejected
+from parsec.core.severity import SEVERITIES, SEVERITY_ALIASES, severity_name
 from parsec.query.language import ast, tokenizer
 from parsec.query.timerange import parse_timestamp
 
@@ -163,7 +163,7 @@ def _severities(low: str | None, high: str | None, *, with_low: bool, with_high:
 
 
 def _severity(text: str) -> str:
-    name = SEVERITY_ALIASES.get(text.strip().lower())
+    name = severity_name(text)
     if name is None:
         close = get_close_matches(text.lower(), SEVERITIES, 1) or get_close_matches(text.lower(), SEVERITY_ALIASES, 1)
         hint = f"did you mean {SEVERITY_ALIASES[close[0]]}?" if close else f"write one of {', '.join(SEVERITIES)}."

@@ -6,9 +6,9 @@ Rejected(invalid_parameter, query_too_expensive), Retryable. Next: parsec.ports.
 
 from typing import NamedTuple
 
-from parsec.api.event_rules import SEVERITIES
 from parsec.api.query import HistogramBucket
 from parsec.core.errors import Rejected
+from parsec.core.severity import SEVERITIES
 from parsec.core.timestamp import SECOND, text_of
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.language.ast import Field

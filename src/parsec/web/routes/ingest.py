@@ -168,7 +168,7 @@ def ingest_headers(headers: list[tuple[bytes, bytes]]) -> IngestHeaders:
 def response_of(outcome: Outcome) -> bytes:
     """The response behind its status line, as it goes over the wire."""
     answer = outcome.answer
-    if outcome.status == 200 and not answer.errors:
+    if outcome.status == 200 and not answer.errors and not answer.blank:
         return _all_accepted(answer.ack, answer.accepted)
     return _on_wire(outcome)
 

@@ -99,6 +99,11 @@ class Stats:
                 ),
             ),
             started_at=text_of(int(value("process_start_time_seconds") * SECOND)),
+            ingest=status.IngestStats(
+                int(value("parsec_ingest_events_accepted_total")),
+                self._telemetry.events_rejected,
+                int(value("parsec_ingest_events_blank_total")),
+            ),
         )
 
     def routes(self) -> list[Route]:

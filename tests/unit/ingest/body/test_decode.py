@@ -230,9 +230,9 @@ def test_pieces_are_made_as_they_are_asked_for() -> None:
 
 
 def test_index_counts_events_and_verdicts_alike() -> None:
-    taken = take(b"oops\n" + lines([event(), event(severity="loud")]) + b"[1,2]\n")
+    taken = take(b"oops\n" + lines([event(), event(timestamp="soon")]) + b"[1,2]\n")
     assert [(error.index, error.code) for error in taken.verdicts.errors] == [
-        (0, "invalid_json"), (2, "invalid_severity"), (3, "not_an_object"), (4, "not_an_object"),
+        (0, "invalid_json"), (2, "invalid_timestamp"), (3, "not_an_object"), (4, "not_an_object"),
     ]  # fmt: skip
     assert len(taken.envelopes) == 1
 
