@@ -39,7 +39,7 @@ _MESSAGES = (
     "cache miss for product:%, loaded from replica in % ms",
     "payment % captured, provider answered after % ms",
     "payment % declined by issuer, attempt % of 5: {reason}",
-    "slow query took % ms: SELECT * FROM items WHERE order_id = % ORDER BY created_at",
+    "slow query took % ms: select * from items where order_id = % order by created_at",
     "mail to customer % queued on relay {host}, % messages ahead",
     "worker took job % from queue default, % left",
     "upstream {host} closed the connection after % requests: {reason}",
