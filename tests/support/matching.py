@@ -3,7 +3,7 @@
 docs/query-language.md names the events on which they may differ.
 """
 
-import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ import re2
 from parsec.ports.store import Row
 from parsec.query.language import ast, tokenizer
 from parsec.query.language.fields import number
+from parsec.query.language.letters import FOLDED, SEPARATORS, SINGLE
 
 Predicate = Callable[["Subject"], bool]
 Scalar = str | int | float | bool | list[Any]
@@ -28,16 +29,8 @@ class Subject:
         self.row = row
 
     @cached_property
-    def lowered(self) -> str:
-        return self.row.message.encode().lower().decode()
-
-    @cached_property
     def words(self) -> list[str]:
-        return _split(self.lowered)
-
-    @cached_property
-    def folded_words(self) -> list[str]:
-        return _split(_fold(self.row.message))
+        return words_of(self.row.message)
 
     @cached_property
     def metadata(self) -> dict[str, Scalar]:
@@ -69,13 +62,7 @@ def _match(field: ast.Field, test: ast.Test) -> Predicate:
     if name == "metadata":
         return _in_metadata(field.path, test)
     if isinstance(test, ast.Phrase):
-        found = test.words
-        if all(part.isascii() for word in found for part in word):
-            # Few messages hold it anywhere; only those are worth splitting.
-            longest = max((part for word in found for part in word), key=len)
-            return lambda subject: longest in subject.lowered and _found(found, subject.words)
-        folded = tuple(tuple(map(_fold, word)) for word in found)
-        return lambda subject: _found(folded, subject.folded_words)
+        return lambda subject: _found(test.words, subject.words)
     if isinstance(test, ast.Exists):
         return lambda subject: name == "message" or getattr(subject.row, name) != ""
     if isinstance(test, ast.Between):
@@ -167,26 +154,54 @@ def _flat(path: str | None, value: dict[str, Any]) -> Iterator[tuple[str, Scalar
             yield place, inner
 
 
-_WORD = re.compile(r"[0-9A-Za-z\x80-\U0010ffff]+")
+def words_of(message: str) -> list[str]:
+    """One character after the other, without the regular expressions that the engine and the tokenizer share."""
+    words: list[str] = []
+    at, grows = 0, False
+    while at < len(message):
+        character = message[at]
+        escape = _escape_length(message, at)
+        if escape or _is_in(character, SEPARATORS) or (character.isascii() and not character.isalnum()):
+            at, grows = at + max(escape, 1), False
+            continue
+        folded = character.lower() if character.isascii() else FOLDED.get(character, character)
+        folded = "ss" if folded == "\u00df" else folded
+        single = _is_in(character, SINGLE)
+        if grows and not single:
+            words[-1] += folded
+        else:
+            words.append(folded)
+        at, grows = at + 1, not single
+    return words
 
 
-def _split(text: str) -> list[str]:
-    return _WORD.findall(text)
+def _is_in(character: str, ranges: Sequence[tuple[int, int]]) -> bool:
+    at = bisect_right(ranges, (ord(character), 0x110000)) - 1
+    return at >= 0 and ord(character) <= ranges[at][1]
+
+
+def _escape_length(message: str, at: int) -> int:
+    """Of the terminal escape sequence that begins here; 0: none does."""
+    start, second = message[at], message[at + 1 : at + 2]
+    if start == "\x9b" or (start == "\x1b" and second == "["):
+        end = _after(message, at + (1 if start == "\x9b" else 2), "0", "?")
+        end = _after(message, end, " ", "/")
+        return end + ("@" <= message[end : end + 1] <= "~") - at
+    if start != "\x1b":
+        return 0
+    if second == "]":
+        return _after(message, at + 2, "0", "9") - at
+    end = _after(message, at + 1, " ", "/")
+    return end + 1 - at if "0" <= message[end : end + 1] <= "~" else 1
+
+
+def _after(text: str, at: int, first: str, last: str) -> int:
+    while first <= text[at : at + 1] <= last:
+        at += 1
+    return at
 
 
 def _found(words: Sequence[tuple[str, ...]], text: Sequence[str]) -> bool:
     """Whether the words of a phrase follow each other among those of a text."""
     starts = range(len(text) - len(words) + 1)
     return any(all(tokenizer.matches_wildcards(word, text[at + n]) for n, word in enumerate(words)) for at in starts)
-
-
-def _fold(text: str) -> str:
-    """Each character by itself without its case, as regular expressions with `(?i)` compare it."""
-    return "".join(map(_fold_one, text))
-
-
-def _fold_one(character: str) -> str:
-    folded = character.casefold()
-    if len(folded) > 1:
-        folded = character.lower()
-    return folded if len(folded) == 1 else character

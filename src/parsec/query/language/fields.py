@@ -28,6 +28,7 @@ NUMBER_SPELLING = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?$"
 """A text that counts as a number, in the syntax that Python's `re` and RE2 share."""
 
 _NUMBER = re.compile(NUMBER_SPELLING[:-1] + r"\Z")
+_MISPLACED = re.compile(r"(?P<name>[\w.@-]+)\s*(?P<sign>[<>!]=|=~|==?|[<>])\s*(?P<value>\"[^\"]*\"?|[^\s()]*)")
 _INTEGERS = range(-(1 << 63), 1 << 64)
 _OPERATORS = {"&&": "AND", "&": "AND", "||": "OR", "|": "OR", "!": "NOT", "-": "NOT"}
 _LOWERCASE = ("source", "severity")
@@ -51,6 +52,17 @@ def parse_field(name: str, hint: str = "") -> ast.Field:
     if name.startswith(METADATA):
         return metadata_field(name.removeprefix(METADATA))
     raise ValueError(_unknown_field(name, hint))
+
+
+def misplaced_operator(text: str) -> str | None:
+    """What to write instead of `severity=error` or `metadata.n>=42`; None for other texts, as user_id=42."""
+    found = _MISPLACED.match(text)
+    if found is None or not (found["name"] in ast.FIXED or found["name"].startswith(METADATA)):
+        return None
+    name, sign, value = found["name"], found["sign"].rstrip("~"), found["value"] or "..."
+    written = f"{'NOT ' * (sign[0] == '!')}{name}:{sign if sign[0] in '<>' else ''}{value}"
+    shown = found[0][:60].replace("\\", "\\\\").replace('"', '\\"')
+    return f'did you mean `{written[:80]}`? To search the message for this text, quote it: "{shown}".'
 
 
 def field_parameter(name: str, parameter: str) -> ast.Field:

@@ -18,8 +18,11 @@ from parsec.query.language import ast, fields
 from parsec.query.language.syntax_errors import explain, syntax_error
 
 _MESSAGE = ast.Field("message")
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_PIECES = re.compile(r"\\(.)|(\*)|([^\\*]+)", re.DOTALL)
+_SPECIAL = r"[\s\"\\*:()\[\]{}<>=/]"
+"""What a backslash takes the meaning from. Before every other character it is itself, as in CORP\\jdoe."""
+_ESCAPED_IN_QUOTES = re.compile(r'\\(["\\])')
+_PIECES = re.compile(rf"\\({_SPECIAL})|(\*)|([^\\*]+|\\)")
+_NAME_PIECES = re.compile(rf'\\({_SPECIAL})|"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
 def parse(text: str) -> ast.Node:
@@ -82,6 +85,8 @@ def _test(kind: str, tokens: list[Token], field: ast.Field) -> ast.Test:
             raise ValueError(
                 "a regular expression ends at its first slash; write \\/ for a slash in it, or quote the text."
             )
+        if (wrong := fields.misplaced_operator(first)) and first.type == "WORD":
+            raise ValueError(wrong)
         return fields.text_test(field, _parts(first))
     if kind == "regex":
         return fields.regex_test(field, first[1:-1].replace("\\/", "/"))
@@ -107,7 +112,11 @@ def _field(token: Token) -> ast.Field:
     name = token[:-1]
     try:
         if not name.startswith(fields.METADATA):
-            return fields.parse_field(_unquoted(name), " Quote a text that contains a colon.")
+            if wrong := fields.misplaced_operator(f"{name}:..."):
+                raise ValueError(wrong)
+            return fields.parse_field(
+                _unquoted(name), f' To search for a text with a colon, quote it: "{_unquoted(name)[:40]}: ...".'
+            )
         path = name.removeprefix(fields.METADATA)
         if not path:
             raise ValueError("name a field of the metadata: metadata.key:value.")
@@ -118,13 +127,13 @@ def _field(token: Token) -> ast.Field:
 
 def _unquoted(name: str) -> str:
     """Without quotes and backslashes."""
-    return _ESCAPED.sub(r"\1", re.sub(r'(\\.)|"', lambda found: found[1] or "", name, flags=re.DOTALL))
+    return _NAME_PIECES.sub(lambda found: found[1] or _ESCAPED_IN_QUOTES.sub(r"\1", found[2]), name)
 
 
 def _parts(token: Token) -> tuple[str, ...]:
     """The texts between the wildcards of a word; a quoted text has no wildcards."""
     if token.type == "QUOTED":
-        return (_ESCAPED.sub(r"\1", token[1:-1]),)
+        return (_ESCAPED_IN_QUOTES.sub(r"\1", token[1:-1]),)
     parts = [""]
     for escaped, star, plain in _PIECES.findall(token):
         if star:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from parsec.query.language import ast, tokenizer
 from parsec.query.language.fields import NUMBER_SPELLING, number
 from parsec.query.sql.columns import BOOL, NUMBERS, STRING, Parameters, any_value, object_at, typed_value
+from parsec.query.sql.words import WORDS
 
 _NUMBER_PATTERN = NUMBER_SPELLING.replace("\\", "\\\\")
 _WILDCARDS = re.compile(r"([%_\\])")
@@ -63,18 +64,16 @@ def _text(column: str, test: ast.Test, parameters: Parameters) -> str:
 
 def _phrase(test: ast.Phrase, parameters: Parameters) -> str:
     """By the word index where it can decide, else by a regular expression on the rows that the index leaves."""
-    if not all(part.isascii() for word in test.words for part in word):
-        return f"match(message, {parameters.bind('(?i)' + tokenizer.phrase_regex(test.words))})"
     if all(len(word) == 1 for word in test.words):
         found = [word[0] for word in test.words]
         if len(found) == 1:
-            return f"hasAllTokens(lower(message), {parameters.bind(found, 'Array(String)')})"
-        return f"hasPhrase(lower(message), {parameters.bind(' '.join(found))})"
+            return f"hasAllTokens({WORDS}, {parameters.bind(found, 'Array(String)')})"
+        return f"hasPhrase({WORDS}, {parameters.bind(' '.join(found))})"
     longest = max((part for word in test.words for part in word), key=len)
-    narrowed = f"lower(message) LIKE {parameters.bind(f'%{longest}%')}"
+    narrowed = f"{WORDS} LIKE {parameters.bind(f'%{longest}%')}"
     if len(test.words) == 1 and not test.words[0][0] and not test.words[0][-1] and len(test.words[0]) == 3:
         return f"({narrowed})"
-    return f"({narrowed} AND match(lower(message), {parameters.bind(tokenizer.phrase_regex(test.words))}))"
+    return f"({narrowed} AND match({WORDS}, {parameters.bind(tokenizer.phrase_regex(test.words))}))"
 
 
 def _in_metadata(path: str, test: ast.Test, parameters: Parameters) -> str:

@@ -14,6 +14,10 @@ def word(text: str) -> ast.Match:
     return ast.Match(ast.Field("message"), ast.Phrase(((text,),)))
 
 
+def phrase(*words: str) -> ast.Match:
+    return ast.Match(ast.Field("message"), ast.Phrase(tuple((word,) for word in words)))
+
+
 def source(text: str) -> ast.Match:
     return ast.Match(ast.Field("source"), ast.Equal(text))
 
@@ -112,6 +116,56 @@ def test_a_metadata_path_takes_any_value(text: str, node: ast.Node) -> None:
     assert parse(text) == node
 
 
+@pytest.mark.parametrize(("text", "node"), [
+    (r'"C:\Windows\cmd.exe"', phrase("c", "windows", "cmd", "exe")),
+    (r"CORP\jdoe", phrase("corp", "jdoe")),
+    ("dir\\", phrase("dir")),
+    (r"metadata.user:CORP\jdoe", ast.Match(metadata("user"), ast.Equal(r"CORP\jdoe"))),
+    (r'metadata.user:"CORP\jdoe"', ast.Match(metadata("user"), ast.Equal(r"CORP\jdoe"))),
+    (r"metadata.path:C:\temp\x*", ast.Match(metadata("path"), ast.Like((r"C:\temp\x", "")))),
+    (r"metadata.path:C:\\*", ast.Match(metadata("path"), ast.Like(("C:\\", "")))),
+    (r"metadata.path:C:\*", ast.Match(metadata("path"), ast.Equal("C:*"))),
+    (r'metadata.path:"C:\\"', ast.Match(metadata("path"), ast.Equal("C:\\"))),
+    ("metadata.path:C:\\", ast.Match(metadata("path"), ast.Equal("C:\\"))),
+    (r'metadata.k:"a\*\"b\n"', ast.Match(metadata("k"), ast.Equal(r'a\*"b\n'))),
+    (r"metadata.k:\(a\)\ \<\[\/\:", ast.Match(metadata("k"), ast.Equal("(a) <[/:"))),
+    (r"metadata.k:[\d TO \w\ x]", ast.Match(metadata("k"), ast.Between(r"\d", r"\w x"))),
+    (r"metadata.k:(\d OR \w)", ast.AnyOf((ast.Match(metadata("k"), ast.Equal(r"\d")),
+                                         ast.Match(metadata("k"), ast.Equal(r"\w"))))),
+    (r'metadata.CORP\jdoe.a\:b."c\d":1', ast.Match(metadata(r"CORP\jdoe.a:b.c\d"), ast.Equal("1"))),
+])  # fmt: skip
+def test_a_backslash_before_an_ordinary_character_is_itself(text: str, node: ast.Node) -> None:
+    assert parse(text) == node
+
+
+@pytest.mark.parametrize(("text", "column", "meant"), [
+    ("severity=error", 1, "severity:error"),
+    ("severity==error", 1, "severity:error"),
+    ("a severity = error", 12, "severity:error"),
+    ('severity="error"', 1, 'severity:"error"'),
+    ("(metadata.n=42)", 2, "metadata.n:42"),
+    ("metadata.n>=42 a", 1, "metadata.n:>=42"),
+    ("metadata.n < 42", 12, "metadata.n:<42"),
+    ("a OR metadata.a.b!=x", 6, "NOT metadata.a.b:x"),
+    ("timestamp>2026-11-23T12:00:00Z", 1, "timestamp:>2026-11-23T12:..."),
+])  # fmt: skip
+def test_an_operator_in_place_of_a_colon_is_explained(text: str, column: int, meant: str) -> None:
+    assert said(text).startswith(
+        f"Column {column}: did you mean `{meant}`? To search the message for this text, quote it: "
+    )
+
+
+@pytest.mark.parametrize("text", ["user_id=42", "level=error", "a>b", '"severity=error"', "metadata.q:severity=error"])
+def test_an_operator_elsewhere_is_a_part_of_the_text(text: str) -> None:
+    assert isinstance(parse(text), ast.Match)
+
+
+def test_a_quote_that_a_backslash_keeps_open_is_explained() -> None:
+    assert said(r'"C:\x\"') == (
+        r'Column 1: a backslash before the last quote makes it part of the text; for a backslash at the end write \\".'
+    )
+
+
 def said(text: str) -> str:
     with pytest.raises(Rejected) as caught:
         parse(text)
@@ -121,7 +175,14 @@ def said(text: str) -> str:
 
 @pytest.mark.parametrize(("text", "column", "why"), [
     ("a OR", 5, "something is missing at the end; remove the last operator, or add a term."),
-    ("source:", 8, "the value of source: is missing; source:* finds any value."),
+    ("source:", 8, "the value of source: is missing; source:* finds any value; to search for the text, quote it: "
+                   '"source:".'),
+    ("x finished:", 12, "'finished' is no field, and its value is missing; to search for the text, quote it: "
+                        '"finished:".'),
+    ("(finished:) b", 11, "'finished' is no field, and its value is missing; to search for the text, quote it: "
+                          '"finished:".'),
+    ("metadata.n: OR b", 13, "the value of metadata.n: is missing; metadata.n:* finds any value; to search for the "
+                             'text, quote it: "metadata.n:".'),
     ("(a", 1, "this parenthesis is never closed; add ) at the end, or quote it."),
     ("a)", 2, "this parenthesis closes nothing; remove or quote it."),
     ("(a OR )", 7, "a term is missing before this parenthesis; add one, or quote the parenthesis."),
@@ -145,7 +206,8 @@ def test_a_syntax_error_has_its_column_and_what_to_write(text: str, column: int,
     ("level:error", 1, "unknown field 'level'; did you mean severity or metadata.level?"),
     ("a sourc:x", 3, "unknown field 'sourc'; did you mean source or metadata.sourc?"),
     ("12:30", 1, "unknown field '12'; the fields are id, timestamp, received_at, severity, source, message, region, "
-                 "node and metadata.*. Did you mean metadata.12? Quote a text that contains a colon."),
+                 "node and metadata.*. Did you mean metadata.12? To search for a text with a colon, quote it: "
+                 '"12: ...".'),
     ("tenant:a", 1, "the tenant comes from the API key or the parameter `tenant`; remove this field."),
     ("metadata:a", 1, "name a field of the metadata: metadata.key:value."),
     ("metadata.:a", 1, "name a field of the metadata: metadata.key:value."),

@@ -11,9 +11,13 @@ from parsec.query.language.tokenizer import ANY, matches_wildcards, phrase, phra
     ("Timed-OUT!", ["timed", "out"]),
     ("user_id=42", ["user", "id", "42"]),
     ("10.0.0.1", ["10", "0", "0", "1"]),
-    ("\u00dcbertragung STRASSE", ["\u00dcbertragung", "strasse"]),  # only ASCII letters have a lower case here
-    ("\u4f60\u597d, world", ["\u4f60\u597d", "world"]),
-    ("a\u2019b", ["a\u2019b"]),  # every character beyond ASCII belongs to a word
+    ("\u00dcbertragung Stra\u00dfe STRASSE", ["\u00fcbertragung", "strasse", "strasse"]),
+    ("\u4f60\u597d, world", ["\u4f60", "\u597d", "world"]),  # each is a word where no spaces are written
+    ("\u767b\u5f55500\u6b21", ["\u767b", "\u5f55", "500", "\u6b21"]),
+    ("a\u2019b a\u00a0b a\u200bb a\u3000b", ["a", "b"] * 4),
+    ("\x1b[31mError\x1b[0m \x1b]0;title\x07x\x1b[", ["error", "title", "x"]),
+    ("\u0130stanbul ISPARTA \u0131sparta", ["istanbul", "isparta", "isparta"]),
+    ("cafe\u0301", ["cafe\u0301"]),  # marks belong to their letter
     ("tab\there", ["tab", "here"]),
     (" -- ", []),
     ("", []),
@@ -31,6 +35,10 @@ def test_a_text_without_wildcards_is_split_into_whole_words(text: str, words: li
     (["a", "", "b"], [("a", "b")]),  # a**b: of several wildcards one is enough
     (["A-b", "-C"], [("a",), ("b", ""), ("c",)]),
     (["", "", ""], [ANY]),
+    (["\u767b", ""], [("\u767b",)]),  # beside a character that is a word by itself
+    (["", "\u767b", ""], [("\u767b",)]),
+    (["\u767b", "\u8d25"], [("\u767b",), ANY, ("\u8d25",)]),
+    (["\u767b", "or"], [("\u767b",), ("", "or")]),
 ])  # fmt: skip
 def test_a_wildcard_stays_in_the_word_that_it_touches(parts: list[str], words: list[tuple[str, ...]]) -> None:
     assert phrase(parts) == tuple(words)
