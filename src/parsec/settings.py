@@ -152,8 +152,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "PARSEC_LOG_MAX_BYTES", "Largest size of the embedded log or, with Kafka, of the spool. Ingest answers 503 "
         "when unread events fill it.", "bytes", (1 << 18, 1 << 44))] = 8 << 30
     log_retention: Annotated[float, Spec(
-        "PARSEC_LOG_RETENTION", "How long the embedded log keeps events after they are stored.",
-        "seconds", (0, 10 * 365 * 86400.0))] = 3600.0
+        "PARSEC_LOG_RETENTION", "How long the embedded log keeps events after they are stored, as a second copy from "
+        "which lost parts of the store are stored again; at most a quarter of PARSEC_LOG_MAX_BYTES of them.",
+        "seconds", (0, 10 * 365 * 86400.0))] = 86_400.0
     disk_reserve: Annotated[int, Spec(
         "PARSEC_DISK_RESERVE", "Free disk space below which ingest answers 503, so that the processor can store what "
         "waits.", "bytes", (0, 1 << 44))] = 512 << 20

@@ -65,6 +65,7 @@ class MemoryReader:
         self.told: deque[Assigned | Revoked] = deque()
         self.epochs: dict[int, int] = {}
         self.paused: set[int] = set()
+        self.keeps_committed = False
         self.largest = 1_000_000
         self.closed = False
         self._log = log
@@ -108,6 +109,9 @@ class MemoryReader:
         if not self._log.owns(self, span.partition, self.epochs.get(span.partition, 0)):
             return None
         return self._slice(span.partition, min(max_events, self.largest), max_bytes, span.first, span.last + 1)
+
+    def keep_committed(self, keep: bool) -> None:
+        self.keeps_committed = keep
 
     def pause(self, partition: int) -> None:
         self.paused.add(partition)

@@ -173,6 +173,11 @@ class LogReader(Protocol):
         None: this reader does not own the partition, or it is of another log. Raises Retryable.
         """
 
+    def keep_committed(self, keep: bool) -> None:
+        """While `keep` is set, committed records that may have to be read again are kept as long as there is room, if
+        the log decides about that. From any thread.
+        """
+
     def pause(self, partition: int) -> None:
         """Polls return no slice of this partition until `resume`, or the end of the epoch.
 

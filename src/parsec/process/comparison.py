@@ -23,7 +23,7 @@ from parsec.telemetry import Telemetry
 _log = structlog.get_logger(__name__)
 
 TICK_S = 0.2
-REPORT_EVERY_S = 10.0
+REPAIR_REPORT_S = 10.0
 COMPARE_RETRY_S = 60.0
 COMPARE_EVERY_S = 3600.0
 COMPARE_REST = 100
@@ -37,13 +37,14 @@ class StoreWatch(msgspec.Struct, frozen=True):
     """What the comparison depends on. `compare` recounts the store; `progress`: of the partitions of this process.
 
     `ready`: False while rows of the store are on the move. `wanted` is set when something of the store may have gone.
-    `on_whole` is called when nothing is missing.
+    `keep_log`: LogReader.keep_committed. `on_whole` is called when nothing is missing.
     """
 
     compare: Compare
     progress: Callable[[], Mapping[int, Progress]]
     ready: Callable[[], bool]
     wanted: threading.Event
+    keep_log: Callable[[bool], None]
     on_whole: Callable[[], None]
 
 
@@ -52,6 +53,7 @@ class StoreComparison:
 
     def __init__(self, watch: StoreWatch, repair: Repair, telemetry: Telemetry, clock: Clock) -> None:
         self._watch = watch
+        watch.keep_log(True)
         self._repair = repair
         self._telemetry = telemetry
         self._clock = clock
@@ -110,6 +112,7 @@ class StoreComparison:
                     self._turn(stop)
                     self._due_at = began + max(COMPARE_EVERY_S, COMPARE_REST * (self._clock.monotonic() - began))
                 except ParsecError as error:
+                    self._phase = "waiting"
                     self._due_at = self._clock.monotonic() + COMPARE_RETRY_S
                     _log.warning("The store could not be compared with the ledger. This will be retried.",
                                  why=str(error))  # fmt: skip
@@ -121,6 +124,7 @@ class StoreComparison:
 
     def _turn(self, stop: threading.Event) -> None:
         """Compares, has what is missing stored again, and compares again. Raises ParsecError."""
+        self._watch.keep_log(True)
         self._phase = "comparing"
         known = self._lost
         owned = self._watch.progress()
@@ -134,6 +138,7 @@ class StoreComparison:
         self._gaps, self._lost = (), [gap for gap in gaps if gap.missing]
         self._compared = {(each.log_id, number) for number, each in owned.items()}
         self._phase = "idle"
+        self._watch.keep_log(False)
         self._report_end(known)
         if not self._lost:
             self._watch.on_whole()
@@ -143,7 +148,7 @@ class StoreComparison:
         self._gaps, self._lost, self._phase = gaps, (), "storing"
         self._repair.request(gaps)
         while not self._repair.idle.wait(TICK_S) and not stop.is_set():
-            if self._clock.monotonic() - said_at >= REPORT_EVERY_S:
+            if self._clock.monotonic() - said_at >= REPAIR_REPORT_S:
                 said_at = self._clock.monotonic()
                 now = self.status()
                 _log.info("Events are being stored again from the log.", missing=now.missing,

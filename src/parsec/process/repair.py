@@ -136,7 +136,10 @@ class Repair:
             return None
         kept = _only(records, [at for at, offset in enumerate(records.offsets) if offset in wanted])
         batch = Batch(records.range, [kept], FIRST_ATTEMPT, doubtful=True, again=True)
-        return RangeCommit(batch, rows, letters, self._bisect)
+        chunk = RangeCommit(batch, rows, letters, self._bisect)
+        assert isinstance(chunk.step(), FindLanded)
+        chunk.landed(set(), set())  # just asked
+        return chunk
 
     def _repeats(self, rows: Sequence[Row], resent: Collection[int]) -> set[int]:
         """Offsets of rows whose id is stored elsewhere, or comes earlier in these rows (invariant 2)."""

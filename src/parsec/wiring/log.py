@@ -23,6 +23,8 @@ from parsec.wiring.runtime import Runtime
 
 SEGMENT_BYTES, SPOOL_SEGMENT_BYTES, LEAST_SEGMENT_BYTES = 128 << 20, 32 << 20, 1 << 16
 """A log is trimmed by whole segments: small ones mean many files, large ones a log that shrinks late."""
+KEPT_SHARE = 4
+"""A quarter of the largest log is for events that are stored: 2 GiB by default."""
 SEGMENTS = 8
 """At least so many make a full log."""
 
@@ -62,6 +64,7 @@ def open_embedded(settings: Settings, runtime: Runtime) -> LogHandle:
         segment_bytes=_segment_bytes(settings.log_max_bytes, SEGMENT_BYTES),
         max_bytes=settings.log_max_bytes,
         retention_s=settings.log_retention,
+        kept_bytes=settings.log_max_bytes // KEPT_SHARE,
         disk_reserve=settings.disk_reserve,
     )
     log = EmbeddedLog.open(Path(settings.data_dir), options, runtime.clock, runtime.telemetry)

@@ -18,7 +18,7 @@ from parsec.api.repair import StoreGap
 from parsec.ports.broker import Progress
 from parsec.ports.dedup import Dedup, Window
 from parsec.ports.store import Cancellation, QueryLimits
-from parsec.process.batching import InsertLimits
+from parsec.process.batching import InsertLimits, rows_of
 from parsec.process.claims import Claims
 from parsec.process.comparison import StoreComparison, StoreWatch
 from parsec.process.loop import Options, Processor
@@ -76,14 +76,17 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
     dedup = _dedup(settings, runtime, window, store.name)
     make_rows = RowMaker(settings.retention, runtime.clock)
     repair = Repair(
-        log.reader.read_again, store, make_rows, window.seconds, runtime.telemetry, runtime.clock, runtime.random
-    )
+        log.reader.read_again, store, lambda records: rows_of([records], make_rows, runtime.yield_gil), window.seconds,
+        runtime.telemetry, runtime.clock, runtime.random,
+    )  # fmt: skip
     options = _options(settings, runtime, make_rows, repair, committed)
     processor = Processor(
         log.reader, store, Claims(dedup, store, window, runtime.telemetry), options, runtime.telemetry, runtime.clock,
         runtime.random,
     )  # fmt: skip
-    comparison, comparison_part = _comparison(settings, runtime, opened, repair, processor, detached)
+    comparison, comparison_part = _comparison(
+        settings, runtime, opened, repair, processor, detached, log.reader.keep_committed
+    )
     parts += [
         comparison_part,
         Resource("claims", dedup.close),
@@ -173,7 +176,7 @@ def _options(
 
 def _comparison(
     settings: Settings, runtime: Runtime, opened: _OpenedStore, repair: Repair, processor: Processor,
-    detached: threading.Event,
+    detached: threading.Event, keep_log: Callable[[bool], None],
 ) -> tuple[StoreComparison, Part]:  # fmt: skip
     reader, cancellation, stop = opened.store.reader(), Cancellation(), threading.Event()
     limits = QueryLimits(settings.query_memory, COMPARE_TIMEOUT_S, max_threads=1, cancellation=cancellation)
@@ -185,7 +188,7 @@ def _comparison(
         stop.set()
         cancellation.cancel()
 
-    watch = StoreWatch(compare, processor.progress, lambda: True, detached, opened.on_whole)
+    watch = StoreWatch(compare, processor.progress, lambda: True, detached, keep_log, opened.on_whole)
     comparison = StoreComparison(watch, repair, runtime.telemetry, runtime.clock)
     part = ThreadPart("store-comparison", lambda: comparison.run(stop), ask_to_stop, runtime.fail, runtime.clock)
     return comparison, part

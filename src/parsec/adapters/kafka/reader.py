@@ -105,6 +105,9 @@ class KafkaReader:
         del span, max_events, max_bytes
         return None
 
+    def keep_committed(self, keep: bool) -> None:
+        """The topic has its own retention."""
+
     def pause(self, partition: int) -> None:
         assigned = self._assigned.get(partition)
         if assigned is not None and not assigned.paused:

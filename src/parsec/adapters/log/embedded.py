@@ -54,11 +54,13 @@ _log = structlog.get_logger(__name__)
 
 
 class LogOptions(msgspec.Struct, frozen=True):
-    """`retention_s`: how long a segment is kept once every reader has passed it, unless `max_bytes` is reached."""
+    """`retention_s`: how long a segment is kept once every reader has passed it, unless `max_bytes` is reached, or such
+    segments have more than `kept_bytes`."""
 
     segment_bytes: int = 128 << 20
     max_bytes: int = 8 << 30
-    retention_s: float = 3600.0
+    retention_s: float = 86_400.0
+    kept_bytes: int = 2 << 30
     disk_reserve: int = 512 << 20
 
 
@@ -119,7 +121,7 @@ class Retention:
         """Deletes the oldest segments that every reader has passed, while they are old or room is needed."""
         kept_since = self._clock.time_ns() - int(self._options.retention_s * 1e9)
         max_bytes = 0 if self.lacks_room() and self._disk_is_low else self._options.max_bytes
-        unneeded = self._index.take_unneeded(kept_since, max_bytes, _DELETE_AT_ONCE)
+        unneeded = self._index.take_unneeded(kept_since, self._options.kept_bytes, max_bytes, _DELETE_AT_ONCE)
         for segment in unneeded:
             try:
                 self._context.files.remove(segment.path)

@@ -32,13 +32,14 @@ class View(msgspec.Struct, frozen=True, gc=False):
 
 
 class SegmentIndex:
-    """Segments in order of their first offset; the last one may be active."""
+    """Segments in order of their first offset; the last one may be active. `keeps_all`: see `take_unneeded`."""
 
     def __init__(self, segments: Sequence[Segment], end: int, committed: Mapping[str, int]) -> None:
         self._changed = threading.Condition()
         self._segments = list(segments)
         self._committed = dict(committed)
         self._closed = False
+        self.keeps_all = False
         self.end = end
         self.size_bytes = sum(segment.size for segment in segments)
 
@@ -112,18 +113,23 @@ class SegmentIndex:
             if not segment.deleted:
                 self._remove(segment)
 
-    def take_unneeded(self, closed_before_ns: int, max_bytes: int, at_most: int) -> list[Segment]:
-        """Removes and returns the oldest sealed segments that every reader has passed (I7), while they are older
-        than `closed_before_ns` or the log is larger than `max_bytes`."""
+    def take_unneeded(self, closed_before_ns: int, kept_bytes: int, max_bytes: int, at_most: int) -> list[Segment]:
+        """Removes and returns the oldest sealed segments that every reader has passed (I7), while the log is larger
+        than `max_bytes` or, unless `keeps_all` is set, such segments are older than `closed_before_ns` or have more
+        than `kept_bytes` together."""
         taken: list[Segment] = []
         with self._changed:
             committed = min(self._committed.values(), default=0)
+            passed = max(bisect_right(self._segments, committed, key=_FIRST) - 1, 0)
+            passed_bytes = sum(segment.size for segment in self._segments[:passed])
             # The last one may be active, and names the end of the one before (I4).
             while len(self._segments) > 1 and len(taken) < at_most and self._segments[1].first <= committed:
                 oldest = self._segments[0]
-                if oldest.closed_ns > closed_before_ns and self.size_bytes < max_bytes:
+                is_kept = self.keeps_all or (oldest.closed_ns > closed_before_ns and passed_bytes <= kept_bytes)
+                if is_kept and self.size_bytes < max_bytes:
                     break
                 self._remove(oldest)
+                passed_bytes -= oldest.size
                 taken.append(oldest)
         return taken
 

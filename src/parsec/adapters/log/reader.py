@@ -78,6 +78,9 @@ class EmbeddedReader:
             return self._slice(span.first, Records(end, []))
         return self._slice(span.first, found)
 
+    def keep_committed(self, keep: bool) -> None:
+        self._context.index.keeps_all = keep
+
     def pause(self, partition: int) -> None:
         self._paused = self._paused or partition == PARTITION
 

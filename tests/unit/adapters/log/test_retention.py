@@ -273,3 +273,41 @@ def test_a_segment_is_not_rolled_under_the_hands_of_a_publish(tmp_path: Path) ->
     assert read(log).values == written
     assert written.keys() == set(range(100, 105))
     log.close()
+
+
+def test_read_segments_are_kept_up_to_a_bound_that_unread_ones_do_not_know(tmp_path: Path) -> None:
+    kept = 16384
+    log = open_log(tmp_path, LogOptions(segment_bytes=4096, max_bytes=1 << 20, kept_bytes=kept, disk_reserve=0))
+    fill(log, 200)
+    assert log.size_bytes > 4 * kept
+    for _ in range(40):
+        commit_all(log)
+    passed = log.size_bytes - segments(tmp_path)[-1].stat().st_size
+    assert kept - 4096 * 2 < passed <= kept
+    fill(log, 200)
+    start, size = log.start, log.size_bytes
+    log.reader("processor").poll(0, 1, 1)
+    assert (log.start, log.size_bytes) == (start, size), "unread segments counted against the bound"
+    log.close()
+
+
+def test_all_is_kept_while_it_may_be_read_again_and_there_is_room(tmp_path: Path) -> None:
+    clock = ManualClock()
+    log = open_log(tmp_path, TIGHT, clock=clock)
+    log.reader("processor").keep_committed(True)
+    fill(log, 12)
+    before = segments(tmp_path)
+    assert len(before) > 2
+    clock.advance(100_000)
+    commit_all(log)
+    assert segments(tmp_path) == before
+    for _ in range(10):
+        fill(log, 10)
+        commit_all(log)
+    assert log.size_bytes <= TIGHT.max_bytes + 4096, "stored events took the place of new ones"
+    log.reader("processor").keep_committed(False)
+    clock.advance(100_000)
+    for _ in range(5):
+        commit_all(log)
+    assert len(segments(tmp_path)) == 1
+    log.close()
