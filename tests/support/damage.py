@@ -46,3 +46,21 @@ def overwrite(path: Path, chance: Random) -> None:
 def delete(path: Path, chance: Random) -> None:
     """The file is gone."""
     path.unlink()
+
+
+def flip_bit_at(path: Path, byte: int, bit: int = 0) -> None:
+    """This one."""
+    with path.open("r+b") as file:
+        file.seek(byte)
+        (value,) = file.read(1)
+        file.seek(byte)
+        file.write(bytes([value ^ 1 << bit]))
+
+
+def compressed_blocks(path: Path) -> list[int]:
+    """Where each compressed block of a file of the store begins: a checksum of 16 bytes, a method, two lengths."""
+    data, blocks, at = path.read_bytes(), [], 0
+    while at + 25 <= len(data):
+        blocks.append(at)
+        at += 16 + int.from_bytes(data[at + 17 : at + 21], "little")
+    return blocks

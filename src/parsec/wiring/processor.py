@@ -114,12 +114,12 @@ def _subscriptions(*sources: Callable[[], Mapping[int, Progress]] | None) -> Sub
 
 
 class _OpenedStore(NamedTuple):
-    """`on_whole`: call it when nothing is missing from the store."""
+    """`on_whole`: call it when nothing was missing, with the store's `damage_changes` from before it was compared."""
 
     store: "ClickHouseStore"
     parts: Sequence[Part]
     checks: Checks
-    on_whole: Callable[[], None]
+    on_whole: Callable[[int], None]
 
 
 def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], None]) -> _OpenedStore:
@@ -137,7 +137,7 @@ def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], 
             database=settings.clickhouse_database,
         )
         store = ClickHouseStore(server, settings.retention, yield_gil=runtime.yield_gil)
-        return _OpenedStore(store, [Resource("store", store.close)], {}, lambda: None)
+        return _OpenedStore(store, [Resource("store", store.close)], {}, lambda _: None)
     keep_free = max(settings.disk_reserve // 2, LEAST_FREE_TO_MERGE)
     engine = ChdbEngine(
         Path(settings.data_dir) / "store", memory_bytes=runtime.limits.engine_memory, keep_free=keep_free,
@@ -150,9 +150,8 @@ def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], 
         runtime.thread("store-scrub", lambda stop: engine.scrub(stop, settings.retention)),
     ]
 
-    def on_whole() -> None:
-        for table in ("events", "dead_letters"):
-            engine.damaged_parts.restored(table)
+    def on_whole(changes: int) -> None:
+        engine.damaged_parts.restored(("events", "dead_letters"), changes)
 
     return _OpenedStore(store, parts, {"store": reason_check(engine.damaged_parts.why, "degraded")}, on_whole)
 
@@ -180,15 +179,20 @@ def _comparison(
 ) -> tuple[StoreComparison, Part]:  # fmt: skip
     reader, cancellation, stop = opened.store.reader(), Cancellation(), threading.Event()
     limits = QueryLimits(settings.query_memory, COMPARE_TIMEOUT_S, max_threads=1, cancellation=cancellation)
+    seen = 0
 
     def compare(progress: Iterable[Progress]) -> Sequence[StoreGap]:
+        nonlocal seen
+        seen = opened.store.damage_changes()
         return gaps_in(audit(reader, progress, today(runtime.clock), limits))
 
     def ask_to_stop(_: float) -> None:
         stop.set()
         cancellation.cancel()
 
-    watch = StoreWatch(compare, processor.progress, lambda: True, detached, keep_log, opened.on_whole)
+    watch = StoreWatch(
+        compare, processor.progress, lambda: True, detached, keep_log, lambda: opened.on_whole(seen)
+    )
     comparison = StoreComparison(watch, repair, runtime.telemetry, runtime.clock)
     part = ThreadPart("store-comparison", lambda: comparison.run(stop), ask_to_stop, runtime.fail, runtime.clock)
     return comparison, part

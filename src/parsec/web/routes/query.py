@@ -17,7 +17,7 @@ from starlette.routing import Route
 from parsec.api import parameters
 from parsec.api import query as answers
 from parsec.core.clock import Clock
-from parsec.core.errors import Fatal, Rejected
+from parsec.core.errors import Fatal, Rejected, Retryable
 from parsec.core.timestamp import text_of
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.completeness import CompletenessCheck
@@ -51,6 +51,8 @@ class _Text(Convertor[str]):
 
 register_url_convertor("text", _Text())
 
+MOST_ASKED = 5
+"""Times that a query is asked while parts of the store are detached, or stored again."""
 _CONTEXT = "/context"
 _ENCODER = msgspec.json.Encoder()
 
@@ -137,10 +139,13 @@ class QueryRoutes:
         found, missing, changes = await self._executor.run(request, first.tenant, begin)
 
         async def fetch_page(of: PageRequest) -> Page:
-            following = await self._executor.run(request, of.tenant, lambda limits: page(self._store, of, limits))
+            return await self._executor.run(request, of.tenant, lambda limits: following(of, limits))
+
+        def following(of: PageRequest, limits: QueryLimits) -> Page:
+            found = page(self._store, of, limits)
             if self._completeness.damage_changes() != changes:  # the header with `missing` has been sent
                 raise Fatal("a part of the store was detached meanwhile; repeat the query")
-            return following
+            return found
 
         headers = {
             answers.COMPLETE_UNTIL_HEADER: text_of(until_ns),
@@ -284,10 +289,13 @@ class QueryRoutes:
         return Response(await self._executor.run(request, scope.tenant, body), media_type="application/json")
 
     def _undamaged(self, ask: Callable[[], T]) -> T:
-        """The answer; asked again, once, if a damaged part was detached meanwhile, so that `missing` says so."""
-        changes = self._completeness.damage_changes()
-        answer = ask()
-        return answer if self._completeness.damage_changes() == changes else ask()
+        """The answer; asked again if a damaged part was detached meanwhile, so that `missing` says so."""
+        for _ in range(MOST_ASKED):
+            changes = self._completeness.damage_changes()
+            answer = ask()
+            if self._completeness.damage_changes() == changes:
+                return answer
+        raise Retryable("the store is detaching damaged parts")
 
 
 def _range_fields(time_range: TimeRange) -> _TimeFields:

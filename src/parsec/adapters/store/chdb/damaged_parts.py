@@ -7,12 +7,13 @@ detached stays, and the caller's own error stands. Next: parsec.adapters.store.c
 Invariants, cited by tests
  1. A part is detached when an error that is certain names it, or when an error that may have other reasons names it and
     the engine's own check of that part fails. Never for time, memory, descriptors or disk space.
- 2. What is detached is reported again after a restart, until it is stored again or leaves (`detached_directory`).
+ 2. `changes` has grown before a query ends that lacks the rows of a part, unless it had grown before the query began.
+ 3. What is detached is reported again after a restart, until it is stored again or leaves (`detached_directory`).
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -69,6 +70,7 @@ class DamagedParts:
         self._telemetry = telemetry
         self._on_detached = on_detached
         self._lock = threading.RLock()
+        self._detaching = threading.Lock()
         self._directories: dict[str, DetachedDirectory] = {}
         self._changes = 0
 
@@ -87,8 +89,10 @@ class DamagedParts:
                     self._telemetry.store_detached.labels(table).inc()
 
     def changes(self) -> int:
-        """Grows whenever the parts that are detached change."""
-        return self._changes
+        """Grows whenever the parts that are detached change. Waits while one is being detached: a query that lacks its
+        rows already must not find the number that it found before."""
+        with self._detaching:
+            return self._changes
 
     def why(self) -> str | None:
         """For /health; None while no part is missing."""
@@ -102,18 +106,23 @@ class DamagedParts:
         ]
         return f"{'; '.join(reasons)}." if reasons else None
 
-    def restored(self, table: str) -> None:
-        """All rows of the detached parts of this table are in the store again, or were never missing."""
+    def restored(self, tables: Iterable[str], changes: int) -> None:
+        """All rows of the detached parts of these tables are in the store again, or were never missing. `changes`: from
+        before that was found; a part that was detached since is still missing."""
         with self._lock:
-            if table in self._directories and self._directories[table].mark_restored():
-                self._changes += 1
+            if changes != self._changes:
+                return
+            marked = [self._directories[table].mark_restored() for table in tables]
+            if any(marked):
+                self._count_change()
 
     def prune(self, retention_s: float) -> None:
         """Keeps what is detached within its bound, and forgets what has left the store by now. Raises OSError."""
         with self._lock:
             freed, left = detached_directory.prune(self._directories.values(), time.time(), retention_s)
             self._telemetry.store_detached_bytes.set(left)
-            self._changes += bool(freed)
+            if freed:
+                self._count_change()
         for part, size in freed.items():
             _log.warning("A detached part of the store was removed to keep `detached` small.", part=part, bytes=size)
 
@@ -140,7 +149,7 @@ class DamagedParts:
         from clickhouse_connect.driver.exceptions import Error
 
         table, part, why = damaged
-        with self._lock:
+        with self._lock, self._detaching:
             try:
                 active = client.query(_ACTIVE, parameters={"table": table, "part": part}).result_rows
                 if not active:
@@ -164,6 +173,10 @@ class DamagedParts:
         )  # fmt: skip
         self._on_detached()
         return True
+
+    def _count_change(self) -> None:
+        with self._detaching:
+            self._changes += 1
 
     def _named(self, error: BaseException) -> Iterator[tuple[str, str]]:
         tables = {directory.uuid: table for table, directory in self._directories.items()}
