@@ -20,7 +20,7 @@ def test_health_tells_of_every_part(parsec: Parsec) -> None:
     status, health = parsec.get("/health")
     assert (status, health["status"]) == (200, "healthy")
     assert datetime.fromisoformat(health["timestamp"]).tzinfo is not None
-    assert set(health["checks"]) == {"log", "channel", "worker", "processor"}
+    assert set(health["checks"]) == {"log", "channel", "worker", "processor", "store", "stored_events", "data_dir"}
     assert parsec.get("/livez")[0] == parsec.get("/readyz")[0] == 200
 
 

@@ -104,7 +104,7 @@ def change(path: Path, edit: Callable[[Sequence[Entry]], Sequence[Entry]], rando
     Raises KeysUnreadable, and what `edit` raises; the file is then unchanged.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(path):
             content = read_all(path) or Content()
             _replace(path, Content(tuple(edit(content.key)), content.secret or random.bytes(32).hex()))

@@ -38,6 +38,7 @@ START_ORDER = (
     Step("tenant-limits", (), "reload tenant limits when the settings file changes"),
     Step("worker", ("log",), "publish batches from the channel to the log; several with Kafka"),
     Step("acks", ("worker",), "time out requests without an acknowledgement"),
+    Step("data-dir", ("log", "store"), "notice that the data directory was moved or deleted"),
     Step("keys", (), "reload API keys when their file changes"),
     Step("certificate", (), "reload the TLS certificate when its files change"),
     Step("http", ("acks", "queries", "keys", "certificate"), "accept connections and answer requests"),

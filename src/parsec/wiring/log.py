@@ -15,6 +15,7 @@ from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.lock import DirectoryLock
 from parsec.adapters.spool.spool import DiskSpool, NoSpool, Spool
+from parsec.core.held_directory import HeldDirectory
 from parsec.loading import parse_pairs
 from parsec.ports.broker import READER, KafkaHealth, LogReader, LogWriter, Progress
 from parsec.service import Part, Resource
@@ -36,6 +37,7 @@ class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
     `ends`: when it was asked for, and the next offset of each partition; None: unknown. `committed` and `progress`: of
     the whole consumer group; None where only the processor of this process knows. `waiting`: spooled events. `health`:
     Kafka's; None without Kafka. `begin_shutdown`: the reader no longer waits for a broker that does not answer.
+    `held`: its directories.
     """
 
     writers: Sequence[LogWriter]
@@ -49,6 +51,7 @@ class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
     waiting: Callable[[], int] = lambda: 0
     health: Callable[[], KafkaHealth] | None = None
     begin_shutdown: Callable[[], None] = lambda: None
+    held: Sequence[HeldDirectory] = ()
     parts: Sequence[Part]
     close: Callable[[], None]
 
@@ -75,7 +78,7 @@ def open_embedded(settings: Settings, runtime: Runtime) -> LogHandle:
 
     return LogHandle(
         writers=[log], reader=log.reader(READER), refuses=log.refuses, ends=ends,
-        size_bytes=lambda: log.size_bytes, parts=[Resource("log", log.close)], close=log.close,
+        size_bytes=lambda: log.size_bytes, held=[log.held], parts=[Resource("log", log.close)], close=log.close,
     )  # fmt: skip
 
 
@@ -90,10 +93,13 @@ def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
 
     clock, telemetry = runtime.clock, runtime.telemetry
     ingest, process = "ingest" in settings.roles, "process" in settings.roles
+    held: list[HeldDirectory] = []
     with ExitStack() as opened:
         opened.callback(kafka.close)
         if process and settings.storage_backend == "embedded":
-            opened.callback(DirectoryLock.acquire(Path(settings.data_dir)).release)
+            lock = DirectoryLock.acquire(Path(settings.data_dir))
+            opened.callback(lock.release)
+            held.append(lock.held)
         monitor = KafkaMonitor(kafka, clock)
         threads = [runtime.thread("kafka-monitor", monitor.run)]
         writers: list[SpoolingWriter] = []
@@ -101,6 +107,7 @@ def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
         if ingest and settings.spool:
             spool = DiskSpool(Path(settings.data_dir) / "spool", _spool_options(settings), clock, telemetry)
             opened.callback(spool.close)
+            held.append(spool.held)
             drain = Drain(spool, kafka.writer(), kafka.breaker, telemetry, clock)
             threads.append(runtime.thread("spool-drain", drain.run))
         for _ in range(settings.kafka_pool if ingest else 0):
@@ -122,6 +129,7 @@ def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
         size_bytes=lambda: spool.size_bytes,
         waiting=lambda: spool.waiting,
         health=kafka.breaker.health,
+        held=held,
         begin_shutdown=reader.begin_shutdown if reader is not None else lambda: None,
         parts=[Resource("log", close), *threads],
         close=close,

@@ -15,6 +15,7 @@ import msgspec
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.redis.dedup import RedisDedup
 from parsec.api.repair import StoreGap
+from parsec.core.held_directory import HeldDirectory
 from parsec.ports.broker import Progress
 from parsec.ports.dedup import Dedup, Window
 from parsec.ports.store import Cancellation, QueryLimits
@@ -47,8 +48,8 @@ COMPARE_TIMEOUT_S = 600.0
 
 class ProcessorSide(msgspec.Struct, frozen=True):
     """`store`: None where this process only ingests. `comparison`: of the store with the ledger, where it processes.
-    `shared_progress`: of all processes,
-    where others store too. `committed` is set by each commit of this process."""
+    `shared_progress`: of all processes, where others store too. `committed` is set by each commit of this process.
+    `held`: the directory of the embedded store."""
 
     store: "ClickHouseStore | None"
     processor: Processor | None
@@ -58,6 +59,7 @@ class ProcessorSide(msgspec.Struct, frozen=True):
     parts: Sequence[Part] = ()
     checks: Checks = {}
     comparison: StoreComparison | None = None
+    held: Sequence[HeldDirectory] = ()
 
 
 def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> ProcessorSide:
@@ -71,7 +73,7 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
     store, parts = opened.store, [*opened.parts]
     if log.reader is None:
         tails = _subscriptions(shared_progress)
-        return ProcessorSide(store, None, tails, committed, shared_progress, parts, opened.checks)
+        return ProcessorSide(store, None, tails, committed, shared_progress, parts, opened.checks, held=opened.held)
     window = Window(settings.dedup_window, settings.dedup_ids)
     dedup = _dedup(settings, runtime, window, store.name)
     make_rows = RowMaker(settings.retention, runtime.clock)
@@ -90,7 +92,7 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
     parts += [
         comparison_part,
         Resource("claims", dedup.close),
-        _processor_part(settings, runtime, processor, log.begin_shutdown),
+        _processor_part(settings, runtime, processor, log.begin_shutdown, opened.held),
     ]
     checks = {
         "processor": stage_check("processor", processor),
@@ -104,7 +106,7 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
         checks["store_bound"] = reason_check(size_retention.why, "degraded")
         parts.append(runtime.thread("store-size", size_retention.run))
     tails = _subscriptions(shared_progress, processor.progress)
-    return ProcessorSide(store, processor, tails, committed, shared_progress, parts, checks, comparison)
+    return ProcessorSide(store, processor, tails, committed, shared_progress, parts, checks, comparison, opened.held)
 
 
 def _subscriptions(*sources: Callable[[], Mapping[int, Progress]] | None) -> Subscriptions:
@@ -120,6 +122,7 @@ class _OpenedStore(NamedTuple):
     parts: Sequence[Part]
     checks: Checks
     on_whole: Callable[[int], None]
+    held: Sequence[HeldDirectory] = ()
 
 
 def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], None]) -> _OpenedStore:
@@ -153,7 +156,8 @@ def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], 
     def on_whole(changes: int) -> None:
         engine.damaged_parts.restored(("events", "dead_letters"), changes)
 
-    return _OpenedStore(store, parts, {"store": reason_check(engine.damaged_parts.why, "degraded")}, on_whole)
+    checks = {"store": reason_check(engine.damaged_parts.why, "degraded")}
+    return _OpenedStore(store, parts, checks, on_whole, [engine.held])
 
 
 def _dedup(settings: Settings, runtime: Runtime, window: Window, store_name: str) -> Dedup:
@@ -199,12 +203,14 @@ def _comparison(
 
 
 def _processor_part(
-    settings: Settings, runtime: Runtime, processor: Processor, begin_shutdown: Callable[[], None]
-) -> ThreadPart:
+    settings: Settings, runtime: Runtime, processor: Processor, begin_shutdown: Callable[[], None],
+    held: Sequence[HeldDirectory],
+) -> ThreadPart:  # fmt: skip
     def stop(deadline: float) -> None:
         begin_shutdown()
         # Other processes go on with a backlog in Kafka; one in the embedded log is caught up with, as time allows.
-        alone = not settings.kafka_brokers
-        processor.stop(deadline - settings.shutdown_timeout * LAST_INSERT_SHARE if alone else None)
+        # A store whose directory is gone takes no more.
+        catches_up = not settings.kafka_brokers and not any(each.why_gone() for each in held)
+        processor.stop(deadline - settings.shutdown_timeout * LAST_INSERT_SHARE if catches_up else None)
 
     return ThreadPart("processor", processor.run, stop, runtime.fail, runtime.clock)

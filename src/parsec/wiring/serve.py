@@ -26,6 +26,7 @@ from parsec.service import EXIT_NOT_STARTED, Part, Service
 from parsec.settings import NAMES_OF_OTHERS
 from parsec.web.request_body import give_large_buffers_back
 from parsec.wiring import in_start_order
+from parsec.wiring.data_dir import make_private
 from parsec.wiring.ingest import open_ingest
 from parsec.wiring.log import open_log
 from parsec.wiring.process_limits import check_process_limits
@@ -74,6 +75,7 @@ def _open_parts(loaded: Loaded, runtime: Runtime) -> list[Part]:
     """Every part in order of start. Raises ParsecError or OSError when a side cannot be opened."""
     settings = loaded.settings
     access = open_access(settings, runtime)  # bad keys or certificates end the start before a file is touched
+    make_private(Path(settings.data_dir))
     with ExitStack() as opened:
         log = open_log(settings, runtime)
         opened.callback(log.close)

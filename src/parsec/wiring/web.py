@@ -24,6 +24,7 @@ from parsec.web.request_body import RequestBodyReader
 from parsec.web.routes.health import Check, Health, kafka_check, reason_check
 from parsec.web.routes.ingest import IngestRoute
 from parsec.web.routes.stats import Ledger, Stats, connect_gauges, partition_ledger
+from parsec.wiring.data_dir import WATCH_INTERVAL_S, DirectoryWatch
 from parsec.wiring.ingest import IngestSide
 from parsec.wiring.log import LogHandle
 from parsec.wiring.processor import ProcessorSide
@@ -57,7 +58,9 @@ def open_web(
 ) -> list[Part]:  # fmt: skip
     """The server and the timers around it; it listens only once its part starts."""
     telemetry, keyring, tls = runtime.telemetry, access.keyring, access.tls
-    health = Health(runtime.life, {**processor.checks, **ingest.checks, **_log_checks(log)}, runtime.clock)
+    watch = DirectoryWatch([*log.held, *processor.held], runtime.fail)
+    checks = {**processor.checks, **ingest.checks, **_log_checks(log), "data_dir": reason_check(watch.why, "unhealthy")}
+    health = Health(runtime.life, checks, runtime.clock)
     connect_gauges(telemetry, health, ingest.channel, settings.data_dir, settings.disk_reserve)
 
     def ledger() -> Ledger:
@@ -79,6 +82,7 @@ def open_web(
         _log.info("Stats.", **msgspec.to_builtins(stats.snapshot()))
 
     return [
+        runtime.ticker("data-dir", WATCH_INTERVAL_S, watch.tick),
         runtime.ticker("keys", FILE_CHECK_INTERVAL_S, keyring.reload_if_changed),
         *([] if tls is None else [runtime.ticker("certificate", FILE_CHECK_INTERVAL_S, tls.reload_if_changed)]),
         server,

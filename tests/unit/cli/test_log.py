@@ -116,7 +116,7 @@ def test_a_log_in_use_is_not_touched(data_dir: Path, command: str) -> None:
     assert result.stdout == ""
     assert result.stderr == (
         f"parsec: the data directory {data_dir} is in use by process {os.getpid()};"
-        " stop it or choose another directory\n"
+        " stop it or choose another directory. Do not move or delete its files while it runs\n"
     )
 
 

@@ -16,6 +16,7 @@ Invariants, cited by tests
  I6. A damaged file never keeps the log from opening; the damage is quarantined as `*.corrupt` and counted.
  I7. A segment is deleted only once every reader has durably committed beyond it.
  I8. The files stay below `max_bytes` plus one publish (and `*.corrupt` files below an eighth more, one at least).
+ I9. Once the directory is not at its path any more, nothing is acknowledged, created, deleted or taken for lost.
 """
 
 import threading
@@ -38,6 +39,7 @@ from parsec.adapters.log.state import State
 from parsec.adapters.log.writer import SegmentWriter
 from parsec.core.clock import Clock, Random, SystemRandom
 from parsec.core.errors import Fatal, Retryable
+from parsec.core.held_directory import HeldDirectory
 from parsec.core.units import show_quantity
 from parsec.ports.broker import Group, Progress
 from parsec.telemetry import Telemetry
@@ -77,6 +79,7 @@ class Retention:
         self._unchecked_bytes = 0
         self._disk_is_low = False
         self._free = 0
+        self._gone: str | None = None
 
     @property
     def is_full(self) -> bool:
@@ -84,16 +87,17 @@ class Retention:
         return self._index.size_bytes >= self._options.max_bytes
 
     def lacks_room(self) -> bool:
-        """Whether the log has its largest size, or the disk is low. While it is False nothing is refused."""
+        """Whether the log has its largest size, the disk is low, or the directory is gone. While it is False nothing is
+        refused."""
         now = self._clock.monotonic()
         if now - self._checked_at >= _CHECK_EVERY_S or self._unchecked_bytes >= _CHECK_EVERY_BYTES:
             self._checked_at, self._unchecked_bytes = now, 0
             self._check_disk()
-        return self._disk_is_low or self._index.size_bytes >= self._options.max_bytes
+        return self._gone is not None or self._disk_is_low or self._index.size_bytes >= self._options.max_bytes
 
     def must_roll(self) -> bool:
         """Whether room is needed and every reader has passed the active segment: it can be deleted once sealed."""
-        if not self.lacks_room():
+        if not self.lacks_room() or self._gone is not None:
             return False
         newest = self._index.newest
         return newest is not None and newest.size > SEGMENT_HEADER_BYTES and self._index.committed >= self._index.end
@@ -102,6 +106,8 @@ class Retention:
         """Why nothing can be made durable now."""
         if not self.lacks_room():
             return None
+        if self._gone is not None:
+            return self._gone
         if self.is_full and self._index.committed < self._index.end:
             limit = show_quantity(self._options.max_bytes, "bytes")
             return f"the log has reached {limit} (PARSEC_LOG_MAX_BYTES) of events that are not read yet"
@@ -121,6 +127,8 @@ class Retention:
         """Deletes the oldest segments that every reader has passed, while they are old or room is needed."""
         kept_since = self._clock.time_ns() - int(self._options.retention_s * 1e9)
         max_bytes = 0 if self.lacks_room() and self._disk_is_low else self._options.max_bytes
+        if self._context.held.why_gone() is not None:
+            return
         unneeded = self._index.take_unneeded(kept_since, self._options.kept_bytes, max_bytes, _DELETE_AT_ONCE)
         for segment in unneeded:
             try:
@@ -133,6 +141,7 @@ class Retention:
             self._log_bytes.set(self._index.size_bytes)
 
     def _check_disk(self) -> None:
+        self._gone = self._context.held.why_gone()
         try:
             self._free = self._context.files.free_bytes(self._context.directory)
         except OSError:
@@ -195,6 +204,11 @@ class EmbeddedLog:
     @property
     def size_bytes(self) -> int:
         return self._index.size_bytes
+
+    @property
+    def held(self) -> HeldDirectory:
+        """Whether its directory is still at its path."""
+        return self._context.held
 
     def reader(self, name: str) -> EmbeddedReader:
         """Continues after the last commit of that name, and ends the epoch of its last reader. A new name begins at the
@@ -292,7 +306,8 @@ def _recover(
     state.delete_cuts(recovered.segments[0].first if recovered.segments else recovered.end)
     committed = {name: p.committed for name, p in progress.items()}
     index = SegmentIndex(recovered.segments, recovered.end, committed)
-    context = LogContext(recovered.log_id, files, segments, index, state, quarantine)
+    held = HeldDirectory(directory, segments)
+    context = LogContext(recovered.log_id, files, segments, index, state, quarantine, held)
     return context, recovered.segments[-1] if recovered.intact else None
 
 

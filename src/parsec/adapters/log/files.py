@@ -38,7 +38,7 @@ class Files:
     def make_directory(self, path: Path) -> None:
         """Creates `path` and its parents, durably, unless they exist."""
         missing = [each for each in (path, *path.parents) if not each.exists()]
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for each in missing:
             self.sync_directory(each.parent)
 
@@ -50,7 +50,7 @@ class Files:
 
     def create(self, path: Path) -> int:
         """A descriptor to read and write an empty file; an existing one of that name is emptied."""
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
     def open(self, path: Path, *, write: bool = False) -> int:
         """A descriptor of an existing file."""

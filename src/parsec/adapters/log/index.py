@@ -19,6 +19,7 @@ from parsec.adapters.log.quarantine import Quarantine
 from parsec.adapters.log.segment import Segment
 from parsec.adapters.log.state import State
 from parsec.core.errors import Fatal
+from parsec.core.held_directory import HeldDirectory
 
 _FIRST = attrgetter("first")
 
@@ -155,7 +156,7 @@ class SegmentIndex:
 
 
 class LogContext(msgspec.Struct, frozen=True):
-    """The shared parts of one open log. `directory`: of its segments."""
+    """The shared parts of one open log. `directory`: of its segments; `held`: whether that is still at its path."""
 
     log_id: str
     files: Files
@@ -163,3 +164,4 @@ class LogContext(msgspec.Struct, frozen=True):
     index: SegmentIndex
     state: State
     quarantine: Quarantine
+    held: HeldDirectory

@@ -92,7 +92,7 @@ def open_exclusively(data_dir: Path, reader: str = READER) -> "tuple[OfflineLog,
 class OfflineLog:
     """One log under its lock. Raises Retryable when a file cannot be read."""
 
-    def __init__(self, name: str, directory: Path, lock: DirectoryLock | None, files: Files) -> None:
+    def __init__(self, name: str, directory: Path, lock: DirectoryLock, files: Files) -> None:
         self.name = name
         self._lock = lock
         self._files = files
@@ -152,8 +152,7 @@ class OfflineLog:
 
     def close(self) -> None:
         """Releases the lock."""
-        if self._lock:
-            self._lock.release()
+        self._lock.release()
 
     def _tail(self, at: int) -> Tail:
         """The end of a segment: where the next one begins; for the newest, where a start would cut it."""

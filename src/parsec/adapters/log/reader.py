@@ -224,6 +224,8 @@ class LogCursor:
         try:
             fd = self._context.files.open(inside.path)
         except FileNotFoundError:
+            if (gone := self._context.held.why_gone()) is not None:
+                raise Retryable(gone) from None
             quarantine.report_missing(inside.path, "it was deleted")
             index.discard(inside)
             return None

@@ -6,6 +6,7 @@ refuses, Fatal when the file breaks under a running process. A file that is dama
 `*.corrupt`, and a new one begun. Next: parsec.adapters.log.recovery.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,6 +149,8 @@ class State:
 
 
 def _connect(path: Path) -> apsw.Connection:
+    # SQLite makes the files beside it with the mode of this one.
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = apsw.Connection(str(path))
     try:
         connection.set_busy_timeout(5_000)

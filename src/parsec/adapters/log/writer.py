@@ -166,6 +166,7 @@ class SegmentWriter:
 
     def roll(self) -> Segment:
         """Seals the active segment and starts the next one, at the durable end. Raises Retryable."""
+        self._require_directory()
         self._close_segment()
         context, first = self._context, self._context.index.end
         if self._in_doubt is not None:
@@ -193,6 +194,7 @@ class SegmentWriter:
     def open_checkpoint(self) -> CheckpointFile:
         """Called before the first publish of this process. Raises Retryable."""
         if self._checkpoint_file is None:
+            self._require_directory()
             files, directory = self._context.files, self._context.directory.parent
             try:
                 self._checkpoint_file = CheckpointFile.create(files, directory, self._checkpoint(clean=False))
@@ -255,11 +257,18 @@ class SegmentWriter:
             if self._context.files.write(self._fd, buffers, active.size) != size:
                 raise OSError("the disk accepted only a part of the bytes")
             self._context.files.sync(self._fd)
+            self._require_directory()  # a deleted file can be written and synced, too
         except BaseException as error:
             self._abandon(active)
             if isinstance(error, OSError):
                 raise Retryable(f"the log cannot be written: {error.strerror or error}") from error
             raise
+
+    def _require_directory(self) -> None:
+        """Raises Retryable once the directory is not at its path any more (I9)."""
+        why = self._context.held.why_gone()
+        if why is not None:
+            raise Retryable(why)
 
     def _abandon(self, active: Segment) -> None:
         """After a write or sync of unknown outcome (I3): no later sync of this file could be trusted."""

@@ -16,6 +16,7 @@ from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.writer import NAMES
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable
+from parsec.core.held_directory import HeldDirectory
 from parsec.ports.broker import Assigned, Counts, Group, Slice
 from parsec.telemetry import Telemetry
 
@@ -109,6 +110,11 @@ class DiskSpool:
     @property
     def waiting(self) -> int:
         return self._own.waiting + sum(each.waiting for each in list(self._adopted))
+
+    @property
+    def held(self) -> HeldDirectory:
+        """Whether this process's own spool is still at its path."""
+        return self._own.log.held
 
     @property
     def size_bytes(self) -> int:

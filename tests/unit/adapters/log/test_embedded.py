@@ -12,7 +12,7 @@ from parsec.core.errors import Fatal, Retryable
 from parsec.ports.broker import Assigned, Counts, Slice
 from parsec.telemetry import Telemetry
 from tests.support.fake_files import FakeFiles, Fault, PowerCut
-from tests.support.logs import SMALL, commit_all, damaged, fill, group, open_log, read, segments
+from tests.support.logs import SMALL, commit_all, damaged, fill, group, open_log, read, segments, slices
 from tests.support.manual_clock import ManualClock
 
 FAULTS = [
@@ -491,4 +491,54 @@ def test_commits_of_an_ended_epoch_change_nothing(tmp_path: Path) -> None:
     reader.commit(0, event.epoch + 1, 10, Counts(stored=10))
     reader.commit(1, event.epoch, 10, Counts(stored=10))
     assert read(log).first == 0
+    log.close()
+
+
+@pytest.mark.parametrize("how", ["moved", "emptied", "replaced"])
+def test_nothing_is_acknowledged_made_or_lost_without_the_directory(tmp_path: Path, how: str) -> None:
+    """I9."""
+    data, away, telemetry = tmp_path / "data", tmp_path / "away", Telemetry()
+    clock = ManualClock()
+    log = open_log(data, clock=clock, telemetry=telemetry)
+    reader = log.reader("processor")
+    written = fill(log, 200, message="x" * 100)
+    assert len(segments(data)) > 2
+    if how == "emptied":
+        away.mkdir()
+        (data / "segments").rename(away / "segments")
+    else:
+        data.rename(away)
+        if how == "replaced":
+            (data / "segments").mkdir(parents=True)
+    before = {path for path in tmp_path.rglob("*") if path.is_relative_to(data)}
+    for _ in range(3):
+        with pytest.raises(Retryable, match="directory"):
+            log.publish([group(900, 4, "not written")])
+    clock.advance(1)
+    assert "directory" in (log.refuses() or "")
+    assert isinstance(reader.poll(0, 1, 1), Assigned)
+    with pytest.raises(Retryable, match="directory"):
+        list(slices(reader))
+    assert {path for path in tmp_path.rglob("*") if path.is_relative_to(data)} == before
+    assert damaged(telemetry, "segment", "gap") == 0
+    log.close()
+    if how == "emptied":
+        (away / "segments").rename(data / "segments")
+    else:
+        if how == "replaced":
+            (data / "segments").rmdir()
+            data.rmdir()
+        away.rename(data)
+    log = open_log(data)
+    reading = read(log)
+    assert (reading.values, reading.lost) == (written, 0)
+    log.close()
+
+
+def test_files_of_the_log_are_for_their_user_only(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "data")
+    fill(log, 1)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "data").rglob("*") if path.is_file()}
+    assert modes == {0o600}
+    assert {(tmp_path / "data" / name).stat().st_mode & 0o777 for name in (".", "segments")} == {0o700}
     log.close()

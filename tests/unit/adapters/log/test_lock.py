@@ -1,5 +1,6 @@
 """One owner per directory."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -34,3 +35,40 @@ def test_a_log_holds_its_directory_until_it_is_closed(tmp_path: Path) -> None:
         open_log(tmp_path)
     log.close()
     open_log(tmp_path).close()
+
+
+def test_a_deleted_lock_file_lets_nobody_in_and_nobody_is_told_to_move_files(tmp_path: Path) -> None:
+    held = DirectoryLock.acquire(tmp_path)
+    (tmp_path / "lock").unlink()
+    for take in (DirectoryLock.acquire, DirectoryLock.share):
+        with pytest.raises(Fatal, match=r"in use by process .*lock file was deleted.*Do not move or delete") as refused:
+            take(tmp_path)
+        assert str(os.getpid()) in str(refused.value)
+    assert not (tmp_path / "lock").exists(), "the second start made another one"
+    held.release()
+    DirectoryLock.acquire(tmp_path).release()
+
+
+def test_the_lock_of_the_file_alone_holds_too_as_an_earlier_version_takes_it(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as file:
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for take in (DirectoryLock.acquire, DirectoryLock.share):
+            with pytest.raises(Fatal, match=f"in use by process {os.getpid()};"):
+                take(tmp_path)
+
+
+def test_readers_share_a_directory_and_keep_an_owner_out(tmp_path: Path) -> None:
+    first, second = DirectoryLock.share(tmp_path), DirectoryLock.share(tmp_path)
+    assert not (tmp_path / "lock").exists()
+    first.release()
+    with pytest.raises(Fatal, match="in use by"):
+        DirectoryLock.acquire(tmp_path)
+    second.release()
+    DirectoryLock.acquire(tmp_path).release()
+
+
+def test_what_it_makes_is_for_its_user_only(tmp_path: Path) -> None:
+    DirectoryLock.acquire(tmp_path / "data").release()
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("data", "data/lock")] == [0o700, 0o600]

@@ -179,7 +179,7 @@ def test_a_directory_in_use_is_left_alone(tmp_path: Path, written: dict[int, byt
     reading = open_offline(tmp_path)
     again = open_offline(tmp_path)
     (tmp_path / "lock").write_text("99999999\n")
-    with pytest.raises(Fatal, match="in use by another process"):
+    with pytest.raises(Fatal, match=f"in use by process {os.getpid()};"):
         open_log(tmp_path)
     for each in (*reading, *again):
         each.close()

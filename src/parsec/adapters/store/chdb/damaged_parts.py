@@ -64,11 +64,14 @@ class DamagedParts:
     """Of one engine. From any thread, after `open`."""
 
     def __init__(
-        self, connect: Callable[[], "Client"], telemetry: Telemetry, on_detached: Callable[[], None] = lambda: None
-    ) -> None:
+        self, connect: Callable[[], "Client"], telemetry: Telemetry, on_detached: Callable[[], None] = lambda: None,
+        is_in_place: Callable[[], bool] = lambda: True,
+    ) -> None:  # fmt: skip
+        """`is_in_place`: whether the store is at its path; files that are elsewhere look like damage."""
         self._connect = connect
         self._telemetry = telemetry
         self._on_detached = on_detached
+        self._is_in_place = is_in_place
         self._lock = threading.RLock()
         self._detaching = threading.Lock()
         self._directories: dict[str, DetachedDirectory] = {}
@@ -149,6 +152,8 @@ class DamagedParts:
         from clickhouse_connect.driver.exceptions import Error
 
         table, part, why = damaged
+        if not self._is_in_place():
+            return False
         with self._lock, self._detaching:
             try:
                 active = client.query(_ACTIVE, parameters={"table": table, "part": part}).result_rows

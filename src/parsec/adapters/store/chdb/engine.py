@@ -12,12 +12,14 @@ a merged part not the text index. parsec.adapters.store.chdb.sync does.
 
 import errno
 import faulthandler
+import fcntl
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,10 +29,12 @@ from typing import TYPE_CHECKING, Any
 from parsec.adapters.store.chdb import sync
 from parsec.adapters.store.chdb.damaged_parts import DamagedParts
 from parsec.adapters.store.chdb.part_integrity import InsertedPartCheck, MergedPartCheck, MergeGuard
+from parsec.adapters.store.chdb.remade import remove_remade
 from parsec.adapters.store.chdb.schema_backup import SchemaBackup
 from parsec.adapters.store.chdb.scrub import PartScrub
 from parsec.adapters.store.native import Table
-from parsec.core.errors import Fatal
+from parsec.core.errors import Fatal, Retryable
+from parsec.core.held_directory import HeldDirectory
 from parsec.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -60,10 +64,11 @@ class ChdbEngine:
         telemetry: Telemetry | None = None, on_detached: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         _load_chdb()
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Parts merged by an earlier process: when the engine opens, it removes their sources.
         sync.file_system(directory)
         self._directory = directory
+        self.held = HeldDirectory(directory)
         self._database = database
         self._options = {**_SERVER_SETTINGS, "max_server_memory_usage": memory_bytes}
         self._schema_backup = SchemaBackup(directory)
@@ -73,12 +78,18 @@ class ChdbEngine:
         self._inserted_check = InsertedPartCheck({})
         self._merge_guard = MergeGuard(directory, keep_free)
         self._telemetry = telemetry or Telemetry()
-        self.damaged_parts = DamagedParts(lambda: self.connect({}), self._telemetry, on_detached)
+        self.damaged_parts = DamagedParts(
+            lambda: self.connect({}), self._telemetry, on_detached, lambda: self.held.why_gone() is None
+        )
 
     def connect(self, settings: Mapping[str, str | int]) -> "Client":
-        """A client for one thread, with these settings. Creates the database when it is missing. Raises Fatal."""
+        """A client for one thread, with these settings. Creates the database when it is missing.
+
+        Raises Fatal, Retryable.
+        """
         from clickhouse_connect.driver.exceptions import Error
 
+        self._require_directory()
         try:
             client = self._open()
             client.command(f"CREATE DATABASE IF NOT EXISTS {self._database} ENGINE = Atomic")
@@ -88,6 +99,11 @@ class ChdbEngine:
                 client.set_client_setting(name, value)
             _restore_signals()
         except (Error, OSError) as error:
+            if _is_open_elsewhere(self._directory):
+                raise Fatal(
+                    f"the store in {self._directory} is in use by another process; stop that process or choose another "
+                    "directory. Do not move or delete its files while it runs"
+                ) from error
             reason = str(error).rpartition("Failed to create connection: ")[2]
             raise Fatal(
                 f"the store in {self._directory} cannot be opened: {reason.rstrip('. ')}. Standard error has the "
@@ -125,7 +141,13 @@ class ChdbEngine:
             return client()
 
     def write(self, client: "Client", table: Table, settings: str, blocks: Iterable[bytes]) -> None:
-        """Call `make_durable` before. The engine reads from a file; one in memory, so that a crash leaves nothing."""
+        """Call `make_durable` before. Raises Retryable once the directory is not at its path any more: the engine would
+        create the path anew."""
+        with self._in_place():
+            self._insert(client, table, settings, blocks)
+
+    def _insert(self, client: "Client", table: Table, settings: str, blocks: Iterable[bytes]) -> None:
+        """The engine reads from a file; one in memory, so that a crash leaves nothing."""
         file = os.memfd_create("parsec-insert", os.MFD_CLOEXEC)
         try:
             for block in blocks:
@@ -145,6 +167,10 @@ class ChdbEngine:
 
     def make_durable(self, client: "Client") -> None:
         """Also drops parts that a failed insert cut short."""
+        with self._in_place():
+            self._make_durable(client)
+
+    def _make_durable(self, client: "Client") -> None:
         if not self._tables:
             tables = "SELECT name, data_paths[1] FROM system.tables WHERE database = currentDatabase()"
             self._tables = {name: Path(path) for name, path in client.query(tables).result_rows}
@@ -159,7 +185,8 @@ class ChdbEngine:
 
     def detach_damaged(self, error: BaseException) -> bool:
         """As in parsec.adapters.store.clickhouse."""
-        return self.damaged_parts.detach_named(error)
+        # Files that are elsewhere look like damaged parts.
+        return self.held.why_gone() is None and self.damaged_parts.detach_named(error)
 
     def damage_changes(self) -> int:
         """As in parsec.adapters.store.clickhouse."""
@@ -169,8 +196,9 @@ class ChdbEngine:
         """Runs in its own thread until `stop`, after `make_durable`: finds damaged parts before a query does.
         `retention_s`: how long the tables keep rows."""
         scrub = PartScrub(
-            lambda: self.connect({}), self.damaged_parts, self._schema_backup, self._telemetry, retention_s
-        )
+            lambda: self.connect({}), self.damaged_parts, self._schema_backup, self._telemetry, retention_s,
+            self._require_directory,
+        )  # fmt: skip
         scrub.run(stop)
 
     def watch_merges(self, stop: threading.Event) -> None:
@@ -182,15 +210,55 @@ class ChdbEngine:
         try:
             checks, merged_check = 0, MergedPartCheck()
             while not stop.wait(_CHECK_EVERY_S):
-                self._merge_guard.check(client, time.monotonic())
-                merged_check.check(client)
-                checks += 1
-                if checks % _CHECKS_PER_SYNC == 0:
-                    self._merged_parts.sync()
+                if self.held.why_gone() is not None:
+                    client.command("SYSTEM STOP MERGES")  # they would create the path anew
+                    remove_remade(self._directory)
+                    continue
+                with suppress(Retryable), self._in_place():
+                    self._merge_guard.check(client, time.monotonic())
+                    merged_check.check(client)
+                    checks += 1
+                    if checks % _CHECKS_PER_SYNC == 0:
+                        self._merged_parts.sync()
         except Error as error:
             raise Fatal(f"listing the merged parts failed: {error}") from error
         finally:
             client.close()
+
+    def _require_directory(self) -> None:
+        """Raises Retryable once the directory is not at its path any more."""
+        why = self.held.why_gone()
+        if why is not None:
+            raise Retryable(why)
+
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """Work on files of the store. Raises Retryable when the directory is gone before or after it: whatever the work
+        said then is about another place, and what the engine made there is removed."""
+        self._require_directory()
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as raised:  # noqa: BLE001 (raised again unless the directory is gone)
+            error = raised
+        why = self.held.why_gone()
+        if why is not None:
+            remove_remade(self._directory)
+            raise Retryable(why) from error
+        if error is not None:
+            raise error
+
+
+def _is_open_elsewhere(directory: Path) -> bool:
+    """Whether an engine has this directory open: the error of a second one does not say so."""
+    try:
+        with (directory / "status").open("rb") as status:
+            fcntl.flock(status, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _load_chdb() -> None:

@@ -53,13 +53,15 @@ class PartScrub:
 
     def __init__(
         self, connect: Callable[[], "Client"], parts: DamagedParts, definitions: SchemaBackup, telemetry: Telemetry,
-        retention_s: float,
+        retention_s: float, require_directory: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
+        """`require_directory` raises Retryable once the store is not at its path any more."""
         self._connect = connect
         self._parts = parts
         self._definitions = definitions
         self._telemetry = telemetry
         self._retention_s = retention_s
+        self._require_directory = require_directory
         self._errors = 0
         self._changes = 0
         self._quiet_until = float("-inf")
@@ -91,6 +93,7 @@ class PartScrub:
     def check_all(self, client: "Client", stop: threading.Event, *, urgent: bool = False) -> bool:
         """One pass over the parts that are there when it begins. True: it ended early, because an urgent one has to
         follow. Raises the driver's errors."""
+        self._require_directory()
         self._definitions.restore()
         self._errors, self._changes = self._count_errors(client), self._parts.changes()
         waiting = [_Part(*row) for row in client.query(_PARTS).result_rows]

@@ -140,3 +140,45 @@ def test_a_damaged_definition_without_a_copy_is_told_with_what_to_do(tmp_path: P
     found = _run(tmp_path, "")
     assert "put a backup in their place" in found.stderr
     assert "events.sql" in found.stderr
+
+
+MOVED = """
+from contextlib import suppress
+from parsec.core.errors import Retryable
+from parsec.ports.store import Row
+def insert(n):
+    at = 1795435200 * 10**9
+    store.insert([Row("acme", 1, "info", "api", "m", "{}", f"e{n}", at, "r", "n", "log-1", 0, n, 65535)], str(n))
+insert(1)
+place, away = Path(sys.argv[1]), Path(sys.argv[1]).with_name("away")
+place.rename(away)
+for work in (lambda: insert(2), lambda: store.stored_offsets(None), lambda: store.reader()._client()):
+    try:
+        work()
+    except Retryable as error:
+        assert "was moved or deleted" in str(error), error
+    else:
+        raise AssertionError
+assert not store._engine.detach_damaged(RuntimeError("20261123_1_1_0"))
+assert not place.exists()
+away.rename(place)
+with suppress(Retryable):
+    insert(3)
+    print("inserted although nobody knows what was done meanwhile")
+os._exit(0)
+"""
+
+
+def test_an_engine_whose_directory_moved_makes_no_other_and_takes_nothing(tmp_path: Path) -> None:
+    done = _run(tmp_path, MOVED)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    code = "print(store._columns('SELECT count() FROM events', {})); store.close()"
+    assert "[[1]]" in _run(tmp_path, code).stdout
+
+
+def test_a_second_engine_is_told_of_the_first_and_not_to_move_files(tmp_path: Path) -> None:
+    inside = f"subprocess.run([sys.executable, '-c', {OPEN!r}, sys.argv[1]], capture_output=True, text=True)"
+    done = _run(tmp_path, f"import subprocess; print({inside}.stderr); store.close()")
+    assert "is in use by another process" in done.stdout
+    assert "Do not move or delete its files" in done.stdout
+    assert "move the directory away" not in done.stdout
