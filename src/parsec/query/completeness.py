@@ -14,11 +14,12 @@ from parsec.core.errors import Fatal
 from parsec.core.timestamp import SECOND, text_of
 from parsec.ports.store import QueryLimits, StoreReader
 from parsec.query.sql.dead_letters import count_dead_letters
-from parsec.query.sql.ledger import damaged_parts
+from parsec.query.sql.ledger import damaged_parts, former_days
 
 LATE_S = 30.0
 """The store lags this far only in trouble or behind a large backlog."""
 DAMAGE_EVERY_S = 60.0
+FORMER_EVERY_S = 5.0
 NO_LETTERS_S, MOST_REMEMBERED = 5.0, 10_000
 
 
@@ -46,6 +47,8 @@ class CompletenessCheck:
         self._damaged: list[tuple[str, int]] = []
         self._damage_checked_at = float("-inf")
         self._changes_checked = -1
+        self._former_days = ["unknown"]
+        self._former_checked_at = float("-inf")
 
     def missing(self, tenant: str, start_ns: int, until_ns: int, limits: QueryLimits) -> list[str]:
         """Asks the store, so not on the event loop."""
@@ -69,7 +72,19 @@ class CompletenessCheck:
         for day, parts in self._damaged:
             if not day.isdigit() or day >= text_of(start_ns)[:10].replace("-", ""):
                 missing.append(f"{parts} damaged parts of the store with events received on {day} were set aside.")
+        if former := self._former_since(text_of(start_ns)[:10].replace("-", ""), limits):
+            missing.append(
+                f"Events received from {former[0]} to {former[-1]} may be missing: an earlier version stored them, and"
+                " they are being rewritten. /health shows the progress."
+            )
         return [*missing, *self._absent(text_of(start_ns))]
+
+    def _former_since(self, day: str, limits: QueryLimits) -> list[str]:
+        """Days whose events an upgrade has not rewritten yet; once there are none, there will be none."""
+        if self._former_days and self._clock.monotonic() - self._former_checked_at >= FORMER_EVERY_S:
+            self._former_checked_at = self._clock.monotonic()
+            self._former_days = former_days(self._store, limits)
+        return [each for each in self._former_days if each >= day]
 
     def _dead_letters(self, tenant: str, start_ns: int, limits: QueryLimits) -> int:
         """Most tenants have none, which is remembered for a moment."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from parsec.adapters.local.dedup import LocalDedup
+from parsec.adapters.log.files import Files
 from parsec.adapters.redis.dedup import RedisDedup
 from parsec.api.repair import StoreGap
 from parsec.core.held_directory import HeldDirectory
@@ -24,7 +25,7 @@ from parsec.process.claims import Claims
 from parsec.process.comparison import StoreComparison, StoreWatch
 from parsec.process.loop import Options, Processor
 from parsec.process.repair import Repair
-from parsec.process.rows import RowMaker
+from parsec.process.rows import RowMaker, texts
 from parsec.process.size_retention import SizeRetention
 from parsec.query.audit import audit, gaps_in, today
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscriptions, TailLimits
@@ -35,6 +36,7 @@ from parsec.wiring.log import LogHandle
 from parsec.wiring.runtime import REDIS_PREFIX, Checks, Runtime, redis_address
 
 if TYPE_CHECKING:
+    from parsec.adapters.store.backfill import Backfill
     from parsec.adapters.store.clickhouse import ClickHouseStore
 
 LEAST_FREE_TO_MERGE = 64 << 20
@@ -105,6 +107,9 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
         )
         checks["store_bound"] = reason_check(size_retention.why, "degraded")
         parts.append(runtime.thread("store-size", size_retention.run))
+    if (backfill := _backfill(settings, store, processor)) is not None:
+        checks["backfill"] = reason_check(backfill.why, "degraded")
+        parts.append(runtime.thread("store-backfill", backfill.run))
     tails = _subscriptions(shared_progress, processor.progress)
     return ProcessorSide(store, processor, tails, committed, shared_progress, parts, checks, comparison, opened.held)
 
@@ -158,6 +163,21 @@ def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], 
 
     checks = {"store": reason_check(engine.damaged_parts.why, "degraded")}
     return _OpenedStore(store, parts, checks, on_whole, [engine.held])
+
+
+def _backfill(settings: Settings, store: "ClickHouseStore", processor: Processor) -> "Backfill | None":
+    """Copies what an earlier version stored. Of several processes with one store, the owner of partition 0 does it."""
+    from parsec.adapters.store.backfill import Surroundings
+
+    directory = Path(settings.data_dir) / "store"
+    embedded = settings.storage_backend != "clickhouse"
+    return store.backfill(
+        Surroundings(
+            lambda metadata: texts(msgspec.Raw(metadata.encode()))[1],
+            lambda: Files().free_bytes(directory) - settings.disk_reserve if embedded else None,
+            lambda: 0 in processor.positions(),
+        )
+    )
 
 
 def _dedup(settings: Settings, runtime: Runtime, window: Window, store_name: str) -> Dedup:

@@ -11,6 +11,8 @@ Next: parsec.adapters.store.reader, which answers queries.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from math import ceil
 from time import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +21,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from msgspec.structs import astuple
 
 from parsec.adapters.store import duplicate_lookup, errors
+from parsec.adapters.store.backfill import Backfill, Surroundings, former_tables, is_empty
 from parsec.adapters.store.day_partitions import ClickHouseDayPartitions
 from parsec.adapters.store.migrations import migrate, migrations
 from parsec.adapters.store.native import Table
@@ -51,6 +54,9 @@ INSERT_SETTINGS = {
     "max_partitions_per_insert_block": 0,
     "optimize_on_insert": 0,
     "type_json_skip_duplicated_paths": 1,
+    # A text of the metadata is never taken for a date. Both are needed, and neither works as a setting of the table.
+    "input_format_try_infer_dates": 0,
+    "input_format_try_infer_datetimes": 0,
     # Fresh parts are small and read whole; the indexes come with their first merge.
     "exclude_materialize_skip_indexes_on_insert": "'message_words'",
 }
@@ -109,6 +115,10 @@ class ClickHouseStore:
                 needed = ".".join(map(str, MINIMUM_VERSION))
                 raise Fatal(f"the store is ClickHouse {version}; upgrade it to {needed} or newer")
             migrate(self._client, migrations())
+            self._former = former_tables(self._client, EVENTS_TABLE.name)
+            for table in [each for each in self._former if is_empty(self._client, each)]:
+                self._client.command(f"DROP TABLE IF EXISTS {table}")
+                self._former.remove(table)
             engine.make_durable(self._client)
             self.name = str(self._client.command(_STORE_ID))
         except ClickHouseError as error:
@@ -131,6 +141,12 @@ class ClickHouseStore:
     def damage_changes(self) -> int:
         """Grows whenever damaged parts were detached, or stored again. From any thread."""
         return self._engine.damage_changes()
+
+    def backfill(self, surroundings: Surroundings) -> Backfill | None:
+        """Copies the events of an earlier version, for one other thread; None: there are none."""
+        if not self._former:
+            return None
+        return Backfill(lambda: self._engine.connect({}), self._write, EVENTS_TABLE, self._former, surroundings)
 
     def insert(self, rows: Sequence[Row], token: str) -> None:
         if rows:
@@ -163,31 +179,31 @@ class ClickHouseStore:
             f"SELECT maxOrNull(offset) FROM {table} WHERE {_IN_PARTITION} AND offset >= {{first:UInt64}}"  # noqa: S608 (our own names)
             for table in ("events", "dead_letters")
         )
-        found = [self._columns(sql, place)[0][0] for sql in highest]
+        found = [offset for sql in highest for (offset,) in zip(*self._of_events(sql, place), strict=True)]
         return max((int(offset) for offset in found if offset is not None), default=None)
 
     def rows_at(
         self, positions: Collection[Position], tenants: Collection[str]
     ) -> Mapping[Position, RowIdentity | None]:
         self._engine.make_durable(self._client)  # a duplicate is dropped because of these rows
-        return duplicate_lookup.rows_at(self._columns, positions, tenants)
+        return duplicate_lookup.rows_at(self._of_events, positions, tenants)
 
     def positions_of(self, tenants: Collection[str], ids: Collection[str]) -> Mapping[tuple[str, str], Position]:
-        return duplicate_lookup.positions_of(self._columns, tenants, ids)
+        return duplicate_lookup.positions_of(self._of_events, tenants, ids)
 
     def received_at(
         self, tenants: Collection[str], ids: Collection[str], from_ns: int, until_ns: int
     ) -> Mapping[tuple[str, str], Sequence[int]]:
-        return duplicate_lookup.received_at(self._columns, tenants, ids, max(from_ns, 0), min(until_ns, LATEST))
+        return duplicate_lookup.received_at(self._of_events, tenants, ids, max(from_ns, 0), min(until_ns, LATEST))
 
     def stored_bound(self, log_id: str, partition: int) -> ExpiryBound | None:
         place = {"log_id": log_id, "partition": partition}
-        days = [self._columns(sql, place) for sql in _STORED_BOUNDS]
-        found = [(int(expires), int(received)) for ((expires,), (received,)) in days if expires is not None]
+        days = [day for sql in _STORED_BOUNDS for day in zip(*self._of_events(sql, place), strict=True)]
+        found = [(int(expires), int(received)) for expires, received in days if expires is not None]
         return ExpiryBound(min(day for day, _ in found), min(day for _, day in found)) if found else None
 
     def recent_ids(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
-        return duplicate_lookup.recent_ids(self._columns, partition, seconds, ids)
+        return duplicate_lookup.recent_ids(self._of_events, partition, seconds, ids)
 
     def close(self) -> None:
         if not self._closed:
@@ -220,7 +236,23 @@ class ClickHouseStore:
         between = f"{_IN_PARTITION} AND offset BETWEEN {{first:UInt64}} AND {{last:UInt64}}"
         sql = f"SELECT offset FROM {table} WHERE {between}"  # noqa: S608 (our own names)
         place = {"log_id": within.log_id, "partition": within.partition, "first": within.first, "last": within.last}
-        return set().union(*self._columns(sql, place))
+        return set().union(*(self._of_events if table == "events" else self._columns)(sql, place))
+
+    def _of_events(self, sql: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        """The columns of an answer, also from former tables. These first: rows move from there to `events`."""
+        answers = []
+        for table in list(self._former):
+            try:
+                answers.append(self._columns(sql.replace(" FROM events ", f" FROM {table} "), values))
+            except Fatal:
+                if table in former_tables(self._client, EVENTS_TABLE.name):
+                    raise
+                with suppress(ValueError):
+                    self._former.remove(table)  # all of it was copied
+        answers.append(self._columns(sql, values))
+        if len(answers) == 1:
+            return answers[0]
+        return [list(chain.from_iterable(parts)) for parts in zip(*filter(None, answers), strict=True)]
 
     def _columns(self, sql: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """The columns of an answer, on the writer's own client; none when it has no rows."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import astuple
 
 from parsec.adapters.store import errors
+from parsec.adapters.store.backfill import former_tables
 from parsec.adapters.store.native import Table
 from parsec.ports.store import DaySize
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 _EVENTS = """
 SELECT toUInt32(toDate(partition_id)), sum(rows), sum(bytes_on_disk) FROM system.parts
-WHERE database = currentDatabase() AND table = 'events' AND active AND rows > 0 GROUP BY partition_id
+WHERE database = currentDatabase() AND match(table, '^events(_before_[0-9]+)?$') AND active AND rows > 0
+GROUP BY partition_id
 """
 _LETTERS = "SELECT toUInt32(toDate(time)) AS day, count() FROM dead_letters GROUP BY day"
 _LETTER_BYTES = """
@@ -32,7 +34,7 @@ SELECT sum(bytes_on_disk) FROM system.parts
 WHERE database = currentDatabase() AND table = 'dead_letters' AND active AND rows > 0
 """
 # By default the engine protects partitions above 50 GB from being dropped by mistake.
-_DROP = "ALTER TABLE events DROP PARTITION ID {day:String} SETTINGS max_partition_size_to_drop = 0"
+_DROP = "ALTER TABLE {table} DROP PARTITION ID {{day:String}} SETTINGS max_partition_size_to_drop = 0"
 _DELETE = "ALTER TABLE dead_letters DELETE WHERE toDate(time) = toDate({day:UInt32}) SETTINGS mutations_sync = 1"
 _DROPPED = Table("dropped_days", DaySize.__struct_fields__)
 
@@ -63,7 +65,9 @@ class ClickHouseDayPartitions:
         self._write(self._client(), _DROPPED, [_DROPPED.block([astuple(day)])])
         if day.dead_letters:
             self._command(_DELETE, {"day": day.day})
-        self._command(_DROP, {"day": day.name.replace("-", "")})
+        # Former tables first, so that nothing of the day is copied from there afterwards.
+        for table in (*former_tables(self._client(), "events"), "events"):
+            self._command(_DROP.format(table=table), {"day": day.name.replace("-", "")})
 
     def close(self) -> None:
         if self._opened is not None:

@@ -4,8 +4,9 @@ In: a function that queries the store on the writer's connection. Out: as in par
 function's. Next: parsec.process.claims.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -46,12 +47,12 @@ _NEWEST = "SELECT toUnixTimestamp64Nano(maxOrNull(received_at)) FROM events WHER
 _ROWS_PER_SLICE = (
     "SELECT intDiv(toUnixTimestamp64Nano(received_at), {slice:Int64}) AS slice, count() FROM events "
     "WHERE partition = {partition:UInt32} AND received_at >= fromUnixTimestamp64Nano({first:Int64}, 'UTC') "
-    "GROUP BY slice ORDER BY slice DESC"
+    "GROUP BY slice"
 )
 _IDS_BETWEEN = (
     "SELECT log_id, tenant_id, id, offset, toUnixTimestamp64Nano(received_at) FROM events "
     "WHERE partition = {partition:UInt32} AND received_at >= fromUnixTimestamp64Nano({first:Int64}, 'UTC') "
-    "AND received_at < fromUnixTimestamp64Nano({end:Int64}, 'UTC') ORDER BY received_at, offset"
+    "AND received_at < fromUnixTimestamp64Nano({end:Int64}, 'UTC')"
 )
 
 
@@ -101,14 +102,15 @@ def received_at(
 
 def recent_ids(query: Query, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
     """The newest ids, oldest first; each batch is of one log."""
-    (newest,) = query(_NEWEST, {"partition": partition})
-    if not newest or newest[0] is None:
+    (times,) = query(_NEWEST, {"partition": partition})
+    newest = max((at_ns for at_ns in times if at_ns is not None), default=None)
+    if newest is None:
         return
     window_ns = int(seconds * SECOND)
-    for first_ns, end_ns in _intervals(query, partition, newest[0] - window_ns, max(window_ns // SLICES, 1), ids):
+    for first_ns, end_ns in _intervals(query, partition, newest - window_ns, max(window_ns // SLICES, 1), ids):
         columns = query(_IDS_BETWEEN, {"partition": partition, "first": first_ns, "end": end_ns})
         logs: defaultdict[str, list[tuple[str, str, int, int]]] = defaultdict(list)
-        for log_id, *event in zip(*columns, strict=True):
+        for log_id, *event in sorted(zip(*columns, strict=True), key=itemgetter(4, 3)):
             logs[log_id].append(tuple(event))
         for log_id, events in logs.items():
             tenants, names, offsets, received = zip(*events, strict=True)
@@ -118,9 +120,12 @@ def recent_ids(query: Query, partition: int, seconds: float, ids: int) -> Iterat
 def _intervals(query: Query, partition: int, from_ns: int, slice_ns: int, ids: int) -> list[tuple[int, int]]:
     """Intervals of about ROWS_PER_QUERY rows each, oldest first, that together hold the newest `ids` rows."""
     columns = query(_ROWS_PER_SLICE, {"partition": partition, "first": from_ns, "slice": slice_ns})
+    slices: Counter[int] = Counter()
+    for number, count in zip(*columns, strict=True):
+        slices[number] += count
     intervals: list[tuple[int, int]] = []
     end, rows, total = None, 0, 0
-    for number, count in zip(*columns, strict=True):
+    for number, count in sorted(slices.items(), reverse=True):
         end = number + 1 if end is None else end
         rows += count
         total += count

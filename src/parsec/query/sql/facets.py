@@ -21,7 +21,8 @@ def field_counts(store: StoreReader, scope: Scope, limits: QueryLimits) -> list[
     present = ", ".join(f"countIf({name} != '')" if name in ("region", "node") else "count()" for name in FIXED)
     (fixed,) = store.select(f"SELECT {present} FROM events WHERE {condition}", parameters.values, limits, list[int])  # noqa: S608
     found = store.select(
-        f"SELECT arrayJoin(JSONAllPaths(attributes)) AS path, count() AS often FROM events WHERE {condition}"  # noqa: S608
+        "SELECT arrayJoin(JSONExtract(paths, 'Array(String)')) AS path, sum(events) AS often FROM"  # noqa: S608
+        f" (SELECT paths, count() AS events FROM events WHERE {condition} GROUP BY paths)"
         f" GROUP BY path ORDER BY often DESC, path LIMIT {MOST_PATHS}",
         parameters.values,
         limits,

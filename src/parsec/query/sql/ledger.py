@@ -29,18 +29,26 @@ _RANGE = (
     "log_id = {log_id:String} AND partition = {partition:UInt32}"
     " AND offset >= {first:UInt64} AND offset <= {last:UInt64}"
 )
-_ROWS = f"SELECT count(), uniqExact(offset) FROM events WHERE {_RANGE}"  # noqa: S608 (our own names, here and below)
+# Of the rows that a migration left in a former table some may be in both.
+_OLD_AND_NEW = "merge(currentDatabase(), '^events(_before_[0-9]+)?$')"
+_REPEATED = f"SELECT count() - uniqExact(offset) FROM events WHERE {_RANGE}"  # noqa: S608 (our own names, here and below)
+_STORED = f"SELECT uniqExact(offset) FROM {_OLD_AND_NEW} WHERE {_RANGE}"  # noqa: S608
 _DEAD = f"SELECT uniqExact(offset) FROM dead_letters WHERE {_RANGE}"  # noqa: S608
-_BOTH = f"{_DEAD} AND offset IN (SELECT offset FROM events WHERE {_RANGE})"  # noqa: S608
+_BOTH = f"{_DEAD} AND offset IN (SELECT offset FROM {_OLD_AND_NEW} WHERE {_RANGE})"  # noqa: S608
 _DOUBLED = (
     f"SELECT offset FROM events WHERE {_RANGE} GROUP BY offset HAVING count() > 1 ORDER BY offset LIMIT {MOST_DOUBLED}"  # noqa: S608
 )
-_OFFSETS = f"SELECT offset FROM events WHERE {_RANGE} UNION ALL SELECT offset FROM dead_letters WHERE {_RANGE}"  # noqa: S608
+_OFFSETS = f"SELECT offset FROM {_OLD_AND_NEW} WHERE {_RANGE} UNION ALL SELECT offset FROM dead_letters WHERE {_RANGE}"  # noqa: S608
 _IDS = (
-    "SELECT DISTINCT tenant_id, id FROM events WHERE tenant_id IN {tenants:Array(String)} AND id IN {ids:Array(String)}"
+    f"SELECT DISTINCT tenant_id, id FROM {_OLD_AND_NEW}"  # noqa: S608
+    " WHERE tenant_id IN {tenants:Array(String)} AND id IN {ids:Array(String)}"
 )
 # A day is noted before it is dropped. All days before it count as dropped, whether they had events or not.
 _LAST_DROPPED_DAY = "SELECT max(toInt64(day)) FROM dropped_days HAVING count() > 0"
+_FORMER_DAYS = (
+    "SELECT DISTINCT partition_id FROM system.parts WHERE database = currentDatabase()"
+    " AND startsWith(table, 'events_before_') AND active AND rows > 0 ORDER BY partition_id"
+)
 _DAMAGED_PARTS = (
     "SELECT partition_id, count() FROM system.detached_parts WHERE database = currentDatabase() AND table = 'events'"
     " AND startsWith(reason, 'broken') GROUP BY partition_id ORDER BY partition_id"
@@ -66,17 +74,18 @@ class SavedCheckpoint(LedgerCheckpoint, frozen=True, array_like=True):
 
 def found_in(store: StoreReader, span: Range, limits: QueryLimits) -> Found:
     """What the store holds of a range, counted in pieces."""
-    rows = stored = dead = both = 0
+    stored = dead = doubled = both = 0
     doubled_at: list[int] = []
     for piece in _pieces(span):
-        ((some, distinct),) = store.select(_ROWS, piece, limits, tuple[int, int])
+        ((some,),) = store.select(_STORED, piece, limits, tuple[int])
+        ((repeated,),) = store.select(_REPEATED, piece, limits, tuple[int])
         ((letters,),) = store.select(_DEAD, piece, limits, tuple[int])
-        rows, stored, dead = rows + some, stored + distinct, dead + letters
+        stored, dead, doubled = stored + some, dead + letters, doubled + repeated
         if letters:
             both += store.select(_BOTH, piece, limits, tuple[int])[0][0]
-        if some > distinct and len(doubled_at) < MOST_DOUBLED:
+        if repeated and len(doubled_at) < MOST_DOUBLED:
             doubled_at += [offset for (offset,) in store.select(_DOUBLED, piece, limits, tuple[int])]
-    return Found(stored, dead, rows - stored, both, doubled_at[:MOST_DOUBLED])
+    return Found(stored, dead, doubled, both, doubled_at[:MOST_DOUBLED])
 
 
 def checkpoints(store: StoreReader, progress: Progress, limits: QueryLimits) -> list[SavedCheckpoint]:
@@ -100,6 +109,11 @@ def stored_ids(
 def last_dropped_day(store: StoreReader, limits: QueryLimits) -> int:
     """Days since 1970; -1 for none."""
     return next((day for (day,) in store.select(_LAST_DROPPED_DAY, {}, limits, tuple[int])), -1)
+
+
+def former_days(store: StoreReader, limits: QueryLimits) -> list[str]:
+    """Days of receipt (20260131) with events that are still in the form of an earlier version, the first one first."""
+    return [day for (day,) in store.select(_FORMER_DAYS, {}, limits, tuple[str])]
 
 
 def damaged_parts(store: StoreReader, limits: QueryLimits) -> list[tuple[str, int]]:

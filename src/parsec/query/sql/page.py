@@ -26,6 +26,8 @@ from parsec.query.sql.filter import Scope, where, within
 from parsec.query.timerange import TimeRange
 
 KEY_COLUMNS = ("timestamp", "log_id", "partition", "offset")
+SECOND_OF_EVENT = "toStartOfSecond(timestamp)"
+"""Leads the order of the table after the tenant: only a statement that begins with it is read in that order."""
 MOST_LISTED = 1_000
 """Timestamps that the second statement lists; more are given by the range that they span."""
 
@@ -86,7 +88,8 @@ def first_rows(
     selected = f"FROM events WHERE {where(scope, parameters)}{after}"
     direction = "DESC" if order == "newest" else "ASC"
     limit = f"LIMIT {parameters.bind(count + 1, 'UInt32')}"
-    sql = f"SELECT toUnixTimestamp64Nano(timestamp) {selected} ORDER BY timestamp {direction} {limit}"
+    by = f"{SECOND_OF_EVENT} {direction}, timestamp {direction}"
+    sql = f"SELECT toUnixTimestamp64Nano(timestamp) {selected} ORDER BY {by} {limit}"
     times = [at_ns for (at_ns,) in store.select(sql, parameters.values, limits, tuple[int])]
     if not times:
         return Rows([], more=False)
@@ -95,7 +98,7 @@ def first_rows(
         listed = [text_of(at_ns).replace("T", " ").removesuffix("Z") for at_ns in sorted(set(times))]
         selected += f" AND timestamp IN {parameters.bind(listed, _TIMESTAMPS)}"
     columns = ", ".join((*KEY_COLUMNS, *shown.columns))
-    by = ", ".join(f"{column} {direction}" for column in KEY_COLUMNS)
+    by = ", ".join(f"{column} {direction}" for column in (SECOND_OF_EVENT, *KEY_COLUMNS))
     rows = store.select(f"SELECT {columns} {selected} ORDER BY {by} {limit}", parameters.values, limits, list[Any])
     # Rows may expire between the two statements: the page is shorter then, and others follow all the same.
     more = len(rows) > count or (len(times) > count and bool(rows))

@@ -32,6 +32,7 @@ from parsec.adapters.store.chdb.part_integrity import InsertedPartCheck, MergedP
 from parsec.adapters.store.chdb.remade import remove_remade
 from parsec.adapters.store.chdb.schema_backup import SchemaBackup
 from parsec.adapters.store.chdb.scrub import PartScrub
+from parsec.adapters.store.migrations import FORMER
 from parsec.adapters.store.native import Table
 from parsec.core.errors import Fatal, Retryable
 from parsec.core.held_directory import HeldDirectory
@@ -81,6 +82,8 @@ class ChdbEngine:
         self.damaged_parts = DamagedParts(
             lambda: self.connect({}), self._telemetry, on_detached, lambda: self.held.why_gone() is None
         )
+        # What a thread has inserted is checked before another one inserts: it might drop the other's part.
+        self._writing = threading.Lock()
 
     def connect(self, settings: Mapping[str, str | int]) -> "Client":
         """A client for one thread, with these settings. Creates the database when it is missing.
@@ -155,13 +158,15 @@ class ChdbEngine:
                 while rest:
                     rest = rest[os.write(file, rest) :]
             source = f"/proc/self/fd/{file}"
-            client.command(
-                f"INSERT INTO {table.insert_into} FROM INFILE '{source}' COMPRESSION 'none' "
-                f"SETTINGS {settings} FORMAT Native"
-            )
+            with self._writing:
+                client.command(
+                    f"INSERT INTO {table.insert_into} FROM INFILE '{source}' COMPRESSION 'none' "
+                    f"SETTINGS {settings} FORMAT Native"
+                )
+                short = self._inserted_check.drop_short_parts(client, table.name)
         finally:
             os.close(file)
-        if short := self._inserted_check.drop_short_parts(client, table.name):
+        if short:
             raise OSError(errno.ENOSPC, f"the disk is full: {', '.join(short)} was truncated")
         sync.directory(self._tables[table.name])
 
@@ -173,7 +178,11 @@ class ChdbEngine:
     def _make_durable(self, client: "Client") -> None:
         if not self._tables:
             tables = "SELECT name, data_paths[1] FROM system.tables WHERE database = currentDatabase()"
-            self._tables = {name: Path(path) for name, path in client.query(tables).result_rows}
+            found = {name: Path(path) for name, path in client.query(tables).result_rows}
+            for former in [name for name in found if FORMER in name]:
+                client.command(f"SYSTEM STOP MERGES {former}")  # nothing is inserted, so nothing has to be watched
+                del found[former]
+            self._tables = found
             self._merged_parts = sync.MergedParts(list(self._tables.values()))
             sync.file_system(self._directory)
             self._schema_backup.save()

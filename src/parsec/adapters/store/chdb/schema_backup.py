@@ -91,7 +91,9 @@ class SchemaBackup:
     def save(self) -> None:
         """Called when the store is open and its tables are as they should be."""
         with self._lock, suppress(OSError, UnicodeDecodeError):  # for example a full disk; the next start tries again
-            files = sorted(path for pattern in _FILES for path in self._store.glob(pattern) if path.is_file())
+            # Of a dropped table the engine leaves its directory for a while.
+            found = sorted(path for pattern in _FILES for path in self._store.glob(pattern) if path.is_file())
+            files = [path for path in found if not _was_dropped(self._store, path.parent.name)]
             links = sorted(path for pattern in _LINKS for path in self._store.glob(pattern) if path.is_symlink())
             content = msgspec.json.encode(
                 _Definitions(
@@ -118,15 +120,25 @@ class SchemaBackup:
             if saved is None:
                 return
             newer = not refused and (self._changing.exists() or not saved.checked)
+            defined = self._defined() if newer else frozenset()
             if not newer:
                 self._restore_table_directories(saved)
                 for name, target in saved.links.items():
                     self._restore_link(self._store / name, target)
             for name, text in saved.files.items():
                 path = self._store / name
-                if newer and (path.exists() or any(_was_dropped(self._store, uuid) for uuid in _UUID.findall(text))):
+                if newer and (path.exists() or self._has_moved(text, defined)):
                     continue
                 self._restore_file(path, text.encode())
+
+    def _defined(self) -> frozenset[str]:
+        """The tables, by UUID, whose definitions are there."""
+        texts = (_read(path) or b"" for path in self._store.glob("store/*/*/*.sql"))
+        return frozenset(uuid for text in texts for uuid in _UUID.findall(text.decode(errors="replace")))
+
+    def _has_moved(self, text: str, defined: frozenset[str]) -> bool:
+        """Whether the table that a text defines was dropped, or has another name now."""
+        return any(uuid in defined or _was_dropped(self._store, uuid) for uuid in _UUID.findall(text))
 
     def _saved(self) -> _Definitions | None:
         """From the first copy with the right checksum; None: there is none."""

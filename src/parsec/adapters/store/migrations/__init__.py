@@ -6,10 +6,13 @@ records are no error: they are set aside, and every migration is applied again.
 
 A file's statements end with `;` at the end of a line. Applying them twice changes nothing, since a crash may fall
 between a statement and its record. `-- needs: FEATURE` in the first line skips the file, without a record, where the
-engine lacks the feature; a later start on a newer engine applies it.
+engine lacks the feature; a later start on a newer engine applies it. `-- replaces: TABLE of 1, 3 without COLUMN`: the
+file makes TABLE in a new form, which has COLUMN. The present one, of files 1 and 3, is renamed to TABLE_before_N, and
+its rows are copied while Parsec runs (parsec.adapters.store.backfill); a new store does without it.
 """
 
 import hashlib
+import re
 import threading
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -30,8 +33,21 @@ ENGINE = MergeTree ORDER BY number SETTINGS fsync_after_insert = 1, fsync_part_d
 _PROBES = {"text index": "SELECT count() FROM system.functions WHERE name = 'hasAnyTokens'"}
 # Numbers of ClickHouse's ErrorCodes.cpp that reading a damaged part raises.
 _DAMAGED = frozenset({32, 33, 40, 117, 246, 271, 432})
+FORMER = "_before_"
+"""In the names of tables that a migration has replaced."""
+_TABLE_EXISTS, _TABLE_UNKNOWN = 57, 60
+_REPLACES = re.compile(r"-- replaces: (\w+) of ([0-9, ]+) without (\w+)\n")
+_COLUMNS = "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
 _lock = threading.Lock()
 _log = structlog.get_logger(__name__)
+
+
+class Replacement(msgspec.Struct, frozen=True):
+    """A table that is made anew, the migrations that made its former form, and a column that this form lacks."""
+
+    table: str
+    migrations: frozenset[int]
+    column: str
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -54,6 +70,11 @@ class Migration(msgspec.Struct, frozen=True):
         first = self.sql.partition("\n")[0]
         return first.removeprefix("-- needs:").strip() if first.startswith("-- needs:") else None
 
+    @property
+    def replaces(self) -> "Replacement | None":
+        found = _REPLACES.match(self.sql)
+        return Replacement(found[1], frozenset(map(int, found[2].split(","))), found[3]) if found else None
+
 
 def migrations() -> list[Migration]:
     """The migrations of this version, in order."""
@@ -66,20 +87,52 @@ def migrations() -> list[Migration]:
 
 
 def migrate(client: "Client", known: list[Migration]) -> None:
-    """Applies the missing ones. The lock is for threads; other processes are kept out by the data directory's lock."""
+    """Applies the missing ones.
+
+    The lock is for threads. Other processes are kept out by the data directory's lock; on a server each statement may
+    be tried by several and is done by one.
+    """
     with _lock:
         client.command(_CREATE_TABLE)
         applied = _applied(client)
         _check(applied, known)
-        for migration in known:
-            if migration.number in applied or not _has(client, migration.needs):
-                continue
-            for statement in migration.statements:
-                client.command(statement)
-            client.command(
-                "INSERT INTO _migrations (number, name, digest) SELECT {number:UInt32}, {name:String}, {digest:String}",
-                parameters={"number": migration.number, "name": migration.name, "digest": migration.digest},
-            )
+        missing = [one for one in known if one.number not in applied and _has(client, one.needs)]
+        for migration in missing:
+            _apply(client, migration, missing)
+
+
+def _apply(client: "Client", migration: Migration, missing: list[Migration]) -> None:
+    is_needed = not any(
+        migration.number in later.replaces.migrations and not _columns(client, later.replaces.table)
+        for later in missing
+        if later.replaces
+    )
+    if migration.replaces:
+        _rename(client, migration.replaces, migration.number)
+    for statement in migration.statements if is_needed else ():
+        client.command(statement)
+    client.command(
+        "INSERT INTO _migrations (number, name, digest) SELECT {number:UInt32}, {name:String}, {digest:String}",
+        parameters={"number": migration.number, "name": migration.name, "digest": migration.digest},
+    )
+
+
+def _columns(client: "Client", table: str) -> set[str]:
+    return {name for (name,) in client.query(_COLUMNS, parameters={"table": table}).result_rows}
+
+
+def _rename(client: "Client", replaced: Replacement, number: int) -> None:
+    """Makes room for the new form of a table, unless it is there already."""
+    from clickhouse_connect.driver.exceptions import Error
+
+    table, columns = replaced.table, _columns(client, replaced.table)
+    if not columns or replaced.column in columns:
+        return
+    try:
+        client.command(f"RENAME TABLE {table} TO {table}{FORMER}{number}")
+    except Error as error:  # another process was faster
+        if error.code not in (_TABLE_EXISTS, _TABLE_UNKNOWN):
+            raise
 
 
 def _applied(client: "Client") -> dict[int, str]:
