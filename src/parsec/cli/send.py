@@ -3,14 +3,15 @@
 Next: parsec.client.input_decoder, parsec.client.body_splitter.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import BinaryIO, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
-import msgspec
 
 from parsec.api.ingest import CONTENT_CODES, IngestError
 from parsec.cli.client_flags import Command, api_key, new_client, profile, server_flags
@@ -18,11 +19,30 @@ from parsec.cli.terminal import GAVE_UP, INTERRUPTED, NOT_ALL, counted, progress
 from parsec.client import Client, IngestAnswer, RetryPolicy
 from parsec.client.body_splitter import BodySource, Kind, Piece, Pieces, batches, pieces_of, values_in
 from parsec.client.input_decoder import InputDecoder
+from parsec.client.text_lines import DEFAULT_SEVERITY, TextLines, TextOptions
 from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable
+from parsec.core.timestamp import fixed_zone
 
 SHOWN_ERRORS = 10
 _STDIN = "-"
+_AUTO = "auto"
+_OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})")
+
+
+def _zone(name: str) -> tzinfo | None:
+    """None: this machine's."""
+    if name.lower() in ("local", "utc", "z"):
+        return None if name.lower() == "local" else UTC
+    if offset := _OFFSET.fullmatch(name):
+        minutes = int(offset[2]) * 60 + int(offset[3])
+        return fixed_zone(-minutes if offset[1] == "-" else minutes)
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise click.BadParameter(
+            f"{name!r} is no zone; use local, utc, +02:00, or a name such as Europe/Berlin"
+        ) from error
 
 
 def _field_flags(command: Command) -> Command:
@@ -42,7 +62,28 @@ def _field_flags(command: Command) -> Command:
     help="Tenant of plain text lines, and of events that name none. [PARSEC_TENANT]",
 )
 @click.option("--source", help="Source of plain text lines (default: the file's name) and of events without one.")
-@click.option("--severity", help="Severity of plain text lines (default: info) and of events without one.")
+@click.option(
+    "--severity",
+    default=_AUTO,
+    show_default=True,
+    help="Severity of plain text lines, and of JSON events without one. auto: the level at the beginning of a line, "
+    "else info.",
+)
+@click.option(
+    "--timestamp",
+    "time_of_lines",
+    type=click.Choice([_AUTO, "now"]),
+    default=_AUTO,
+    show_default=True,
+    help="Time of plain text lines. auto: that at the beginning of the line, else that of the line before, else now.",
+)
+@click.option(
+    "--zone",
+    default="local",
+    show_default=True,
+    callback=lambda _ctx, _param, name: _zone(name),
+    help="Zone of times in plain text lines that name none: local, utc, +02:00, or a name such as Europe/Berlin.",
+)
 @_field_flags
 @click.option("--batch", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Events per request.")
 @click.option("--text", "kind", flag_value="text", help="The input is plain text, one event per line.")
@@ -55,7 +96,8 @@ def _field_flags(command: Command) -> Command:
     help="Seconds to retry a request while the server is unavailable or busy.",
 )
 def send(
-    files: Sequence[str], url: str, timeout: float, batch: int, kind: Kind | None, **words: str | None
+    files: Sequence[str], url: str, timeout: float, batch: int, kind: Kind | None, time_of_lines: str,
+    zone: tzinfo | None, **words: str | None,
 ) -> None:  # fmt: skip
     """Send events from FILEs (default: standard input).
 
@@ -66,8 +108,14 @@ def send(
 
     Exit code: 0 all accepted, 1 some rejected or not read, 3 gave up.
     """
+    level = words.pop("severity") or _AUTO
+    text = TextOptions(
+        read_time=time_of_lines == _AUTO, read_level=level == _AUTO, zone=zone,
+        severity=DEFAULT_SEVERITY if level == _AUTO else level,
+    )  # fmt: skip
     parameters = {("tenant_id" if name == "tenant" else name): word for name, word in words.items() if word}
-    sender = Sender(parameters, kind, batch, timeout, has_key=api_key(url) is not None)
+    parameters |= {} if level == _AUTO else {"severity": level}
+    sender = Sender(parameters, kind, text, batch, timeout, has_key=api_key(url) is not None)
     with new_client(url, max(timeout, 1.0), RetryPolicy(on_wait=sender.report_wait)) as client:
         code = sender.run(client, files or [_STDIN])
     sys.exit(code)
@@ -77,12 +125,13 @@ class Sender:
     """One run of the command, with counts of what was sent so far."""
 
     def __init__(
-        self, parameters: Mapping[str, str], kind: Kind | None, batch: int, timeout_s: float, *, has_key: bool,
-        clock: Clock | None = None,
+        self, parameters: Mapping[str, str], kind: Kind | None, text: TextOptions, batch: int, timeout_s: float, *,
+        has_key: bool, clock: Clock | None = None,
     ) -> None:  # fmt: skip
         """`parameters`: of the requests. `has_key`: an API key may name the tenant."""
         self._parameters = parameters
         self._kind = kind
+        self._text = text
         self._batch = batch
         self._timeout_s = timeout_s
         self._has_key = has_key
@@ -94,6 +143,8 @@ class Sender:
         self._shown = 0
         self._wait_reason = ""
         self._incomplete = False
+        self._without_time = 0
+        self._has_assumed_zone = False
         self._label = ""
 
     def run(self, client: Client, files: Sequence[str]) -> int:
@@ -118,24 +169,33 @@ class Sender:
 
     def _send_file(self, client: Client, file: BinaryIO, name: str) -> None:
         source = BodySource(file)
+        lines = TextLines(self._text, self._fields_of_lines(name), self._clock, source.modified_ns)
         decoder = InputDecoder(source.chunks(), is_text=self._kind == "text")
         with progress_bar(source.size, in_bytes=True) as show:
-            for batch in batches(self._events(pieces_of(decoder.chunks(), self._kind), name), self._batch):
+            for batch in batches(self._events(pieces_of(decoder.chunks(), self._kind), lines), self._batch):
                 self._deliver(client, batch)
                 show(source.bytes_read, counted(self._accepted + self._rejected + self._blank, "event"))
+        self._without_time += lines.without_time
+        self._has_assumed_zone |= lines.has_assumed_zone
         if decoder.problem:
             self._report_input(decoder.problem)
 
-    def _events(self, pieces: Pieces, name: str) -> Iterator[Piece | None]:
+    def _fields_of_lines(self, name: str) -> dict[str, str]:
+        fields = {"source": "stdin" if name == _STDIN else Path(name).name}
+        return fields | {each: self._parameters[each] for each in ("tenant_id", "source") if each in self._parameters}
+
+    def _events(self, pieces: Pieces, lines: TextLines) -> Iterator[Piece | None]:
         """The pieces as events; what cannot be one is counted as rejected."""
-        source = "stdin" if name == _STDIN else Path(name).name
         try:
             for piece in pieces:
-                if piece is not None and piece.fault:
+                if piece is None:
+                    lines.paused()
+                    yield None
+                elif piece.fault:
                     self._report(piece, IngestError(0, None, "event_too_large", None, piece.fault))
                     self._rejected += 1
-                elif piece is not None and piece.is_text:
-                    yield piece._replace(data=self._wrap(piece.data, source))
+                elif piece.is_text:
+                    yield piece._replace(data=self._event_of_line(piece.data, lines))
                 else:
                     yield piece
         except Rejected as error:  # of this input; others may be read
@@ -167,20 +227,10 @@ class Sender:
             click.echo(f"parsec: trying again in {wait_s:.1f} s: {visible(reason)}", err=True)
             self._wait_reason = reason
 
-    def _wrap(self, line: bytes, source: str) -> bytes:
-        """An event of a line of text."""
+    def _event_of_line(self, line: bytes, lines: TextLines) -> bytes:
         if "tenant_id" not in self._parameters and not self._has_key:
             raise click.UsageError("plain text needs --tenant (or PARSEC_TENANT, or PARSEC_API_KEY)")
-        given = {name: word for name, word in self._parameters.items() if name in ("tenant_id", "source", "severity")}
-        return msgspec.json.encode(
-            {
-                "timestamp": datetime.fromtimestamp(self._clock.time_ns() / 1e9, UTC),
-                "severity": "info",
-                "source": source,
-                **given,
-                "message": line.decode(errors="backslashreplace"),
-            }
-        )
+        return lines.event(line)
 
     def _count(self, answer: IngestAnswer, batch: Sequence[Piece]) -> None:
         self._wait_reason = ""
@@ -206,6 +256,12 @@ class Sender:
         self._incomplete = True
 
     def _summarise(self, seconds: float) -> None:
+        if self._without_time:
+            lines = counted(self._without_time, "line")
+            click.echo(f"{lines} without a time that is recognised got the time of reading", err=True)
+        if self._has_assumed_zone and self._text.zone is None:
+            now = datetime.now().astimezone()
+            click.echo(f"times without a zone were read as local time (now {now:%z}); --zone changes this", err=True)
         total = self._accepted + self._rejected + self._blank
         if self._rejected > self._shown > 0:
             click.echo(f"and {self._rejected - self._shown} more rejected", err=True)

@@ -74,6 +74,14 @@ class BodySource:
         found = os.fstat(self._descriptor)
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
+    @property
+    def modified_ns(self) -> int | None:
+        """When a regular file was changed last; None for a pipe."""
+        if self._descriptor is None:
+            return None
+        found = os.fstat(self._descriptor)
+        return found.st_mtime_ns if stat.S_ISREG(found.st_mode) else None
+
     def chunks(self) -> Chunks:
         """None whenever nothing came for half a second, so that the last events of a slow pipe are sent."""
         while True:

@@ -12,7 +12,7 @@ second 23:59:60 UTC becomes the last nanosecond of 23:59:59, because neither the
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import lru_cache
 
@@ -71,6 +71,41 @@ def _second(head: str) -> int | None:
         _seconds.clear()
     _seconds[head] = second
     return second
+
+
+# Times on a clock, with or without a zone.
+
+Wall = tuple[int, int, int, int, int, int]
+"""Year, month, day, hour, minute, second."""
+
+
+def wall_second(wall: Wall, zone: tzinfo | None) -> int | None:
+    """Seconds since 1970 of a time on a clock in `zone` (None: this machine's); None for one that does not exist.
+
+    Of an hour that a clock shows twice, the first is meant. A leap second becomes the second before it.
+    """
+    minute = _wall_minute(wall[:5], zone)
+    return None if minute is None or wall[5] > 60 else minute + min(wall[5], 59)
+
+
+@lru_cache(_CACHE_ENTRIES)
+def _wall_minute(wall: tuple[int, ...], zone: tzinfo | None) -> int | None:
+    year, month, day, hour, minute = wall
+    try:
+        return int(datetime(year, month, day, hour, minute, tzinfo=zone).timestamp())
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+@lru_cache(_CACHE_ENTRIES)
+def fixed_zone(minutes: int) -> tzinfo:
+    """East of UTC, less than a day; UTC for more, which is no zone."""
+    return timezone(timedelta(minutes=minutes)) if abs(minutes) < 24 * 60 else UTC
+
+
+def year_of(second: float) -> int:
+    """In UTC."""
+    return datetime.fromtimestamp(second, UTC).year
 
 
 # Texts and numbers of senders.

@@ -214,9 +214,7 @@ def _comparison(
         stop.set()
         cancellation.cancel()
 
-    watch = StoreWatch(
-        compare, processor.progress, lambda: True, detached, keep_log, lambda: opened.on_whole(seen)
-    )
+    watch = StoreWatch(compare, processor.progress, lambda: True, detached, keep_log, lambda: opened.on_whole(seen))
     comparison = StoreComparison(watch, repair, runtime.telemetry, runtime.clock)
     part = ThreadPart("store-comparison", lambda: comparison.run(stop), ask_to_stop, runtime.fail, runtime.clock)
     return comparison, part

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -220,3 +221,49 @@ def test_names_of_fields_stand_in_the_address(server: Answering) -> None:
         "severity_field": ["lvl"],
         "source_field": ["svc"],
     }
+
+
+LOG = "2026-07-29 12:00:00,123 ERROR declined\n\tat Pay.java:7\nhello\n"
+
+
+def sent(server: Answering) -> list[dict[str, str]]:
+    return [json.loads(line) for line in server.asked[0].body.split(b"\n")]
+
+
+def test_lines_have_the_time_and_the_level_at_their_beginning(server: Answering) -> None:
+    server.will(took(3))
+    result = run(server.url, "--tenant", "acme", "--zone", "+02:00", stdin=LOG)
+    assert result.exit_code == 0, result.output
+    assert [event["timestamp"] for event in sent(server)] == ["2026-07-29T10:00:00.123Z"] * 3
+    assert [event["severity"] for event in sent(server)] == ["error", "error", "info"]
+    assert [event["message"] for event in sent(server)] == LOG.splitlines()
+    assert server.asked[0].path == "/ingest?tenant_id=acme"
+    assert result.stderr == ""
+
+
+def test_lines_without_a_time_are_told(server: Answering) -> None:
+    server.will(took(3))
+    result = run(server.url, "--tenant", "acme", stdin="hello\nworld\n2026-07-29 12:00:00Z x\n")
+    assert result.stderr == "2 lines without a time that is recognised got the time of reading\n"
+
+
+def test_the_zone_that_is_assumed_is_told(server: Answering) -> None:
+    server.will(took(3))
+    result = run(server.url, "--tenant", "acme", stdin=LOG)
+    assert re.search(r"times without a zone were read as local time \(now [+-]\d{4}\); --zone changes", result.stderr)
+
+
+def test_time_and_level_may_be_told(server: Answering) -> None:
+    server.will(took(3))
+    result = run(server.url, "--tenant", "acme", "--text", "--timestamp", "now", "--severity", "debug", stdin=LOG)
+    assert result.exit_code == 0, result.output
+    assert {event["severity"] for event in sent(server)} == {"debug"}
+    assert not [event for event in sent(server) if event["timestamp"].startswith("2026-07-29T12")]
+    assert "without a" not in result.stderr
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "../etc/passwd", "+2", ""])
+def test_a_zone_that_is_none_is_wrong_use(zone: str) -> None:
+    result = run("http://127.0.0.1:1", "--zone", zone, stdin="x")
+    assert result.exit_code == 2
+    assert "is no zone; use local, utc, +02:00, or a name such as Europe/Berlin" in " ".join(result.stderr.split())
