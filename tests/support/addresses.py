@@ -79,6 +79,8 @@ ADDRESSES: dict[tuple[str, str], tuple[Right, Callable[[About], Asked]]] = {
     ("get", "/stats"): ("admin", _alone("/stats")),
     ("get", "/metrics"): ("admin", _alone("/metrics")),
     ("get", "/admin/audit"): ("admin", _alone("/admin/audit")),
+    ("get", "/admin/repair"): ("admin", _alone("/admin/repair")),
+    ("post", "/admin/repair"): ("admin", lambda _: Asked("POST", "/admin/repair", b"")),
 }
 
 

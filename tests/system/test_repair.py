@@ -1,6 +1,8 @@
 """What the store lost while Parsec was stopped is stored again from the log, exactly once, beside new events."""
 
 import shutil
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -72,3 +74,27 @@ def test_what_the_log_has_no_more_is_reported_as_lost(tmp_path: Path) -> None:
         assert "The log has them no more." in str(parsec.get(f"/query/events?tenant={TENANT}")[1]["missing"])
         assert f"parsec_store_missing_events {lost}.0" in parsec.get("/metrics")[1].decode()
         assert parsec.get("/readyz")[0] == 200
+
+
+def test_by_hand_offline_and_then_by_a_running_parsec(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with Parsec(data_dir, **SETTINGS) as parsec:
+        send(parsec, 0, EVENTS)
+        parsec.wait_processed()
+        parsec.kill()
+        shutil.rmtree(data_dir / "store")
+        code, said = repair("--offline", "--data-dir", str(data_dir))
+        assert (code, "1,200 events stored again" in said) == (0, True), said
+        parsec.start()
+        wait_repaired(parsec)
+        assert "missing from the store" not in parsec.logs()
+        assert found(parsec) == Counter({f"a-{n}": 1 for n in range(EVENTS)})
+        assert repair("--offline", "--data-dir", str(data_dir))[0] == 3
+        code, said = repair("--url", f"http://127.0.0.1:{parsec.port}")
+        assert (code, said) == (0, "parsec: nothing is missing from the store\n")
+
+
+def repair(*arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "parsec", "repair", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stderr

@@ -18,6 +18,7 @@ from parsec.api.audit import Audit
 from parsec.api.endpoint import Endpoint, Spec
 from parsec.api.event import TENANT_PATTERN
 from parsec.api.ingest import IngestAnswer
+from parsec.api.repair import RepairStatus
 from parsec.api.status import HealthAnswer, LivenessAnswer, ReadinessAnswer, StatsAnswer
 from parsec.core.severity import Scale
 
@@ -203,6 +204,8 @@ DEAD_LETTER = Endpoint(
     "deadLetter", "/deadletters/{log_id}/{partition}/{offset}", DeadLetterQuery, answers.DeadLetterDetail
 )
 AUDIT = Endpoint("audit", "/admin/audit", NoQuery, Audit)
+REPAIR = Endpoint("repair", "/admin/repair", NoQuery, RepairStatus, "post")
+REPAIR_STATUS = Endpoint("repairStatus", "/admin/repair", NoQuery, RepairStatus)
 
 HEALTH = Endpoint("health", "/health", NoQuery, HealthAnswer)
 LIVEZ = Endpoint("livez", "/livez", NoQuery, LivenessAnswer)
@@ -213,4 +216,5 @@ OPENAPI = Endpoint("openapi", "/openapi.yaml", NoQuery, NoneType)
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     INGEST, EVENTS, TAIL, HISTOGRAM, AGGREGATE, FIELDS, VALUES, EVENT, CONTEXT, DEAD_LETTERS, DEAD_LETTER, AUDIT,
+    REPAIR, REPAIR_STATUS,
 )  # fmt: skip

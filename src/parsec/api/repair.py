@@ -33,7 +33,7 @@ class StoreGap(msgspec.Struct, frozen=True):
 class RepairStatus(msgspec.Struct, frozen=True):
     """`missing`: events and dead letters that the last comparison of the store with the ledger did not find;
     `stored_again`: how many of them the store has again, and `per_second` of late. `gaps`: where they are missing.
-    `lost`: what could not be brought back, because the log has it no more.
+    `lost`: what could not be brought back, because the log has it no more. `problem`: why the last comparison failed.
     """
 
     phase: RepairPhase = "waiting"
@@ -42,6 +42,7 @@ class RepairStatus(msgspec.Struct, frozen=True):
     per_second: int = 0
     gaps: Sequence[StoreGap] = ()
     lost: Sequence[StoreGap] = ()
+    problem: str | None = None
 
     @property
     def lost_events(self) -> int:

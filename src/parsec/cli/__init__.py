@@ -20,6 +20,7 @@ from parsec.cli.keys import keys
 from parsec.cli.log import log
 from parsec.cli.query import query
 from parsec.cli.reference import reference
+from parsec.cli.repair import repair
 from parsec.cli.send import send
 from parsec.cli.serve import check_config, serve
 from parsec.cli.tail import tail
@@ -42,6 +43,6 @@ def version() -> None:
 
 for _command in (
     *(serve, send, query, tail, histogram, fields, export, deadletters),
-    *(audit, bench, keys, log, check_config, reference),
+    *(audit, repair, bench, keys, log, check_config, reference),
 ):
     main.add_command(_command)

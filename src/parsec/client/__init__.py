@@ -20,6 +20,7 @@ from parsec.api.query import (
     Histogram,
     ValueList,
 )
+from parsec.api.repair import RepairStatus, StoreGap
 from parsec.client.client import Client
 from parsec.client.retries import RetryPolicy
 from parsec.client.tail import Gap
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = (
     "AggregateAnswer", "AsyncClient", "Audit", "Client", "DeadLetterDetail", "DeadLetterPage", "DeadLetterSummary",
     "EventAnswer", "EventContext", "EventPage", "FieldList", "Gap", "Histogram", "IngestAnswer", "IngestError",
-    "ParsecHandler", "RetryPolicy", "ValueList",
+    "ParsecHandler", "RepairStatus", "RetryPolicy", "StoreGap", "ValueList",
 )  # fmt: skip
 
 

@@ -77,7 +77,9 @@ class AsyncClient:
 
     async def get(self, request: Request[T], give_up_after_s: float | None = None) -> T:
         """As Client.get."""
-        return await self._attempt(lambda found: query_answer(request, found), request.path, None, give_up_after_s)
+        return await self._attempt(
+            lambda found: query_answer(request, found), request.path, request.body, give_up_after_s
+        )
 
     query = _query(requests.events)
     histogram = _query(requests.histogram)
@@ -90,6 +92,8 @@ class AsyncClient:
     dead_letter = _query(requests.dead_letter)
     stats = _query(requests.stats)
     audit = _query(requests.audit)
+    repair = _query(requests.repair)
+    repair_status = _query(requests.repair_status)
     pages = _paged(requests.event_pages)
     dead_letter_pages = _paged(requests.dead_letter_pages)
 

@@ -92,7 +92,8 @@ class Client:
 
     def get(self, request: Request[T], give_up_after_s: float | None = None) -> T:
         """The answer to a request of parsec.client.requests; by default one attempt. Raises Rejected, Retryable."""
-        return self._attempt(lambda found: query_answer(request, found), request.path, None, give_up_after_s)
+        path, body = request.path, request.body
+        return self._attempt(lambda found: query_answer(request, found), path, body, give_up_after_s)
 
     query = _query(requests.events)
     histogram = _query(requests.histogram)
@@ -105,6 +106,8 @@ class Client:
     dead_letter = _query(requests.dead_letter)
     stats = _query(requests.stats)
     audit = _query(requests.audit)
+    repair = _query(requests.repair)
+    repair_status = _query(requests.repair_status)
     pages = _paged(requests.event_pages)
     dead_letter_pages = _paged(requests.dead_letter_pages)
 

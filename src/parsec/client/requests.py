@@ -26,10 +26,11 @@ PAGE_EVENTS = 1_000
 
 
 class Request(msgspec.Struct, Generic[T], frozen=True):
-    """A GET. `path` includes the query string; `answer` is the struct of the answer."""
+    """A GET, or with a body a POST. `path` includes the query string; `answer` is the struct of the answer."""
 
     path: str
     answer: type[T]
+    body: bytes | None = None
 
     def decode(self, body: bytes) -> T:
         """Raises Rejected when the answer is not Parsec's."""
@@ -42,7 +43,7 @@ class Request(msgspec.Struct, Generic[T], frozen=True):
 def _request(endpoint: Endpoint[Any, T], query: msgspec.Struct) -> Request[T]:
     if getattr(query, "format", None) not in (None, "json"):
         raise ValueError("the client decodes JSON; leave `format` out")
-    return Request(endpoint.address(query), endpoint.answer)
+    return Request(endpoint.address(query), endpoint.answer, b"" if endpoint.method == "post" else None)
 
 
 def _requests(endpoint: Endpoint[Q, T], query: Callable[P, Q]) -> Callable[P, Request[T]]:
@@ -51,7 +52,7 @@ def _requests(endpoint: Endpoint[Q, T], query: Callable[P, Q]) -> Callable[P, Re
     def request(*args: P.args, **kwargs: P.kwargs) -> Request[T]:
         return _request(endpoint, query(*args, **kwargs))
 
-    request.__doc__ = f"GET {endpoint.path}. Raises Rejected, Retryable.{_keywords(endpoint)}"
+    request.__doc__ = f"{endpoint.method.upper()} {endpoint.path}. Raises Rejected, Retryable.{_keywords(endpoint)}"
     return request
 
 
@@ -68,6 +69,8 @@ event = _requests(parameters.EVENT, parameters.EventQuery)
 context = _requests(parameters.CONTEXT, parameters.ContextQuery)
 dead_letters = _requests(parameters.DEAD_LETTERS, parameters.DeadLettersQuery)
 audit = _requests(parameters.AUDIT, NoQuery)
+repair = _requests(parameters.REPAIR, NoQuery)
+repair_status = _requests(parameters.REPAIR_STATUS, NoQuery)
 stats = _requests(parameters.STATS, NoQuery)
 tail = _requests(parameters.TAIL, parameters.TailQuery)
 

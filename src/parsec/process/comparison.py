@@ -37,13 +37,15 @@ class StoreWatch(msgspec.Struct, frozen=True):
     """What the comparison depends on. `compare` recounts the store; `progress`: of the partitions of this process.
 
     `ready`: False while rows of the store are on the move. `wanted` is set when something of the store may have gone.
-    `keep_log`: LogReader.keep_committed. `on_whole` is called when nothing is missing.
+    `check_parts` reads all parts of the store and detaches damaged ones, until its event is set. `keep_log`:
+    LogReader.keep_committed. `on_whole` is called when nothing is missing.
     """
 
     compare: Compare
     progress: Callable[[], Mapping[int, Progress]]
     ready: Callable[[], bool]
     wanted: threading.Event
+    check_parts: Callable[[threading.Event], None]
     keep_log: Callable[[bool], None]
     on_whole: Callable[[], None]
 
@@ -63,21 +65,25 @@ class StoreComparison:
         self._gaps: Sequence[StoreGap] = ()
         self._lost: Sequence[StoreGap] = ()
         self._began_at = 0.0
+        self._check_parts = False
+        self._problem: str | None = None
 
-    def recheck(self) -> None:
-        """Compare soon, since something of the store may be gone."""
+    def recheck(self, *, check_parts: bool = False) -> RepairStatus:
+        """Compares soon, since something of the store may be gone; with `check_parts` after all parts were read."""
+        self._check_parts = self._check_parts or check_parts
         self._watch.wanted.set()
-        if self._phase == "idle":
-            self._phase = "waiting"
+        return self.status()
 
     def status(self) -> RepairStatus:
         """What is missing now."""
         missing, again = sum(gap.missing for gap in self._gaps), 0
-        if self._phase == "storing":
+        if self._phase in ("storing", "idle"):
             again = self._repair.stored_again
         took_s = max(self._clock.monotonic() - self._began_at, 0.1)
         rate = int(again / took_s)
-        return RepairStatus(self._phase, missing, again, rate, self._gaps, self._lost)
+        waits = self._phase == "idle" and self._watch.wanted.is_set()
+        phase = "waiting" if waits else self._phase
+        return RepairStatus(phase, missing, again, rate, self._gaps, self._lost, self._problem)
 
     def why(self) -> str | None:
         """The reason to be degraded."""
@@ -106,13 +112,15 @@ class StoreComparison:
         """Returns soon after `stop`."""
         while not stop.wait(TICK_S):
             if self._is_due() and self._watch.ready():
+                self._phase = "comparing"
                 self._watch.wanted.clear()
                 began = self._clock.monotonic()
                 try:
                     self._turn(stop)
+                    self._problem = None
                     self._due_at = began + max(COMPARE_EVERY_S, COMPARE_REST * (self._clock.monotonic() - began))
                 except ParsecError as error:
-                    self._phase = "waiting"
+                    self._phase, self._problem = "waiting", str(error)
                     self._due_at = self._clock.monotonic() + COMPARE_RETRY_S
                     _log.warning("The store could not be compared with the ledger. This will be retried.",
                                  why=str(error))  # fmt: skip
@@ -125,11 +133,14 @@ class StoreComparison:
     def _turn(self, stop: threading.Event) -> None:
         """Compares, has what is missing stored again, and compares again. Raises ParsecError."""
         self._watch.keep_log(True)
-        self._phase = "comparing"
-        known = self._lost
+        known, asked = self._lost, self._check_parts
+        if asked:
+            self._check_parts = False
+            self._watch.check_parts(stop)
+        self._repair.stored_again = 0
         owned = self._watch.progress()
         gaps = self._watch.compare(owned.values())
-        if any(gap not in known for gap in gaps):
+        if asked or {*map(_identity, gaps)} - {*map(_identity, known)}:
             self._report(gaps)
             self._store_again(gaps, stop)
             if stop.is_set():
@@ -164,7 +175,7 @@ class StoreComparison:
     def _report_end(self, known: Sequence[StoreGap]) -> None:
         lost, again = sum(gap.missing for gap in self._lost), self._repair.stored_again
         self._telemetry.store_missing.set(lost)
-        if lost and self._lost != known:
+        if lost and {*map(_identity, self._lost)} != {*map(_identity, known)}:
             _log.error("Events are lost from the store, and the log has them no more.", events=lost,
                        stored_again=again, where=[_place(gap) for gap in self._lost[:MOST_LOGGED]])  # fmt: skip
         elif again and not lost:
@@ -174,6 +185,11 @@ class StoreComparison:
 def _place(gap: StoreGap) -> str:
     received = f", received {gap.received_from or '?'} to {gap.received_until}" if gap.received_until else ""
     return f"partition {gap.partition}, offsets {gap.first} to {gap.end - 1}: {gap.missing}{received}"
+
+
+def _identity(gap: StoreGap) -> tuple[object, ...]:
+    """The end of the last gap grows with the ledger."""
+    return gap.log_id, gap.partition, gap.first, gap.rows, gap.dead_letters
 
 
 def _sentence(gap: StoreGap, what: str) -> str:

@@ -40,6 +40,7 @@ _log = structlog.get_logger(__name__)
 REPAIR_OFFSETS = 10_000
 """Chunks begin at multiples of it, so that a repair that begins again uses the same tokens."""
 REPAIR_BYTES = 8 << 20
+REPAIRED_TABLES = ("events", "dead_letters")
 EXPIRED = "expired"
 """The reason of a dead letter that parsec.process.rows makes of an old event."""
 LONGEST_BACKOFF_S = 5.0

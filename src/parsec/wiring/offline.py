@@ -1,22 +1,32 @@
-"""Open the files of a stopped Parsec, for `parsec log` and `parsec audit`.
+"""Open the files of a stopped Parsec, for `parsec log`, `parsec audit` and `parsec repair`.
 
-In: settings. Out: the log and its spools to read, or a recount of the ledger. Errors: Fatal while a process uses the
-directory. Next: parsec.adapters.log.offline.
+In: settings. Out: the log and its spools to read, a recount of the ledger, or a repaired store. Errors: Fatal while a
+process uses the directory. Next: parsec.adapters.log.offline.
 """
 
+import sys
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.offline import OfflineLog, open_exclusively, open_offline
 from parsec.api.audit import Audit
-from parsec.core.clock import SystemClock
+from parsec.api.repair import RepairStatus, StoreGap
+from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.errors import Fatal
+from parsec.ports.broker import READER, Assigned
 from parsec.ports.store import QueryLimits
-from parsec.query.audit import audit_with_log, today
+from parsec.process.repair import REPAIRED_TABLES, Repair
+from parsec.process.rows import RowMaker
+from parsec.query.audit import audit, audit_with_log, gaps_in, today
 from parsec.settings import Settings
+from parsec.telemetry import Telemetry
 
 QUERY_TIMEOUT_S = 600.0
 """Of one query of the audit; a person waits for it and may end it."""
+EVER_S = 1e9
 
 
 def offline_logs(settings: Settings) -> list[OfflineLog]:
@@ -45,3 +55,55 @@ def offline_audit(settings: Settings) -> Audit:
         opened.callback(store.close)
         limits = QueryLimits(settings.query_memory, QUERY_TIMEOUT_S)
         return audit_with_log(store.reader(), progress, log.records, today(SystemClock()), limits)
+
+
+def offline_repair(settings: Settings) -> Iterator[RepairStatus]:
+    """Detach damaged parts of a stopped Parsec's store, and store again from its log what the store lacks.
+
+    Yields the status after each step; the last one has the phase `idle`. The directory is locked meanwhile. Raises
+    Fatal, Retryable, Rejected, OSError.
+    """
+    if settings.kafka_brokers or settings.storage_backend != "embedded":
+        raise Fatal(
+            "An offline repair needs the embedded log and the embedded store; with Kafka or ClickHouse run "
+            "`parsec repair` against a running Parsec."
+        )
+    from parsec.adapters.store.chdb.engine import ChdbEngine
+    from parsec.adapters.store.clickhouse import ClickHouseStore
+
+    directory, clock, telemetry = Path(settings.data_dir), SystemClock(), Telemetry()
+    if not (directory / "segments").is_dir():
+        raise Fatal(f"{directory} has no log")
+    with ExitStack() as opened:
+        options = LogOptions(max_bytes=sys.maxsize, retention_s=EVER_S, kept_bytes=sys.maxsize, disk_reserve=0)
+        log = EmbeddedLog.open(directory, options, clock, telemetry)
+        opened.callback(log.close)
+        engine = ChdbEngine(directory / "store", telemetry=telemetry)
+        store = ClickHouseStore(engine, settings.retention)
+        opened.callback(store.close)
+        reader = log.reader(READER)
+        assigned = reader.poll(0.0, 1, 1)
+        assert isinstance(assigned, Assigned)
+        progress = [assigned.progress]
+        limits = QueryLimits(settings.query_memory, QUERY_TIMEOUT_S)
+
+        def gaps() -> Sequence[StoreGap]:
+            return gaps_in(audit(store.reader(), progress, today(clock), limits))
+
+        yield RepairStatus("comparing")
+        engine.check_parts(threading.Event(), settings.retention)
+        found = gaps()
+        repair = Repair(
+            reader.read_again, store, RowMaker(settings.retention, clock), settings.dedup_window, telemetry, clock,
+            SystemRandom(),
+        )  # fmt: skip
+        repair.request(found)
+        missing, began = sum(gap.missing for gap in found), clock.monotonic()
+        while repair.turn(progress):
+            rate = int(repair.stored_again / max(clock.monotonic() - began, 0.1))
+            yield RepairStatus("storing", missing, repair.stored_again, rate, found)
+        changes = store.damage_changes()
+        lost = [gap for gap in gaps() if gap.missing]
+        if not lost:
+            engine.damaged_parts.restored(REPAIRED_TABLES, changes)
+        yield RepairStatus("idle", missing, repair.stored_again, 0, (), lost)

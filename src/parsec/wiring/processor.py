@@ -24,7 +24,7 @@ from parsec.process.batching import InsertLimits, rows_of
 from parsec.process.claims import Claims
 from parsec.process.comparison import StoreComparison, StoreWatch
 from parsec.process.loop import Options, Processor
-from parsec.process.repair import Repair
+from parsec.process.repair import REPAIRED_TABLES, Repair
 from parsec.process.rows import RowMaker, texts
 from parsec.process.size_retention import SizeRetention
 from parsec.query.audit import audit, gaps_in, today
@@ -121,11 +121,13 @@ def _subscriptions(*sources: Callable[[], Mapping[int, Progress]] | None) -> Sub
 
 
 class _OpenedStore(NamedTuple):
-    """`on_whole`: call it when nothing was missing, with the store's `damage_changes` from before it was compared."""
+    """`check_parts` detaches damaged parts. `on_whole`: call it when nothing was missing, with the store's
+    `damage_changes` from before it was compared."""
 
     store: "ClickHouseStore"
     parts: Sequence[Part]
     checks: Checks
+    check_parts: Callable[[threading.Event], None]
     on_whole: Callable[[int], None]
     held: Sequence[HeldDirectory] = ()
 
@@ -145,7 +147,7 @@ def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], 
             database=settings.clickhouse_database,
         )
         store = ClickHouseStore(server, settings.retention, yield_gil=runtime.yield_gil)
-        return _OpenedStore(store, [Resource("store", store.close)], {}, lambda _: None)
+        return _OpenedStore(store, [Resource("store", store.close)], {}, lambda _: None, lambda _: None)
     keep_free = max(settings.disk_reserve // 2, LEAST_FREE_TO_MERGE)
     engine = ChdbEngine(
         Path(settings.data_dir) / "store", memory_bytes=runtime.limits.engine_memory, keep_free=keep_free,
@@ -159,10 +161,13 @@ def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], 
     ]
 
     def on_whole(changes: int) -> None:
-        engine.damaged_parts.restored(("events", "dead_letters"), changes)
+        engine.damaged_parts.restored(REPAIRED_TABLES, changes)
+
+    def check_parts(stop: threading.Event) -> None:
+        engine.check_parts(stop, settings.retention)
 
     checks = {"store": reason_check(engine.damaged_parts.why, "degraded")}
-    return _OpenedStore(store, parts, checks, on_whole, [engine.held])
+    return _OpenedStore(store, parts, checks, check_parts, on_whole, [engine.held])
 
 
 def _backfill(settings: Settings, store: "ClickHouseStore", processor: Processor) -> "Backfill | None":
@@ -214,7 +219,10 @@ def _comparison(
         stop.set()
         cancellation.cancel()
 
-    watch = StoreWatch(compare, processor.progress, lambda: True, detached, keep_log, lambda: opened.on_whole(seen))
+    watch = StoreWatch(
+        compare, processor.progress, lambda: True, detached, opened.check_parts, keep_log,
+        lambda: opened.on_whole(seen),
+    )  # fmt: skip
     comparison = StoreComparison(watch, repair, runtime.telemetry, runtime.clock)
     part = ThreadPart("store-comparison", lambda: comparison.run(stop), ask_to_stop, runtime.fail, runtime.clock)
     return comparison, part

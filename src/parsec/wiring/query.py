@@ -77,7 +77,9 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
     routes = (
         *QueryRoutes(reader, completeness, executor, clock).routes(),
         *TailRoutes(tails, telemetry).routes(),
-        *AdminRoutes(reader, lambda: progress().values(), executor, telemetry, clock).routes(),
+        *AdminRoutes(
+            reader, lambda: progress().values(), executor, telemetry, clock, processor_side.comparison
+        ).routes(),
     )
     return QuerySide(routes, parts)
 

@@ -50,7 +50,10 @@ def document() -> dict[str, Any]:
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": DEFAULT_URL}],
-        "paths": {each.endpoint.path: {each.endpoint.method: _operation(each, named)} for each in OPERATIONS},
+        "paths": {
+            path: {each.endpoint.method: _operation(each, named) for each in OPERATIONS if each.endpoint.path == path}
+            for path in dict.fromkeys(each.endpoint.path for each in OPERATIONS)
+        },
         "components": {
             "responses": {str(status): _response(response, named) for status, response in EARLY.items()},
             "schemas": {name: components[name] for name in sorted(components)},

@@ -225,6 +225,7 @@ _SERVICE = (
         (Response(200, "OpenAPI 3.1.", {"application/yaml": {}}),),
     ),
 )
+NO_PROCESSOR = problem(404, "This process stores no events: ask one with the role `process`.")
 _ADMIN = (
     Operation(
         parameters.AUDIT,
@@ -233,6 +234,22 @@ _ADMIN = (
         "compares them with the ledger. `difference` is 0 when everything is in its place; the events of "
         "`not_recounted` offsets may have left the store by age or by size.",
         (sent("The recount.", parameters.AUDIT.answer), *QUERY_ERRORS),
+        "admin",
+    ),
+    Operation(
+        parameters.REPAIR,
+        "Repair the store",
+        "Reads all parts of the store, detaches damaged ones, compares the store with the ledger, and stores again "
+        "from the log what is missing. It goes on after the answer: GET shows how far it is; at the end `phase` is "
+        "`idle`.",
+        (sent("The repair begins.", parameters.REPAIR.answer), WRONG_QUERY, *KEY_ERRORS, NO_PROCESSOR),
+        "admin",
+    ),
+    Operation(
+        parameters.REPAIR_STATUS,
+        "Show what the store lacks",
+        "By the last comparison of the store with the ledger, and how much of it is stored again.",
+        (sent("The status.", parameters.REPAIR_STATUS.answer), WRONG_QUERY, *KEY_ERRORS, NO_PROCESSOR),
         "admin",
     ),
 )

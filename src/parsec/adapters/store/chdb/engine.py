@@ -201,6 +201,21 @@ class ChdbEngine:
         """As in parsec.adapters.store.clickhouse."""
         return self.damaged_parts.changes()
 
+    def check_parts(self, stop: threading.Event, retention_s: float) -> None:
+        """Reads all parts once and detaches damaged ones, on the calling thread. Raises Retryable."""
+        from clickhouse_connect.driver.exceptions import Error
+
+        client = self.connect({})
+        scrub = PartScrub(
+            lambda: self.connect({}), self.damaged_parts, self._schema_backup, self._telemetry, retention_s
+        )
+        try:
+            scrub.check_all(client, stop, urgent=True)
+        except (Error, OSError) as error:
+            raise Retryable(f"the parts of the store could not be checked: {error}") from error
+        finally:
+            client.close()
+
     def scrub(self, stop: threading.Event, retention_s: float) -> None:
         """Runs in its own thread until `stop`, after `make_durable`: finds damaged parts before a query does.
         `retention_s`: how long the tables keep rows."""
