@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 from parsec.adapters.store.chdb import sync
 from parsec.adapters.store.chdb.damaged_parts import DamagedParts
-from parsec.adapters.store.chdb.part_integrity import InsertedPartCheck, MergedPartCheck, MergeGuard
+from parsec.adapters.store.chdb.merge_guard import MergeGuard
+from parsec.adapters.store.chdb.part_integrity import InsertedPartCheck, MergedPartCheck
 from parsec.adapters.store.chdb.remade import remove_remade
 from parsec.adapters.store.chdb.schema_backup import SchemaBackup
 from parsec.adapters.store.chdb.scrub import PartScrub
@@ -186,6 +187,7 @@ class ChdbEngine:
             self._merged_parts = sync.MergedParts(list(self._tables.values()))
             sync.file_system(self._directory)
             self._schema_backup.save()
+            self._merge_guard.check(client, time.monotonic())
             self._inserted_check = InsertedPartCheck(self._tables)
             self.damaged_parts.open(self._tables)
         for table, directory in self._tables.items():

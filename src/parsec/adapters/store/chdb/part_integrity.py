@@ -4,11 +4,8 @@ In: a client of the engine. Out: nothing while parts are whole; inserted parts t
 are inserted again. Errors: Fatal for a merged part, since half a minute after the merge its sources are removed. A
 restart uses the sources again: by then the short part is out of their way, unless they are gone already.
 Next: parsec.adapters.store.chdb.engine.
-
-`MergeGuard` stops merges while little space is free, so that they rarely meet the end of the disk.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,33 +119,3 @@ def _set_aside(part: Path, missing: int, *, sources_exist: bool) -> str:
         return f"{problem}; its source parts are gone, so the next start detaches it"
     part.rename(part.with_name(_REMOVED_AT_START + part.name))
     return f"{problem}; nothing is lost, the next start uses its source parts"
-
-
-PAUSE_S = 60.0
-_RUNNING = "SELECT count() FROM system.merges WHERE NOT is_mutation AND merge_type = 'Regular'"
-
-
-class MergeGuard:
-    """For one thread, which checks often."""
-
-    def __init__(self, directory: Path, keep_free: int) -> None:
-        self._directory = directory
-        self._keep_free = keep_free
-        self._paused_until: float | None = None
-
-    def check(self, client: "Client", now: float) -> None:
-        """`now` is monotonic."""
-        if self._paused_until is not None:
-            if now >= self._paused_until:
-                client.command("SYSTEM START MERGES")
-                self._paused_until = None
-        elif (free := self._free_bytes()) < self._keep_free and client.command(_RUNNING):
-            client.command("SYSTEM STOP MERGES")
-            self._paused_until = now + PAUSE_S
-            _log.warning(
-                "The disk is nearly full: parts of the store are not merged for a minute. Make room.", free_bytes=free
-            )
-
-    def _free_bytes(self) -> int:
-        disk = os.statvfs(self._directory)
-        return disk.f_bavail * disk.f_frsize
