@@ -38,6 +38,9 @@ LOSSES: Mapping[str, str] = {
 }
 """What a part of each table loses."""
 
+_FROM_THE_LOG = ("events", "dead_letters")
+"""Tables that miss something until it is stored again; what others have lost counts until the next start."""
+
 _ACTIVE = (
     "SELECT rows, bytes_on_disk FROM system.parts WHERE database = currentDatabase() AND active "
     "AND table = {table:String} AND name = {part:String}"
@@ -90,6 +93,8 @@ class DamagedParts:
                         table=table, part=part.name, rows=part.rows, directory=str(directory.path),
                     )  # fmt: skip
                     self._telemetry.store_detached.labels(table).inc()
+                if table not in _FROM_THE_LOG:
+                    directory.mark_restored()
 
     def changes(self) -> int:
         """Grows whenever the parts that are detached change. Waits while one is being detached: a query that lacks its

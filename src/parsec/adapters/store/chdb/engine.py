@@ -51,8 +51,18 @@ _SERVER_SETTINGS: Mapping[str, int] = {
     "text_index_header_cache_size": 8 * _MIB, "text_index_postings_cache_size": 16 * _MIB,
     "compiled_expression_cache_size": 0, "background_pool_size": 1,
     "background_merges_mutations_concurrency_ratio": 2, "os_threads_nice_value_merge_mutate": 10,
+    # Otherwise it removes, after a month, directories that it does not know: a table's under a damaged name.
+    "database_catalog_unused_dir_cleanup_period_sec": 0,
     "threadpool_local_fs_reader_pool_size": 8,
 }  # fmt: skip
+# By default a table with more broken parts than 100, or 1 GiB of them, does not open.
+_BROKEN_PARTS = (
+    "MODIFY SETTING max_suspicious_broken_parts = 1000000000, max_suspicious_broken_parts_bytes = 1000000000000000000"
+)
+_STRICT = (
+    "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree' "
+    "AND NOT engine_full LIKE '%max_suspicious_broken_parts_bytes%'"
+)
 _CHECK_EVERY_S, _CHECKS_PER_SYNC = 0.5, 10
 _loading = threading.Lock()
 
@@ -185,6 +195,8 @@ class ChdbEngine:
                 del found[former]
             self._tables = found
             self._merged_parts = sync.MergedParts(list(self._tables.values()))
+            for (table,) in client.query(_STRICT).result_rows:
+                client.command(f"ALTER TABLE {table} {_BROKEN_PARTS}")
             sync.file_system(self._directory)
             self._schema_backup.save()
             self._merge_guard.check(client, time.monotonic())
