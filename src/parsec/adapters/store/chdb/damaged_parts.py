@@ -13,7 +13,7 @@ Invariants, cited by tests
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,8 +38,8 @@ LOSSES: Mapping[str, str] = {
 }
 """What a part of each table loses."""
 
-_FROM_THE_LOG = ("events", "dead_letters")
-"""Tables that miss something until it is stored again; what others have lost counts until the next start."""
+_NOT_FROM_THE_LOG = ("ledger_marks", "dropped_days", "_migrations")
+"""What these have lost is reported until the next start; nothing stores it again."""
 
 _ACTIVE = (
     "SELECT rows, bytes_on_disk FROM system.parts WHERE database = currentDatabase() AND active "
@@ -93,7 +93,7 @@ class DamagedParts:
                         table=table, part=part.name, rows=part.rows, directory=str(directory.path),
                     )  # fmt: skip
                     self._telemetry.store_detached.labels(table).inc()
-                if table not in _FROM_THE_LOG:
+                if table in _NOT_FROM_THE_LOG:
                     directory.mark_restored()
 
     def changes(self) -> int:
@@ -114,13 +114,17 @@ class DamagedParts:
         ]
         return f"{'; '.join(reasons)}." if reasons else None
 
-    def restored(self, tables: Iterable[str], changes: int) -> None:
-        """All rows of the detached parts of these tables are in the store again, or were never missing. `changes`: from
-        before that was found; a part that was detached since is still missing."""
+    def restored(self, tables: Collection[str], changes: int) -> None:
+        """All rows of the detached parts of these tables, and of their earlier forms, are in the store again, or were
+        never missing. `changes`: from before that was found; a part that was detached since is still missing."""
         with self._lock:
             if changes != self._changes:
                 return
-            marked = [self._directories[table].mark_restored() for table in tables]
+            marked = [
+                directory.mark_restored()
+                for table, directory in self._directories.items()
+                if table in tables or table not in LOSSES
+            ]
             if any(marked):
                 self._count_change()
 
@@ -234,4 +238,4 @@ def _failed_check(client: "Client", table: str, part: str) -> str | None:
 
 
 def _loss(table: str) -> str:
-    return LOSSES.get(table, "its rows are missing")
+    return LOSSES.get(table, LOSSES["events"])  # others hold events of an earlier form

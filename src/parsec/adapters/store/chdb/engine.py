@@ -190,10 +190,9 @@ class ChdbEngine:
         if not self._tables:
             tables = "SELECT name, data_paths[1] FROM system.tables WHERE database = currentDatabase()"
             found = {name: Path(path) for name, path in client.query(tables).result_rows}
-            for former in [name for name in found if FORMER in name]:
+            self._tables = {name: path for name, path in found.items() if FORMER not in name}
+            for former in found.keys() - self._tables.keys():
                 client.command(f"SYSTEM STOP MERGES {former}")  # nothing is inserted, so nothing has to be watched
-                del found[former]
-            self._tables = found
             self._merged_parts = sync.MergedParts(list(self._tables.values()))
             for (table,) in client.query(_STRICT).result_rows:
                 client.command(f"ALTER TABLE {table} {_BROKEN_PARTS}")
@@ -201,7 +200,7 @@ class ChdbEngine:
             self._schema_backup.save()
             self._merge_guard.check(client, time.monotonic())
             self._inserted_check = InsertedPartCheck(self._tables)
-            self.damaged_parts.open(self._tables)
+            self.damaged_parts.open(found)
         for table, directory in self._tables.items():
             self._inserted_check.drop_short_parts(client, table)
             sync.directory(directory)
