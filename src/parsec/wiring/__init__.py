@@ -28,6 +28,7 @@ START_ORDER = (
     Step("store-sync", ("store",), "fsync the parts that the embedded engine wrote"),
     Step("store-scrub", ("store",), "check the parts of the embedded engine, detach damaged ones"),
     Step("store-size", ("store",), "drop the oldest days beyond PARSEC_STORE_MAX_BYTES"),
+    Step("store-backfill", ("store",), "rewrite the events that an earlier version stored"),
     Step("claims", ("store",), "recognise repeated ids, here or in Redis"),
     Step("processor", ("log", "store", "claims"), "move events from the log to the store"),
     Step("store-comparison", ("processor",), "compare the store with the ledger, have lost events stored again"),
