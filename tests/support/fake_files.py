@@ -168,6 +168,9 @@ class FakeFiles(Files):
         self._call("size")
         return len(self._inode(fd).cached)
 
+    def is_name_of(self, path: Path, fd: int) -> bool:
+        return self._names.get(path) is self._inode(fd)
+
     def read_some(self, fd: int, size: int, position: int) -> bytes:
         self._call("read")
         return bytes(self._inode(fd).cached[position : position + size])

@@ -1,25 +1,30 @@
 """`parsec serve` with a fault of the processor's, or of the questions', or with other constants than ours.
 
-    python tests/support/sabotaged.py slow|forgetful|idle|refusing|torn|endless NAME=number... [the command it replaces]
+    python tests/support/sabotaged.py FAULT NAME=number... [the command it replaces]
 
 slow: a commit takes long, so that a kill often falls between insert and commit. forgetful: also without recovery by
 position, so that a test can show that it would see the lack of it. idle: nothing is ever read from the log. refusing:
 the store takes no block with a message that begins with `poison`. torn: no page after the first is answered.
-endless: the store is asked for events in a way that never ends.
+endless: the store is asked for events in a way that never ends. ailing: calls of the log to the file system fail with
+the error number in the file `<data directory>.fault`, while there is one.
 
 NAME: of CONSTANTS. What no operator has a reason to change is no setting; this is the only way to change it, for tests
 that would otherwise wait for minutes or write gigabytes.
 """
 
+import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import msgspec
 
+from parsec.adapters.log.files import Files
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.cli import main
 from parsec.core.errors import Poison, Rejected
@@ -73,8 +78,23 @@ def _endless(store: StoreReader, _: PageRequest, limits: QueryLimits) -> Any:
     return store.select("SELECT count() FROM numbers(200000000000) WHERE sipHash64(number) = 1", {}, limits, tuple)
 
 
+def _ailing(call: Any) -> Any:
+    def ail(*given: Any) -> Any:
+        with suppress(FileNotFoundError):
+            code = int(Path(f"{os.environ['PARSEC_DATA_DIR']}.fault").read_text())
+            raise OSError(code, os.strerror(code))
+        return call(*given)
+
+    return ail
+
+
 _SLOW: tuple[object, str, Any] = (Processor, "_commit", _slow)
 FAULTS: dict[str, list[tuple[object, str, Any]]] = {
+    "ailing": [
+        (Files, "sync", staticmethod(_ailing(Files.sync))),
+        (Files, "write", staticmethod(_ailing(Files.write))),
+        (Files, "create", _ailing(Files.create)),
+    ],
     "endless": [(query, "page", _endless)],
     "torn": [(query, "page", _first_only)],
     "slow": [_SLOW],

@@ -65,7 +65,8 @@ class LogWriter(Protocol):
 
 
 class KafkaHealth(msgspec.Struct, frozen=True):
-    """Whether Kafka answers. `why`: why not. `last_ack_age_s`: None before the first acknowledgement.
+    """Whether Kafka answers. `why`: why not. `last_ack_age_s`: None before the first acknowledgement;
+    `last_failure_age_s`: since the last publish failed, None unless it failed after that.
 
     `needs_help`: an operator must do as `why` says; waiting is not enough.
     """
@@ -74,6 +75,7 @@ class KafkaHealth(msgspec.Struct, frozen=True):
     why: str | None
     last_ack_age_s: float | None
     needs_help: bool = False
+    last_failure_age_s: float | None = None
 
 
 class Range(msgspec.Struct, frozen=True):

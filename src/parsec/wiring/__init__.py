@@ -22,6 +22,8 @@ class Step(NamedTuple):
 
 START_ORDER = (
     Step("log", (), "append and read events: segment files, or Kafka clients"),
+    Step("log-check", ("log",), "probe whether the log can be written"),
+    Step("spool-check", ("log",), "the same for the spool"),
     Step("kafka-monitor", ("log",), "query Kafka for offsets and health"),
     Step("spool-drain", ("log", "kafka-monitor"), "send spooled events to Kafka"),
     Step("store", (), "insert and select rows: the embedded engine, or a ClickHouse server"),

@@ -35,7 +35,8 @@ class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
 
     `refuses`: why no event can be accepted now, or None.
     `ends`: when it was asked for, and the next offset of each partition; None: unknown. `committed` and `progress`: of
-    the whole consumer group; None where only the processor of this process knows. `waiting`: spooled events. `health`:
+    the whole consumer group; None where only the processor of this process knows. `waiting`: spooled events.
+    `spool_refuses`: why an event that Kafka does not acknowledge would be refused now; None without a spool. `health`:
     Kafka's; None without Kafka. `begin_shutdown`: the reader no longer waits for a broker that does not answer.
     `held`: its directories.
     """
@@ -49,6 +50,7 @@ class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
     max_event_bytes: Callable[[int], int] = lambda wanted: wanted
     size_bytes: Callable[[], int] = lambda: 0
     waiting: Callable[[], int] = lambda: 0
+    spool_refuses: Callable[[], str | None] | None = None
     health: Callable[[], KafkaHealth] | None = None
     begin_shutdown: Callable[[], None] = lambda: None
     held: Sequence[HeldDirectory] = ()
@@ -78,7 +80,8 @@ def open_embedded(settings: Settings, runtime: Runtime) -> LogHandle:
 
     return LogHandle(
         writers=[log], reader=log.reader(READER), refuses=log.refuses, ends=ends,
-        size_bytes=lambda: log.size_bytes, held=[log.held], parts=[Resource("log", log.close)], close=log.close,
+        size_bytes=lambda: log.size_bytes, held=[log.held], close=log.close,
+        parts=[Resource("log", log.close), runtime.thread("log-check", log.watch)],
     )  # fmt: skip
 
 
@@ -108,6 +111,7 @@ def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
             spool = DiskSpool(Path(settings.data_dir) / "spool", _spool_options(settings), clock, telemetry)
             opened.callback(spool.close)
             held.append(spool.held)
+            threads.append(runtime.thread("spool-check", spool.watch))
             drain = Drain(spool, kafka.writer(), kafka.breaker, telemetry, clock)
             threads.append(runtime.thread("spool-drain", drain.run))
         for _ in range(settings.kafka_pool if ingest else 0):
@@ -128,6 +132,7 @@ def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
         max_event_bytes=kafka.max_event_bytes,
         size_bytes=lambda: spool.size_bytes,
         waiting=lambda: spool.waiting,
+        spool_refuses=spool.refuses if ingest and settings.spool else None,
         health=kafka.breaker.health,
         held=held,
         begin_shutdown=reader.begin_shutdown if reader is not None else lambda: None,

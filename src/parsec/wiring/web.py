@@ -95,7 +95,9 @@ def open_web(
 def _log_checks(log: LogHandle) -> dict[str, Callable[[], Check]]:
     if log.health is None:
         return {"log": reason_check(log.refuses, "unhealthy")}
-    return {"kafka": kafka_check(log.health, log.refuses if log.writers else lambda: None, log.waiting)}
+    if not log.writers:  # it accepts no events, so it refuses none
+        return {"kafka": kafka_check(log.health, lambda: None, log.waiting, lambda: None)}
+    return {"kafka": kafka_check(log.health, log.refuses, log.waiting, log.spool_refuses)}
 
 
 def _ledger(log: LogHandle, processor: Processor | None, not_in_log: int) -> Ledger:

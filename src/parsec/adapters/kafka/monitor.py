@@ -35,6 +35,7 @@ class CircuitBreaker:
         self._probe_failure: str | None = None
         self._needs_help = False
         self._retry_at = float("-inf")
+        self._failed_at = float("-inf")
 
     def publish_succeeded(self) -> None:
         self._acked_at = self._clock.monotonic()
@@ -43,7 +44,8 @@ class CircuitBreaker:
 
     def publish_failed(self, why: str) -> None:
         self._publish_failure = why
-        self._retry_at = self._clock.monotonic() + RETRY_S
+        self._failed_at = self._clock.monotonic()
+        self._retry_at = self._failed_at + RETRY_S
 
     def probe_succeeded(self) -> None:
         """The next publish may try at once; only its acknowledgement clears an earlier failure."""
@@ -69,7 +71,8 @@ class CircuitBreaker:
     def health(self) -> KafkaHealth:
         age_s = None if self._acked_at is None else max(0.0, self._clock.monotonic() - self._acked_at)
         why = self._probe_failure or self._publish_failure
-        return KafkaHealth(self._probe_failure is None, why, age_s, self._needs_help)
+        failed_s = None if self._publish_failure is None else max(0.0, self._clock.monotonic() - self._failed_at)
+        return KafkaHealth(self._probe_failure is None, why, age_s, self._needs_help, failed_s)
 
 
 class GroupOffsets(msgspec.Struct, frozen=True):

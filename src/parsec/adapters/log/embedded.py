@@ -36,6 +36,7 @@ from parsec.adapters.log.reader import EmbeddedReader
 from parsec.adapters.log.recovery import Hints, Recovery
 from parsec.adapters.log.segment import SEGMENT_HEADER_BYTES, Segment
 from parsec.adapters.log.state import State
+from parsec.adapters.log.write_check import WriteCheck, make_deleted_directory
 from parsec.adapters.log.writer import SegmentWriter
 from parsec.core.clock import Clock, Random, SystemRandom
 from parsec.core.errors import Fatal, Retryable
@@ -152,7 +153,9 @@ class Retention:
 class EmbeddedLog:
     """A LogWriter that also opens LogReaders. Made by `open`."""
 
-    def __init__(self, context: LogContext, writer: SegmentWriter, retention: Retention, lock: DirectoryLock) -> None:
+    def __init__(
+        self, context: LogContext, writer: SegmentWriter, retention: Retention, lock: DirectoryLock, clock: Clock
+    ) -> None:
         self._context = context
         self._index = context.index
         self._writer = writer
@@ -162,6 +165,7 @@ class EmbeddedLog:
         self._closed = False
         self._epoch = 0
         self._readers: dict[str, EmbeddedReader] = {}
+        self._write_check = WriteCheck(self._probe, clock)
 
     @classmethod
     def open(
@@ -184,7 +188,7 @@ class EmbeddedLog:
             undo.pop_all()
         retention = Retention(context, options, clock, telemetry)
         retention.count_written(0)
-        return cls(context, writer, retention, lock)
+        return cls(context, writer, retention, lock, clock)
 
     @property
     def log_id(self) -> str:
@@ -241,11 +245,18 @@ class EmbeddedLog:
                 size = self._writer.append(groups)
             except Retryable as error:
                 _warn_not_written(error)
+                if self._retention.refusal() is None:
+                    self._write_check.failed(str(error))
                 raise
             self._retention.count_written(size)
+            self._write_check.succeeded()
 
     def refuses(self) -> str | None:
-        return "the log is closed" if self._closed else self._retention.refusal()
+        return "the log is closed" if self._closed else self._retention.refusal() or self._write_check.refusal()
+
+    def watch(self, stop: threading.Event) -> None:
+        """Runs in its own thread until `stop`: finds out whether the log can be written, also without events."""
+        self._write_check.run(stop)
 
     def close(self) -> None:
         with self._turn:
@@ -254,9 +265,17 @@ class EmbeddedLog:
             self._closed = True
             with ExitStack() as last_first:
                 last_first.callback(self._lock.release)
+                last_first.callback(self._context.held.close)
                 last_first.callback(self._context.state.close)
                 last_first.callback(self._writer.close)
                 self._index.close()
+
+    def _probe(self) -> None:
+        """Raises Retryable when events could not be written now."""
+        with self._turn:
+            if not self._closed and self._retention.refusal() is None:
+                make_deleted_directory(self._context)
+                self._writer.probe()
 
     def _make_room(self) -> None:
         """Before a publish. Raises Retryable when there is none."""
@@ -306,7 +325,7 @@ def _recover(
     state.delete_cuts(recovered.segments[0].first if recovered.segments else recovered.end)
     committed = {name: p.committed for name, p in progress.items()}
     index = SegmentIndex(recovered.segments, recovered.end, committed)
-    held = HeldDirectory(directory, segments)
+    held = HeldDirectory(directory, renewable=segments)
     context = LogContext(recovered.log_id, files, segments, index, state, quarantine, held)
     return context, recovered.segments[-1] if recovered.intact else None
 

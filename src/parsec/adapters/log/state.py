@@ -34,6 +34,11 @@ CREATE TABLE IF NOT EXISTS cut (segment INTEGER PRIMARY KEY, size INTEGER NOT NU
 _VERSION = 1
 _FILES = ("", "-wal", "-shm")
 
+_TEMPORARY = (
+    apsw.FullError, apsw.IOError, apsw.BusyError, apsw.NoMemError, apsw.ReadOnlyError, apsw.CantOpenError,
+)  # fmt: skip
+"""The disk refuses, as a read-only file system does; it may be mended while Parsec runs."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -189,7 +194,9 @@ def _reader(log_id: str, row: tuple[Any, ...]) -> tuple[str, Progress]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.NoMemError) as error:
+    except _TEMPORARY as error:
+        if getattr(error, "extendedresult", 0) == apsw.SQLITE_READONLY_DBMOVED:
+            raise Fatal(f"the log's state was deleted or moved away: {error}") from error
         raise Retryable(f"the log's state cannot be written: {error}") from error
     except apsw.Error as error:
         raise Fatal(f"the log's state is broken: {error}") from error

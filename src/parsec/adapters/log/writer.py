@@ -17,6 +17,7 @@ from pathlib import Path
 
 import google_crc32c
 import msgspec
+import structlog
 
 from parsec.adapters.log import frame, segment
 from parsec.adapters.log.files import MOST_BUFFERS, READ_ERRORS, Files
@@ -35,8 +36,14 @@ NO_BOOT = bytes(16)
 NAMES = ("mark", "mark.copy")
 """Names and magic are those of the first release, so that every release opens the same directories."""
 
+PROBE = "probe" + segment.NEW_SUFFIX
+"""In the directory of segments; one that a crash leaves is deleted at the next start, like an unfinished segment."""
+_PROBE_BYTES = 4096
 BLOCK = 1 << 19
 """Offsets reserved ahead with one commit of the state."""
+
+
+_log = structlog.get_logger(__name__)
 
 
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
@@ -176,7 +183,8 @@ class SegmentWriter:
         try:
             fd = segment.create(context.files, context.directory, context.log_id, first)
         except OSError as error:
-            raise Retryable(f"a segment of the log cannot be created: {error.strerror or error}") from error
+            why = f"a segment of the log cannot be created in {context.directory}: {error.strerror or error}"
+            raise Retryable(why) from error
         try:
             # Before the state knows of the log: without a checkpoint a start would take its end for missing.
             self.open_checkpoint()
@@ -212,6 +220,7 @@ class SegmentWriter:
         """Returns the bytes written once all groups are durable. Raises Retryable."""
         index = self._context.index
         checkpoint_file = self._checkpoint_file or self.open_checkpoint()
+        self._leave_deleted()
         active = self._active
         if active is None or active.size >= self._segment_bytes:
             active = self.roll()
@@ -239,6 +248,28 @@ class SegmentWriter:
             self.open_checkpoint()
         return size
 
+    def probe(self) -> None:
+        """Writes as a publish does, but no event: a new segment where none is active, else a file that is removed
+        again, and the checkpoint. Raises Retryable."""
+        self._leave_deleted()
+        if self._active is None:
+            self.roll()
+            return
+        files, path = self._context.files, self._context.directory / PROBE
+        try:
+            fd = files.create(path)
+            try:
+                if files.write(fd, [bytes(_PROBE_BYTES)], 0) != _PROBE_BYTES:
+                    raise OSError("the disk accepted only a part of the bytes")
+                files.sync(fd)
+            finally:
+                files.close(fd)
+            files.remove(path)
+            self.open_checkpoint().write(self._checkpoint(clean=False))
+        except OSError as error:
+            why = f"the log in {self._context.directory} cannot be written: {error.strerror or error}"
+            raise Retryable(why) from error
+
     def close(self) -> None:
         """Leaves a clean checkpoint if the disk allows it, and the end in the state in case that one is lost."""
         with contextlib.suppress(OSError, Retryable):
@@ -249,6 +280,14 @@ class SegmentWriter:
         self._close_checkpoint()
         self._close_segment()
 
+    def _leave_deleted(self) -> None:
+        """Leaves a segment whose file was deleted or moved away: events written to it now would not be found again."""
+        active = self._active
+        if active is not None and not self._context.files.is_name_of(active.path, self._fd):
+            _log.error("The newest segment of the log was deleted or moved away. A new one is begun; what was not read "
+                       "of the old one may be lost.", segment=str(active.path))  # fmt: skip
+            self._close_segment()
+
     def _write(self, active: Segment, buffers: Sequence[bytes], size: int) -> None:
         """Writes and syncs. Raises Retryable when the outcome is unknown."""
         if len(buffers) > MOST_BUFFERS:
@@ -258,6 +297,8 @@ class SegmentWriter:
                 raise OSError("the disk accepted only a part of the bytes")
             self._context.files.sync(self._fd)
             self._require_directory()  # a deleted file can be written and synced, too
+            if not self._context.files.is_name_of(active.path, self._fd):
+                raise Retryable(f"the segment {active.path} was deleted or moved away")
         except BaseException as error:
             self._abandon(active)
             if isinstance(error, OSError):

@@ -8,6 +8,7 @@ Layout: `<directory>/<n>`, each a log of parsec.adapters.log.embedded under its 
 is free, with all that is in it. A free one that still has events is adopted: drained, then closed.
 """
 
+import threading
 from pathlib import Path
 
 import structlog
@@ -129,6 +130,10 @@ class DiskSpool:
     def refuses(self) -> str | None:
         """Why nothing can be appended now; None when it can. Never blocks."""
         return self._own.log.refuses()
+
+    def watch(self, stop: threading.Event) -> None:
+        """Runs in its own thread until `stop`: finds out whether the spool can be written, also without events."""
+        self._own.log.watch(stop)
 
     def oldest(self) -> SpoolReader | None:
         """The spool to drain next; None when no events are waiting."""

@@ -129,11 +129,18 @@ def reason_check(why: Callable[[], str | None], status: HealthStatus) -> Callabl
     return check
 
 
+PUBLISH_DOUBT_S = 10.0
+"""Without a spool a failed publish makes a process unready for so long. Then a request may try again: nothing else
+would find out that Kafka acknowledges again."""
+
+
 def kafka_check(
-    health: Callable[[], KafkaHealth], refuses: Callable[[], str | None], spooled: Callable[[], int]
-) -> Callable[[], Check]:
-    """Degraded while events go to the spool or wait in it; unhealthy while nothing can be made durable, or while an
-    operator must act before Kafka accepts events again: the spool only bridges what passes by itself."""
+    health: Callable[[], KafkaHealth], refuses: Callable[[], str | None], spooled: Callable[[], int],
+    spool_refuses: Callable[[], str | None] | None,
+) -> Callable[[], Check]:  # fmt: skip
+    """Degraded while events go to the spool, wait in it, or could not go there; unhealthy while nothing can be made
+    durable, or while an operator must act before Kafka accepts events again: the spool only bridges what passes by
+    itself. `spool_refuses` None: there is no spool."""
 
     def check() -> Check:
         now, waiting = health(), spooled()
@@ -143,18 +150,30 @@ def kafka_check(
             "last_ack_age_s": None if age_s is None else round(age_s, 3),
             "spooled": waiting,
         }
-        refusal = refuses()
-        if refusal is not None:
-            return Check("unhealthy", refusal, details=details)
-        if now.needs_help:
-            return Check("unhealthy", f"{now.why}. Until then events are kept on this machine.", details=details)
-        if now.why is not None:
-            return Check("degraded", f"Events are kept on this machine: {now.why}.", details=details)
-        if waiting:
-            return Check("degraded", "Events kept on this machine are being sent to Kafka.", details=details)
-        return Check("healthy", details=details)
+        no_spool = "there is no spool (PARSEC_SPOOL)" if spool_refuses is None else spool_refuses()
+        status, why = _kafka_status(now, refuses(), waiting, no_spool, spool_is_off=spool_refuses is None)
+        return Check(status, why, details=details)
 
     return check
+
+
+def _kafka_status(
+    now: KafkaHealth, refusal: str | None, waiting: int, no_spool: str | None, *, spool_is_off: bool
+) -> tuple[HealthStatus, str]:
+    if refusal is not None:
+        return "unhealthy", refusal
+    if now.why is not None and no_spool is not None:
+        recent = not now.connected or now.needs_help or (now.last_failure_age_s or 0.0) < PUBLISH_DOUBT_S
+        return "unhealthy" if recent else "degraded", f"Events are refused: {now.why}, and {no_spool}."
+    if now.needs_help:
+        return "unhealthy", f"{now.why}. Until then events are kept on this machine."
+    if now.why is not None:
+        return "degraded", f"Events are kept on this machine: {now.why}."
+    if no_spool is not None and not spool_is_off:
+        return "degraded", f"Events would be refused if Kafka became unavailable: {no_spool}."
+    if waiting:
+        return "degraded", "Events kept on this machine are being sent to Kafka."
+    return "healthy", ""
 
 
 def stage_check(name: str, stage: Stage, stall_after_s: float = STALL_AFTER_S) -> Callable[[], Check]:

@@ -128,7 +128,7 @@ def test_after_a_failed_publish_nothing_is_tried_for_a_moment() -> None:
     clock.advance(5)
     breaker.publish_failed("no answer")
     assert breaker.open_reason() == "no answer"
-    assert breaker.health() == KafkaHealth(connected=True, why="no answer", last_ack_age_s=5)
+    assert breaker.health() == KafkaHealth(True, "no answer", last_ack_age_s=5, last_failure_age_s=0)
     clock.advance(RETRY_S)
     assert breaker.open_reason() is None
     assert breaker.health().why == "no answer"  # until something is acknowledged
