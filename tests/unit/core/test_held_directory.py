@@ -55,3 +55,23 @@ def test_a_link_to_it_is_it(tmp_path: Path) -> None:
 
 def test_a_path_that_never_was_is_not_missed(tmp_path: Path) -> None:
     assert HeldDirectory(tmp_path / "nothing").why_gone() is None
+
+
+def test_a_renewable_directory_may_be_deleted_and_made_anew_but_not_moved(tmp_path: Path) -> None:
+    data, inner = tmp_path / "data", tmp_path / "data" / "inner"
+    inner.mkdir(parents=True)
+    directory = HeldDirectory(data, renewable=inner)
+    assert (directory.why_gone(), directory.was_deleted()) == (None, False)
+    inner.rmdir()
+    assert (directory.why_gone(), directory.was_deleted()) == (None, True)
+    inner.mkdir()
+    directory.renew()
+    assert (directory.why_gone(), directory.was_deleted()) == (None, False)
+    inner.rename(tmp_path / "away")
+    assert "was moved or deleted" in (directory.why_gone() or "")
+    assert not directory.was_deleted()
+    (tmp_path / "away").rename(inner)
+    assert directory.is_back()
+    directory.close()
+    directory.close()
+    assert not directory.was_deleted()

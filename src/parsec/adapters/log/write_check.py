@@ -5,7 +5,7 @@ durable now. Errors: none. Next: parsec.web.routes.health, parsec.ingest.admissi
 
 Invariants, cited by tests
  1. A failure that a publish or a probe outlives within DOUBT_S refuses no one.
- 2. While in doubt the log is probed every RETRY_S, so that it is ready again soon after it was mended, without traffic.
+ 2. While in doubt the log is probed every RECHECK_S, so that it is ready again soon after it was mended.
  3. A log without a publish for PROBE_EVERY_S is probed, so that a fault is known before an event meets it.
 """
 
@@ -19,7 +19,7 @@ from parsec.core.clock import Clock
 from parsec.core.errors import Retryable
 
 DOUBT_S = 1.0
-RETRY_S = 0.5
+RECHECK_S = 0.5
 PROBE_EVERY_S = 5.0
 """One small file is written and synced; a busy log needs no probe."""
 
@@ -55,7 +55,7 @@ class WriteCheck:
 
     def run(self, stop: threading.Event) -> None:
         """The body of a thread, until `stop`."""
-        while not stop.wait(RETRY_S):
+        while not stop.wait(RECHECK_S):
             self.check()
 
     def check(self) -> None:

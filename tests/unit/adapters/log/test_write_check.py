@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from parsec.adapters.log.embedded import EmbeddedLog
-from parsec.adapters.log.write_check import DOUBT_S, PROBE_EVERY_S, RETRY_S
+from parsec.adapters.log.write_check import DOUBT_S, PROBE_EVERY_S, RECHECK_S
 from parsec.core.errors import Retryable
 from tests.support.fake_files import FakeFiles, Fault
-from tests.support.logs import SMALL, fill, group, open_log, read
+from tests.support.logs import SMALL, fill, open_log, read
 from tests.support.manual_clock import ManualClock
 
 
@@ -31,7 +31,7 @@ def waited(log: EmbeddedLog, clock: ManualClock, seconds: float) -> str | None:
     """What the log refuses with after so long, during which it was checked as its thread does."""
     end = clock.monotonic() + seconds
     while clock.monotonic() < end:
-        clock.advance(RETRY_S)
+        clock.advance(RECHECK_S)
         log._write_check.check()
     return log.refuses()
 
@@ -47,11 +47,11 @@ def test_a_fault_is_known_without_events_and_forgotten_once_it_is_mended(
     written = fill(log, 2)
     for _ in range(20):
         files.fail(Fault(operation, code))
-    why = waited(log, clock, PROBE_EVERY_S + RETRY_S + DOUBT_S)
+    why = waited(log, clock, PROBE_EVERY_S + RECHECK_S + DOUBT_S)
     assert why is not None
     assert "cannot be" in why
     files.heal()
-    assert waited(log, clock, RETRY_S) is None
+    assert waited(log, clock, RECHECK_S) is None
     written |= fill(log, 2)
     assert read(log).values == written
     log.close()
@@ -80,7 +80,7 @@ def test_a_failed_publish_is_refused_from_then_on_until_a_probe_succeeds(tmp_pat
         fill(log, 1)
     assert waited(log, clock, DOUBT_S) is not None
     files.heal()
-    assert waited(log, clock, RETRY_S) is None
+    assert waited(log, clock, RECHECK_S) is None
     fill(log, 1)
     log.close()
 
@@ -92,9 +92,9 @@ def test_a_busy_log_is_not_probed(tmp_path: Path, clock: ManualClock) -> None:
     for _ in range(20):
         fill(log, 1)
         files.calls.clear()
-        waited(log, clock, PROBE_EVERY_S - RETRY_S)
+        waited(log, clock, PROBE_EVERY_S - RECHECK_S)
         assert files.calls == ["free_bytes segments"]
-    waited(log, clock, RETRY_S)
+    waited(log, clock, RECHECK_S)
     assert any(call.startswith("create probe") for call in files.calls)
     assert files.names(".new") == []
     log.close()
@@ -126,27 +126,12 @@ def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: Path, clock: Ma
     directory = tmp_path / "data" / "segments"
     shutil.rmtree(directory)
     directory.write_text("in the way")
-    why = waited(log, clock, PROBE_EVERY_S + RETRY_S + DOUBT_S)
+    why = waited(log, clock, PROBE_EVERY_S + RECHECK_S + DOUBT_S)
     assert why is not None
     assert str(directory) in why
     directory.unlink()
-    assert waited(log, clock, RETRY_S) is None
+    assert waited(log, clock, RECHECK_S) is None
     assert fill(log, 1)
-
-
-def test_a_data_directory_that_was_moved_away_is_not_made_anew(
-    tmp_path: Path, clock: ManualClock, log: EmbeddedLog
-) -> None:
-    written = fill(log, 1)
-    (tmp_path / "data").rename(tmp_path / "moved")
-    with pytest.raises(Retryable):
-        log.publish([group(900, 1)])
-    assert waited(log, clock, PROBE_EVERY_S + RETRY_S + DOUBT_S) is not None
-    assert not (tmp_path / "data").exists()
-    (tmp_path / "moved").rename(tmp_path / "data")
-    assert waited(log, clock, RETRY_S) is None
-    written |= fill(log, 1)
-    assert read(log).values == written
 
 
 def test_a_full_log_is_no_fault_of_the_disk(tmp_path: Path, clock: ManualClock) -> None:
