@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
+from parsec.api.formats.detect import AUTO, FORMATS, PLAIN, events_of
 from parsec.api.ingest import CONTENT_CODES, IngestError
 from parsec.cli.client_flags import Command, api_key, new_client, profile, server_flags
 from parsec.cli.terminal import GAVE_UP, INTERRUPTED, NOT_ALL, counted, progress_bar, visible
@@ -26,7 +27,6 @@ from parsec.core.timestamp import fixed_zone
 
 SHOWN_ERRORS = 10
 _STDIN = "-"
-_AUTO = "auto"
 _OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})")
 
 
@@ -64,7 +64,7 @@ def _field_flags(command: Command) -> Command:
 @click.option("--source", help="Source of plain text lines (default: the file's name) and of events without one.")
 @click.option(
     "--severity",
-    default=_AUTO,
+    default=AUTO,
     show_default=True,
     help="Severity of plain text lines, and of JSON events without one. auto: the level at the beginning of a line, "
     "else info.",
@@ -72,8 +72,8 @@ def _field_flags(command: Command) -> Command:
 @click.option(
     "--timestamp",
     "time_of_lines",
-    type=click.Choice([_AUTO, "now"]),
-    default=_AUTO,
+    type=click.Choice([AUTO, "now"]),
+    default=AUTO,
     show_default=True,
     help="Time of plain text lines. auto: that at the beginning of the line, else that of the line before, else now.",
 )
@@ -86,6 +86,14 @@ def _field_flags(command: Command) -> Command:
 )
 @_field_flags
 @click.option("--batch", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Events per request.")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice([AUTO, PLAIN, "text", *FORMATS]),
+    default=AUTO,
+    show_default=True,
+    help="Format of the input. auto: each JSON object by its shape; ndjson: JSON of our own fields, as it is.",
+)
 @click.option("--text", "kind", flag_value="text", help="The input is plain text, one event per line.")
 @click.option("--json", "kind", flag_value="json", help="The input is JSON. Default: decided by its first character.")
 @click.option(
@@ -96,8 +104,8 @@ def _field_flags(command: Command) -> Command:
     help="Seconds to retry a request while the server is unavailable or busy.",
 )
 def send(
-    files: Sequence[str], url: str, timeout: float, batch: int, kind: Kind | None, time_of_lines: str,
-    zone: tzinfo | None, **words: str | None,
+    files: Sequence[str], url: str, timeout: float, batch: int, kind: Kind | None, format_name: str,
+    time_of_lines: str, zone: tzinfo | None, **words: str | None,
 ) -> None:  # fmt: skip
     """Send events from FILEs (default: standard input).
 
@@ -108,29 +116,50 @@ def send(
 
     Exit code: 0 all accepted, 1 some rejected or not read, 3 gave up.
     """
-    level = words.pop("severity") or _AUTO
-    text = TextOptions(
-        read_time=time_of_lines == _AUTO, read_level=level == _AUTO, zone=zone,
-        severity=DEFAULT_SEVERITY if level == _AUTO else level,
-    )  # fmt: skip
+    level = words.pop("severity") or AUTO
+    severity = DEFAULT_SEVERITY if level == AUTO else level
+    text = TextOptions(read_time=time_of_lines == AUTO, read_level=level == AUTO, zone=zone, severity=severity)
     parameters = {("tenant_id" if name == "tenant" else name): word for name, word in words.items() if word}
-    parameters |= {} if level == _AUTO else {"severity": level}
-    sender = Sender(parameters, kind, text, batch, timeout, has_key=api_key(url) is not None)
+    parameters |= {} if level == AUTO else {"severity": level}
+    layout = _layout(kind, format_name, maps=any(name.endswith("_field") for name in parameters))
+    sender = Sender(parameters, layout, text, batch, timeout, has_key=api_key(url) is not None)
     with new_client(url, max(timeout, 1.0), RetryPolicy(on_wait=sender.report_wait)) as client:
         code = sender.run(client, files or [_STDIN])
     sys.exit(code)
+
+
+class Layout(NamedTuple):
+    """How the input is cut into values, None: by its first character; and the format of JSON values."""
+
+    kind: Kind | None
+    format: str
+
+
+def _layout(kind: Kind | None, format_name: str, *, maps: bool) -> Layout:
+    """`maps`: fields of JSON are named, so that objects are described as they are."""
+    if format_name == "text":
+        kind, format_name = kind or "text", AUTO
+    elif format_name != AUTO:
+        kind = kind or "json"
+    if kind == "text" and (format_name != AUTO or maps):
+        raise click.UsageError("plain text has no fields: leave out --format and the flags for fields, or --text")
+    if maps and format_name not in (AUTO, PLAIN):
+        raise click.UsageError(
+            f"the format {format_name} has its own fields: leave out --format, or the flags for fields"
+        )
+    return Layout(kind, PLAIN if maps else format_name)
 
 
 class Sender:
     """One run of the command, with counts of what was sent so far."""
 
     def __init__(
-        self, parameters: Mapping[str, str], kind: Kind | None, text: TextOptions, batch: int, timeout_s: float, *,
+        self, parameters: Mapping[str, str], layout: Layout, text: TextOptions, batch: int, timeout_s: float, *,
         has_key: bool, clock: Clock | None = None,
     ) -> None:  # fmt: skip
         """`parameters`: of the requests. `has_key`: an API key may name the tenant."""
         self._parameters = parameters
-        self._kind = kind
+        self._layout = layout
         self._text = text
         self._batch = batch
         self._timeout_s = timeout_s
@@ -169,20 +198,18 @@ class Sender:
 
     def _send_file(self, client: Client, file: BinaryIO, name: str) -> None:
         source = BodySource(file)
-        lines = TextLines(self._text, self._fields_of_lines(name), self._clock, source.modified_ns)
-        decoder = InputDecoder(source.chunks(), is_text=self._kind == "text")
+        fields = {"source": "stdin" if name == _STDIN else Path(name).name}
+        fields |= {each: self._parameters[each] for each in ("tenant_id", "source") if each in self._parameters}
+        lines = TextLines(self._text, fields, self._clock, source.modified_ns)
+        decoder = InputDecoder(source.chunks(), is_text=self._layout.kind == "text")
         with progress_bar(source.size, in_bytes=True) as show:
-            for batch in batches(self._events(pieces_of(decoder.chunks(), self._kind), lines), self._batch):
+            for batch in batches(self._events(pieces_of(decoder.chunks(), self._layout.kind), lines), self._batch):
                 self._deliver(client, batch)
                 show(source.bytes_read, counted(self._accepted + self._rejected + self._blank, "event"))
         self._without_time += lines.without_time
         self._has_assumed_zone |= lines.has_assumed_zone
         if decoder.problem:
             self._report_input(decoder.problem)
-
-    def _fields_of_lines(self, name: str) -> dict[str, str]:
-        fields = {"source": "stdin" if name == _STDIN else Path(name).name}
-        return fields | {each: self._parameters[each] for each in ("tenant_id", "source") if each in self._parameters}
 
     def _events(self, pieces: Pieces, lines: TextLines) -> Iterator[Piece | None]:
         """The pieces as events; what cannot be one is counted as rejected."""
@@ -192,12 +219,11 @@ class Sender:
                     lines.paused()
                     yield None
                 elif piece.fault:
-                    self._report(piece, IngestError(0, None, "event_too_large", None, piece.fault))
-                    self._rejected += 1
+                    self._reject(piece, "event_too_large", piece.fault)
                 elif piece.is_text:
                     yield piece._replace(data=self._event_of_line(piece.data, lines))
                 else:
-                    yield piece
+                    yield from self._events_of_value(piece, lines)
         except Rejected as error:  # of this input; others may be read
             self._report_input(error.message)
 
@@ -226,6 +252,23 @@ class Sender:
         if reason != self._wait_reason:
             click.echo(f"parsec: trying again in {wait_s:.1f} s: {visible(reason)}", err=True)
             self._wait_reason = reason
+
+    def _events_of_value(self, piece: Piece, lines: TextLines) -> Iterator[Piece]:
+        """One piece of JSON, by the format that it has."""
+        try:
+            events = events_of(piece.data, self._layout.format)
+        except Rejected as error:
+            self._reject(piece, error.code, error.message)
+            return
+        if events is None:
+            yield piece
+        else:
+            yield from (piece._replace(data=lines.complete(event)) for event in events)
+
+    def _reject(self, piece: Piece, code: str, message: str) -> None:
+        """Counts what is not sent at all."""
+        self._report(piece, IngestError(0, None, code, None, message))
+        self._rejected += 1
 
     def _event_of_line(self, line: bytes, lines: TextLines) -> bytes:
         if "tenant_id" not in self._parameters and not self._has_key:

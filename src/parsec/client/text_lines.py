@@ -10,6 +10,7 @@ the default severity; `without_time` counts these.
 
 from collections.abc import Mapping
 from datetime import tzinfo
+from typing import Any
 
 import msgspec
 
@@ -70,6 +71,11 @@ class TextLines:
                 "message": text,
             }
         )
+
+    def complete(self, event: dict[str, Any]) -> bytes:
+        """An event of another format, with what that lacks: the time of reading, the default severity, the source."""
+        given = {"timestamp": text_of(self._clock.time_ns()), "severity": self._options.severity, **self._fields}
+        return msgspec.json.encode(given | event)
 
     def _head(self, text: str, now_ns: int) -> LineHead:
         options = self._options

@@ -11,7 +11,7 @@ of docker compose. Not recognised, because they would be guesses: a time without
 """
 
 import re
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from parsec.core.severity import SEVERITY_ALIASES, severity_name
@@ -28,6 +28,7 @@ class LineHead(NamedTuple):
 _NOTHING = LineHead(None, None)
 _HEAD_CHARS = 500
 _LEAST_EPOCH_S = 1_000_000_000  # September 2001: smaller numbers at the head of a line are others
+_YEAR_9999_S = 253_402_000_000.0
 _ZONES = {"Z": 0, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8,
           "PDT": -7}  # fmt: skip
 """Those of RFC 822. Other abbreviations mean several zones; such a time is read as one without a zone."""
@@ -202,3 +203,11 @@ def _level(text: str, at: int, *, after_time: bool) -> str | None:
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
     found = pattern.match(text, at)
     return found.end() if found else at
+
+
+_ANY_TIME = LineHeads(UTC, _YEAR_9999_S, _YEAR_9999_S)
+
+
+def level_of(line: str) -> str | None:
+    """The level at the beginning of a line whose time is known from elsewhere."""
+    return _ANY_TIME.read(line).level

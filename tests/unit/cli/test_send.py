@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -226,7 +227,7 @@ def test_names_of_fields_stand_in_the_address(server: Answering) -> None:
 LOG = "2026-07-29 12:00:00,123 ERROR declined\n\tat Pay.java:7\nhello\n"
 
 
-def sent(server: Answering) -> list[dict[str, str]]:
+def sent(server: Answering) -> list[dict[str, Any]]:
     return [json.loads(line) for line in server.asked[0].body.split(b"\n")]
 
 
@@ -267,3 +268,69 @@ def test_a_zone_that_is_none_is_wrong_use(zone: str) -> None:
     result = run("http://127.0.0.1:1", "--zone", zone, stdin="x")
     assert result.exit_code == 2
     assert "is no zone; use local, utc, +02:00, or a name such as Europe/Berlin" in " ".join(result.stderr.split())
+
+
+DOCKER = '{"log":"WARN slow\\n","stream":"stdout","time":"2026-07-29T12:00:00Z"}'
+
+
+def test_a_known_format_is_seen_by_its_shape_and_completed(server: Answering, tmp_path: Path) -> None:
+    path = tmp_path / "web.log"
+    path.write_text(DOCKER + "\n" + '{"a":1}' + "\n" + '{"level":30,"time":1785326400123,"msg":"hi","pid":1}' + "\n")
+    server.will(took(3))
+    result = run(server.url, "--severity", "debug", str(path))
+    assert result.exit_code == 0, result.output
+    first, second, third = sent(server)
+    assert (first["severity"], first["source"], first["message"]) == ("warn", "web.log", "WARN slow\n")
+    assert second == {"a": 1}
+    assert (third["timestamp"], third["severity"], third["source"]) == (1785326400123, "info", "web.log")
+
+
+def test_one_value_may_become_many_events_of_its_line(server: Answering) -> None:
+    records = [{"body": {"stringValue": str(n)}} for n in range(3)]
+    line = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]})
+    server.will(accepted(2, IngestError(2, None, "event_too_large", None, "Less.")))
+    result = run(server.url, stdin='\n{"a":1}\n' + line + "\n")
+    assert len(sent(server)) == 4
+    assert result.stderr == "line 3: event_too_large: Less.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--format", "docker"], "the object has no log, so it is not of the format docker; try --format auto"),
+        (["--format", "otlp"], "the object has no resourceLogs, so it is not of the format otlp; try --format auto"),
+    ],
+)
+def test_an_object_of_another_format_is_named_by_its_line(server: Answering, arguments: list[str], why: str) -> None:
+    result = run(server.url, *arguments, stdin='{"a":1}\n')
+    assert (result.exit_code, result.stderr) == (1, f"line 1: wrong_format: {why}\n")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "flags", [["--format", "ndjson"], ["--message-field", "log"], ["--json", "--source-field", "stream"]]
+)
+def test_json_of_our_own_or_with_named_fields_is_sent_as_it_is(server: Answering, flags: list[str]) -> None:
+    server.will(took(1))
+    assert run(server.url, *flags, stdin=DOCKER + "\n").exit_code == 0
+    assert server.asked[0].body == DOCKER.encode()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--text", "--format", "docker"],
+        ["--text", "--message-field", "log"],
+        ["--format", "pino", "--message-field", "log"],
+    ],
+)
+def test_flags_that_contradict_each_other_are_wrong_use(flags: list[str]) -> None:
+    result = run("http://127.0.0.1:1", *flags, stdin="x\n")
+    assert result.exit_code == 2
+    assert "leave out --format" in result.stderr
+
+
+def test_text_is_a_format(server: Answering) -> None:
+    server.will(took(1))
+    assert run(server.url, "--format", "text", "--tenant", "a", stdin=DOCKER + "\n").exit_code == 0
+    assert sent(server)[0]["message"] == DOCKER

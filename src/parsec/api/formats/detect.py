@@ -1,0 +1,129 @@
+"""Which format an object has, by its shape, and its events.
+
+In: the bytes of one JSON value, and the name of a format, or "auto". Out: events, or None for a value that is sent as
+it is. Errors: Rejected(wrong_format) for an object that is not of the named format, or of one that holds no logs.
+Next: parsec.ingest.body.decode.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from parsec.api.formats.audit import cloudtrail, kubernetes
+from parsec.api.formats.containers import docker, journald
+from parsec.api.formats.fields import Event, Fields, fields_of, list_of, text_of, value_of
+from parsec.api.formats.gelf import gelf
+from parsec.api.formats.node import bunyan, pino
+from parsec.api.formats.otlp import otlp
+from parsec.core.errors import Rejected
+
+AUTO, PLAIN = "auto", "ndjson"
+
+
+class Format(NamedTuple):
+    """`looks`: whether an object has this shape, and hardly any other. `needs`: fields of which a named format has one.
+    `items`: a field that may hold a list of objects of this format. `events`: of one object."""
+
+    looks: Callable[[Fields], bool]
+    needs: tuple[str, ...]
+    events: Callable[[Fields], Iterable[Event]]
+    items: str = ""
+
+
+def _one(kernel: Callable[[Fields], Event]) -> Callable[[Fields], Iterable[Event]]:
+    return lambda fields: (kernel(fields),)
+
+
+def _has(*names: str) -> Callable[[Fields], bool]:
+    return lambda fields: all(name in fields for name in names)
+
+
+def _is_docker(fields: Fields) -> bool:
+    return {"log", "stream", "time"} <= fields.keys() <= {"log", "stream", "time", "attrs"}
+
+
+def _is_journald(fields: Fields) -> bool:
+    return "__REALTIME_TIMESTAMP" in fields and ("MESSAGE" in fields or "__CURSOR" in fields)
+
+
+def _is_pino(fields: Fields) -> bool:
+    level, time = value_of(fields.get("level")), fields.get("time", msgspec.Raw(b"null"))
+    if not isinstance(level, int) or isinstance(level, bool) or bytes(time)[:1] not in b'"0123456789':
+        return False
+    return "msg" in fields or {"pid", "hostname"} <= fields.keys()
+
+
+def _is_bunyan(fields: Fields) -> bool:
+    return {"name", "hostname", "pid", "level", "msg", "time", "v"} <= fields.keys() and _is_pino(fields)
+
+
+def _is_kubernetes(fields: Fields) -> bool:
+    return text_of(fields, "apiVersion").startswith("audit.k8s.io/") and text_of(fields, "kind") in (
+        "Event",
+        "EventList",
+    )
+
+
+def _is_gelf(fields: Fields) -> bool:
+    return text_of(fields, "version") in ("1.0", "1.1") and {"host", "short_message"} <= fields.keys()
+
+
+def _is_cloudtrail(fields: Fields) -> bool:
+    if {"eventVersion", "eventTime", "eventSource", "eventName"} <= fields.keys():
+        return True
+    first = next(iter(list_of(fields.get("Records"))), None)
+    return first is not None and _is_cloudtrail(fields_of(first) or {})
+
+
+FORMATS: dict[str, Format] = {
+    "docker": Format(_is_docker, ("log",), _one(docker)),
+    "journald": Format(_is_journald, ("MESSAGE", "__REALTIME_TIMESTAMP", "__CURSOR"), _one(journald)),
+    "bunyan": Format(_is_bunyan, ("msg", "level"), _one(bunyan)),
+    "pino": Format(_is_pino, ("msg", "level"), _one(pino)),
+    "cloudtrail": Format(_is_cloudtrail, ("eventName", "Records"), _one(cloudtrail), "Records"),
+    "k8s-audit": Format(_is_kubernetes, ("auditID", "items"), _one(kubernetes), "items"),
+    "otlp": Format(_has("resourceLogs"), ("resourceLogs",), otlp),
+    "gelf": Format(_is_gelf, ("short_message",), _one(gelf)),
+}
+"""By the names of `parsec send --format`, the narrowest shape first."""
+
+_TELLING = frozenset(
+    {"log", "__REALTIME_TIMESTAMP", "level", "eventVersion", "Records", "apiVersion", "resourceLogs", "short_message"}
+    | {"resourceSpans", "resourceMetrics"}
+)
+"""An object without any of these fields has none of the shapes."""
+_NO_LOGS = {"resourceSpans": "traces", "resourceMetrics": "metrics"}
+
+
+def events_of(data: bytes, name: str) -> Iterator[Event] | None:
+    """The events of one JSON value. None: it is to be sent as it is."""
+    fields = None if name == PLAIN else fields_of(data)
+    if fields is None:
+        return None  # of what is no object the server says what is wrong
+    if name == AUTO and _TELLING.isdisjoint(fields):
+        return None
+    for field, what in _NO_LOGS.items():
+        if field in fields and "resourceLogs" not in fields:
+            raise Rejected("wrong_format", f"this is an OTLP export of {what}; only logs can be sent")
+    found = _format_of(fields, name)
+    return None if found is None else _events(found, fields)
+
+
+def _format_of(fields: Fields, name: str) -> Format | None:
+    if name == AUTO:
+        return next((each for each in FORMATS.values() if each.looks(fields)), None)
+    named = FORMATS[name]
+    if not any(field in fields for field in named.needs):
+        message = f"the object has no {' or '.join(named.needs)}, so it is not of the format {name}; try --format auto"
+        raise Rejected("wrong_format", message)
+    return named
+
+
+def _events(found: Format, fields: Fields) -> Iterator[Event]:
+    items = list_of(fields.get(found.items)) if found.items else []
+    if not items:
+        yield from found.events(fields)
+    for item in items:
+        inner = fields_of(item)
+        yield from found.events(inner) if inner is not None else ({"message": "", "metadata": {"item": item}},)
