@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 
 from parsec.api.event_rules import MAX_METADATA_DEPTH, nests_deeper
 from parsec.api.ingest import CODES, IngestError
-from parsec.core.envelope import SCHEMA_VERSION, decode_one, encode_lines
+from parsec.core.envelope import SCHEMA_VERSION, Envelope, decode_one, encode_lines
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import read_column, read_text
 from parsec.ingest.body.fast_path import WideEvent
@@ -176,6 +176,52 @@ def test_every_way_of_reading_gives_the_same(
     assert told(array)[1] == told(careful)[1][:-1] == told(lines)[1] == told(alone)[1][:-1]
     if "indent" not in how:
         assert told(array) == told(lines)
+
+
+good = st.builds(event, message=st.text(min_size=1, max_size=9).filter(str.strip), n=st.integers())
+any_line = (
+    st.builds(spelled, events | sound | values, st.sampled_from([{"separators": (",", ":")}, {}]))
+    | st.sampled_from([
+        b"oops", b"{", b"[", b"}", b'"', b'{"a":NaN}', b'{"a":"', b'{"a":[{', b"[INFO] words", b"5 x", b"[1,2",
+        b'{"events":[{"message":"m"},{"a":NaN}]}', b'{"events":[],"a":1}', b'{"message":"m","events":[1]}', b"[[tru]]",
+        b'{"a":1e400}', b'{"a":"\\ud800"}', b'{"a":' * 2000, b'{"a":"\xff"}', b"[" * 2000 + b"]" * 2000, b"\0\0",
+        b"\xff\xfe", b"BZh91AY&SY", b"\x1f\x8b\x08", b"x\x9cK\x04\x00", b"{\0", b"\xef\xbb\xbf{}",
+    ])
+    | st.binary(max_size=12).map(lambda text: text.replace(b"\n", b" "))
+)  # fmt: skip
+
+
+@many
+@given(good, st.lists(any_line, min_size=1, max_size=5), st.sampled_from(QUERIES), st.booleans())
+def test_what_happens_to_a_line_never_depends_on_other_lines(
+    first: dict[str, Any], given_lines: list[bytes], query: bytes, lenient: bool
+) -> None:
+    """A line after a sound one has the verdict and the events that it has among any others."""
+    same: dict[str, Any] = {"idempotency_key": "k", "lenient": lenient}
+    before = compact(first)
+    together = take(b"\n".join([before, *given_lines]), query, **same)
+    apart = [take(before + b"\n" + line, query, **same) for line in given_lines]
+    # Index 0 is the first event; ids that are derived hold the index.
+    assert together.items - 1 == sum(one.items - 1 for one in apart)
+    assert together.verdicts.blank == sum(one.verdicts.blank for one in apart)
+    assert told(together)[1] == [error for one in apart for error in told(one)[1]]
+    of_each = [one.envelopes[1:] for one in apart]  # the first is the sound line
+    assert list(map(plain_event, together.envelopes[1:])) == [plain_event(one) for each in of_each for one in each]
+
+
+def plain_event(envelope: Envelope) -> tuple[str, str, str, str, bytes]:
+    """Without its id and times."""
+    return envelope.tenant_id, envelope.severity, envelope.source, envelope.message, bytes(envelope.metadata)
+
+
+@many
+@given(good, st.lists(any_line, min_size=1, max_size=3))
+def test_a_bad_line_before_it_does_not_change_an_event(last: dict[str, Any], given_lines: list[bytes]) -> None:
+    open_ones = [line for line in given_lines if line.strip()[:1] in (b"[", b"{")]
+    given_lines = [line for line in given_lines if line not in open_ones and b"\0" not in line]
+    taken = take(b"\n".join([*given_lines, compact(last)]), idempotency_key="k")
+    (alone,) = take(compact(last), idempotency_key="k").envelopes
+    assert plain_event(taken.envelopes[-1]) == plain_event(alone)
 
 
 @many

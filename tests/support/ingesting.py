@@ -82,7 +82,7 @@ def take(body: bytes, query_string: bytes = b"", *, max_events: int = 10_000, **
     verdicts = Verdicts()
     envelopes: list[Envelope] = []
     items = 0
-    for piece in chunks(body, max_events):
+    for piece in chunks(body, max_events, around.fields.message):
         assert piece.first_index == items
         items += len(piece.items)
         envelopes += normalize(piece, around, verdicts)

@@ -64,8 +64,10 @@ CODES: dict[str, Code] = {
     "invalid_utf8": Code("The text is not UTF-8.", 400),
     "too_many_events": Code("The request has too many events.", 413),
     "payload_too_large": Code("The body is too large, before or after decompression.", 413),
-    "unsupported_encoding": Code("Content-Encoding is not gzip, deflate or zstd.", 415),
-    "invalid_encoding": Code("The compressed body is damaged or incomplete.", 400),
+    "unsupported_encoding": Code("Content-Encoding is not gzip, deflate or zstd, or the body is no text.", 415),
+    "invalid_encoding": Code(
+        "The compressed body is damaged or incomplete, or no Content-Encoding says how it is compressed.", 400
+    ),
     "unknown_field": Code("A batch object has fields beside `events`.", 400),
     "unknown_parameter": Code("The URL has an unknown parameter.", 400),
     "invalid_parameter": Code("A parameter in the URL has an invalid value.", 400),

@@ -39,7 +39,7 @@ PARAMETERS = {
     "source_field": "source", "message_field": "message",
 }  # fmt: skip
 CONSTANTS = {"tenant_id": TENANTS, "source": SOURCES, "severity": SEVERITY_NAMES}
-WORDS = {"ack": get_args(AckMode), "severity_numbers": SCALES}
+CHOICES = {"ack": get_args(AckMode), "severity_numbers": SCALES}
 MAX_NAMES = 16
 MAX_NAME_CHARS = 256
 _MAX_CACHED_BYTES = 2048
@@ -91,14 +91,14 @@ def _parse(query_string: bytes) -> FieldMap:
         if name in lists or name in constants or name in words:
             remedy = "list names with commas between" if name in PARAMETERS else "give it once"
             raise Rejected("invalid_parameter", f"`{name}` is given twice; {remedy}.", field=name)
-        if name in WORDS:
+        if name in CHOICES:
             words[name] = _word(name, text)
         elif name in PARAMETERS:
             lists[name] = _names(name, text)
         elif name in CONSTANTS:
             constants[name] = _constant(name, text)
         else:
-            known = ", ".join(sorted({*PARAMETERS, *CONSTANTS, *WORDS}))
+            known = ", ".join(sorted({*PARAMETERS, *CONSTANTS, *CHOICES}))
             message = f"Unknown parameter `{name[:64]}`. Valid parameters: {known}."
             raise Rejected("unknown_parameter", message, field=name[:64])
     tried = {PARAMETERS[name]: names for name, names in lists.items()}
@@ -130,8 +130,8 @@ def _names(parameter: str, text: str) -> tuple[str, ...]:
 
 
 def _word(name: str, text: str) -> str:
-    if text not in WORDS[name]:
-        raise Rejected("invalid_parameter", f"`{name}` must be {' or '.join(WORDS[name])}.", field=name)
+    if text not in CHOICES[name]:
+        raise Rejected("invalid_parameter", f"`{name}` must be {' or '.join(CHOICES[name])}.", field=name)
     return text
 
 
@@ -164,7 +164,7 @@ def pick(fields: Fields, names: Sequence[str], used: set[str]) -> bytes:
             if text not in _NOTHING:
                 used.add(name)
                 return text
-        elif "." in name and (raw := _nested(fields, name)) is not None:
+        elif "." in name and (raw := nested(fields, name)) is not None:
             text = bytes(raw)
             if text not in _NOTHING:
                 return text
@@ -213,7 +213,7 @@ def unknown_fields(fields: Fields, used: set[str]) -> Fields:
     }
 
 
-def _nested(fields: Fields, path: str) -> msgspec.Raw | None:
+def nested(fields: Fields, path: str) -> msgspec.Raw | None:
     """By a path of names; each step must be an object."""
     *steps, last = path.split(".")
     for step in steps:

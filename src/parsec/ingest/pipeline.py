@@ -131,7 +131,7 @@ class Pipeline:
             context = self._context(request)
             if len(request.body) > DIGEST_SLICE_BYTES:
                 yield from context.ids.digest_in_slices()
-            for chunk in chunks(request.body, self._options.max_events):
+            for chunk in chunks(request.body, self._options.max_events, request.fields.message):
                 some = normalize(chunk, context, verdicts)
                 if some and not events and chunk.size_bytes < len(request.body):
                     overload = self._admission.over_limit(some)  # rather than decode the rest in vain

@@ -30,7 +30,7 @@ from parsec.api.parameters import (
     VALUES,
 )
 from parsec.cli import main
-from parsec.ingest.field_mapping import CONSTANTS, PARAMETERS, WORDS
+from parsec.ingest.field_mapping import CHOICES, CONSTANTS, PARAMETERS
 
 ROOT = Path(__file__).parents[3]
 ROUTES = ROOT / "src" / "parsec" / "web" / "routes"
@@ -135,4 +135,4 @@ def test_the_fuzz_test_has_values_for_its_format() -> None:
 
 
 def test_ingest_knows_its_parameters() -> None:
-    assert {each.name for each in INGEST.parameters} == {*PARAMETERS, *CONSTANTS, *WORDS}
+    assert {each.name for each in INGEST.parameters} == {*PARAMETERS, *CONSTANTS, *CHOICES}

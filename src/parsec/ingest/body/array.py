@@ -1,25 +1,29 @@
 """A JSON array of events in slices: each on the fast path if it is sound, else event by event.
 
-In: a body and the position of the array in it. Out: chunks. Errors: Rejected(invalid_json, too_many_events), with any
-chunk. Next: parsec.ingest.normalize.
+In: a body and the position of the array in it. Out: chunks, with a verdict on each element that is no event. Errors:
+Rejected(too_many_events), with any chunk. Next: parsec.ingest.normalize.
+
+An element that is not JSON harms no other: brackets and strings tell where it ends. Where they do not, or the comma
+after an element is missing, one verdict covers the rest, up to the next line that begins with an object.
 """
 
 import re
 from collections.abc import Iterator
 
-from parsec.core.errors import Rejected
 from parsec.ingest.body.fast_path import SLICE_BYTES, SLOW_SLICE_BYTES, Chunk, Fault, Item, Tally, quick_array
-from parsec.ingest.body.scan import skip_blank, value_end
-from parsec.ingest.body.slow_path import read_value
+from parsec.ingest.body.scan import next_object, skip_blank, value_end
+from parsec.ingest.body.slow_path import broken, read_value
 
 _SEAM = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
 
 
 class ArrayReader:
-    """One array on its way. `at` is the first byte that is in no chunk yet; in the end, the one after the array."""
+    """One array on its way. `at` is the first byte that is in no chunk yet; in the end, the one after the array, or
+    after damage the beginning of the line with the next object. `damaged`: the array has no end that is known."""
 
     def __init__(self, body: bytes, at: int, end: int, tally: Tally) -> None:
         self.at = at
+        self.damaged = False
         self._body = body
         self._end = end
         self._tally = tally
@@ -48,7 +52,7 @@ class ArrayReader:
             yield from self._tally.chunk(items, self.at - start)
 
     def _elements(self, may_be_empty: bool) -> tuple[list[Item], bool]:
-        """About a slice of elements, one by one, and whether the closing bracket was passed."""
+        """About a slice of elements, one by one, and whether the array has ended."""
         body, end = self._body, self._end
         items: list[Item] = []
         until = self.at + SLOW_SLICE_BYTES
@@ -57,23 +61,30 @@ class ArrayReader:
             self.at = at + 1
             return items, True
         while True:
-            index = self._tally.taken + len(items)
             stop = value_end(body, at, end)
             if stop is None:
-                raise broken_body(f"event {index} does not begin or does not end", at)
+                return self._end_early(items, "this event does not begin or does not end", at)
             item = read_value(body[at:stop])
-            if isinstance(item, Fault) and item.code == "invalid_json":
-                raise Rejected(item.code, f"{item.message} It is event {index} of the array.")
+            is_broken = isinstance(item, Fault) and item.code == "invalid_json"
+            if is_broken and next_object(body, at, stop) < stop:
+                return self._end_early(items, "a quote or bracket in this event may be left open", at)
+            begin, at = at, skip_blank(body, stop, end)
+            mark = body[at : at + 1] if at < end else b""
+            if is_broken and mark not in (b",", b"]"):
+                return self._end_early(items, "this event does not end where it should", begin)
             items.append(item)
             self._tally.check(items)
-            at = skip_blank(body, stop, end)
-            mark = body[at : at + 1] if at < end else b""
             if mark not in (b",", b"]"):
-                raise broken_body(f"after event {index} comes neither a comma nor the closing bracket", at)
+                return self._end_early(items, "neither a comma nor the closing bracket comes", at, at - 1)
             self.at = at = at + 1 if mark == b"]" else skip_blank(body, at + 1, end)
             if mark == b"]" or at >= until:
                 return items, mark == b"]"
 
-
-def broken_body(why: str, at: int) -> Rejected:
-    return Rejected("invalid_json", f"The body is not valid JSON: {why} (at byte {at}).")
+    def _end_early(
+        self, items: list[Item], why: str, at: int, search_from: int | None = None
+    ) -> tuple[list[Item], bool]:
+        """One verdict on what is left of the array, or of the lines before the next object."""
+        self.damaged = True
+        self.at = next_object(self._body, at if search_from is None else search_from, self._end)
+        shown = self._body[at : min(at + 40, self._end)].decode("utf-8", "backslashreplace")
+        return [*items, broken(f"{why}, at byte {at} of the body: {shown!r}")], True

@@ -66,11 +66,6 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on arbitrary bytes; ValidationError is a DecodeError."""
 
 
-class _Batch(msgspec.Struct, forbid_unknown_fields=True):
-    events: msgspec.Raw
-
-
-_BATCH = msgspec.json.Decoder(_Batch)
 EVENT_DECODER = msgspec.json.Decoder(Event)
 _EVENTS = msgspec.json.Decoder(list[Event])
 _LOOSE = msgspec.json.Decoder(LooseEvent)
@@ -109,15 +104,6 @@ def _quick(
         return list(map(WideEvent, loose(text), rows))
     except UNREADABLE:
         return rows  # type: ignore[return-value]
-
-
-def batch_array(text: bytes) -> bytes | None:
-    """The array of `{"events": [...]}` without any other field; else None."""
-    try:
-        array = bytes(_BATCH.decode(text).events)
-    except UNREADABLE:
-        return None
-    return array if array.startswith(b"[") else None
 
 
 def is_utf8(text: bytes) -> bool:

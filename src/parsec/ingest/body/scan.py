@@ -18,6 +18,7 @@ _BLANK = re.compile(rb"[ \t\r\n]*+")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _SCALAR = re.compile(rb'[^ \t\r\n,:{}\[\]"]++')
 _NAME = re.compile(rb'[ \t\r\n]*+"(?:[^"\\]++|\\.)*+"[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
+_LINE_OF_JSON = re.compile(rb"\n(?=[{\[])")
 _OPENING = frozenset((b"{", b"["))
 _OPENING_BYTES = b"{["
 
@@ -29,6 +30,12 @@ def skip_blank(body: bytes, at: int, end: int) -> int:
     """The first position from `at` that holds no white space; `end` if there is none."""
     found = _BLANK.match(body, at, end)
     return found.end() if found else at
+
+
+def next_object(body: bytes, at: int, end: int) -> int:
+    """Where the next line after `at` begins that begins with an object or array; `end` if there is none."""
+    found = _LINE_OF_JSON.search(body, at, end)
+    return found.end() if found else end
 
 
 def value_end(body: bytes, at: int, end: int) -> int | None:

@@ -9,6 +9,7 @@ import re
 import msgspec
 
 from parsec.api.event_rules import MAX_METADATA_DEPTH
+from parsec.ingest.body.bad_json import why_no_json
 from parsec.ingest.body.fast_path import QUICK_BYTES, Fault, Fields, is_utf8
 from parsec.ingest.body.scan import has_more_keys, name_at
 
@@ -52,8 +53,7 @@ def read_value(text: bytes) -> Fields | Fault:
             return NOT_AN_OBJECT
         if _SURROGATE.search(text) and _is_json(_SURROGATE.sub(rb"\\u00", text)):
             return _half_pair(text)
-        reason = str(error).removeprefix("JSON is malformed: ")
-        return broken(f"{reason}, in {text[:40].decode('utf-8', 'backslashreplace')!r}")
+        return broken(why_no_json(text, error))
 
 
 def broken(why: str) -> Fault:
