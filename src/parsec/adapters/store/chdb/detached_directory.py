@@ -17,8 +17,10 @@ MOST_BYTES = 1 << 30
 """Of all parts in `detached/`; oldest leave first, those that are missing last."""
 NEEDED_S = 25 * 3600.0
 """A missing part is kept at least as long as the log holds its events (PARSEC_LOG_RETENTION, a day)."""
-_PLAIN = re.compile(r"[^_]+(?:_\d+){3,4}")
-_PREFIXED = re.compile(r"(broken[a-z-]*)_([^_]+(?:_\d+){3,4})(?:_try\d+)?")
+# A partition is `all`, a day, or a hash; then the first and the last block, the level, perhaps a mutation.
+_NAME = r"(?:all|\d{8}|[0-9a-f]{32})(?:_\d+){3,4}"
+_PLAIN = re.compile(_NAME)
+_PREFIXED = re.compile(rf"(broken[a-z-]*)_({_NAME})(?:_try\d+)?")
 
 
 class DetachedPart(NamedTuple):

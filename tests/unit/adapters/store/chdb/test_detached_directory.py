@@ -32,13 +32,21 @@ def now(directory: DetachedDirectory) -> float:
 
 
 def test_parts_under_their_own_names_are_missing(directory: DetachedDirectory) -> None:
-    for name in ("20261130_1_2_1", "all_3_3_0_5", "covered-by-broken_all_1_1_0", "ignored_all_2_2_0"):
+    for name in ("20261130_1_2_1", "all_3_3_0_5", "covered-by-broken_20261130_1_1_0", "ignored_20261130_2_2_0"):
         part(directory, name)
     directory.adopt()
     assert [each.name for each in directory.damaged()] == ["20261130_1_2_1", "all_3_3_0_5"]
     assert [each.rows for each in directory.damaged()] == [7, 7]
     assert directory.has("all_3_3_0_5")
-    assert not directory.has("all_1_1_0")
+    assert not directory.has("20261130_1_1_0")
+
+
+@pytest.mark.parametrize("prefix", ["broken", "broken-on-start"])
+def test_a_part_that_is_known_as_broken_keeps_its_name(directory: DetachedDirectory, prefix: str) -> None:
+    part(directory, f"{prefix}_20261130_1_2_1")
+    directory.adopt()
+    assert names(directory) == [f"{prefix}_20261130_1_2_1"]
+    assert [each.name for each in directory.damaged()] == ["20261130_1_2_1"]
 
 
 def test_a_part_that_breaks_twice_is_kept_twice(directory: DetachedDirectory) -> None:
