@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from parsec.api.formats.detect import AUTO, FORMATS, PLAIN, events_of
+from parsec.api.formats import detect as formats
+from parsec.api.formats.detect import AUTO, FORMATS, PLAIN
 from parsec.api.ingest import CONTENT_CODES, IngestError
 from parsec.cli.client_flags import Command, api_key, new_client, profile, server_flags
 from parsec.cli.terminal import GAVE_UP, INTERRUPTED, NOT_ALL, counted, progress_bar, visible
@@ -220,7 +221,7 @@ class Sender:
                     yield None
                 elif piece.fault:
                     self._reject(piece, "event_too_large", piece.fault)
-                elif piece.is_text:
+                elif piece.is_text and not self._is_of_known_format(piece):
                     yield piece._replace(data=self._event_of_line(piece.data, lines))
                 else:
                     yield from self._events_of_value(piece, lines)
@@ -253,10 +254,15 @@ class Sender:
             click.echo(f"parsec: trying again in {wait_s:.1f} s: {visible(reason)}", err=True)
             self._wait_reason = reason
 
+    def _is_of_known_format(self, piece: Piece) -> bool:
+        """Among lines of text: a program may print a few before its JSON begins."""
+        is_object = self._layout.kind is None and piece.data.startswith(b"{")
+        return is_object and formats.is_known(piece.data)
+
     def _events_of_value(self, piece: Piece, lines: TextLines) -> Iterator[Piece]:
         """One piece of JSON, by the format that it has."""
         try:
-            events = events_of(piece.data, self._layout.format)
+            events = formats.events_of(piece.data, self._layout.format)
         except Rejected as error:
             self._reject(piece, error.code, error.message)
             return

@@ -334,3 +334,10 @@ def test_text_is_a_format(server: Answering) -> None:
     server.will(took(1))
     assert run(server.url, "--format", "text", "--tenant", "a", stdin=DOCKER + "\n").exit_code == 0
     assert sent(server)[0]["message"] == DOCKER
+
+
+def test_json_of_a_known_shape_among_lines_of_text_is_read_as_such(server: Answering) -> None:
+    server.will(took(3))
+    result = run(server.url, "--tenant", "acme", stdin="Listening on 8080\n" + DOCKER + '\n{"a":1}\n')
+    assert result.exit_code == 0, result.output
+    assert [event["message"] for event in sent(server)] == ["Listening on 8080", "WARN slow\n", '{"a":1}']

@@ -110,6 +110,12 @@ def events_of(data: bytes, name: str) -> Iterator[Event] | None:
     return None if found is None else _events(found, fields)
 
 
+def is_known(data: bytes) -> bool:
+    """Whether this is an object of one of the shapes."""
+    fields = fields_of(data)
+    return fields is not None and not _TELLING.isdisjoint(fields) and _format_of(fields, AUTO) is not None
+
+
 def _format_of(fields: Fields, name: str) -> Format | None:
     if name == AUTO:
         return next((each for each in FORMATS.values() if each.looks(fields)), None)
