@@ -145,11 +145,11 @@ def _parts(codec: Codec, data: bytes) -> Iterator[bytes]:
 
 
 def _peek(chunks: Chunks) -> tuple[bytes, Chunks]:
-    """The first bytes, as many as come before the input pauses, and all chunks."""
+    """The first bytes, as many as come before the input pauses, and all chunks and pauses."""
     head = b""
     for chunk in chunks:
         if chunk is None and head:
-            break
+            return head, chain((head, None), chunks)
         head += chunk or b""
         if len(head) >= HEAD_BYTES:
             break

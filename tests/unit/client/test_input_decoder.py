@@ -116,6 +116,13 @@ def test_an_error_of_the_disk_ends_the_input() -> None:
     assert decoder.problem == "it cannot be read on: Input/output error"
 
 
+@pytest.mark.parametrize("packing", ["as it is", "gzip", "zstd"])
+def test_pauses_stay_where_they_are(packing: str) -> None:
+    first, second = PACKINGS[packing](b"one\n"), PACKINGS[packing](b"two\n")
+    decoder = InputDecoder(iter([None, first, None, second, None]))
+    assert [chunk for chunk in decoder.chunks() if chunk != b""] == [b"one\n", None, b"two\n", None]
+
+
 def test_a_bomb_is_read_in_small_parts() -> None:
     bomb = gzip.compress(bytes(50 << 20).replace(b"\0", b"x"))
     decoder = InputDecoder(iter([bomb]))
