@@ -14,6 +14,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from parsec.core.directory import why_unusable
 from parsec.core.errors import Fatal
 from parsec.core.held_directory import HeldDirectory
 
@@ -55,8 +56,8 @@ class DirectoryLock:
             os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
             _close(fds)
-            why = f"the data directory {directory} cannot be created or written: {error.strerror}"
-            raise Fatal(f"{why}; check PARSEC_DATA_DIR") from error
+            why = why_unusable(directory) or f"{error.strerror} ({error.filename}); check PARSEC_DATA_DIR"
+            raise Fatal(f"the data directory {directory} cannot be created or written: {why}") from error
         return cls(directory, fds)
 
     def release(self) -> None:
