@@ -25,7 +25,7 @@ def test_a_second_owner_is_told_who_holds_the_directory(tmp_path: Path) -> None:
 def test_the_directory_is_made_and_a_file_in_its_place_is_fatal(tmp_path: Path) -> None:
     DirectoryLock.acquire(tmp_path / "a" / "b").release()
     (tmp_path / "file").touch()
-    with pytest.raises(Fatal, match="cannot be created or written: .*file is a file, not a directory: choose another"):
+    with pytest.raises(Fatal, match=r"cannot be created or written: .*file is a file, not a directory: choose another"):
         DirectoryLock.acquire(tmp_path / "file")
 
 
