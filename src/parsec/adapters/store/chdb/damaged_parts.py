@@ -11,6 +11,7 @@ Invariants, cited by tests
  3. What is detached is reported again after a restart, until it is stored again or leaves (`detached_directory`).
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -131,7 +132,8 @@ class DamagedParts:
     def prune(self, retention_s: float) -> None:
         """Keeps what is detached within its bound, and forgets what has left the store by now. Raises OSError."""
         with self._lock:
-            freed, left = detached_directory.prune(self._directories.values(), time.time(), retention_s)
+            most = min(_bound(directory) for directory in self._directories.values())
+            freed, left = detached_directory.prune(self._directories.values(), time.time(), retention_s, most)
             self._telemetry.store_detached_bytes.set(left)
             if freed:
                 self._count_change()
@@ -216,6 +218,14 @@ class DamagedParts:
             return False
         finally:
             client.close()
+
+
+def _bound(directory: DetachedDirectory) -> int:
+    table = directory.path.parent
+    if not table.exists():  # it was dropped: its rows are in another one
+        return detached_directory.MOST_BYTES
+    disk = os.statvfs(table)
+    return min(detached_directory.MOST_BYTES, disk.f_blocks * disk.f_frsize // detached_directory.PART_OF_DISK)
 
 
 def _failed_check(client: "Client", table: str, part: str) -> str | None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 BROKEN, RESTORED = "broken_", "restored_"
-MOST_BYTES = 1 << 30
-"""Of all parts in `detached/`; oldest leave first, those that are missing last."""
+MOST_BYTES, PART_OF_DISK = 1 << 30, 20
+"""Of all parts in `detached/`, and at most a 20th of the disk; oldest leave first, those that are missing last."""
 NEEDED_S = 25 * 3600.0
 """A missing part is kept at least as long as the log holds its events (PARSEC_LOG_RETENTION, a day)."""
 # A partition is `all`, a day, or a hash; then the first and the last block, the level, perhaps a mutation.
@@ -72,7 +72,7 @@ class DetachedDirectory:
 
 
 def prune(
-    directories: Iterable[DetachedDirectory], now: float, retention_s: float, most_bytes: int = MOST_BYTES
+    directories: Iterable[DetachedDirectory], now: float, retention_s: float, most_bytes: int
 ) -> tuple[dict[str, int], int]:
     """Frees what is too much, and removes what was detached longer ago than rows are kept. Returns the bytes freed of
     each part that was too much, and the bytes left. Of a missing part its name stays, so that it is still reported."""

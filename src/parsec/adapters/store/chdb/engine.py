@@ -139,7 +139,8 @@ class ChdbEngine:
         client.command = watched  # type: ignore[assignment, method-assign]
 
     def _open(self) -> "Client":
-        """A client. If the engine does not open, tries once more with the table definitions from the backup."""
+        """A client. If the engine does not open, tries again with the table definitions from the backup, then without
+        the files of mutations."""
         from clickhouse_connect.driver import create_client
         from clickhouse_connect.driver.exceptions import Error
 
@@ -152,7 +153,12 @@ class ChdbEngine:
             if self._tables:  # the engine is open, so the definitions are not the cause
                 raise
             self._schema_backup.restore(refused=True)
+        try:
             return client()
+        except Error:
+            if not self._schema_backup.set_aside_mutations():
+                raise
+        return client()
 
     def write(self, client: "Client", table: Table, settings: str, blocks: Iterable[bytes]) -> None:
         """Call `make_durable` before. Raises Retryable once the directory is not at its path any more: the engine would

@@ -31,6 +31,7 @@ _log = structlog.get_logger(__name__)
 
 _FILES = ("metadata/*.sql", "store/*/*/*.sql", "store/*/*/format_version.txt")
 _LINKS = ("metadata/*", "data/*/*")
+_MUTATIONS = "store/*/*/mutation_*.txt"
 _COPIES = ("tables.json", "tables.2.json")
 _CHANGING = "tables.changing"
 _DIGEST = 64
@@ -111,11 +112,25 @@ class SchemaBackup:
                     sync.directory(self._store)
             self._changing.unlink(missing_ok=True)
 
+    def set_aside_mutations(self) -> bool:
+        """The engine does not open with the definitions: one of the files that name mutations may be damaged. Without
+        them it forgets those that have not ended: a day that is being dropped is dropped again. False: there are
+        none."""
+        mutations = sorted(self._store.glob(_MUTATIONS))
+        for path in mutations:
+            self._put_aside(path)
+            _log.error(
+                "A file of the store that names a mutation may be damaged. It was set aside.", file=self._name(path)
+            )
+        return bool(mutations)
+
     def restore(self, *, refused: bool = False) -> None:
         """Restores definitions that are missing or differ. `refused`: the engine does not open with those on disk, so
         that they are replaced even if they may be newer than the copies."""
         with self._lock:
             self._report_copies()
+            if refused:
+                self._grant_everything()
             saved = self._saved()
             if saved is None:
                 return
@@ -167,6 +182,13 @@ class SchemaBackup:
             self._put_aside(path)
         path.symlink_to(target)
         self._report(path)
+
+    def _grant_everything(self) -> None:
+        for directory, _, files in os.walk(self._store):
+            _grant(Path(directory), stat.S_IRWXU)
+            for path in (Path(directory, name) for name in files):
+                if not path.is_symlink() and _grant(path, _OWNER_MAY):
+                    self._report(path)
 
     def _make_directory(self, path: Path) -> None:
         """One that the owner may use, with those above it, in place of anything else."""

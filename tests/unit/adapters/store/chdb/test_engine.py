@@ -200,3 +200,18 @@ store.close()
     found = _run(tmp_path, "print(store._client.query('SELECT count() FROM dead_letters').result_rows); store.close()")
     assert "[(1,)]" in found.stdout, found.stderr
     assert found.stdout.count("A damaged part of the store was detached") == 101
+
+
+@pytest.mark.parametrize("content", [b"", b"?", b"format version: 1\ncommands: (DRON INDEX a)\n"])
+def test_a_damaged_file_of_a_mutation_keeps_nothing_from_opening(tmp_path: Path, content: bytes) -> None:
+    mutate = "store._client.command('INSERT INTO dead_letters (offset) VALUES (1), (2)')\n"
+    mutate += "store._client.command('ALTER TABLE dead_letters DELETE WHERE offset = 1 SETTINGS mutations_sync = 1')\n"
+    done = _run(tmp_path, mutate + "store.close()")
+    assert done.returncode == 0, done.stderr
+    mutations = list((tmp_path / "store").glob("store/*/*/mutation_*.txt"))
+    assert mutations
+    for path in mutations:
+        path.write_bytes(content)
+    found = _run(tmp_path, "print(store._client.query('SELECT offset FROM dead_letters').result_rows); store.close()")
+    assert "[(2,)]" in found.stdout, found.stderr
+    assert found.stdout.count("It was set aside") == len(mutations)

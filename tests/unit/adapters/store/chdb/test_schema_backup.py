@@ -246,3 +246,12 @@ def test_nothing_is_written_when_nothing_changed(store: Path) -> None:
     before = (store / "tables.json").stat().st_ino
     SchemaBackup(store).save()
     assert (store / "tables.json").stat().st_ino == before
+
+
+def test_when_the_engine_refuses_its_files_the_owner_gets_access_to_all_of_them(store: Path) -> None:
+    path = store / f"store/d74/{EVENTS}/20261130_1_1_0/columns.txt"
+    path.chmod(0)
+    SchemaBackup(store).restore()
+    assert path.stat().st_mode & 0o600 == 0, "a walk of each start would take long"
+    SchemaBackup(store).restore(refused=True)
+    assert path.stat().st_mode & 0o600 == 0o600
