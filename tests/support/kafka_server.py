@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
 
 from tests.support.prerequisites import require
 
@@ -117,6 +117,10 @@ class KafkaServer:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS or time.monotonic() > end:
                     raise
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        self.admin.create_partitions([NewPartitions(topic, total)])[topic].result(WAIT_S)
+        self.records(topic, total)  # until the brokers know them
 
     def expire(self, topic: str, before: int, partition: int = 0) -> None:
         """As retention does: offsets below `before` are gone."""

@@ -97,6 +97,25 @@ def test_each_compression_carries_plain_json_keyed_by_tenant(server: KafkaServer
         assert message.headers() is None
 
 
+def test_partitions_that_are_added_are_read_soon(server: KafkaServer) -> None:
+    topic = server.make_topic()
+    readers = [Reading(kafka(server.address, topic)) for _ in range(2)]
+    try:
+        until(lambda: any(each.owned for each in readers), *readers)
+        server.put(topic, [b"before"])
+        until(lambda: sum(len(each.slices) for each in readers) == 1, *readers)
+        added = time.monotonic()
+        server.add_partitions(topic, 4)
+        for partition in (1, 2, 3):
+            server.put(topic, [b"after"], partition)
+        until(lambda: sum(len(piece.values) for each in readers for piece in each.slices) == 4, *readers)
+        assert time.monotonic() - added < 12
+        assert all(each.owned for each in readers), "both of the group read some of them"
+    finally:
+        for each in readers:
+            each.reader.close()
+
+
 @pytest.mark.parametrize("trouble", ["kill9", "restart", "pause"])
 def test_what_was_acknowledged_survives_a_broker_in_trouble(server: KafkaServer, trouble: str) -> None:
     topic = server.make_topic()

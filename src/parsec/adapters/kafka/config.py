@@ -20,6 +20,8 @@ Config = dict[str, Any]
 MAX_POLL_INTERVAL_S = 300.0
 SESSION_TIMEOUT_MS = 10_000
 """How long the partitions of a killed member wait for another owner; librdkafka's default is 45 s."""
+METADATA_REFRESH_MS = 5_000
+"""How soon a client learns of partitions that were added; the group then assigns them within some more seconds."""
 _REPEAT_S = 10.0
 
 OURS = {
@@ -106,7 +108,8 @@ def _client(options: KafkaOptions) -> Config:
             raise Fatal(f"PARSEC_KAFKA_OPTIONS must not set {name}: {OURS[name]}. Remove it")
     return {
         "client.id": "parsec", "reconnect.backoff.ms": 100, "reconnect.backoff.max.ms": 1000,
-        "topic.metadata.refresh.interval.ms": 60_000, **options.extra, "bootstrap.servers": options.brokers,
+        "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS, **options.extra,
+        "bootstrap.servers": options.brokers,
     }  # fmt: skip
 
 
