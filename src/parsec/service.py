@@ -1,13 +1,15 @@
 """Run the parts of a process: start them in order, wait for a signal, stop them in reverse within a deadline.
 
 In: parts in order of start (parsec.wiring). Out: an exit code. Errors: a part that cannot start stops those before it,
-exit code 3; a part that fails later stops the service, exit code 1. A second signal ends the process at once.
+exit code 3; a part that fails later stops the service, exit code 1. A second signal ends the process at once. SIGHUP
+reloads.
 """
 
 import asyncio
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -170,6 +172,10 @@ class Service:
         self._exit_code = EXIT_OK
         self._signals = 0
         self._hung = False
+        self._has_terminal = sys.stderr.isatty()
+        self.reload: Callable[[], None] | None = None
+        """Called on SIGHUP; None while the parts are being opened."""
+        self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._on_signal, number)
 
@@ -206,6 +212,17 @@ class Service:
             force_exit(EXIT_FORCED)
         _log.info("Stopping.", signal=signal.Signals(number).name)
         self._stopping.set()
+
+    def _on_hangup(self) -> None:
+        """SIGHUP also comes when a terminal is closed; then the process ends at once, as it would without a handler."""
+        if self._has_terminal and not sys.stderr.isatty():
+            self._loop.remove_signal_handler(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGHUP)
+        elif self.reload is None:
+            _log.info("SIGHUP came during the start: everything has just been loaded.")
+        else:
+            self.reload()
 
     async def _drain(self) -> None:
         if self._drain_s and self._exit_code == EXIT_OK:

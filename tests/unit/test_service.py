@@ -1,6 +1,11 @@
 """The turn that a busy thread gives the event loop."""
 
 import asyncio
+import os
+import pty
+import signal
+import subprocess
+import sys
 
 from parsec.service import LoopTurn
 
@@ -54,3 +59,53 @@ def test_a_loop_that_has_ended_holds_nobody_up() -> None:
     turn = LoopTurn(loop)
     loop.close()
     turn()
+
+
+SERVE = """
+import asyncio
+from parsec.core.clock import SystemClock
+from parsec.core.lifecycle import Lifecycle
+from parsec.service import Service
+async def run():
+    service = Service(Lifecycle(), 0, 5, SystemClock())
+    print("early", flush=True)
+    if input() == "reload":
+        service.reload = lambda: print("reloaded", flush=True)
+    asyncio.get_running_loop().call_later(0, lambda: print("ready", flush=True))
+    await service.run([])
+asyncio.run(run())
+"""
+
+
+def test_a_hangup_reloads_also_one_that_came_during_the_start_and_ends_nothing() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "early\n"
+        process.send_signal(signal.SIGHUP)
+        process.stdin.write("reload\n")
+        process.stdin.flush()
+        assert {process.stdout.readline(), process.stdout.readline()} == {"reloaded\n", "ready\n"}
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == "reloaded\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_a_closed_terminal_ends_the_process() -> None:
+    near, far = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", SERVE], stdin=far, stdout=subprocess.PIPE, stderr=far) as process:
+        os.close(far)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"early\n"
+        os.write(near, b"reload\n")
+        assert process.stdout.readline() == b"ready\n"
+        os.close(near)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == -signal.SIGHUP

@@ -4,6 +4,7 @@ In: settings as flags, environment and file. Out: a running Parsec, or a table. 
 Next: parsec.wiring.serve.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ def serve(config: Path | None, **flags: str | None) -> None:
     precedence. Write sizes as 64MiB, times as 30s, 10m, 7d.
     """
     loaded = load_or_exit(config, flags)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the service handles it: a reload must not end a start
     # Late: the server's libraries take longer to import than every other command takes to run.
     from parsec.wiring.serve import serve as run
 

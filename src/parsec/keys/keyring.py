@@ -25,6 +25,8 @@ from parsec.keys.key import Caller, hash_of, name_of, rights
 
 _TAG_BYTES = 16
 MAX_CHARS = 4096
+MAX_LOGGED = 20
+"""Keys whose public names a log line shows."""
 
 
 class CursorCipher:
@@ -94,7 +96,12 @@ class Keyring:
 
     def reload_if_changed(self) -> None:
         """Load the file again if it has changed."""
-        if self._path is None or not self._watched.changed():
+        if self._path is not None and self._watched.changed():
+            self.reload()
+
+    def reload(self) -> None:
+        """Load the file again."""
+        if self._path is None:
             return
         try:
             content = read_all(self._path)
@@ -105,8 +112,11 @@ class Keyring:
             return
         if content is None:
             return
+        before = self._valid_names()
         self._replace_keys(content)
-        _log.info("API keys reloaded.", keys=len(self.keys), file=str(self._path))
+        after = self._valid_names()
+        new, ended = sorted(after - before)[:MAX_LOGGED], sorted(before - after)[:MAX_LOGGED]
+        _log.info("API keys reloaded.", keys=len(self.keys), new=new, ended=ended, file=str(self._path))
 
     def find(self, key: str) -> ActiveKey:
         """The valid key with this text. Raises Rejected."""
@@ -123,6 +133,9 @@ class Keyring:
         """Raises Rejected once the key has expired."""
         if key.expires_ns is not None and self._clock.time_ns() >= key.expires_ns:
             raise invalid_key("This API key has expired. Create a new one with `parsec keys create`.")
+
+    def _valid_names(self) -> set[str]:
+        return {each.caller.key for each in self.keys.values() if not each.revoked}
 
     def _replace_keys(self, content: Content | None) -> None:
         content = content or Content()

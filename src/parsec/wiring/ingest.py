@@ -3,8 +3,7 @@
 In: settings, the log's writers. Out: an `IngestSide`: the pipeline, its channel and workers. Errors: Fatal.
 Next: parsec.wiring.web.
 
-Limits per tenant come from the settings and from tables of the settings file, reloaded when it changes; a file with
-errors is logged, and the limits stay as they were.
+Limits per tenant come from the settings and from tables of the settings file: see parsec.wiring.reload.
 """
 
 import asyncio
@@ -12,77 +11,28 @@ import sys
 from collections.abc import Callable, Sequence
 
 import msgspec
-import structlog
 
 from parsec.adapters.redis.rates import RedisLeases
-from parsec.core.errors import BadSettings
-from parsec.core.file_watch import WatchedFile
 from parsec.ingest.admission import Admission
 from parsec.ingest.channel import BatchLimits, Channel
 from parsec.ingest.pipeline import Identity, Pipeline, PipelineOptions
 from parsec.ingest.rate_lease import RateLease
-from parsec.ingest.rate_limits import Allowance, Policy, Rate, TenantLimits
+from parsec.ingest.rate_limits import TenantLimits
 from parsec.ingest.worker import PUBLISH_SLICE_BYTES, Worker, WorkerOptions
 from parsec.loading import Loaded
 from parsec.service import Part, ThreadPart
-from parsec.settings import Settings, catalogue
+from parsec.settings import Settings
 from parsec.web.routes.health import Check, channel_check, stage_check
 from parsec.wiring.log import LogHandle
+from parsec.wiring.reload import SettingsFile, policy_of
 from parsec.wiring.runtime import REDIS_PREFIX, Checks, Runtime, redis_address
-
-BURST_S = 2.0
-"""A tenant that sent nothing for a while may send the limit of so many seconds at once."""
-
-_log = structlog.get_logger(__name__)
-
-
-def policy_of(loaded: Loaded) -> Policy:
-    """The default limits, and those of tenants with a table of their own."""
-    return Policy(_allowance(loaded.settings), {name: _allowance(own) for name, own in loaded.tenants.items()})
-
-
-def _allowance(settings: Settings) -> Allowance:
-    return Allowance(_rate(settings.limit_events_per_s), _rate(settings.limit_bytes_per_s))
-
-
-def _rate(per_s: float) -> Rate | None:
-    return Rate(per_s, max(1.0, per_s * BURST_S)) if per_s else None
-
-
-class LimitsFile:
-    """The settings file while Parsec runs."""
-
-    def __init__(self, loaded: Loaded, apply: Callable[[Policy], None]) -> None:
-        self._loaded = loaded
-        self._apply = apply
-        self._file = WatchedFile(loaded.file) if loaded.file is not None else None
-
-    def reload_if_changed(self) -> None:
-        """Apply the limits of the file, if it has changed."""
-        if self._file is None or not self._file.changed():
-            return
-        try:
-            found = self._loaded.reload()
-        except BadSettings as error:
-            _log.warning("The settings file has faults; limits stay as they were.", faults=error.problems)
-            return
-        self._apply(policy_of(found))
-        _log.info("Tenant limits reloaded from the settings file.", tenants=len(found.tenants))
-        waiting = [
-            one.env
-            for one in catalogue()
-            if not one.spec.per_tenant and getattr(found.settings, one.name) != getattr(self._loaded.settings, one.name)
-        ]
-        if waiting:
-            _log.warning("Other changed settings need a restart.", settings=waiting)
-
 
 GROUP_COMMIT_BYTES = 8 << 20
 ACK_TIMEOUT_S = 30.0
 
 
 class IngestSide(msgspec.Struct, frozen=True):
-    """`workers`: none where this process does not ingest."""
+    """`workers`: none where this process does not ingest. `reload`: reads the settings file again."""
 
     pipeline: Pipeline
     admission: Admission
@@ -90,6 +40,7 @@ class IngestSide(msgspec.Struct, frozen=True):
     workers: Sequence[Worker]
     parts: Sequence[Part]
     checks: Checks
+    reload: Callable[[], None]
 
 
 def open_ingest(loaded: Loaded, runtime: Runtime, log: LogHandle) -> IngestSide:
@@ -97,7 +48,7 @@ def open_ingest(loaded: Loaded, runtime: Runtime, log: LogHandle) -> IngestSide:
     settings = loaded.settings
     large_bytes = sys.maxsize if settings.kafka_brokers else PUBLISH_SLICE_BYTES
     channel = Channel(settings.channel_events, settings.channel_bytes, large_bytes, asyncio.get_running_loop())
-    limits, parts = _tenant_limits(loaded, runtime, shared=bool(settings.redis_addr and log.writers))
+    limits, parts, reload = _tenant_limits(loaded, runtime, shared=bool(settings.redis_addr and log.writers))
     closed_because = log.writers[0].refuses if log.writers else log.refuses
     admission = Admission(channel, limits, settings.ingest_memory, closed_because)
     pipeline = Pipeline(
@@ -119,18 +70,21 @@ def open_ingest(loaded: Loaded, runtime: Runtime, log: LogHandle) -> IngestSide:
         checks[name] = stage_check(name, worker)
         parts.append(ThreadPart(name, worker.run, stop, runtime.fail, runtime.clock))
     parts.append(runtime.ticker("acks", 1.0, pipeline.tick))
-    return IngestSide(pipeline, admission, channel, workers, parts, checks)
+    return IngestSide(pipeline, admission, channel, workers, parts, checks, reload)
 
 
-def _tenant_limits(loaded: Loaded, runtime: Runtime, *, shared: bool) -> tuple[TenantLimits, list[Part]]:
-    """`shared`: leased from Redis. Raises Fatal."""
+def _tenant_limits(
+    loaded: Loaded, runtime: Runtime, *, shared: bool
+) -> tuple[TenantLimits, list[Part], Callable[[], None]]:
+    """The limits, their parts, and how to reload them. `shared`: leased from Redis. Raises Fatal."""
     limits = TenantLimits(policy_of(loaded), runtime.clock, shared=shared)
-    parts: list[Part] = [runtime.ticker("tenant-limits", 1.0, LimitsFile(loaded, limits.change).reload_if_changed)]
+    file = SettingsFile(loaded, limits.change)
+    parts: list[Part] = [runtime.ticker("tenant-limits", 1.0, file.reload_if_changed)]
     if shared:
         holder = runtime.random.bytes(8).hex()
         leases = RedisLeases(redis_address(loaded.settings), REDIS_PREFIX, holder, runtime.clock)
         parts.append(RateLease(limits, leases, runtime.fail))
-    return limits, parts
+    return limits, parts, file.reload
 
 
 def _pipeline_options(settings: Settings) -> PipelineOptions:

@@ -7,7 +7,9 @@ Next: parsec.service.
 import gc
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -32,6 +34,7 @@ from parsec.wiring.log import open_log
 from parsec.wiring.process_limits import check_process_limits
 from parsec.wiring.processor import open_processor
 from parsec.wiring.query import open_query
+from parsec.wiring.reload import reload_all
 from parsec.wiring.runtime import Runtime, new_runtime
 from parsec.wiring.web import open_access, open_web
 
@@ -62,17 +65,21 @@ async def _run(loaded: Loaded) -> int:
     service = Service(life, settings.drain, settings.shutdown_timeout, SystemClock())
     try:
         runtime = new_runtime(life, service.fail, check_process_limits(settings))
-        parts = _open_parts(loaded, runtime)
+        parts, reloads = _open_parts(loaded, runtime)
     except (ParsecError, OSError) as error:
         _log.error("Parsec could not start.", why=_why(error, settings.data_dir))
         return EXIT_NOT_STARTED
+    service.reload = partial(reload_all, reloads)
     gc.collect()
     gc.freeze()  # what lives as long as the process is not walked by every collection
     return await service.run(parts)
 
 
-def _open_parts(loaded: Loaded, runtime: Runtime) -> list[Part]:
-    """Every part in order of start. Raises ParsecError or OSError when a side cannot be opened."""
+def _open_parts(loaded: Loaded, runtime: Runtime) -> tuple[list[Part], list[Callable[[], None]]]:
+    """Every part in order of start, and what SIGHUP reloads.
+
+    Raises ParsecError or OSError when a side cannot be opened.
+    """
     settings = loaded.settings
     access = open_access(settings, runtime)  # bad keys or certificates end the start before a file is touched
     make_private(Path(settings.data_dir))
@@ -84,7 +91,8 @@ def _open_parts(loaded: Loaded, runtime: Runtime) -> list[Part]:
         ingest = open_ingest(loaded, runtime, log)
         web = open_web(settings, runtime, access, log, processor, query, ingest)
         opened.pop_all()
-    return in_start_order([*log.parts, *processor.parts, *query.parts, *ingest.parts, *web])
+    reloads = [access.keyring.reload, ingest.reload, *([] if access.tls is None else [access.tls.reload])]
+    return in_start_order([*log.parts, *processor.parts, *query.parts, *ingest.parts, *web]), reloads
 
 
 def _why(error: Exception, data_dir: str) -> str:

@@ -40,8 +40,11 @@ class Tls:
 
     def reload_if_changed(self) -> None:
         """Load the files again if they have changed."""
-        if not any([file.changed() for file in self._watched]):  # noqa: C419 (check each of them)
-            return
+        if any([file.changed() for file in self._watched]):  # noqa: C419 (check each of them)
+            self.reload()
+
+    def reload(self) -> None:
+        """Load the files again."""
         try:
             self._newest = self._load()
         except Fatal as error:
