@@ -50,6 +50,9 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _BRACKETS = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb')*+([{}\[\]"])', re.DOTALL)
 _BRACKETS_AND_COMMAS = re.compile(rb'(?:[^"{}\[\],]++|' + _STRING + rb')*+([{}\[\],"])', re.DOTALL)
 _EVENTS_OBJECT = re.compile(rb'\{\s*"(?:events|Records)"\s*:\s*\[')
+_OBJECT_LINES = re.compile(rb"\n(\{[^\n]*\})[ \t\r]*(?=\n(\{[^\n]*\})[ \t\r]*\n)")
+_LAST_OBJECT_LINES = re.compile(rb"\n(\{[^\n]*\})[ \t\r]*(?=\n|\Z)")
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STRINGS_AND_BREAKS = re.compile(_STRING + rb"|\n", re.DOTALL)
 _BLANK = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
@@ -228,6 +231,7 @@ class _Splitter:
        array of events only.
     3. `_closing`: the array of an `{"events": [...]}` object has ended, and the object's own `}` is still to come.
        Anything before it is a piece, so that the server rejects it; nothing is dropped silently.
+    4. Two whole objects on lines after one another, without a comma, stand in no value: what came before never ends.
     """
 
     def __init__(self) -> None:
@@ -238,12 +242,25 @@ class _Splitter:
         self._closing = False
         self._line = 1
         self._enough = 0
+        self._looked = 0
 
     def feed(self, chunk: bytes, *, final: bool = False) -> Iterator[Piece]:
         """The pieces that this chunk completes; without a chunk, all that are complete."""
         self.rest += chunk
         if chunk and len(self.rest) < self._enough:
             return
+        yield from self._scan(final)
+        while self._depth and (lines := self._lines_of_events(final)) is not None:
+            yield from self._piece(0, lines)
+            self._line += self.rest.count(b"\n", 0, lines)
+            self._drop(lines)
+            self._depth = self._floor = self._at = 0
+            self._closing = False
+            yield from self._scan(final)
+        # A long string is scanned again from its begin: not at each chunk, which would take the square of its length.
+        self._enough = len(self.rest) + (len(self.rest) - self._at) // 8
+
+    def _scan(self, final: bool) -> Iterator[Piece]:
         start = 0
         while match := self._next(final):
             self._at = match.end()
@@ -252,10 +269,22 @@ class _Splitter:
                 yield from self._piece(start, cut[0])
                 self._line += self.rest.count(b"\n", start, cut[1])
                 start = self._at = cut[1]
-        del self.rest[:start]
-        self._at -= start
-        # A long string is scanned again from its begin: not at each chunk, which would take the square of its length.
-        self._enough = len(self.rest) + (len(self.rest) - self._at) // 8
+        self._drop(start)
+
+    def _drop(self, count: int) -> None:
+        del self.rest[:count]
+        self._at -= count
+        if count:
+            self._looked = 0
+
+    def _lines_of_events(self, final: bool) -> int | None:
+        """Where two lines begin of which each is an object; at the end of the stream one is enough."""
+        pattern = _LAST_OBJECT_LINES if final else _OBJECT_LINES
+        for found in pattern.finditer(self.rest, self._looked):
+            if all(_is_object(bytes(line)) for line in found.groups() if line is not None):
+                return found.start() + 1
+        self._looked = max(0, self.rest.rfind(b"\n", 0, max(0, self.rest.rfind(b"\n"))))
+        return None
 
     def end(self) -> Iterator[Piece]:
         """The rest of an input that stops in the middle is a piece too, a broken one."""
@@ -304,6 +333,14 @@ class _Splitter:
         end = at if self._closing else at + 1
         self._closing = False
         return end, at + 1
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        _OBJECT.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _on_one_line(piece: bytes) -> bytes:
