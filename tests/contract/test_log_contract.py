@@ -210,6 +210,29 @@ def test_slices_follow_each_other_and_account_for_every_offset(log: Subject, max
     assert at == 14
 
 
+def test_committed_records_are_read_again_and_polling_goes_on_where_it_was(log: Subject) -> None:
+    groups = [group(0, 4), group(4, 1), group(5, 9)]
+    log.publish(groups[:2])
+    reader = log.reader()
+    event = assigned(reader)
+    taken = drain(reader)
+    log_id = event.progress.log_id
+    reader.reserve(Range(log_id, 0, 0, 4), event.epoch, 1)
+    assert reader.commit(0, event.epoch, 5, Counts(stored=5))
+    log.publish(groups[2:])
+    again = []
+    for first, last, most in ((0, 4, MANY), (0, 4, 2), (2, 4, MANY), (1, 2, MANY), (0, 0, MANY)):
+        piece = reader.read_again(Range(log_id, 0, first, last), most, LARGE)
+        assert piece is not None
+        end = min(last + 1, first + most)
+        assert (list(piece.offsets), piece.next_offset, piece.lost) == (list(range(first, end)), end, 0)
+        assert piece.values == values(taken)[first:end]
+        again.append(piece)
+    assert reader.read_again(Range("another", 0, 0, 4), MANY, LARGE) is None
+    assert reader.read_again(Range(log_id, 7, 0, 4), MANY, LARGE) is None
+    assert values(drain(reader)) == lines(groups[2])
+
+
 def test_a_slice_stops_at_about_max_bytes(log: Subject) -> None:
     log.publish([group(n, 1, message="x" * 1000) for n in range(20)])
     slices = drain(log.reader(), max_bytes=3000)

@@ -106,7 +106,8 @@ class MemoryReader:
 
     def read_again(self, span: Range, max_events: int, max_bytes: int) -> Slice | None:
         self._log.hook("read_again.before")
-        if not self._log.owns(self, span.partition, self.epochs.get(span.partition, 0)):
+        is_ours = span.log_id == self._log.log_id and span.partition in self._at
+        if not is_ours or not self._log.owns(self, span.partition, self.epochs[span.partition]):
             return None
         return self._slice(span.partition, min(max_events, self.largest), max_bytes, span.first, span.last + 1)
 

@@ -27,6 +27,7 @@ class MemoryStore:
         self.marks: list[LedgerCheckpoint] = []
         self._late: list[tuple[Sequence[Row], str]] = []
         self.closed = False
+        self.dropped_day = -1
         self._refuses = refuses
         self._tokens: set[str] = set()
 
@@ -110,6 +111,9 @@ class MemoryStore:
             if row.tenant_id in tenants and row.id in ids and from_ns <= row.received_at <= until_ns:
                 found.setdefault((row.tenant_id, row.id), []).append(row.received_at)
         return found
+
+    def last_dropped_day(self) -> int:
+        return self.dropped_day
 
     def stored_bound(self, log_id: str, partition: int) -> ExpiryBound | None:
         rows = [row for row in self.rows if (row.log_id, row.partition) == (log_id, partition)]

@@ -16,6 +16,7 @@ from parsec.ports.store import DeadLetter, Row
 from parsec.process.batching import InsertLimits
 from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
+from parsec.process.lost_records import LostRecords
 from parsec.process.repair import Repair
 from parsec.telemetry import Telemetry
 from tests.support.manual_clock import ManualClock
@@ -69,10 +70,9 @@ class Rig:
         self.reader = self.log.reader(*range(len(self.log.records)))
         self.reader.largest = self.largest
         self.dedup = LocalDedup(WINDOW, self.telemetry, self.clock)
-        self.claims = Claims(self.dedup, self.store, WINDOW, self.telemetry)
-        self.repair = Repair(
-            self.reader.read_again, self.store, make_rows, WINDOW.seconds, self.telemetry, self.clock, FixedRandom()
-        )
+        lost = LostRecords(self.reader.read_again, self.store, make_rows, WINDOW)
+        self.repair = Repair(lost, self.store, self.telemetry, self.clock, FixedRandom())
+        self.claims = Claims(self.dedup, self.store, WINDOW, self.telemetry, self.repair.lost_rows, self.repair.restore)
         options = Options(make_rows, self.limits, on_commit=self._note_commit, between_ranges=self.repair.turn)
         self.processor = Processor(
             self.reader, self.store, self.claims, options, self.telemetry, self.clock, FixedRandom()

@@ -30,6 +30,7 @@ from parsec.cli import main
 from parsec.core.errors import Poison, Rejected
 from parsec.ports.broker import Assigned, Progress
 from parsec.ports.store import QueryLimits, Row, StoreReader
+from parsec.process import lost_records
 from parsec.process.loop import Processor
 from parsec.process.partitions import Partition
 from parsec.query.sql.page import Page, PageRequest, page
@@ -112,6 +113,7 @@ CONSTANTS: dict[str, tuple[ModuleType, str, str]] = {
     "SEND_TIMEOUT_S": (web, "ClientLimits", "send_timeout_s"),
     "MIN_BYTES_PER_S": (web, "ClientLimits", "min_rate"),
     "INSERT_BYTES": (processor, "InsertLimits", "max_bytes"),
+    "REPAIR_OFFSETS": (lost_records, "REPAIR_OFFSETS", ""),
     "TAILS": (processor, "TailLimits", "in_all"),
     "TAILS_PER_TENANT": (processor, "TailLimits", "per_tenant"),
     "TAIL_BYTES": (processor, "TailLimits", "waiting_bytes"),

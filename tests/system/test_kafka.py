@@ -1,6 +1,7 @@
 """P1, P2 and P3 on Kafka: whatever was acknowledged is found exactly once, whatever happens to Parsec or to brokers."""
 
 import json
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -247,3 +248,21 @@ def test_one_connection_keeps_the_order_of_its_tenant(server: KafkaServer, tmp_p
         assert last.get(client, -1) < int(number)
         last[client] = int(number)
     assert len(last) == 3
+
+
+def test_a_store_that_is_gone_is_stored_again_from_the_topic(server: KafkaServer, tmp_path: Path) -> None:
+    topic, data = new_topic(), tmp_path / "data"
+    with on_kafka(server, topic, data, PARSEC_TOPIC_PARTITIONS="2") as parsec:
+        for tenant in ("acme", "other", "third"):
+            assert parsec.ingest([event(f"{tenant}-{n}", tenant) for n in range(200)])[1]["accepted"] == 200
+            assert parsec.ingest([event(f"{tenant}-{n}", tenant) for n in range(50)])[1]["accepted"] == 50
+        wait_stored(parsec, server, topic, 2)
+        parsec.kill()
+        shutil.rmtree(data / "store")
+        parsec.start()
+        assert parsec.ingest([event("new", "acme")])[0] == 200
+        until(lambda: parsec.get("/admin/audit")[1]["recounted"] == 751, parsec)
+        until(lambda: parsec.get("/admin/audit")[1]["difference"] == 0, parsec)
+        for tenant, more in (("acme", ["new"]), ("other", []), ("third", [])):
+            ids = Counter(each["id"] for each in parsec.search(tenant))
+            assert ids == Counter([*(f"{tenant}-{n}" for n in range(200)), *more])

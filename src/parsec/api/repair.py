@@ -11,8 +11,9 @@ RepairPhase = Literal["waiting", "comparing", "storing", "idle"]
 class StoreGap(msgspec.Struct, frozen=True):
     """Offsets first..end-1 of a partition, of which the store lacks `rows` events and `dead_letters`.
 
-    The events were received between `received_from` and `received_until`, in UTC; None: unknown. `first_checkpoint`:
-    the store lacks the ledger's first checkpoint, so that it is not the one that the ledger counts.
+    `stretches`: where in it something may be missing, each as first offset and end; none: anywhere. The events were
+    received between `received_from` and `received_until`, in UTC; None: unknown. `first_checkpoint`: whether the store
+    has the ledger's first checkpoint; without it the store is not the one that the ledger counts.
     """
 
     partition: int
@@ -24,6 +25,7 @@ class StoreGap(msgspec.Struct, frozen=True):
     received_from: str | None = None
     received_until: str | None = None
     first_checkpoint: bool = True
+    stretches: Sequence[tuple[int, int]] = ()
 
     @property
     def missing(self) -> int:

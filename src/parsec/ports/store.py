@@ -201,6 +201,9 @@ class StoreWriter(Protocol):
     ) -> Mapping[tuple[str, str], Sequence[int]]:
         """When the rows of each (tenant, id) among these were received, of those received within these bounds."""
 
+    def last_dropped_day(self) -> int:
+        """The last day of receipt, since 1970, that was dropped for its size, as all before it; -1: none was."""
+
     def stored_bound(self, log_id: str, partition: int) -> ExpiryBound | None:
         """The earliest days of all that the store has of a partition; None: it has nothing."""
 

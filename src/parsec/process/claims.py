@@ -7,11 +7,12 @@ A claim alone never drops an event (parsec.ports.dedup says why).
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 
 import msgspec
 import structlog
 
+from parsec.ports.broker import Progress
 from parsec.ports.dedup import Batch, Dedup, Position, Window
 from parsec.ports.store import Row, RowIdentity, StoreWriter, content_digest
 from parsec.telemetry import Telemetry
@@ -37,18 +38,29 @@ class Resolution(msgspec.Struct, frozen=True):
 class Claims:
     """The set of claims, and the store that it describes. Used by the processor's thread."""
 
-    def __init__(self, dedup: Dedup, store: StoreWriter, window: Window, telemetry: Telemetry) -> None:
+    def __init__(
+        self, dedup: Dedup, store: StoreWriter, window: Window, telemetry: Telemetry,
+        lost_rows: Callable[[Progress], Iterator[Sequence[Row]]] = lambda _: iter(()),
+        restore_lost: Callable[[Collection[Position], int], bool] = lambda *_: False,
+    ) -> None:  # fmt: skip
+        """`lost_rows`, `restore_lost`: `lost_rows` and `restore` of parsec.process.repair.Repair."""
         self._dedup = dedup
         self._store = store
         self._window = window
         self._telemetry = telemetry
+        self._lost_rows = lost_rows
+        self._restore_lost = restore_lost
 
-    def restore(self, partition: int) -> Iterator[int]:
-        """Claims the ids that the store has of a partition within the window; yields the size of each batch of them."""
+    def restore(self, progress: Progress) -> Iterator[int]:
+        """Claims the ids that the store has, or has lost, of a partition within the window; yields the size of each
+        batch of them."""
         if self._dedup.wants_restore():
-            for batch in self._store.recent_ids(partition, self._window.seconds, self._window.ids):
+            for batch in self._store.recent_ids(progress.partition, self._window.seconds, self._window.ids):
                 self._dedup.claim(batch)
                 yield len(batch.ids)
+            for rows in self._lost_rows(progress):
+                self._dedup.claim(batch_of(rows))
+                yield len(rows)
 
     def claim(self, rows: Sequence[Row], resent: Set[int]) -> dict[int, Conflict]:
         """Claims the rows' ids; returns conflicts by offset.
@@ -87,10 +99,13 @@ class Claims:
     ) -> Resolution:
         """Decides all conflicts that the store allows to decide. `own`: rows of the same range that have landed.
 
-        A holder below `committed` has landed; if it is not in the store, it has expired. `give_up`: a holder that has
-        not landed by now never will.
+        A holder below `committed` has landed; if it is not in the store, it has expired, or the store has lost it and
+        gets it again. `give_up`: a holder that has not landed by now never will.
         """
         landed = self._landed_holders(conflicts, own)
+        lost = {each.holder for each in conflicts.values() if _is_below(each.holder, committed)} - landed.keys()
+        if lost and self._restore_lost(lost, committed.offset):
+            landed = self._landed_holders(conflicts, own)
         duplicates: set[int] = set()
         to_store: set[int] = set()
         free: dict[int, Conflict] = {}

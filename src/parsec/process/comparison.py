@@ -34,20 +34,22 @@ Compare = Callable[[Iterable[Progress]], Sequence[StoreGap]]
 
 
 class StoreWatch(msgspec.Struct, frozen=True):
-    """What the comparison depends on. `compare` recounts the store; `progress`: of the partitions of this process.
+    """What the comparison depends on. `compare` recounts the store; `progress`: of the partitions of this process;
+    `damage_changes` grows whenever parts of the store were detached.
 
     `ready`: False while rows of the store are on the move. `wanted` is set when something of the store may have gone.
     `check_parts` reads all parts of the store and detaches damaged ones, until its event is set. `keep_log`:
-    LogReader.keep_committed. `on_whole` is called when nothing is missing.
+    LogReader.keep_committed. `on_whole` is called when nothing is missing, with the `damage_changes` from before.
     """
 
     compare: Compare
     progress: Callable[[], Mapping[int, Progress]]
+    damage_changes: Callable[[], int]
     ready: Callable[[], bool]
     wanted: threading.Event
     check_parts: Callable[[threading.Event], None]
     keep_log: Callable[[bool], None]
-    on_whole: Callable[[], None]
+    on_whole: Callable[[int], None]
 
 
 class StoreComparison:
@@ -138,13 +140,14 @@ class StoreComparison:
             self._check_parts = False
             self._watch.check_parts(stop)
         self._repair.stored_again = 0
-        owned = self._watch.progress()
+        owned, changes = self._watch.progress(), self._watch.damage_changes()
         gaps = self._watch.compare(owned.values())
         if asked or {*map(_identity, gaps)} - {*map(_identity, known)}:
             self._report(gaps)
             self._store_again(gaps, stop)
             if stop.is_set():
                 return
+            changes = self._watch.damage_changes()
             gaps = self._watch.compare(self._watch.progress().values())
         self._gaps, self._lost = (), [gap for gap in gaps if gap.missing]
         self._compared = {(each.log_id, number) for number, each in owned.items()}
@@ -152,7 +155,7 @@ class StoreComparison:
         self._watch.keep_log(False)
         self._report_end(known)
         if not self._lost:
-            self._watch.on_whole()
+            self._watch.on_whole(changes)
 
     def _store_again(self, gaps: Sequence[StoreGap], stop: threading.Event) -> None:
         self._began_at = said_at = self._clock.monotonic()

@@ -177,7 +177,7 @@ class Processor:
     def _restore_claims(self, partition: Partition) -> None:
         """Claims the ids of stored events, so that repeats of them are recognised after a start."""
         began, ids = self._clock.monotonic(), 0
-        for claimed in self._claims.restore(partition.number):
+        for claimed in self._claims.restore(partition.progress):
             ids += claimed
             self._step_at = self._clock.monotonic()
             if not partition.failures:  # the same claims again, after a failure, are no progress

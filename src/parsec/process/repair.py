@@ -10,56 +10,50 @@ Invariants, cited by tests
     again and goes on.
  2. A missing position becomes what it was: the same row, or a dead letter. One whose id the store has at another
     position, received within the dedup window of it, was a duplicate, or is stored again under a later offset; it stays
-    out. So does an event that has expired since.
+    out. So does an event that has expired since (parsec.process.lost_records).
  3. A chunk is bounded in records and bytes, and takes its turn between two ranges of new events.
  4. A ledger's first checkpoint, which tells its store from another one, is saved last: a repair that was cut off leaves
     a store that is not taken for whole.
+ 5. An event that is repeated while its first copy is lost stays a duplicate: its id is claimed from the log, and the
+    first copy is stored again before the repeat is judged (parsec.process.claims).
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import structlog
-from msgspec.structs import replace
 
 from parsec.api.repair import StoreGap
 from parsec.core.clock import Clock, Random
 from parsec.core.errors import Poison, Retryable
-from parsec.core.timestamp import DAY, SECOND
-from parsec.ports.broker import Progress, Range, Slice
+from parsec.core.timestamp import DAY
+from parsec.ports.broker import Progress, Range
+from parsec.ports.dedup import Position
 from parsec.ports.store import LedgerCheckpoint, Row, StoreWriter
-from parsec.process.batching import FIRST_ATTEMPT, Batch, MakeRows
+from parsec.process.batching import FIRST_ATTEMPT, Batch
 from parsec.process.bisect import Bisect
+from parsec.process.lost_records import LostRecords, chunk_end, chunk_start
 from parsec.process.partitions import backoff
 from parsec.process.range_commit import Claim, Commit, FindLanded, Insert, InsertDeadLetters, RangeCommit, Step
 from parsec.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
 
-REPAIR_OFFSETS = 10_000
-"""Chunks begin at multiples of it, so that a repair that begins again uses the same tokens."""
-REPAIR_BYTES = 8 << 20
-REPAIRED_TABLES = ("events", "dead_letters")
-EXPIRED = "expired"
-"""The reason of a dead letter that parsec.process.rows makes of an old event."""
 LONGEST_BACKOFF_S = 5.0
-
-ReadAgain = Callable[[Range, int, int], Slice | None]
-"""LogReader.read_again."""
+SKIP_S = 0.1
+"""How long a turn may look for a chunk in which something is missing."""
+REPAIRED_TABLES = ("events", "dead_letters")
 
 
 class Repair:
     """`request`, `idle` and `stored_again` are for any thread, the rest for the processor's."""
 
     def __init__(
-        self, read_again: ReadAgain, store: StoreWriter, make_rows: MakeRows, window_s: float,
-        telemetry: Telemetry, clock: Clock, random: Random,
-    ) -> None:  # fmt: skip
-        self._read_again = read_again
+        self, lost: LostRecords, store: StoreWriter, telemetry: Telemetry, clock: Clock, random: Random
+    ) -> None:
+        self._lost = lost
         self._store = store
-        self._make_rows = make_rows
-        self._window_ns = int(window_s * SECOND)
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
@@ -102,66 +96,56 @@ class Repair:
             _log.warning("Lost events could not be stored again. This will be retried.", why=str(error))
         return True
 
+    def restore(self, positions: Collection[Position], committed: int) -> bool:
+        """Stores again the chunks of these positions, of one partition, below `committed`. True: some of them were
+        lost. For the processor's thread, whatever `turn` works on. Raises Retryable."""
+        before, at = self.stored_again, self._at
+        try:
+            for log_id, partition, first in sorted({(*each[:2], chunk_start(each.offset)) for each in positions}):
+                self._restore_chunk(log_id, partition, first, committed)
+        finally:
+            self._at = at
+        return self.stored_again > before
+
+    def _restore_chunk(self, log_id: str, partition: int, first: int, committed: int) -> None:
+        end = chunk_end(first, committed)
+        while first < end:
+            chunk = self._begin(Range(log_id, partition, first, end - 1), end)
+            first = self._at
+            if chunk is not None:
+                self._perform(chunk)
+
+    def lost_rows(self, progress: Progress) -> Iterator[Sequence[Row]]:
+        """As LostRecords.of_window."""
+        return self._lost.of_window(progress)
+
     def _store_chunk(self, gap: StoreGap) -> bool:
         """One chunk of the gap, or what is left of it after a failure. True: it was the last one. Raises Retryable."""
-        if self._chunk is None:
-            first = max(self._at, gap.first)
+        until = self._clock.monotonic() + SKIP_S
+        while self._chunk is None:
+            first = _next_in(gap, self._at)
             if first >= gap.end:
                 return True
-            last = min((first // REPAIR_OFFSETS + 1) * REPAIR_OFFSETS, gap.end) - 1
-            self._chunk = self._prepare(Range(gap.log_id, gap.partition, first, last))
+            asked = Range(gap.log_id, gap.partition, first, chunk_end(first, gap.end) - 1)
+            self._chunk = self._begin(asked, gap.end)
+            if self._clock.monotonic() >= until:
+                break
         if self._chunk is not None:
             self._perform(self._chunk)
             self._chunk = None
         return self._at >= gap.end
 
-    def _prepare(self, asked: Range) -> RangeCommit | None:
+    def _begin(self, asked: Range, end: int) -> RangeCommit | None:
         """What is to be inserted of a range, or of its beginning; None: nothing. Moves `_at`. Raises Retryable."""
-        found = self._store.stored_offsets(asked)
-        if len(found) > asked.last - asked.first:
-            self._at = asked.last + 1
+        lost = self._lost.find(asked, end)
+        self._at = lost.next_offset
+        if lost.records is None:
             return None
-        records = self._read_again(asked, REPAIR_OFFSETS, REPAIR_BYTES)
-        if records is None:
-            self._at = asked.last + 1
-            return None
-        missing = [at for at, offset in enumerate(records.offsets) if offset not in found]
-        rows, letters = self._make_rows(_only(records, missing)) if missing else ([], [])
-        letters = [letter for letter in letters if letter.reason != EXPIRED]
-        if rows:
-            repeats = self._repeats(rows, records.resent)
-            rows = [row for row in rows if row.offset not in repeats]
-        wanted = {row.offset for row in rows} | {letter.offset for letter in letters}
-        self._at = records.next_offset
-        if not wanted:
-            return None
-        kept = _only(records, [at for at, offset in enumerate(records.offsets) if offset in wanted])
-        batch = Batch(records.range, [kept], FIRST_ATTEMPT, doubtful=True, again=True)
-        chunk = RangeCommit(batch, rows, letters, self._bisect)
+        batch = Batch(lost.records.range, [lost.records], FIRST_ATTEMPT, doubtful=True, again=True)
+        chunk = RangeCommit(batch, lost.rows, lost.letters, self._bisect)
         assert isinstance(chunk.step(), FindLanded)
         chunk.landed(set(), set())  # just asked
         return chunk
-
-    def _repeats(self, rows: Sequence[Row], resent: Collection[int]) -> set[int]:
-        """Offsets of rows whose id is stored elsewhere, or comes earlier in these rows (invariant 2)."""
-        received = [row.received_at for row in rows]
-        stored = self._store.received_at(
-            {row.tenant_id for row in rows}, {row.id for row in rows},
-            min(received) - self._window_ns, max(received) + self._window_ns,
-        )  # fmt: skip
-        some = [row for row in rows if row.offset in resent]
-        anywhere = self._store.positions_of({row.tenant_id for row in some}, {row.id for row in some}) if some else {}
-        repeats: set[int] = set()
-        kept: dict[tuple[str, str], int] = {}
-        for row in rows:
-            key = (row.tenant_id, row.id)
-            times = [*stored.get(key, ()), *([kept[key]] if key in kept else ())]
-            is_near = any(abs(row.received_at - time) <= self._window_ns for time in times)
-            if is_near or (row.offset in resent and key in anywhere):
-                repeats.add(row.offset)
-            else:
-                kept[key] = row.received_at
-        return repeats
 
     def _perform(self, chunk: RangeCommit) -> None:
         """All steps of a chunk. After Retryable it is called again."""
@@ -209,13 +193,13 @@ class Repair:
         )
 
 
+def _next_in(gap: StoreGap, offset: int) -> int:
+    """The first offset from `offset` on at which something may be missing; the end of the gap if there is none."""
+    offset = max(offset, gap.first)
+    if not gap.stretches:
+        return offset
+    return next((max(first, offset) for first, end in gap.stretches if end > offset), gap.end)
+
+
 def _is_of(gap: StoreGap, progress: Progress) -> bool:
     return (gap.log_id, gap.partition) == (progress.log_id, progress.partition)
-
-
-def _only(records: Slice, places: Sequence[int]) -> Slice:
-    """The records at these places; the others count as lost."""
-    return replace(
-        records, offsets=[records.offsets[at] for at in places], values=[records.values[at] for at in places],
-        lost=records.next_offset - records.first - len(places),
-    )  # fmt: skip

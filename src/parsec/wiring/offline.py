@@ -17,7 +17,9 @@ from parsec.api.repair import RepairStatus, StoreGap
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.errors import Fatal
 from parsec.ports.broker import READER, Assigned
+from parsec.ports.dedup import Window
 from parsec.ports.store import QueryLimits
+from parsec.process.lost_records import LostRecords
 from parsec.process.repair import REPAIRED_TABLES, Repair
 from parsec.process.rows import RowMaker
 from parsec.query.audit import audit, audit_with_log, gaps_in, today
@@ -93,10 +95,9 @@ def offline_repair(settings: Settings) -> Iterator[RepairStatus]:
         yield RepairStatus("comparing")
         engine.check_parts(threading.Event(), settings.retention)
         found = gaps()
-        repair = Repair(
-            reader.read_again, store, RowMaker(settings.retention, clock), settings.dedup_window, telemetry, clock,
-            SystemRandom(),
-        )  # fmt: skip
+        window = Window(settings.dedup_window, settings.dedup_ids)
+        lost_records = LostRecords(reader.read_again, store, RowMaker(settings.retention, clock), window)
+        repair = Repair(lost_records, store, telemetry, clock, SystemRandom())
         repair.request(found)
         missing, began = sum(gap.missing for gap in found), clock.monotonic()
         while repair.turn(progress):

@@ -5,7 +5,7 @@ Errors: ParsecError or OSError when the store cannot be opened. Next: parsec.wir
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,15 +15,15 @@ import msgspec
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.log.files import Files
 from parsec.adapters.redis.dedup import RedisDedup
-from parsec.api.repair import StoreGap
 from parsec.core.held_directory import HeldDirectory
 from parsec.ports.broker import Progress
 from parsec.ports.dedup import Dedup, Window
 from parsec.ports.store import Cancellation, QueryLimits
 from parsec.process.batching import InsertLimits, rows_of
 from parsec.process.claims import Claims
-from parsec.process.comparison import StoreComparison, StoreWatch
+from parsec.process.comparison import Compare, StoreComparison, StoreWatch
 from parsec.process.loop import Options, Processor
+from parsec.process.lost_records import LostRecords
 from parsec.process.repair import REPAIRED_TABLES, Repair
 from parsec.process.rows import RowMaker, texts
 from parsec.process.size_retention import SizeRetention
@@ -79,20 +79,23 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
     window = Window(settings.dedup_window, settings.dedup_ids)
     dedup = _dedup(settings, runtime, window, store.name)
     make_rows = RowMaker(settings.retention, runtime.clock)
-    repair = Repair(
-        log.reader.read_again, store, lambda records: rows_of([records], make_rows, runtime.yield_gil), window.seconds,
-        runtime.telemetry, runtime.clock, runtime.random,
-    )  # fmt: skip
-    options = _options(settings, runtime, make_rows, repair, committed)
-    processor = Processor(
-        log.reader, store, Claims(dedup, store, window, runtime.telemetry), options, runtime.telemetry, runtime.clock,
-        runtime.random,
-    )  # fmt: skip
-    comparison, comparison_part = _comparison(
-        settings, runtime, opened, repair, processor, detached, log.reader.keep_committed
+    lost = LostRecords(
+        log.reader.read_again, store, lambda records: rows_of([records], make_rows, runtime.yield_gil), window
     )
+    repair = Repair(lost, store, runtime.telemetry, runtime.clock, runtime.random)
+    options = _options(settings, runtime, make_rows, repair, committed)
+    claims = Claims(dedup, store, window, runtime.telemetry, repair.lost_rows, repair.restore)
+    processor = Processor(log.reader, store, claims, options, runtime.telemetry, runtime.clock, runtime.random)
+    backfill = _backfill(settings, store, processor)
+    cancellation = Cancellation()
+    watch = StoreWatch(
+        _compare(settings, runtime, store, cancellation), processor.progress, store.damage_changes,
+        lambda: backfill is None or backfill.why() is None, detached, opened.check_parts, log.reader.keep_committed,
+        opened.on_whole,
+    )  # fmt: skip
+    comparison = StoreComparison(watch, repair, runtime.telemetry, runtime.clock)
     parts += [
-        comparison_part,
+        _comparison_part(runtime, comparison, cancellation),
         Resource("claims", dedup.close),
         _processor_part(settings, runtime, processor, log.begin_shutdown, opened.held),
     ]
@@ -107,7 +110,7 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
         )
         checks["store_bound"] = reason_check(size_retention.why, "degraded")
         parts.append(runtime.thread("store-size", size_retention.run))
-    if (backfill := _backfill(settings, store, processor)) is not None:
+    if backfill is not None:
         checks["backfill"] = reason_check(backfill.why, "degraded")
         parts.append(runtime.thread("store-backfill", backfill.run))
     tails = _subscriptions(shared_progress, processor.progress)
@@ -202,30 +205,20 @@ def _options(
     )  # fmt: skip
 
 
-def _comparison(
-    settings: Settings, runtime: Runtime, opened: _OpenedStore, repair: Repair, processor: Processor,
-    detached: threading.Event, keep_log: Callable[[bool], None],
-) -> tuple[StoreComparison, Part]:  # fmt: skip
-    reader, cancellation, stop = opened.store.reader(), Cancellation(), threading.Event()
+def _compare(settings: Settings, runtime: Runtime, store: "ClickHouseStore", cancellation: Cancellation) -> Compare:
+    reader = store.reader()
     limits = QueryLimits(settings.query_memory, COMPARE_TIMEOUT_S, max_threads=1, cancellation=cancellation)
-    seen = 0
+    return lambda progress: gaps_in(audit(reader, progress, today(runtime.clock), limits))
 
-    def compare(progress: Iterable[Progress]) -> Sequence[StoreGap]:
-        nonlocal seen
-        seen = opened.store.damage_changes()
-        return gaps_in(audit(reader, progress, today(runtime.clock), limits))
 
-    def ask_to_stop(_: float) -> None:
-        stop.set()
+def _comparison_part(runtime: Runtime, comparison: StoreComparison, cancellation: Cancellation) -> ThreadPart:
+    ended = threading.Event()
+
+    def stop(_: float) -> None:
+        ended.set()
         cancellation.cancel()
 
-    watch = StoreWatch(
-        compare, processor.progress, lambda: True, detached, opened.check_parts, keep_log,
-        lambda: opened.on_whole(seen),
-    )  # fmt: skip
-    comparison = StoreComparison(watch, repair, runtime.telemetry, runtime.clock)
-    part = ThreadPart("store-comparison", lambda: comparison.run(stop), ask_to_stop, runtime.fail, runtime.clock)
-    return comparison, part
+    return ThreadPart("store-comparison", lambda: comparison.run(ended), stop, runtime.fail, runtime.clock)
 
 
 def _processor_part(

@@ -3,7 +3,7 @@
 import pytest
 
 from parsec.core.errors import Retryable
-from parsec.process import repair
+from parsec.process import lost_records
 from parsec.process.batching import InsertLimits
 from tests.support.processing import Crash, Rig
 
@@ -12,7 +12,7 @@ RECORDS = [b"event", b"id:a", b"dead", b"id:a", b"event", b"poison", b"event@oth
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repair, "REPAIR_OFFSETS", 4)
+    monkeypatch.setattr(lost_records, "REPAIR_OFFSETS", 4)
 
 
 def committed_rig(*records: bytes, limits: InsertLimits | None = None) -> Rig:

@@ -21,7 +21,7 @@ class Buffer:
         self.epoch = epoch
         self.next_offset = next_offset
         self.bytes = 0
-        self._partition = partition
+        self.partition = partition
         self._offsets: list[int] = []
         self._values: list[bytes] = []
         self._resent: set[int] = set()
@@ -69,7 +69,7 @@ class Buffer:
         resent = frozenset(self._resent.intersection(offsets)) if self._resent else frozenset[int]()
         self._resent -= resent
         lost = end - first - count
-        return Slice(self.log_id, self._partition, self.epoch, first, end, offsets, values, lost, resent)
+        return Slice(self.log_id, self.partition, self.epoch, first, end, offsets, values, lost, resent)
 
     def set_leader_epoch(self, offset: int, leader_epoch: int | None) -> None:
         """The leader epoch of the record at `offset`, just before the first one here, as the commit says."""

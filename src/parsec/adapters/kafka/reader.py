@@ -34,6 +34,7 @@ from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.kafka.consumer import KafkaConsumer
 from parsec.adapters.kafka.errors import to_parsec_error
 from parsec.adapters.kafka.hang_detector import HangDetector
+from parsec.adapters.kafka.history import KafkaHistory
 from parsec.adapters.kafka.producer import MAYBE_DUPLICATE
 from parsec.adapters.kafka.topic import KafkaTopic
 from parsec.core.clock import Clock
@@ -70,6 +71,7 @@ class KafkaReader:
         self._hang_detector = HangDetector()
         self._polled_at = self._checked_at = clock.monotonic()
         self._consumer = KafkaConsumer(options, clock, self._on_assign, self._on_revoke)
+        self._history = KafkaHistory(options, topic)
 
     def poll(self, max_wait_s: float, max_events: int, max_bytes: int) -> Slice | Assigned | Revoked | None:
         if self._closed:
@@ -102,8 +104,10 @@ class KafkaReader:
         return True
 
     def read_again(self, span: Range, max_events: int, max_bytes: int) -> Slice | None:
-        del span, max_events, max_bytes
-        return None
+        assigned = self._assigned.get(span.partition)
+        if assigned is None or assigned.progress.log_id != span.log_id:
+            return None
+        return self._history.read(span, assigned.epoch, max_events, max_bytes)
 
     def keep_committed(self, keep: bool) -> None:
         """The topic has its own retention."""
@@ -137,6 +141,7 @@ class KafkaReader:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            self._history.close()
             self._consumer.close()
 
     def _fetch(self, max_wait_s: float, max_events: int, max_bytes: int) -> None:

@@ -71,6 +71,7 @@ _STORED_BOUNDS = tuple(
     f"SELECT toUInt32(minOrNull(expires_on)), toUInt32(minOrNull(toDate({time}))) FROM {table} WHERE {_IN_PARTITION}"  # noqa: S608 (our own names)
     for table, time in (("events", "received_at"), ("dead_letters", "time"))
 )
+_LAST_DROPPED_DAY = "SELECT maxOrNull(day) FROM dropped_days"
 _STORE_ID = "SELECT uuid FROM system.tables WHERE database = currentDatabase() AND name = 'events'"
 _CHUNK_ROWS = 500
 _FEWEST_TO_YIELD = 50
@@ -195,6 +196,10 @@ class ClickHouseStore:
         self, tenants: Collection[str], ids: Collection[str], from_ns: int, until_ns: int
     ) -> Mapping[tuple[str, str], Sequence[int]]:
         return duplicate_lookup.received_at(self._of_events, tenants, ids, max(from_ns, 0), min(until_ns, LATEST))
+
+    def last_dropped_day(self) -> int:
+        ((day,),) = self._columns(_LAST_DROPPED_DAY, {})
+        return -1 if day is None else int(day)
 
     def stored_bound(self, log_id: str, partition: int) -> ExpiryBound | None:
         place = {"log_id": log_id, "partition": partition}
