@@ -48,7 +48,8 @@ WHERE database = currentDatabase() AND table = {table:String} AND active AND row
 GROUP BY partition_id ORDER BY partition_id DESC
 """
 _PIECES = """
-SELECT log_id, partition, intDiv(offset, {size:UInt32}) AS piece, sum(length(message) + length(metadata)) FROM {former}
+SELECT log_id, partition, intDiv(offset, {size:UInt32}) AS piece, count(), sum(length(message) + length(metadata))
+FROM {former}
 WHERE _partition_id = {day:String} AND expires_on > today()
 GROUP BY log_id, partition, piece ORDER BY log_id, partition, piece DESC
 """
@@ -132,7 +133,7 @@ class Backfill:
         problem = f" It waits: {self._waiting}" if self._waiting else ""
         return (
             "Events stored by an earlier version are being rewritten, the newest day first; until then answers lack"
-            f" them. {done} % of {self._total} are done, {self._days} days are left.{problem}"
+            f" them. {done} % of {self._total} are done; days left: {self._days}.{problem}"
         )
 
     def _copy(self, former: str, stop: threading.Event, pause: Callable[[float], bool]) -> None:
@@ -155,26 +156,28 @@ class Backfill:
             pause(TRY_AGAIN_S)
             return
         pieces = list(self._pieces(former, day))
-        for piece in pieces:
+        for piece, rows in pieces:
             began = time.monotonic()
             self._copy_piece(former, piece)
+            self._left -= rows
             self._waiting = None
             self._report(day)
             if stop.is_set() or pause((time.monotonic() - began) * (1 / SHARE - 1)):
                 return
-        if missing := sum(self._missing(former, piece)[0] for piece in pieces):
+        if missing := sum(self._missing(former, piece)[0] for piece, _ in pieces):
             raise Retryable(f"{missing} rows of {day} did not arrive in table events")
         self._command(_DROP.format(former=former), {"day": day})
         _log.info("A day of events was rewritten in the form of this version.", day=day)
 
-    def _pieces(self, former: str, day: str) -> Iterator[_Piece]:
-        for log_id, partition, number, size in self._rows(
-            _PIECES.replace("{former}", former), {"day": day, "size": PIECE_OFFSETS}
-        ):
+    def _pieces(self, former: str, day: str) -> Iterator[tuple[_Piece, int]]:
+        """And the rows that a report may count as done with each."""
+        values = {"day": day, "size": PIECE_OFFSETS}
+        for log_id, partition, number, rows, size in self._rows(_PIECES.replace("{former}", former), values):
             first = number * PIECE_OFFSETS
             step = max(PIECE_OFFSETS // (size // PIECE_BYTES + 1), 1)
             for at in range(first, first + PIECE_OFFSETS, step):
-                yield _Piece(day, log_id, partition, at, min(at + step, first + PIECE_OFFSETS))
+                yield _Piece(day, log_id, partition, at, min(at + step, first + PIECE_OFFSETS)), rows
+                rows = 0
 
     def _copy_piece(self, former: str, piece: _Piece) -> None:
         missing, careful = self._missing(former, piece)
