@@ -165,6 +165,8 @@ class Telemetry:
         self.spool_drained = self._counter("parsec_spool_events_drained", "Spooled events that Kafka has acknowledged.")
         self.spool_refused = self._counter("parsec_spool_events_refused",
             "Spooled events that Kafka refuses for good, kept in refused.ndjson.")
+        self.spool_lost = self._counter("parsec_spool_events_lost",
+            "Spooled events that were lost before Kafka had them, found by this process.")
         self.spool_waiting = self._gauge("parsec_spool_waiting_events", "Spooled events that Kafka does not have yet.")
 
         # Queries.

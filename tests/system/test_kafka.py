@@ -86,6 +86,39 @@ def test_a_start_without_kafka_takes_events_and_gives_them_to_kafka_later(server
         server.start()
 
 
+def test_what_a_damaged_spool_loses_is_in_ledger_answers_and_audit(server: KafkaServer, tmp_path: Path) -> None:
+    topic, data = new_topic(), tmp_path / "data"
+    parsec = on_kafka(server, topic, data, PARSEC_TOPIC_PARTITIONS="1")
+    server.pause()
+    try:
+        with parsec:
+            for n in range(8):
+                assert parsec.ingest([event(f"e{n}-{k}") for k in range(50)])[1]["ack"] == "spooled"
+            parsec.kill()
+    finally:
+        server.resume()
+    (segment,) = (data / "spool" / "0" / "segments").glob("*.log")
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+    with parsec:
+        for _ in range(2):
+            until(lambda: parsec.stats()["ledger"].get("stored") == 350, parsec)
+            stats = parsec.stats()
+            ledger, (spool,) = stats["ledger"], stats["ledger"]["spools"]
+            assert (ledger["lost"], ledger["committed"], ledger["difference"], ledger["in_flight"]) == (50, 400, 0, 0)
+            assert (spool["spool"], spool["lost"], stats["spool"]["lost"]) == ("spool/0", 50, 50)
+            assert sum(span["end"] - span["first"] for span in spool["where"]) == 50
+            *_, missing = parsec.get(f"/query/events?tenant={TENANT}&from=0")[1]["missing"]
+            assert missing.startswith("50 events accepted before ")
+            assert "were lost in this machine's spool/0" in missing
+            audit = parsec.get("/admin/audit")[1]
+            assert (audit["difference"], audit["spools"]) == (0, [spool])
+            stop(parsec)
+            parsec.start()
+        stop(parsec)
+
+
 def test_what_another_process_left_in_its_spool_is_adopted(server: KafkaServer, tmp_path: Path) -> None:
     topic = new_topic()
     data = tmp_path / "data"

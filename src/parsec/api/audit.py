@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from parsec.api.status import SpoolLedger
 from parsec.core.counts import Counts
 
 
@@ -62,9 +63,13 @@ class PartitionAudit(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """The sums of all partitions, and each partition. `difference` 0: the store holds what the ledger says."""
+    """The sums of all partitions, and each partition. `difference` 0: the store holds what the ledger says.
+
+    `spools`: those of this machine that have lost events, which were acknowledged and never came to a partition.
+    """
 
     difference: int
     not_recounted: int
     recounted: int
     partitions: Sequence[PartitionAudit]
+    spools: Sequence[SpoolLedger] = ()

@@ -67,12 +67,34 @@ class ChannelStats(msgspec.Struct, frozen=True):
 
 
 class SpoolStats(msgspec.Struct, frozen=True):
-    """Events that this machine kept while Kafka did not answer."""
+    """Events that this machine kept while Kafka did not answer. `lost`: of all time, the rest since the start."""
 
     written: int
     drained: int
     refused: int
     waiting: int
+    lost: int = 0
+
+
+class LostSpan(msgspec.Struct, frozen=True):
+    """Offsets first..end-1 of a spool. All of their events were accepted before `found_at`."""
+
+    first: int
+    end: int
+    found_at: str
+
+
+class SpoolLedger(msgspec.Struct, frozen=True):
+    """The events that a spool of this machine has lost, all of them in `lost`, the latest hundred gaps in `where`.
+
+    `counted_to`: the offset up to which losses were counted.
+    """
+
+    spool: str
+    log_id: str
+    lost: int
+    counted_to: int
+    where: Sequence[LostSpan]
 
 
 class DedupStats(msgspec.Struct, frozen=True):
@@ -124,7 +146,8 @@ class PartitionLedger(msgspec.Struct, frozen=True):
 class LedgerStats(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The sums of the partitions that this process reads, and each of them; empty when it reads none.
 
-    `in_flight`: accepted events that are not committed yet.
+    `in_flight`: accepted events that are not committed yet. `spools`: those of this machine that have lost events; each
+    event that they lost is in the sums as a committed offset that is `lost`.
     """
 
     start: int | msgspec.UnsetType = msgspec.UNSET
@@ -137,6 +160,7 @@ class LedgerStats(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     difference: int | msgspec.UnsetType = msgspec.UNSET
     in_flight: int | msgspec.UnsetType = msgspec.UNSET
     partitions: Sequence[PartitionLedger] | msgspec.UnsetType = msgspec.UNSET
+    spools: Sequence[SpoolLedger] | msgspec.UnsetType = msgspec.UNSET
 
 
 class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -65,8 +65,13 @@ def _offline(config: Path | None, data_dir: str | None) -> Audit:
 
 
 def _summary(found: Audit) -> str:
+    spools = [
+        f"  {each.spool}: {each.lost:,} acknowledged events lost before Kafka had them, at offsets "
+        f"{', '.join(f'{span.first} to {span.end - 1}' for span in each.where[-SHOWN_MISSING:])}"
+        for each in found.spools
+    ]
     if not found.partitions:
-        return "parsec: no partition has a ledger to recount"
+        return "\n".join(map(visible, ["parsec: no partition has a ledger to recount", *spools]))
     parts = [f"{found.recounted:,} offsets recounted"]
     if found.not_recounted:
         parts.append(
@@ -90,7 +95,7 @@ def _summary(found: Audit) -> str:
             f"tenant {one.tenant_id or 'unknown'}, id {one.id or 'unknown'}"
             for one in each.missing[:SHOWN_MISSING]
         ]
-    return "\n".join(map(visible, lines))
+    return "\n".join(map(visible, [*lines, *spools]))
 
 
 def _print_table(found: Audit) -> None:

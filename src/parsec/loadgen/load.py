@@ -86,7 +86,7 @@ def report(
             doubt = f"counts cannot be compared: {when} the run {left:,} events were not processed in time"
             break
     else:
-        agree, doubt = _agreement(result, published, processed if after.ledger != LedgerStats() else None)
+        agree, doubt = _agreement(result, published, processed if isinstance(after.ledger.stored, int) else None)
         if agree and audit is not None and audit.difference:
             agree, doubt = (
                 False,

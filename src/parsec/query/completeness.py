@@ -7,8 +7,9 @@ By time of receipt, as the timestamps of missing events are unknown: an event re
 only if its sender's clock was ahead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from parsec.api.status import SpoolLedger
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal
 from parsec.core.timestamp import SECOND, text_of
@@ -21,6 +22,8 @@ LATE_S = 30.0
 DAMAGE_EVERY_S = 60.0
 FORMER_EVERY_S = 5.0
 NO_LETTERS_S, MOST_REMEMBERED = 5.0, 10_000
+_TO_SECONDS = 19
+"""Characters of a time: fractions are written only where there are some."""
 
 
 class CompletenessCheck:
@@ -105,3 +108,18 @@ class CompletenessCheck:
             self._damaged = damaged_parts(self._store, limits)
         except Fatal:  # a server that does not let us read system.detached_parts
             self._damaged = []
+
+
+def missing_of_spools(spools: Iterable[SpoolLedger], since: str) -> list[str]:
+    """What spools have lost of the events received since a time, a sentence for each of them."""
+    missing = []
+    for each in spools:
+        later = [span for span in each.where if span.found_at[:_TO_SECONDS] >= since[:_TO_SECONDS]]
+        if later:
+            # Earlier gaps than those that are listed have no time of their own.
+            lost = each.lost if len(later) == len(each.where) else sum(span.end - span.first for span in later)
+            missing.append(
+                f"{lost} events accepted before {later[-1].found_at} were lost in this machine's {each.spool} before "
+                "Kafka had them; their tenants are unknown."
+            )
+    return missing

@@ -14,7 +14,9 @@ from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.kafka.config import KafkaOptions
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
 from parsec.adapters.log.lock import DirectoryLock
+from parsec.adapters.spool.ledger import DIRECTORY, SpoolLedgers
 from parsec.adapters.spool.spool import DiskSpool, NoSpool, Spool
+from parsec.api.status import SpoolLedger
 from parsec.core.held_directory import HeldDirectory
 from parsec.loading import parse_pairs
 from parsec.ports.broker import READER, KafkaHealth, LogReader, LogWriter, Progress
@@ -38,7 +40,7 @@ class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
     the whole consumer group; None where only the processor of this process knows. `waiting`: spooled events.
     `spool_refuses`: why an event that Kafka does not acknowledge would be refused now; None without a spool. `health`:
     Kafka's; None without Kafka. `begin_shutdown`: the reader no longer waits for a broker that does not answer.
-    `held`: its directories.
+    `held`: its directories. `lost_in_spools`: what the spools of this machine have lost.
     """
 
     writers: Sequence[LogWriter]
@@ -49,6 +51,7 @@ class LogHandle(msgspec.Struct, frozen=True, kw_only=True):
     progress: Callable[[], Mapping[int, Progress]] | None = None
     max_event_bytes: Callable[[int], int] = lambda wanted: wanted
     size_bytes: Callable[[], int] = lambda: 0
+    lost_in_spools: Callable[[], Sequence[SpoolLedger]]
     waiting: Callable[[], int] = lambda: 0
     spool_refuses: Callable[[], str | None] | None = None
     health: Callable[[], KafkaHealth] | None = None
@@ -80,8 +83,8 @@ def open_embedded(settings: Settings, runtime: Runtime) -> LogHandle:
 
     return LogHandle(
         writers=[log], reader=log.reader(READER), refuses=log.refuses, ends=ends,
-        size_bytes=lambda: log.size_bytes, held=[log.held], close=log.close,
-        parts=[Resource("log", log.close), runtime.thread("log-check", log.watch)],
+        size_bytes=lambda: log.size_bytes, lost_in_spools=_lost_in_spools(settings, runtime), held=[log.held],
+        close=log.close, parts=[Resource("log", log.close), runtime.thread("log-check", log.watch)],
     )  # fmt: skip
 
 
@@ -131,6 +134,7 @@ def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
         progress=lambda: monitor.group_offsets.progress if monitor.group_offsets else {},
         max_event_bytes=kafka.max_event_bytes,
         size_bytes=lambda: spool.size_bytes,
+        lost_in_spools=_lost_in_spools(settings, runtime),
         waiting=lambda: spool.waiting,
         spool_refuses=spool.refuses if ingest and settings.spool else None,
         health=kafka.breaker.health,
@@ -139,6 +143,11 @@ def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
         parts=[Resource("log", close), *threads],
         close=close,
     )
+
+
+def _lost_in_spools(settings: Settings, runtime: Runtime) -> Callable[[], Sequence[SpoolLedger]]:
+    """Also where this process has no spool now: it may have had one."""
+    return SpoolLedgers(Path(settings.data_dir) / DIRECTORY, runtime.clock).losses
 
 
 def _kafka_options(settings: Settings) -> KafkaOptions:

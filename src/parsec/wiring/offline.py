@@ -7,16 +7,23 @@ process uses the directory. Next: parsec.adapters.log.offline.
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import msgspec
+
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
-from parsec.adapters.log.offline import OfflineLog, open_exclusively, open_offline
+from parsec.adapters.log.offline import OfflineLog, open_exclusively, open_offline, open_spools
+from parsec.adapters.log.state import State
+from parsec.adapters.spool.ledger import DIRECTORY, read_losses
+from parsec.adapters.spool.spool import SPOOL_READER
 from parsec.api.audit import Audit
 from parsec.api.repair import RepairStatus, StoreGap
+from parsec.api.status import LostSpan, SpoolLedger
 from parsec.core.clock import SystemClock, SystemRandom
 from parsec.core.errors import Fatal
-from parsec.ports.broker import READER, Assigned
+from parsec.core.timestamp import text_of
+from parsec.ports.broker import READER, Assigned, Progress
 from parsec.ports.dedup import Window
 from parsec.ports.store import QueryLimits
 from parsec.process.lost_records import LostRecords
@@ -41,7 +48,11 @@ def offline_audit(settings: Settings) -> Audit:
 
     Raises Fatal, Retryable, Rejected, OSError.
     """
+    directory = Path(settings.data_dir)
+    spools = lost_in_spools(directory)
     if settings.kafka_brokers or settings.storage_backend != "embedded":
+        if spools:
+            return Audit(0, 0, 0, [], spools)
         raise Fatal(
             "An offline audit needs the embedded log and the embedded store; with Kafka or ClickHouse run "
             "`parsec audit` against a running Parsec."
@@ -49,14 +60,45 @@ def offline_audit(settings: Settings) -> Audit:
     from parsec.adapters.store.chdb.engine import ChdbEngine
     from parsec.adapters.store.clickhouse import ClickHouseStore
 
-    directory = Path(settings.data_dir)
     with ExitStack() as opened:
         log, progress = open_exclusively(directory)
         opened.callback(log.close)
         store = ClickHouseStore(ChdbEngine(directory / "store"), settings.retention)
         opened.callback(store.close)
         limits = QueryLimits(settings.query_memory, QUERY_TIMEOUT_S)
-        return audit_with_log(store.reader(), progress, log.records, today(SystemClock()), limits)
+        found = audit_with_log(store.reader(), progress, log.records, today(SystemClock()), limits)
+        return msgspec.structs.replace(found, spools=spools)
+
+
+def lost_in_spools(data_dir: Path) -> list[SpoolLedger]:
+    """What spools have lost, and what the damage in those that were not sent yet will lose. Raises Fatal, Retryable."""
+    directory, now = data_dir / DIRECTORY, text_of(SystemClock().time_ns())
+    found = {(each.spool, each.log_id): each for each in read_losses(directory)}
+    with ExitStack() as opened:
+        for spool in open_spools(data_dir):
+            opened.callback(spool.close)
+            progress = spool_progress(data_dir / spool.name)
+            if progress is None:
+                continue
+            known = found.get((spool.name, progress.log_id)) or SpoolLedger(spool.name, progress.log_id, 0, 0, [])
+            damaged = [
+                LostSpan(each.first - each.lost, each.first, now)
+                for each in spool.lines(progress.committed, None)
+                if each.lost and each.first > known.counted_to
+            ]
+            if damaged:
+                lost = known.lost + sum(span.end - span.first for span in damaged)
+                found[spool.name, progress.log_id] = SpoolLedger(
+                    spool.name, progress.log_id, lost, damaged[-1].end, [*known.where, *damaged]
+                )
+    return list(found.values())
+
+
+def spool_progress(spool: Path) -> Progress | None:
+    """None where its state is missing or damaged; then a start reads the spool from its beginning."""
+    with suppress(Fatal):
+        return State.peek(spool / "state.db").get(SPOOL_READER)
+    return None
 
 
 def offline_repair(settings: Settings) -> Iterator[RepairStatus]:

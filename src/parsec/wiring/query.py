@@ -12,7 +12,7 @@ import msgspec
 from parsec.ports.broker import Progress
 from parsec.ports.store import QueryLimits
 from parsec.process.watermark import Ends, Watermark
-from parsec.query.completeness import CompletenessCheck
+from parsec.query.completeness import CompletenessCheck, missing_of_spools
 from parsec.query.tail.poller import TailPoller
 from parsec.service import Part, Resource
 from parsec.settings import Settings
@@ -66,7 +66,7 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
         log.waiting,
         clock,
         store.damage_changes,
-        _absent(processor_side),
+        _absent(processor_side, log),
     )
     poller = TailPoller(tails, reader, processor_side.committed, limits, clock)
     parts: list[Part] = [
@@ -78,15 +78,26 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
         *QueryRoutes(reader, completeness, executor, clock).routes(),
         *TailRoutes(tails, telemetry).routes(),
         *AdminRoutes(
-            reader, lambda: progress().values(), executor, telemetry, clock, processor_side.comparison
+            reader,
+            lambda: progress().values(),
+            executor,
+            telemetry,
+            clock,
+            processor_side.comparison,
+            log.lost_in_spools,
         ).routes(),
     )
     return QuerySide(routes, parts)
 
 
-def _absent(processor_side: ProcessorSide) -> Callable[[str], list[str]]:
+def _absent(processor_side: ProcessorSide, log: LogHandle) -> Callable[[str], list[str]]:
     comparison = processor_side.comparison
-    return comparison.missing if comparison is not None else lambda _: []
+
+    def absent(since: str) -> list[str]:
+        of_store = comparison.missing(since) if comparison is not None else []
+        return [*of_store, *missing_of_spools(log.lost_in_spools(), since)]
+
+    return absent
 
 
 def _ends(log: LogHandle) -> Ends | None:

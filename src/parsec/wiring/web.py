@@ -108,6 +108,7 @@ def _ledger(log: LogHandle, processor: Processor | None, not_in_log: int) -> Led
             for number, progress in sorted(processor.progress().items() if processor is not None else ())
         ],
         not_in_log,
+        log.lost_in_spools(),
     )
 
 

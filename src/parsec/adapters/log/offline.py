@@ -5,7 +5,7 @@ repair stays as it is. Errors: Fatal when a process holds the directory or it ha
 be read now. Next: parsec.cli.log.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -56,17 +56,28 @@ class Lines(msgspec.Struct, frozen=True):
 
 def open_offline(data_dir: Path, files: Files | None = None) -> "list[OfflineLog]":
     """The log in a data directory and its spools. Raises Fatal."""
-    found = {"log": data_dir}
-    spools = data_dir / "spool"
-    if spools.is_dir():
-        found |= {f"spool/{each.name}": each for each in sorted(spools.iterdir())}
-    found = {name: directory for name, directory in found.items() if (directory / "segments").is_dir()}
-    if not found:
+    opened = _open_all({"log": data_dir} | _spools_in(data_dir), files or Files())
+    if not opened:
         raise Fatal(f"{data_dir} has no log")
+    return opened
+
+
+def open_spools(data_dir: Path) -> "list[OfflineLog]":
+    """The spools in a data directory; there may be none. Raises Fatal."""
+    return _open_all(_spools_in(data_dir), Files())
+
+
+def _spools_in(data_dir: Path) -> dict[str, Path]:
+    spools = data_dir / "spool"
+    return {f"spool/{each.name}": each for each in sorted(spools.iterdir())} if spools.is_dir() else {}
+
+
+def _open_all(directories: Mapping[str, Path], files: Files) -> "list[OfflineLog]":
+    found = {name: directory for name, directory in directories.items() if (directory / "segments").is_dir()}
     logs: list[OfflineLog] = []
     try:
         for name, directory in found.items():
-            logs.append(OfflineLog(name, directory, DirectoryLock.share(directory), files or Files()))
+            logs.append(OfflineLog(name, directory, DirectoryLock.share(directory), files))
     except BaseException:
         for log in logs:
             log.close()

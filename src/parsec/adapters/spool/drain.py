@@ -67,6 +67,7 @@ class Drain:
                 self._adopt_at = now + ADOPT_EVERY_S
                 self._spool.adopt()
             self._telemetry.spool_waiting.set(self._spool.waiting)
+            self._spool.note_position()
             if self._breaker.open_reason() is not None:
                 return IDLE_S
             taken = self._unsent or self._take()

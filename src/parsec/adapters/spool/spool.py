@@ -9,12 +9,16 @@ is free, with all that is in it. A free one that still has events is adopted: dr
 """
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
-from parsec.adapters.log.writer import NAMES
+from parsec.adapters.log.files import Files
+from parsec.adapters.log.state import State
+from parsec.adapters.log.writer import NAMES, load
+from parsec.adapters.spool.ledger import DIRECTORY, SpoolAccount, SpoolLedgers
 from parsec.core.clock import Clock
 from parsec.core.errors import Fatal, Retryable
 from parsec.core.held_directory import HeldDirectory
@@ -24,22 +28,25 @@ from parsec.telemetry import Telemetry
 _log = structlog.get_logger(__name__)
 
 MOST_SPOOLS = 64
-_READER = "drain"
+SPOOL_READER = "drain"
 _REFUSED = "refused.ndjson"
 
 
 class SpoolReader:
     """One spool while it is drained. Used by one thread; `waiting` by any."""
 
-    def __init__(self, directory: Path, log: EmbeddedLog) -> None:
+    def __init__(self, directory: Path, log: EmbeddedLog, account: SpoolAccount) -> None:
+        """Raises OSError."""
         self.directory = directory
         self.log = log
-        self._reader = log.reader(_READER)
+        self._account = account
+        self._reader = log.reader(SPOOL_READER)
         assigned = self._reader.poll(0, 1, 1)
         assert isinstance(assigned, Assigned)
         self._epoch = assigned.epoch
         self._committed = assigned.progress.committed
         self._counts = assigned.progress.counts
+        account.open(assigned.progress, log.end)
 
     @property
     def waiting(self) -> int:
@@ -51,7 +58,9 @@ class SpoolReader:
         return records if isinstance(records, Slice) else None
 
     def commit(self, records: Slice, refused: int) -> None:
-        """Kafka has these, except the `refused` ones, which `keep_refused` has. Raises Retryable."""
+        """Kafka has these, except the `refused` ones, which `keep_refused` has. Raises Retryable, OSError."""
+        if records.lost:
+            self._account.lost(records.first, records.first + records.lost)
         before = self._counts
         counts = Counts(
             stored=before.stored + len(records.values) - refused,
@@ -60,6 +69,11 @@ class SpoolReader:
         )
         self._reader.commit(records.partition, self._epoch, records.next_offset, counts)
         self._committed, self._counts = records.next_offset, counts
+        self.note_position()
+
+    def note_position(self) -> None:
+        """So that it is known how much is lost if the spool is deleted. From any thread."""
+        self._account.moved(self._committed, self.log.end)
 
     def keep_refused(self, values: list[bytes]) -> Path:
         """Writes events that Kafka refuses for good to a file, for a person to look at. Raises OSError."""
@@ -69,6 +83,7 @@ class SpoolReader:
         return path
 
     def close(self) -> None:
+        self.note_position()
         self._reader.close()
         self.log.close()
 
@@ -90,6 +105,8 @@ class NoSpool:
 
     def adopt(self) -> None: ...
 
+    def note_position(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -104,6 +121,7 @@ class DiskSpool:
         self._telemetry = telemetry
         self._adopted: list[SpoolReader] = []
         self._drained: dict[str, int] = {}
+        self._ledgers = SpoolLedgers(directory.with_name(DIRECTORY), clock)
         self._own = self._open_first_free()
         if self._own.waiting:
             _log.info("The spool has events for Kafka.", spool=str(self._own.directory), events=self._own.waiting)
@@ -124,7 +142,10 @@ class DiskSpool:
 
     def append(self, group: Group) -> None:
         """Returns once the group survives a power cut. From any thread. Raises Retryable."""
+        was_empty = not self._own.waiting
         self._own.log.publish([group])
+        if was_empty:  # the drain notes the rest
+            self._own.note_position()
         self._telemetry.spooled.inc(len(group.events))
 
     def refuses(self) -> str | None:
@@ -143,8 +164,12 @@ class DiskSpool:
             return self._adopted[0]  # first, since its events are older
         return self._own if self._own.waiting else None
 
+    def note_position(self) -> None:
+        """Called now and then, so that it is known how much is lost if this process's spool is deleted."""
+        self._own.note_position()
+
     def adopt(self) -> None:
-        """Takes over the spools of processes that have ended."""
+        """Takes over the spools of processes that have ended, and counts those that are missing."""
         held = {each.directory for each in (self._own, *self._adopted)}
         for path in sorted(self._directory.iterdir()):
             if path in held or not path.name.isdigit() or self._drained.get(path.name) == _written_ns(path):
@@ -158,6 +183,16 @@ class DiskSpool:
                 self._adopted.append(spool)
             else:
                 self._release(spool)
+        self._count_missing()
+
+    def _count_missing(self) -> None:
+        unsent = self._ledgers.unsent()
+        if not unsent:
+            return
+        here = {each.log.log_id for each in (self._own, *self._adopted)}
+        here |= {log_id for path in self._directory.iterdir() for log_id in _log_ids(path)}
+        for log_id in unsent.keys() - here:
+            self._ledgers.account(unsent[log_id], log_id, self._telemetry).gone()
 
     def close(self) -> None:
         for each in (*self._adopted, self._own):
@@ -175,7 +210,10 @@ class DiskSpool:
     def _open(self, path: Path) -> SpoolReader:
         log = EmbeddedLog.open(path, self._options, self._clock, self._telemetry)
         try:
-            return SpoolReader(path, log)
+            return SpoolReader(path, log, self._ledgers.account(f"spool/{path.name}", log.log_id, self._telemetry))
+        except OSError as error:
+            log.close()
+            raise Fatal(f"the ledger of the spool {path} cannot be written: {error}") from error
         except BaseException:
             log.close()
             raise
@@ -186,6 +224,17 @@ class DiskSpool:
 
 
 Spool = DiskSpool | NoSpool
+
+
+def _log_ids(path: Path) -> set[str]:
+    """Of the spool in a directory, as far as its files say; another process may hold it."""
+    found: set[str] = set()
+    with suppress(OSError):
+        checkpoint, _ = load(Files(), path)
+        found |= {checkpoint.log_id} if checkpoint else set()
+    with suppress(Fatal):
+        found |= {each.log_id for each in State.peek(path / "state.db").values()}
+    return found
 
 
 def _written_ns(path: Path) -> int:

@@ -4,7 +4,7 @@ In: nothing. Out: for each partition the ledger's counts, the store's, and the d
 Errors: 503 while the store does not answer. Next: parsec.query.audit, parsec.process.comparison.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from starlette.requests import Request
@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from parsec.api.audit import Audit
 from parsec.api.parameters import AUDIT, REPAIR_STATUS
+from parsec.api.status import SpoolLedger
 from parsec.core.clock import Clock
 from parsec.ports.broker import Progress
 from parsec.ports.store import QueryLimits, StoreReader
@@ -34,6 +35,7 @@ class AdminRoutes:
     def __init__(
         self, store: StoreReader, progress: Callable[[], Iterable[Progress]], executor: QueryExecutor,
         telemetry: Telemetry, clock: Clock, comparison: StoreComparison | None,
+        lost_in_spools: Callable[[], Sequence[SpoolLedger]],
     ) -> None:  # fmt: skip
         self._store = store
         self._progress = progress
@@ -41,6 +43,7 @@ class AdminRoutes:
         self._telemetry = telemetry
         self._clock = clock
         self._comparison = comparison
+        self._lost_in_spools = lost_in_spools
 
     def routes(self) -> list[Route]:
         return [
@@ -69,4 +72,4 @@ class AdminRoutes:
         found = await self._executor.run(request, _SLOT, recount)
         for each in found.partitions:
             self._telemetry.audit_difference.labels(str(each.partition)).set(each.difference)
-        return JsonResponse(found)
+        return JsonResponse(msgspec.structs.replace(found, spools=self._lost_in_spools()))

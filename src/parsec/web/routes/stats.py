@@ -25,18 +25,26 @@ _SUMMED = ("start", "committed", "end", "stored", "duplicate", "dead", "lost", "
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """The partitions that this process reads. `not_in_log`: accepted events that are not in the log yet."""
+    """The partitions that this process reads. `not_in_log`: accepted events that are not in the log yet.
+
+    `spools`: those of this machine that have lost events.
+    """
 
     partitions: Sequence[status.PartitionLedger]
     not_in_log: int
+    spools: Sequence[status.SpoolLedger] = ()
 
     def with_sums(self) -> status.LedgerStats:
-        """Each partition and the sums of all; empty without partitions."""
+        """Each partition and the sums of all, with what spools have lost; without partitions only the latter."""
+        spools = self.spools or msgspec.UNSET
+        lost = sum(each.lost for each in self.spools)
         if not self.partitions:
-            return status.LedgerStats()
+            return status.LedgerStats(lost=lost or msgspec.UNSET, spools=spools)
         sums = {name: sum(getattr(each, name) for each in self.partitions) for name in _SUMMED}
+        for name in ("committed", "end", "lost"):
+            sums[name] += lost
         in_flight = sum(each.lag for each in self.partitions) + self.not_in_log
-        return status.LedgerStats(**sums, in_flight=in_flight, partitions=self.partitions)
+        return status.LedgerStats(**sums, in_flight=in_flight, partitions=self.partitions, spools=spools)
 
 
 def partition_ledger(progress: Progress, end: int) -> status.PartitionLedger:
@@ -66,6 +74,7 @@ class Stats:
         published = int(value("parsec_publish_events_total"))
         failed = int(value("parsec_publish_events_failed_total"))
         spooled = int(value("parsec_spool_events_written_total"))
+        ledger = self._ledger()
         drained = int(value("parsec_spool_events_drained_total"))
         return status.StatsAnswer(
             status.WorkerStats(published - drained + spooled + failed, failed),
@@ -81,8 +90,9 @@ class Stats:
                 drained,
                 int(value("parsec_spool_events_refused_total")),
                 int(value("parsec_spool_waiting_events")),
+                sum(each.lost for each in ledger.spools),
             ),
-            self._ledger().with_sums(),
+            ledger.with_sums(),
             status.DedupStats(
                 int(value("parsec_dedup_conflict_events_total")),
                 int(value("parsec_dedup_unavailable_events_total")),
