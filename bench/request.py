@@ -27,6 +27,7 @@ from parsec.web.http1.connection_limiter import ClientLimits, ConnectionLimiter
 from parsec.web.http1.fast_path import FastPathConnection
 from parsec.web.request_body import RequestBodyReader
 from parsec.web.routes.ingest import IngestRoute
+from parsec.web.routes.keyless import KeylessSenders
 
 REQUESTS = 500
 
@@ -72,7 +73,8 @@ def request_us(batch: int, runs: int) -> dict[str, float]:
         config = Config(nobody, http="httptools", ws="none", log_config=None)
         config.load()
         connection = FastPathConnection(
-            IngestRoute(pipeline, bodies, authenticator), ConnectionLimiter(limits, telemetry),
+            IngestRoute(pipeline, bodies, authenticator, KeylessSenders(telemetry, "required")),
+            ConnectionLimiter(limits, telemetry),
             config=config, server_state=ServerState(), app_state={},
         )  # fmt: skip
         transport = Transport()

@@ -267,6 +267,7 @@ def parse(setting: Setting, raw: object) -> Any:
     kind = setting.type
     if get_origin(kind) is Literal:
         allowed = get_args(kind)
+        text = dict(setting.spec.former).get(text, text)
         if text not in allowed:
             raise ValueError(f"must be {' or '.join(allowed)}")
         return text

@@ -23,6 +23,8 @@ class Spec(msgspec.Struct, frozen=True):
     unit: Unit = ""
     limits: tuple[float, float] | None = None
     secret: bool = False
+    former: tuple[tuple[str, str], ...] = ()
+    """Former names of values, and what they are called now."""
     per_tenant: bool = False
     """May stand in a table `[tenants.<name>]` of the file, too, and is read again when the file changes."""
 
@@ -45,9 +47,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "Anything but all needs Kafka and, unless it is ingest alone, a ClickHouse server.")] = "all"
     keys_file: Annotated[str, Spec(
         "PARSEC_KEYS_FILE", "File of the API keys, see `parsec keys`. Empty: keys.toml in the data directory.")] = ""
-    auth: Annotated[Literal["keys", "off"], Spec(
-        "PARSEC_AUTH", "Whether API keys are needed. keys: as soon as the keys file has one. off: never, so that "
-        "anyone who reaches the address may do anything.")] = "keys"
+    auth: Annotated[Literal["required", "warn", "off"], Spec(
+        "PARSEC_AUTH", "Whether API keys are needed. required: as soon as the keys file has one. warn: requests from "
+        "this machine without a key are still served, logged and counted. off: never, so that anyone who reaches the "
+        "address may do anything.", former=(("keys", "required"),))] = "required"
     tls_certificate: Annotated[str, Spec(
         "PARSEC_TLS_CERTIFICATE", "PEM file of the TLS certificate with its chain. Reloaded when it changes.")] = ""
     tls_key: Annotated[str, Spec(

@@ -144,6 +144,9 @@ class Telemetry:
         self.http_refused = self._counter("parsec_http_refused",
             "Requests and connections refused or closed before they reached a route.", "reason")
 
+        self.keyless_requests = self._unlocked_counter("parsec_http_keyless_requests",
+            "Requests served without an API key: while there is none, or with PARSEC_AUTH=warn or off.")
+
         # Worker and log.
         self.published = self._counter("parsec_publish_events", "Events made durable.")
         self.published_bytes = self._counter("parsec_publish_bytes", "Bytes of envelopes made durable.")

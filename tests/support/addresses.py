@@ -78,6 +78,7 @@ ADDRESSES: dict[tuple[str, str], tuple[Right, Callable[[About], Asked]]] = {
     ("get", "/openapi.yaml"): ("", _alone("/openapi.yaml")),
     ("get", "/stats"): ("admin", _alone("/stats")),
     ("get", "/metrics"): ("admin", _alone("/metrics")),
+    ("get", "/admin/keyless"): ("admin", _alone("/admin/keyless")),
     ("get", "/admin/audit"): ("admin", _alone("/admin/audit")),
     ("get", "/admin/repair"): ("admin", _alone("/admin/repair")),
     ("post", "/admin/repair"): ("admin", lambda _: Asked("POST", "/admin/repair", b"")),

@@ -19,7 +19,7 @@ from parsec.api.endpoint import Endpoint, Spec
 from parsec.api.event import TENANT_PATTERN
 from parsec.api.ingest import IngestAnswer
 from parsec.api.repair import RepairStatus
-from parsec.api.status import HealthAnswer, LivenessAnswer, ReadinessAnswer, StatsAnswer
+from parsec.api.status import HealthAnswer, KeylessAnswer, LivenessAnswer, ReadinessAnswer, StatsAnswer
 from parsec.core.severity import Scale
 
 DEFAULT_LIMIT = 100
@@ -206,6 +206,7 @@ DEAD_LETTER = Endpoint(
 AUDIT = Endpoint("audit", "/admin/audit", NoQuery, Audit)
 REPAIR = Endpoint("repair", "/admin/repair", NoQuery, RepairStatus, "post")
 REPAIR_STATUS = Endpoint("repairStatus", "/admin/repair", NoQuery, RepairStatus)
+KEYLESS = Endpoint("keyless", "/admin/keyless", NoQuery, KeylessAnswer)
 
 HEALTH = Endpoint("health", "/health", NoQuery, HealthAnswer)
 LIVEZ = Endpoint("livez", "/livez", NoQuery, LivenessAnswer)

@@ -178,3 +178,24 @@ class StatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     ingest: IngestStats | msgspec.UnsetType = msgspec.UNSET
     tenants: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
     started_at: str = ""
+
+
+class KeylessSender(msgspec.Struct, frozen=True):
+    """Requests that came without an API key, of one tenant, address and program; a request with events of several
+    tenants counts for each, up to ten. `tenant` is empty where none is named."""
+
+    tenant: str
+    address: str
+    user_agent: str
+    requests: int
+
+
+class KeylessAnswer(msgspec.Struct, frozen=True):
+    """Who sent without a key in the last `minutes`, as far as it was served; `others`: requests of senders that are not
+    listed. `auth`: PARSEC_AUTH."""
+
+    auth: Literal["required", "warn", "off"]
+    minutes: int
+    requests: int
+    senders: Sequence[KeylessSender]
+    others: int

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from parsec.cli.first_key import confirm_first_key
 from parsec.cli.setting_flags import directory_flags, load_or_exit
 from parsec.cli.terminal import (
     GAVE_UP,
@@ -28,6 +29,7 @@ from parsec.core.errors import Rejected
 from parsec.core.units import parse_quantity
 from parsec.keys import issue
 from parsec.keys.file import Entry, KeysUnreadable, read
+from parsec.settings import Settings
 
 DEFAULT_SCOPES = "ingest,query"
 
@@ -53,16 +55,20 @@ def _file_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     "--expires", help="Expiry of the key: a time from now, such as 90d, or a date, such as 2030-01-01. Default: never."
 )
 @click.option("--name", default="", help="Name of the key, shown in `parsec keys list`.")
-def create(tenant: str | None, scope: str, expires: str | None, name: str, **place: Any) -> None:
+@click.option("--yes", is_flag=True, help="Create the first key of a running Parsec without asking.")
+def create(tenant: str | None, scope: str, expires: str | None, name: str, yes: bool, **place: Any) -> None:
     """Create a key and print it, this once.
 
-    In a pipe the key is alone on its line. Exit code: 0 created, 1 refused, 2 wrong use, 3 the file cannot be written.
+    With the first key a running Parsec requires one of every request: the command shows who sends without a key, and
+    asks. In a pipe the key is alone on its line. Exit code: 0 created, 1 refused, 2 wrong use or not confirmed, 3 the
+    file cannot be written.
     """
     scopes = [word.strip() for word in scope.split(",") if word.strip()]
     now = _now()
     with _editing():
         wanted = issue.Wanted(scopes, tenant, name, None if expires is None else _time(expires, now))
         path = _path(**place)
+        confirm_first_key(path, _settings(**place), yes=yes)
         _show(issue.create(path, wanted, SystemRandom(), now), path)
 
 
@@ -114,11 +120,14 @@ def list_(**place: Any) -> None:
     click.echo(counted(len(entries), "key"), err=True)
 
 
-def _path(config: Path | None, data_dir: str | None, keys_file: str | None) -> Path:
-    # Auth is off because only the path matters here: a host that needs a key must be able to get its first.
+def _path(**place: Any) -> Path:
+    return _settings(**place).keys_file_path
+
+
+def _settings(config: Path | None, data_dir: str | None, keys_file: str | None) -> Settings:
+    # Auth is off because only paths matter here: a host that needs a key must be able to get its first.
     given = {"PARSEC_DATA_DIR": data_dir, "PARSEC_KEYS_FILE": keys_file, "PARSEC_AUTH": "off"}
-    settings = load_or_exit(config, given).settings
-    return settings.keys_file_path
+    return load_or_exit(config, given).settings
 
 
 @contextmanager

@@ -92,6 +92,7 @@ class AsyncClient:
     dead_letter = _query(requests.dead_letter)
     stats = _query(requests.stats)
     audit = _query(requests.audit)
+    keyless = _query(requests.keyless)
     repair = _query(requests.repair)
     repair_status = _query(requests.repair_status)
     pages = _paged(requests.event_pages)

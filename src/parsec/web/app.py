@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from functools import cache, partial
 from typing import TypeAlias
+from urllib.parse import parse_qsl
 
 import structlog
 from starlette.applications import Starlette
@@ -24,7 +25,10 @@ from parsec.keys.key import Caller, Right
 from parsec.web.auth import Authenticator, credentials_of
 from parsec.web.cors import Cors
 from parsec.web.responses import on_bug, on_disconnect, on_http_error, on_rejected, on_retryable, rejection
-from parsec.web.routes.ingest import IngestRoute
+from parsec.web.routes.ingest import IngestRoute, address_of_client
+from parsec.web.routes.keyless import PATH as KEYLESS_PATH
+
+MAX_TENANT_CHARS = 64
 
 Routes: TypeAlias = Sequence[Route]
 
@@ -79,17 +83,24 @@ class App:
             scope["is_logged"] = True  # by parsec.ingest.pipeline, for both ways into it
             await self.ingest(scope, receive, send)
             return
-        credentials = credentials_of(scope["headers"])
+        credentials, address = credentials_of(scope["headers"]), address_of_client(scope)
+        optional = scope["path"] in OPEN
         try:
-            optional = scope["path"] in OPEN
             authenticate = self._authenticator.authenticate_optional if optional else self._authenticator.authenticate
-            scope["caller"] = authenticate(credentials)
+            scope["caller"] = authenticate(credentials, None, address)
         except Rejected as error:
             await rejection(error)(scope, receive, send)
             return
-        scope["is_still_valid"] = partial(self._authenticator.is_still_valid, credentials)
+        scope["is_still_valid"] = partial(self._authenticator.is_still_valid, credentials, address)
+        if not optional and scope["path"] != KEYLESS_PATH and self._authenticator.serves_keyless(credentials, address):
+            self._note_keyless(scope, address)
         scope["cursor_cipher"] = self._authenticator.cursor_cipher
         await self._rest(scope, receive, send)
+
+    def _note_keyless(self, scope: Scope, address: str) -> None:
+        agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
+        asked = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        self.ingest.keyless.note(address, agent, (asked.get("tenant", "")[:MAX_TENANT_CHARS],))
 
     async def _call_logged(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One line per request, with the route and not the path, which may contain ids and secrets."""

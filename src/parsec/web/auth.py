@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from parsec.core.errors import Rejected
+from parsec.core.loopback import is_loopback
 from parsec.keys.key import ANONYMOUS, ANYONE, Caller, Right
 from parsec.keys.keyring import ActiveKey, CursorCipher, Keyring, invalid_key
 
@@ -27,16 +28,23 @@ _MAX_BYTES = 1024
 
 
 class Authenticator:
-    """One for all routes."""
+    """One for all routes. `warns`: PARSEC_AUTH=warn, which still serves requests of this machine without a key."""
 
-    def __init__(self, ring: Keyring) -> None:
+    def __init__(self, ring: Keyring, *, warns: bool = False) -> None:
         self.ring = ring
+        self._warns = warns
         self._of_keys: Mapping[str, ActiveKey] = ring.keys
         self._cache: dict[bytes, ActiveKey] = {}
 
-    def authenticate(self, credentials: tuple[Credential, ...], right: Right | None = None) -> Caller:
+    def serves_keyless(self, credentials: tuple[Credential, ...], address: str) -> bool:
+        """Whether a request from this address needs no key. One that shows a key is checked, once there are any."""
+        return self.ring.is_open or (self._warns and not credentials and is_loopback(address))
+
+    def authenticate(
+        self, credentials: tuple[Credential, ...], right: Right | None = None, address: str = ""
+    ) -> Caller:
         """The caller, who has the right. Raises Rejected(missing_api_key, invalid_api_key, missing_scope)."""
-        if self.ring.is_open:
+        if self.serves_keyless(credentials, address):
             return ANYONE
         caller = self._caller(credentials)
         if right is not None:
@@ -67,18 +75,20 @@ class Authenticator:
         """For cursors; None without keys."""
         return self.ring.cursor_cipher
 
-    def is_still_valid(self, credentials: tuple[Credential, ...]) -> bool:
+    def is_still_valid(self, credentials: tuple[Credential, ...], address: str) -> bool:
         """Whether the credentials are still valid, for long answers."""
         try:
-            self.authenticate(credentials)
+            self.authenticate(credentials, None, address)
         except Rejected:
             return False
         return True
 
-    def authenticate_optional(self, credentials: tuple[Credential, ...]) -> Caller:
+    def authenticate_optional(
+        self, credentials: tuple[Credential, ...], right: Right | None = None, address: str = ""
+    ) -> Caller:
         """For routes that need no key: ANONYMOUS instead of an error."""
         try:
-            return self.authenticate(credentials)
+            return self.authenticate(credentials, right, address)
         except Rejected:
             return ANONYMOUS
 

@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 WATCH_INTERVAL_S = 0.5
 _OTHERS = 0o077
-_OURS = ("lock", "mark", "mark.copy", "state.db*", "segments", "spool*", "store", "log", "run", "keys.toml*")
+_OURS = ("lock", "mark", "mark.copy", "state.db*", "segments", "spool*", "store", "log", "run", "url", "keys.toml*")
 """What Parsec writes in its data directory; other files in there are someone else's."""
 
 

@@ -58,6 +58,8 @@ async def _run(loaded: Loaded) -> int:
     _log.info("Starting.", version=__version__, data_dir=settings.data_dir, pid=os.getpid())
     if settings.auth == "off" and not is_loopback(settings.host):
         _log.warning("API keys are off: anyone who reaches this address may do anything.", host=settings.host)
+    if settings.auth == "warn":
+        _log.warning("PARSEC_AUTH=warn: requests from this machine are served without an API key, logged and counted.")
     for name, ours in NAMES_OF_OTHERS.items():
         if os.environ.get(name) and loaded.sources[ours.lower()] == "default":
             _log.warning(f"Parsec does not read {name}. Set {ours} if it should use that server.")

@@ -23,6 +23,7 @@ from parsec.web.http1.server import HttpServer, Tls
 from parsec.web.request_body import RequestBodyReader
 from parsec.web.routes.health import Check, Health, kafka_check, reason_check
 from parsec.web.routes.ingest import IngestRoute
+from parsec.web.routes.keyless import KEYLESS_TICK_S, KeylessSenders
 from parsec.web.routes.stats import Ledger, Stats, connect_gauges, partition_ledger
 from parsec.wiring.data_dir import WATCH_INTERVAL_S, DirectoryWatch
 from parsec.wiring.ingest import IngestSide
@@ -30,6 +31,7 @@ from parsec.wiring.log import LogHandle
 from parsec.wiring.processor import ProcessorSide
 from parsec.wiring.query import QuerySide
 from parsec.wiring.runtime import Runtime
+from parsec.wiring.url_file import UrlFile
 
 _log = structlog.get_logger(__name__)
 
@@ -67,13 +69,15 @@ def open_web(
         return _ledger(log, processor.processor, ingest.channel.in_flight_events + log.waiting())
 
     stats = Stats(telemetry, ingest.channel, ledger, log.size_bytes)
-    authenticator = Authenticator(keyring)
+    authenticator = Authenticator(keyring, warns=settings.auth == "warn")
+    keyless = KeylessSenders(telemetry, settings.auth)
     bodies = RequestBodyReader(ingest.admission, settings.max_body_bytes)
     limiter = ConnectionLimiter(
         _client_limits(settings, runtime.limits.connections), telemetry, _allowed_hosts(settings, keyring)
     )
     app = App(
-        IngestRoute(ingest.pipeline, bodies, authenticator), [*health.routes(), *query.routes, *stats.routes()],
+        IngestRoute(ingest.pipeline, bodies, authenticator, keyless),
+        [*keyless.routes(), *health.routes(), *query.routes, *stats.routes()],
         authenticator, settings.origins, limiter.count,
     )  # fmt: skip
     server = HttpServer(app, limiter, settings.host, settings.port, settings.shutdown_timeout, runtime.fail, tls)
@@ -82,10 +86,12 @@ def open_web(
         _log.info("Stats.", **msgspec.to_builtins(stats.snapshot()))
 
     return [
+        runtime.ticker("keyless", KEYLESS_TICK_S, keyless.tick),
         runtime.ticker("data-dir", WATCH_INTERVAL_S, watch.tick),
         runtime.ticker("keys", FILE_CHECK_INTERVAL_S, keyring.reload_if_changed),
         *([] if tls is None else [runtime.ticker("certificate", FILE_CHECK_INTERVAL_S, tls.reload_if_changed)]),
         server,
+        UrlFile(Path(settings.data_dir), lambda: server.url),
         Resource("tails", processor.tails.close),
         runtime.ticker("connections", 1.0, server.sweep),
         runtime.ticker("stats", STATS_INTERVAL_S, log_stats),
@@ -116,7 +122,8 @@ def _allowed_hosts(settings: Settings, keyring: Keyring) -> AllowedHosts | None:
     """None where PARSEC_AUTH=off opened another address to everyone and no names are set."""
     if not is_loopback(settings.host) and not settings.host_names and settings.auth == "off":
         return None
-    return AllowedHosts(settings.host_names, lambda: keyring.is_open, lambda: not keyring.is_open)
+    warns = settings.auth == "warn"
+    return AllowedHosts(settings.host_names, lambda: warns or keyring.is_open, lambda: not keyring.is_open)
 
 
 def _client_limits(settings: Settings, connections: int) -> ClientLimits:

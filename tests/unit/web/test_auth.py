@@ -136,3 +136,36 @@ def test_without_keys_nobody_is_asked(tmp_path: Path) -> None:
 def test_only_two_headers_hold_keys() -> None:
     headers = [(b"host", b"x"), (b"x-api-key", b"1"), (b"authorization", b"2"), (b"x-api-key", b"3")]
     assert credentials_of(headers) == ((b"x-api-key", b"1"), (b"authorization", b"2"), (b"x-api-key", b"3"))
+
+
+HERE, ELSEWHERE = (
+    ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"),
+    ("10.0.0.7", "", "::ffff:10.0.0.7", "fe80::1%lo"),
+)
+
+
+@pytest.mark.parametrize("address", [*HERE, *ELSEWHERE])
+def test_with_warn_this_machine_needs_no_key_but_one_that_is_shown_is_checked(rig: Rig, address: str) -> None:
+    warning = Authenticator(rig.ring, warns=True)
+
+    def caller(*credentials: Credential) -> str | None:
+        try:
+            found = warning.authenticate(credentials, "ingest", address)
+        except Rejected as error:
+            return error.code
+        return "anyone" if found is ANYONE else found.tenant
+
+    assert caller() == ("anyone" if address in HERE else "missing_api_key")
+    assert warning.is_still_valid((), address) is (address in HERE)
+    assert caller(bearer(rig.key)) == "acme"
+    assert caller(bearer("parsec_nonsense")) == caller(plain("")) == caller(basic("nobody:")) == "invalid_api_key"
+    revoke(rig.path, rig.key, NOW)
+    rig.ring.reload_if_changed()
+    assert caller(bearer(rig.key)) == "invalid_api_key"
+
+
+@pytest.mark.parametrize("address", [*HERE, *ELSEWHERE])
+def test_without_warn_an_address_is_no_key(rig: Rig, address: str) -> None:
+    assert not rig.callers.serves_keyless((), address)
+    with pytest.raises(Rejected, match="needs an API key"):
+        rig.callers.authenticate((), "ingest", address)

@@ -15,6 +15,7 @@ from parsec.telemetry import Telemetry
 from parsec.web.auth import Authenticator
 from parsec.web.request_body import RequestBodyReader
 from parsec.web.routes.ingest import IngestHeaders, IngestRoute
+from parsec.web.routes.keyless import KeylessSenders
 from tests.support.ingesting import CountingRandom, compact, event
 from tests.support.manual_clock import ManualClock
 
@@ -31,7 +32,12 @@ class Rig:
         admission = Admission(Channel(1000, 1 << 20), limits, 1 << 20, lambda: None)
         pipeline = Pipeline(admission, options, Telemetry(), clock, CountingRandom())
         self._ring = Keyring(keys, clock)
-        self.route = IngestRoute(pipeline, RequestBodyReader(admission, 1 << 16), Authenticator(self._ring))
+        self.route = IngestRoute(
+            pipeline,
+            RequestBodyReader(admission, 1 << 16),
+            Authenticator(self._ring),
+            KeylessSenders(Telemetry(), "required"),
+        )
 
     def key(self, tenant: str) -> str:
         made = issue.create(self.keys, issue.Wanted(["ingest"], tenant), SystemRandom(), datetime.now(UTC))

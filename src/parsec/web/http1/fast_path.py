@@ -72,6 +72,7 @@ class FastPathConnection(LimitedConnection):
         cycle = self.cycle
         if version == "1.1" and self._asks_to_ingest() and (cycle is None or cycle.response_complete):
             headers = ingest_headers(self.headers)
+            headers.address = self.client[0] if self.client else ""
             is_small = headers.length is not None and headers.length <= SMALL_BODY_BYTES
             if is_small and headers.is_plain and self.parser.get_method() == b"POST":
                 self._exchange = _Exchange(self, headers, self._unused_event)

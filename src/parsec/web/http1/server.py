@@ -125,6 +125,8 @@ class HttpServer:
         self._scheme = "http" if tls is None else "https"
         self._host = host
         self._port = port
+        self.url = ""
+        """Known once the server has started."""
         config = uvicorn.Config(
             app,
             http=partial(FastPathConnection, app.ingest, limiter),  # type: ignore[arg-type]
@@ -157,7 +159,8 @@ class HttpServer:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         self._serving.add_done_callback(self._ended)
-        _log.info("Serving.", url=f"{self._scheme}://{shown}:{port}")
+        self.url = f"{self._scheme}://{shown}:{port}"
+        _log.info("Serving.", url=self.url)
 
     def sweep(self) -> None:
         """Once a second: close what takes too long, see parsec.web.http1.limits."""

@@ -228,6 +228,13 @@ _SERVICE = (
 NO_PROCESSOR = problem(404, "This process stores no events: ask one with the role `process`.")
 _ADMIN = (
     Operation(
+        parameters.KEYLESS,
+        "List who sends without an API key",
+        "Requests of the last minutes that this process served without a key. They get 401 once a key is required.",
+        (sent("The senders.", parameters.KEYLESS.answer), *KEY_ERRORS),
+        "admin",
+    ),
+    Operation(
         parameters.AUDIT,
         "Recount the ledger",
         "Counts rows and dead letters of the store by position, up to the committed offset of each partition, and "

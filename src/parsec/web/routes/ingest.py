@@ -24,6 +24,7 @@ from parsec.web.auth import CHALLENGE, Authenticator, Credential
 from parsec.web.cors import DATA_ONLY
 from parsec.web.http1.refusals import BODY_TOO_SLOW
 from parsec.web.request_body import Disconnected, RequestBodyReader
+from parsec.web.routes.keyless import KeylessSenders
 
 _ENCODER = msgspec.json.Encoder()
 _JSON_HEADER = (b"content-type", b"application/json")
@@ -32,7 +33,8 @@ _TOO_SLOW = Rejected(BODY_TOO_SLOW.code, BODY_TOO_SLOW.detail, status=BODY_TOO_S
 
 class IngestHeaders(msgspec.Struct, gc=False):
     """The request headers that matter here. `is_plain`: the body is not compressed, and the client neither waits for
-    "100 Continue" nor is a browser. `repeated`: one that may be sent once and was sent twice."""
+    "100 Continue" nor is a browser. `repeated`: one that may be sent once and was sent twice. `address`: of the
+    client; no header."""
 
     encoding: str | None = None
     tenant: str | None = None
@@ -41,12 +43,17 @@ class IngestHeaders(msgspec.Struct, gc=False):
     credentials: tuple[Credential, ...] = ()
     is_plain: bool = True
     repeated: str = ""
+    user_agent: bytes = b""
+    address: str = ""
 
 
 class IngestRoute:
     """An ASGI application, and `ingest_whole` for bodies that are there already."""
 
-    def __init__(self, pipeline: Pipeline, bodies: RequestBodyReader, authenticator: Authenticator) -> None:
+    def __init__(
+        self, pipeline: Pipeline, bodies: RequestBodyReader, authenticator: Authenticator, keyless: KeylessSenders
+    ) -> None:
+        self.keyless = keyless
         self._pipeline = pipeline
         self._bodies = bodies
         self._authenticator = authenticator
@@ -75,6 +82,7 @@ class IngestRoute:
                     "method_not_allowed", "POST events to this address; GET /query/events reads them.", status=405
                 )
             headers = ingest_headers(scope["headers"])
+            headers.address = address_of_client(scope)
             self._identify(request, headers, scope["query_string"])
             if not self._pipeline.admit(request):
                 return
@@ -83,6 +91,8 @@ class IngestRoute:
                 return
             for _ in self._pipeline.ingest(request):
                 await asyncio.sleep(0)
+            if self._ring.is_open or not headers.credentials:
+                self.keyless.note(headers.address, headers.user_agent, request.tenants or (request.default_tenant,))
         except Disconnected:
             raise
         except Exception as error:  # noqa: BLE001 (the top of a request)
@@ -101,6 +111,8 @@ class IngestRoute:
                 request.body = body
                 for _ in self._pipeline.ingest(request):
                     pass
+                if self._ring.is_open or not headers.credentials:
+                    self.keyless.note(headers.address, headers.user_agent, request.tenants or (request.default_tenant,))
         except Exception as error:  # noqa: BLE001 (the top of a request)
             self._pipeline.fail(request, error)
 
@@ -113,7 +125,9 @@ class IngestRoute:
     def _identify(self, request: Request, headers: IngestHeaders, query_string: bytes) -> None:
         """Who sends events, for which tenant, and what the address says about them. Raises Rejected."""
         if not self._ring.is_open:
-            request.key_tenant = self._authenticator.authenticate(headers.credentials, "ingest").tenant or ""
+            request.key_tenant = (
+                self._authenticator.authenticate(headers.credentials, "ingest", headers.address).tenant or ""
+            )
         if headers.repeated:
             message = f"The header {headers.repeated} is sent twice; send it once."
             raise Rejected("repeated_header", message, field=headers.repeated)
@@ -160,9 +174,17 @@ def ingest_headers(headers: list[tuple[bytes, bytes]]) -> IngestHeaders:
             found.idempotency_key = value.decode("latin-1")
         elif name == b"authorization" or name == b"x-api-key":
             found.credentials += ((name, value),)
+        elif name == b"user-agent":
+            found.user_agent = value
         elif name == b"expect" or name == b"origin":
             found.is_plain = False
     return found
+
+
+def address_of_client(scope: Scope) -> str:
+    """Where a request comes from; empty where that is not known."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def response_of(outcome: Outcome) -> bytes:

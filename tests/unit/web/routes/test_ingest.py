@@ -18,6 +18,7 @@ from parsec.telemetry import Telemetry
 from parsec.web.auth import Authenticator
 from parsec.web.request_body import RequestBodyReader
 from parsec.web.routes.ingest import IngestHeaders, IngestRoute, ingest_headers
+from parsec.web.routes.keyless import KeylessSenders
 from tests.support.ingesting import CountingRandom, compact, event
 from tests.support.manual_clock import ManualClock
 
@@ -42,7 +43,8 @@ class Rig:
         pipeline = Pipeline(self.admission, options, Telemetry(), ManualClock(), random)
         bodies = RequestBodyReader(self.admission, max_body_bytes)
         self.ring = Keyring(keys, ManualClock())
-        self.route = IngestRoute(pipeline, bodies, Authenticator(self.ring))
+        self.keyless = KeylessSenders(Telemetry(), "required")
+        self.route = IngestRoute(pipeline, bodies, Authenticator(self.ring), self.keyless)
 
     def ask(self, *bodies: bytes, headers: IngestHeaders | None = None) -> list[Outcome]:
         answers: list[Outcome] = []

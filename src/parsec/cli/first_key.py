@@ -1,0 +1,97 @@
+"""Ask before the first API key: from then on a running Parsec answers 401 to whoever has none.
+
+In: the keys file, and the URL that a running Parsec left in its data directory. Out: who sent without a key in the last
+minutes, and a question on standard error. Errors: exit 2 when the answer is no, or nobody can be asked.
+Next: parsec.client.
+"""
+
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from parsec.api.address import parse_address
+from parsec.api.status import KeylessAnswer
+from parsec.cli.terminal import BAD_SETTINGS, counted, fail, visible
+from parsec.client import Client
+from parsec.core.errors import ParsecError
+from parsec.keys.file import read
+from parsec.settings import Settings
+
+_TIMEOUT_S = 3.0
+_SHOWN_SENDERS = 20
+
+
+def confirm_first_key(path: Path, settings: Settings, *, yes: bool) -> None:
+    """Returns if the key may be created. Raises KeysUnreadable."""
+    if read(path):
+        return
+    # Late: only the first key needs it.
+    from parsec.wiring.url_file import read_url
+
+    url = read_url(Path(settings.data_dir))
+    if url is None or not _is_listening(url):
+        return
+    found = _senders(url)
+    if found is not None and found.auth != "required":
+        click.echo(f"parsec: {_why_nothing_changes(found)}", err=True)
+        return
+    click.echo(_warning(url, path, found), err=True)
+    if yes:
+        return
+    if not can_ask():
+        fail("nothing was created: to create the first key without being asked, add --yes", BAD_SETTINGS)
+    if not click.confirm("Create the key?", err=True):
+        fail("nothing was created", BAD_SETTINGS)
+
+
+def can_ask() -> bool:
+    """Whether a person can answer."""
+    return sys.stdin.isatty()
+
+
+def _is_listening(url: str) -> bool:
+    try:
+        address = parse_address(url)
+        socket.create_connection((address.host, address.port), _TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _senders(url: str) -> KeylessAnswer | None:
+    """None: it does not say, for example because its certificate is for another name."""
+    try:
+        with Client(url, timeout_s=_TIMEOUT_S) as client:
+            return client.keyless()
+    except (ParsecError, OSError, ValueError):
+        return None
+
+
+def _why_nothing_changes(found: KeylessAnswer) -> str:
+    if found.auth == "warn":
+        return "PARSEC_AUTH=warn: requests from this machine without a key are still served, logged and counted"
+    return "PARSEC_AUTH=off: the running Parsec asks nobody for a key"
+
+
+def _warning(url: str, path: Path, found: KeylessAnswer | None) -> str:
+    lines = [
+        f"This is the first API key in {path}. Within a second the Parsec at {url} answers 401 to every request "
+        "without a key."
+    ]
+    if found is None:
+        lines.append("It does not say who sends without one.")
+    elif not found.requests:
+        lines.append(f"Nobody sent a request without a key in the last {found.minutes} minutes.")
+    else:
+        lines.append(f"In the last {found.minutes} minutes these sent without a key:")
+        lines += [
+            f"  tenant {each.tenant or '(none)'}, from {each.address or 'unknown'}, "
+            f"{each.user_agent or 'no User-Agent'}: {counted(each.requests, 'request')}"
+            for each in found.senders[:_SHOWN_SENDERS]
+        ]
+        left = found.requests - sum(each.requests for each in found.senders[:_SHOWN_SENDERS])
+        lines += [f"  and others: {counted(left, 'request')}"] if left > 0 else []
+    lines.append("To serve those of this machine until they have a key, start Parsec with PARSEC_AUTH=warn first.")
+    return "\n".join(map(visible, lines))
