@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -296,3 +297,17 @@ def test_a_store_that_refuses_is_asked_again(engine: Engine) -> None:
         copying._write = refused
         copying.run(threading.Event())
         assert ids(everything(store)) == ALL_IDS
+
+
+def test_a_damaged_part_is_detached_and_the_rest_is_copied(engine: Engine) -> None:
+    with started(engine) as store:
+        part = "SELECT path FROM system.parts WHERE database = database() AND table = 'events_before_6' AND active "
+        damaged = Path(str(engine.ask(part + "ORDER BY partition_id, name LIMIT 1")))
+        rows = int((damaged / "count.txt").read_text())
+        content = bytearray((damaged / "data.bin").read_bytes())
+        content[len(content) // 2] ^= 1
+        (damaged / "data.bin").write_bytes(content)
+        backfill_of(store).run(threading.Event())
+        assert len(everything(store)) == 48 - rows
+        assert set(ids(everything(store))) < set(ALL_IDS)
+        assert store.damage_changes() > 0

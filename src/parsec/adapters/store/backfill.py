@@ -16,10 +16,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import structlog
-from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from parsec.adapters.store import errors
 from parsec.adapters.store.migrations import FORMER
@@ -28,6 +27,8 @@ from parsec.core.errors import ParsecError, Retryable
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -74,6 +75,7 @@ class Surroundings(NamedTuple):
     search_text: Callable[[str], str]
     free_bytes: Callable[[], int | None] = lambda: None
     is_ours: Callable[[], bool] = lambda: True
+    detach_damaged: errors.DetachDamaged = lambda _: False
 
 
 class _Piece(NamedTuple):
@@ -193,9 +195,11 @@ class Backfill:
         if careful:
             columns = ", ".join(map(_as_number, self._table.types.items()))
             rows = self._rows(f"SELECT {columns} {selected} AND {_NEEDS_CARE}", values)
-            blocks.append(self._table.block([self._with_search_text(row) for row in rows]))
+            if rows:  # else their part was detached, or their day dropped, since they were counted
+                blocks.append(self._table.block([self._with_search_text(row) for row in rows]))
         token = f"{former}/{'/'.join(map(str, piece))}/{missing}"
-        self._write(self._opened(), self._table, blocks, token)
+        if blocks:
+            self._write(self._opened(), self._table, blocks, token)
 
     def _missing(self, former: str, piece: _Piece) -> tuple[int, int]:
         """Rows of a piece that are not copied yet, and how many of these need care."""
@@ -230,22 +234,17 @@ class Backfill:
         self._waiting = problem
 
     def _rows(self, sql: str, values: dict[str, Any]) -> Any:
-        try:
-            return self._opened().query(sql, parameters=values).result_rows
-        except (ClickHouseError, OSError) as error:
-            raise errors.of_query(error) from error
+        return self._asked(lambda: self._opened().query(sql, parameters=values).result_rows)
 
     def _raw(self, sql: str, values: dict[str, Any]) -> bytes:
-        try:
-            return self._opened().raw_query(sql, parameters=values, fmt="Native")
-        except (ClickHouseError, OSError) as error:
-            raise errors.of_query(error) from error
+        return self._asked(lambda: self._opened().raw_query(sql, parameters=values, fmt="Native"))
 
     def _command(self, sql: str, values: dict[str, Any]) -> None:
-        try:
-            self._opened().command(sql, parameters=values)
-        except (ClickHouseError, OSError) as error:
-            raise errors.of_query(error) from error
+        self._asked(lambda: self._opened().command(sql, parameters=values))
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """A damaged part is detached and reported; the rest goes on without it."""
+        return errors.without_damage(ask, self._surroundings.detach_damaged)
 
     def _opened(self) -> "Client":
         if self._client is None:

@@ -147,7 +147,8 @@ class ClickHouseStore:
         """Copies the events of an earlier version, for one other thread; None: there are none."""
         if not self._former:
             return None
-        return Backfill(lambda: self._engine.connect({}), self._write, EVENTS_TABLE, self._former, surroundings)
+        with_repair = surroundings._replace(detach_damaged=self._engine.detach_damaged)
+        return Backfill(lambda: self._engine.connect({}), self._write, EVENTS_TABLE, self._former, with_repair)
 
     def insert(self, rows: Sequence[Row], token: str) -> None:
         if rows:

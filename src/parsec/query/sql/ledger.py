@@ -50,8 +50,9 @@ _FORMER_DAYS = (
     " AND startsWith(table, 'events_before_') AND active AND rows > 0 ORDER BY partition_id"
 )
 _DAMAGED_PARTS = (
-    "SELECT partition_id, count() FROM system.detached_parts WHERE database = currentDatabase() AND table = 'events'"
-    " AND startsWith(reason, 'broken') GROUP BY partition_id ORDER BY partition_id"
+    "SELECT partition_id, count() FROM system.detached_parts WHERE database = currentDatabase()"
+    " AND match(table, '^events(_before_[0-9]+)?$') AND startsWith(reason, 'broken')"
+    " GROUP BY partition_id ORDER BY partition_id"
 )
 
 
