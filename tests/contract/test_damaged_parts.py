@@ -198,3 +198,26 @@ def test_what_the_engine_detached_at_its_start_is_reported_until_it_is_stored_ag
     engine.damaged_parts.restored(("events", "dead_letters"), before)
     assert engine.damaged_parts.why() is None
     assert store.damage_changes() > before
+
+
+def test_a_part_with_the_name_of_one_that_was_detached_before_is_detached(
+    stored: tuple[ClickHouseStore, TestEngine, Path],
+) -> None:
+    """Numbers of blocks begin anew after a start without parts."""
+    store, engine, part = stored
+    (part.parent / "detached" / f"broken_{part.name}").mkdir()
+    reload(engine)
+    flip(part / "data.bin")
+    by_query(store, engine)
+    assert len(list((part.parent / "detached").iterdir())) == 2
+
+
+def test_a_sound_part_is_not_read_again_for_each_error_that_names_it(
+    stored: tuple[ClickHouseStore, TestEngine, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, engine, part = stored
+    checked: list[str] = []
+    monkeypatch.setattr(engine.damaged_parts, "check", lambda _, table, name: checked.append(f"{table} {name}"))
+    for _ in range(3):
+        assert not engine.detach_damaged(DatabaseError(f"Code: 49. DB::Exception: x (while reading from part {part}/)"))
+    assert checked == [f"events {part.name}"]

@@ -52,7 +52,9 @@ _FIRST_ROW = (
     "SELECT * FROM {table:Identifier} WHERE _part = {part:String} LIMIT 1 "
     "SETTINGS asterisk_include_materialized_columns = 1, use_skip_indexes = 0"
 )
-_CHECKS = 2
+SOUND_S = 60.0
+"""A part that passed its check is not checked again for so long, whatever errors name it: a check reads all of it."""
+_CHECKS, _MOST_SOUND = 2, 1000
 """A failed check is repeated: memory that flips a bit while it reads is no damage of the disk."""
 
 
@@ -80,6 +82,8 @@ class DamagedParts:
         self._detaching = threading.Lock()
         self._directories: dict[str, DetachedDirectory] = {}
         self._changes = 0
+        self._why: str | None = None
+        self._sound_until: dict[tuple[str, str], float] = {}
 
     def open(self, tables: Mapping[str, Path]) -> None:
         """Reports what the engine detached when it opened, and what was detached before. `tables`: directories."""
@@ -96,6 +100,7 @@ class DamagedParts:
                     self._telemetry.store_detached.labels(table).inc()
                 if table in _NOT_FROM_THE_LOG:
                     directory.mark_restored()
+            self._why = self._reason()
 
     def changes(self) -> int:
         """Grows whenever the parts that are detached change. Waits while one is being detached: a query that lacks its
@@ -104,16 +109,8 @@ class DamagedParts:
             return self._changes
 
     def why(self) -> str | None:
-        """For /health; None while no part is missing."""
-        with self._lock:
-            found = {table: directory.damaged() for table, directory in self._directories.items()}
-        reasons = [
-            f"{len(parts)} damaged parts of table {table} ({sum(part.rows for part in parts)} rows) are detached: "
-            f"{_loss(table)}"
-            for table, parts in found.items()
-            if parts
-        ]
-        return f"{'; '.join(reasons)}." if reasons else None
+        """For /health, without waiting; None while no part is missing."""
+        return self._why
 
     def restored(self, tables: Collection[str], changes: int) -> None:
         """All rows of the detached parts of these tables, and of their earlier forms, are in the store again, or were
@@ -163,23 +160,25 @@ class DamagedParts:
         from clickhouse_connect.driver.exceptions import Error
 
         table, part, why = damaged
-        if not self._is_in_place():
+        place = {"table": table, "part": part}
+        if not self._is_in_place() or table not in self._directories:
             return False
         with self._lock, self._detaching:
             try:
-                active = client.query(_ACTIVE, parameters={"table": table, "part": part}).result_rows
+                active = client.query(_ACTIVE, parameters=place).result_rows
                 if not active:
                     return False
-                client.command(
-                    "ALTER TABLE {table:Identifier} DETACH PART {part:String}",
-                    parameters={"table": table, "part": part},
-                )
-                self._directories[table].adopt()
-                sync.file_system(self._directories[table].path)
-            except (Error, OSError, ParsecError) as error:
+                client.command("ALTER TABLE {table:Identifier} DETACH PART {part:String}", parameters=place)
+            except (Error, OSError) as error:
                 _log.error("A damaged part of the store could not be detached.", table=table, part=part, why=str(error))
                 return False
+            try:
+                self._directories[table].adopt()
+                sync.file_system(self._directories[table].path)
+            except (OSError, ParsecError) as error:
+                _log.error("A detached part of the store could not be renamed.", table=table, part=part, why=str(error))
             self._changes += 1
+            self._why = self._reason()
         ((rows, size),) = active
         self._telemetry.store_detached.labels(table).inc()
         _log.error(
@@ -191,8 +190,19 @@ class DamagedParts:
         return True
 
     def _count_change(self) -> None:
+        self._why = self._reason()
         with self._detaching:
             self._changes += 1
+
+    def _reason(self) -> str | None:
+        found = {table: directory.damaged() for table, directory in self._directories.items()}
+        reasons = [
+            f"{len(parts)} damaged parts of table {table} ({sum(part.rows for part in parts)} rows) are detached: "
+            f"{_loss(table)}"
+            for table, parts in found.items()
+            if parts
+        ]
+        return f"{'; '.join(reasons)}." if reasons else None
 
     def _named(self, error: BaseException) -> Iterator[tuple[str, str]]:
         tables = {directory.uuid: table for table, directory in self._directories.items()}
@@ -208,10 +218,17 @@ class DamagedParts:
         except ParsecError:
             return False
         try:
-            if self._directories[table].has(part):  # detached by another thread meanwhile
-                return True
-            certain = damage_errors.is_certain(error)
-            damaged = DamagedPart(table, part, str(error)) if certain else self.check(client, table, part)
+            if not client.query(_ACTIVE, parameters={"table": table, "part": part}).result_rows:
+                return self._directories[table].has(part)  # detached by another thread meanwhile
+            if damage_errors.is_certain(error):
+                return self.detach(client, DamagedPart(table, part, str(error)))
+            if time.monotonic() < self._sound_until.get((table, part), float("-inf")):
+                return False
+            damaged = self.check(client, table, part)
+            if damaged is None:
+                if len(self._sound_until) >= _MOST_SOUND:
+                    self._sound_until.clear()
+                self._sound_until[table, part] = time.monotonic() + SOUND_S
             return damaged is not None and self.detach(client, damaged)
         except Error as failed:
             _log.warning("A part of the store could not be checked.", table=table, part=part, why=str(failed)[:500])
