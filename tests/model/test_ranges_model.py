@@ -1,4 +1,5 @@
-"""The way of ranges into the store as a state machine: crashes at any call, two owners, a store that misbehaves.
+"""The way of ranges into the store as a state machine: crashes at any call, two owners, a store that misbehaves, and
+one that loses what it had.
 
 Invariant: in the end each record that was made durable and not lost is stored or dead exactly once, and the ledger of
 offsets says just that. Numbers in parsec.process.range_commit.
@@ -87,6 +88,23 @@ class Ranges(RuleBasedStateMachine):
         self.land_late()
         self.rig.store.forget_tokens()
 
+    @rule(data=st.data(), checkpoints=st.booleans())
+    def store_loses_what_it_had(self, data: st.DataObject, checkpoints: bool) -> None:
+        """Rows, dead letters, perhaps the checkpoints; of events that are committed and still in the log."""
+        store, log = self.rig.store, self.rig.log
+        held = [n for n, value in enumerate(log.records[0][: log.progress[0].committed]) if value is not None]
+        landed = sorted(({row.offset for row in store.rows} | {at for _, _, at in store.dead}).intersection(held))
+        if landed:
+            lost = data.draw(st.sets(st.sampled_from(landed), min_size=1))
+            self.rig.lose(lambda each: each.offset in lost, checkpoints=checkpoints)
+
+    @rule(turns=st.integers(0, 6))
+    def recheck(self, turns: int) -> None:
+        """The repair may be in its middle when the next rule comes."""
+        if self.rig.repair.idle.is_set() and (gaps := self.rig.gaps()):
+            self.rig.repair.request(gaps)
+        self.rig.turn(turns, 1)
+
     @rule()
     def replay(self) -> None:
         self.rig.reader.replay(0)
@@ -151,6 +169,8 @@ class Ranges(RuleBasedStateMachine):
         self.rig.clear_hooks()
         self.rig.run_until_committed()
         self.rig.store.land_late()
+        self.rig.run_repair()
+        self.rig.run_repair()  # what was lost while the first one ran
         self.rig.audit()
 
 

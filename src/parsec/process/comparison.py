@@ -103,12 +103,12 @@ class StoreComparison:
         return None
 
     def missing(self, start: str) -> list[str]:
-        """A sentence for each gap whose events may have been received since `start`, in UTC."""
+        """What answers lack of the events received since `start`, in UTC: a sentence each for what is being stored
+        again, and for what the log has no more."""
         now = self.status()
-        return [
-            *(_sentence(gap, "They are being stored again.") for gap in now.gaps if _since(gap, start)),
-            *(_sentence(gap, "The log has them no more.") for gap in now.lost if _since(gap, start)),
-        ]
+        what = ((now.gaps, "They are being stored again."), (now.lost, "The log has them no more."))
+        found = [([gap for gap in gaps if _since(gap, start)], sentence) for gaps, sentence in what]
+        return [_sentence(gaps, sentence) for gaps, sentence in found if gaps]
 
     def run(self, stop: threading.Event) -> None:
         """Returns soon after `stop`."""
@@ -195,10 +195,12 @@ def _identity(gap: StoreGap) -> tuple[object, ...]:
     return gap.log_id, gap.partition, gap.first, gap.rows, gap.dead_letters
 
 
-def _sentence(gap: StoreGap, what: str) -> str:
+def _sentence(gaps: Sequence[StoreGap], what: str) -> str:
     """Without counts or offsets, which are those of all tenants."""
-    begin = f" from {gap.received_from}" if gap.received_from else ""
-    return f"Events received{begin} until {gap.received_until} are missing from the store. {what}"
+    begins, ends = [gap.received_from for gap in gaps], [gap.received_until for gap in gaps]
+    begin = "" if None in begins else f" since {min(filter(None, begins))}"
+    end = "" if None in ends else f" before {max(filter(None, ends))}"
+    return f"Events received{begin}{end} are missing from the store. {what}"
 
 
 def _since(gap: StoreGap, start: str) -> bool:

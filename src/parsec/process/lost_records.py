@@ -73,16 +73,19 @@ class LostRecords:
 
     def of_window(self, progress: Progress) -> Iterator[Sequence[Row]]:
         """Lost rows of the dedup window, whose ids nobody has claimed: nothing if the newest offsets are all there."""
-        committed = progress.committed
-        if not any(self._rows(progress, max(progress.start, committed - NEWEST_OFFSETS))):
+        committed, back = progress.committed, NEWEST_OFFSETS
+        newest = max((row.received_at for rows in self._rows(progress, committed - back) for row in rows), default=None)
+        if newest is None:
             return
-        first, back = committed, NEWEST_OFFSETS
-        while first > progress.start and committed - first < self._window.ids and not self._is_old(progress, first):
-            first, back = max(progress.start, committed - back), back * 8
-        yield from self._rows(progress, first)
+        while back < committed - progress.start and back < self._window.ids:
+            if self._is_before(progress, committed - back, newest - self._window_ns):
+                break
+            back *= 8
+        yield from self._rows(progress, committed - back)
 
     def _rows(self, progress: Progress, first: int) -> Iterator[Sequence[Row]]:
         """Lost rows from an offset on, in order."""
+        first = max(first, progress.start)
         while first < progress.committed:
             last = chunk_end(first, progress.committed) - 1
             lost = self.find(Range(progress.log_id, progress.partition, first, last), progress.committed)
@@ -90,15 +93,13 @@ class LostRecords:
                 yield lost.rows
             first = lost.next_offset
 
-    def _is_old(self, progress: Progress, offset: int) -> bool:
-        """Whether the record at an offset was received a window before the newest one."""
-        ends = (offset, progress.committed - 1)
-        rows = [row for at in ends for row in self._one(Range(progress.log_id, progress.partition, at, at))]
-        return len(rows) < len(ends) or rows[0].received_at < rows[1].received_at - self._window_ns
-
-    def _one(self, place: Range) -> Sequence[Row]:
-        records = self._read_again(place, 1, 1)
-        return self._make_rows(records)[0] if records is not None and records.offsets else ()
+    def _is_before(self, progress: Progress, offset: int, time_ns: int) -> bool:
+        """Whether the record at an offset was received before a time, or the log has it no more."""
+        records = self._read_again(Range(progress.log_id, progress.partition, offset, offset), 1, 1)
+        if records is None or not records.offsets:
+            return True
+        rows, _ = self._make_rows(records)
+        return bool(rows) and rows[0].received_at < time_ns
 
     def _next_held(self, rest: Range) -> int:
         """The first offset of a range that the log still has; the end of the range if it has none."""

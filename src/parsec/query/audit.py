@@ -18,7 +18,6 @@ from itertools import islice, pairwise
 import msgspec
 
 from parsec.api.audit import Audit, AuditSpan, MissingRecord, PartitionAudit
-from parsec.api.repair import StoreGap
 from parsec.core.clock import Clock
 from parsec.core.counts import Counts
 from parsec.core.timestamp import DAY, text_of
@@ -50,13 +49,15 @@ def today(clock: Clock) -> int:
     return clock.time_ns() // DAY
 
 
-def audit(store: StoreReader, progress: Iterable[Progress], day: int, limits: QueryLimits) -> Audit:
+def audit(
+    store: StoreReader, progress: Iterable[Progress], day: int, limits: QueryLimits, *, most_spans: int = MOST_SPANS
+) -> Audit:
     """Recounts each partition up to its committed offset. `day`: as from `today`."""
     known = sorted(progress, key=lambda each: each.partition)
     seen = None
     while (dropped := last_dropped_day(store, limits)) != seen:
         seen = dropped
-        partitions = [_recount(store, each, day + MARGIN_DAYS, dropped, limits) for each in known]
+        partitions = [_recount(store, each, day + MARGIN_DAYS, dropped, limits, most_spans) for each in known]
     return Audit(
         sum(each.difference for each in partitions),
         sum(each.not_recounted for each in partitions),
@@ -110,7 +111,9 @@ class _Checkpoint(msgspec.Struct, frozen=True):
     saved_ns: int = 0
 
 
-def _recount(store: StoreReader, progress: Progress, expired: int, dropped: int, limits: QueryLimits) -> PartitionAudit:
+def _recount(
+    store: StoreReader, progress: Progress, expired: int, dropped: int, limits: QueryLimits, most_spans: int
+) -> PartitionAudit:
     """Events that expire by the day `expired`, or were received by the day `dropped`, may have left the store."""
     end = _Checkpoint(progress.committed, progress.counts)
     known = checkpoints(store, progress, limits)
@@ -139,26 +142,9 @@ def _recount(store: StoreReader, progress: Progress, expired: int, dropped: int,
     return PartitionAudit(
         progress.partition, progress.log_id, progress.start, progress.committed, first.committed,
         first.committed - progress.start, ledger, Counts(stored, absent - ledger.lost, dead, ledger.lost),
-        unbalanced, sum(each.difference for each in spans) + abs(unbalanced), spans[:MOST_SPANS],
+        unbalanced, sum(each.difference for each in spans) + abs(unbalanced), spans[:most_spans],
         same_store or progress.committed == progress.start,
     )  # fmt: skip
-
-
-def gaps_in(found: Audit) -> list[StoreGap]:
-    """What the store lacks, and as gaps without events the ledgers whose first checkpoint it lacks."""
-    gaps = []
-    for each in found.partitions:
-        some = [span for span in each.where if span.stored < 0 or span.dead < 0]
-        gaps += [
-            StoreGap(
-                each.partition, each.log_id, span.first, span.end, max(-span.stored, 0), max(-span.dead, 0),
-                span.received_from, span.received_until, each.first_checkpoint,
-            )
-            for span in some
-        ]  # fmt: skip
-        if not some and not each.first_checkpoint:
-            gaps.append(StoreGap(each.partition, each.log_id, each.start, each.start, 0, 0, first_checkpoint=False))
-    return gaps
 
 
 def _sound_checkpoints(

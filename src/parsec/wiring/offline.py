@@ -29,7 +29,8 @@ from parsec.ports.store import QueryLimits
 from parsec.process.lost_records import LostRecords
 from parsec.process.repair import REPAIRED_TABLES, Repair
 from parsec.process.rows import RowMaker
-from parsec.query.audit import audit, audit_with_log, gaps_in, today
+from parsec.query.audit import audit_with_log, today
+from parsec.query.store_gaps import store_gaps
 from parsec.settings import Settings
 from parsec.telemetry import Telemetry
 
@@ -132,7 +133,7 @@ def offline_repair(settings: Settings) -> Iterator[RepairStatus]:
         limits = QueryLimits(settings.query_memory, QUERY_TIMEOUT_S)
 
         def gaps() -> Sequence[StoreGap]:
-            return gaps_in(audit(store.reader(), progress, today(clock), limits))
+            return store_gaps(store.reader(), progress, today(clock), limits)
 
         yield RepairStatus("comparing")
         engine.check_parts(threading.Event(), settings.retention)

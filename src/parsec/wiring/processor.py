@@ -27,7 +27,8 @@ from parsec.process.lost_records import LostRecords
 from parsec.process.repair import REPAIRED_TABLES, Repair
 from parsec.process.rows import RowMaker, texts
 from parsec.process.size_retention import SizeRetention
-from parsec.query.audit import audit, gaps_in, today
+from parsec.query.audit import today
+from parsec.query.store_gaps import store_gaps
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscriptions, TailLimits
 from parsec.service import Part, Resource, ThreadPart
 from parsec.settings import Settings
@@ -208,7 +209,7 @@ def _options(
 def _compare(settings: Settings, runtime: Runtime, store: "ClickHouseStore", cancellation: Cancellation) -> Compare:
     reader = store.reader()
     limits = QueryLimits(settings.query_memory, COMPARE_TIMEOUT_S, max_threads=1, cancellation=cancellation)
-    return lambda progress: gaps_in(audit(reader, progress, today(runtime.clock), limits))
+    return lambda progress: store_gaps(reader, progress, today(runtime.clock), limits)
 
 
 def _comparison_part(runtime: Runtime, comparison: StoreComparison, cancellation: Cancellation) -> ThreadPart:

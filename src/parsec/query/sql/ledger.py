@@ -39,6 +39,10 @@ _DOUBLED = (
     f"SELECT offset FROM events WHERE {_RANGE} GROUP BY offset HAVING count() > 1 ORDER BY offset LIMIT {MOST_DOUBLED}"  # noqa: S608
 )
 _OFFSETS = f"SELECT offset FROM {_OLD_AND_NEW} WHERE {_RANGE} UNION ALL SELECT offset FROM dead_letters WHERE {_RANGE}"  # noqa: S608
+_FULL_PIECES = (
+    f"SELECT intDiv(offset, {{size:UInt64}}) AS piece FROM ({_OFFSETS}) GROUP BY piece"  # noqa: S608
+    " HAVING uniqExact(offset) = {size:UInt64} ORDER BY piece"
+)
 _IDS = (
     f"SELECT DISTINCT tenant_id, id FROM {_OLD_AND_NEW}"  # noqa: S608
     " WHERE tenant_id IN {tenants:Array(String)} AND id IN {ids:Array(String)}"
@@ -98,6 +102,15 @@ def checkpoints(store: StoreReader, progress: Progress, limits: QueryLimits) -> 
 def stored_offsets(store: StoreReader, span: Range, limits: QueryLimits) -> set[int]:
     """Offsets with a row or a dead letter."""
     return {offset for (offset,) in store.select(_OFFSETS, _parameters(span), limits, tuple[int])}
+
+
+def full_pieces(store: StoreReader, span: Range, size: int, limits: QueryLimits) -> Iterator[int]:
+    """The numbers, in order, of the whole pieces of `size` offsets of which the store has every one; `size` divides
+    OFFSETS_AT_ONCE."""
+    first = -(-span.first // size) * size
+    for piece in _pieces(msgspec.structs.replace(span, first=first)):
+        for (number,) in store.select(_FULL_PIECES, {**piece, "size": size}, limits, tuple[int]):
+            yield number
 
 
 def stored_ids(

@@ -1,0 +1,53 @@
+"""What the store lacks, by comparison with the ledger: gaps for the repair.
+
+In: the progress of each partition, and the day. Out: ranges of offsets with fewer rows or dead letters than the ledger
+counts. Errors: those of parsec.query.audit. Next: parsec.process.comparison.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from parsec.api.repair import StoreGap
+from parsec.ports.broker import Progress, Range
+from parsec.ports.store import QueryLimits, StoreReader
+from parsec.query.audit import audit
+from parsec.query.sql.ledger import full_pieces
+
+PIECE_OF_GAP = 10_000
+"""Offsets: what is missing is looked for in pieces of this size that are not full."""
+MOST_STRETCHES = 1000
+
+
+def store_gaps(store: StoreReader, progress: Iterable[Progress], day: int, limits: QueryLimits) -> list[StoreGap]:
+    """The gaps in order, and as gaps without events the ledgers whose first checkpoint the store lacks."""
+    gaps = []
+    for each in audit(store, progress, day, limits, most_spans=sys.maxsize).partitions:
+        some = [span for span in each.where if span.stored < 0 or span.dead < 0]
+        for span in some:
+            gap = StoreGap(
+                each.partition, each.log_id, span.first, span.end, max(-span.stored, 0), max(-span.dead, 0),
+                span.received_from, span.received_until, each.first_checkpoint,
+            )  # fmt: skip
+            gaps.append(replace(gap, stretches=_stretches(store, gap, limits)))
+        if not some and not each.first_checkpoint:
+            gaps.append(StoreGap(each.partition, each.log_id, each.start, each.start, 0, 0, first_checkpoint=False))
+    return gaps
+
+
+def _stretches(store: StoreReader, gap: StoreGap, limits: QueryLimits) -> Sequence[tuple[int, int]]:
+    """The pieces of a gap that are not full, those beside each other as one; none when there are too many."""
+    stretches: list[tuple[int, int]] = []
+    first = gap.first
+    span = Range(gap.log_id, gap.partition, gap.first, gap.end - 1)
+    for number in full_pieces(store, span, PIECE_OF_GAP, limits):
+        begin, end = number * PIECE_OF_GAP, (number + 1) * PIECE_OF_GAP
+        if begin > first:
+            stretches.append((first, begin))
+        first = end
+        if len(stretches) > MOST_STRETCHES:
+            return ()
+    if first < gap.end:
+        stretches.append((first, gap.end))
+    return stretches

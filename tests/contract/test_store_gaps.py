@@ -1,0 +1,86 @@
+"""What the embedded store lacks, as gaps for the repair: how much, where, and when it was received."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from parsec.adapters.store.clickhouse import ClickHouseStore
+from parsec.api.repair import StoreGap
+from parsec.core.timestamp import text_of
+from parsec.ports.broker import Counts, Progress
+from parsec.query import store_gaps
+from parsec.query.sql import ledger
+from tests.contract.test_audit import COUNTS, HALF, TODAY, dead, delete, mark, row
+from tests.support.stores import LIMITS, TestEngine, embedded_store
+
+Opened = tuple[ClickHouseStore, TestEngine]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    """As in test_audit; a gap is narrowed in pieces of 3 offsets."""
+    monkeypatch.setattr(store_gaps, "PIECE_OF_GAP", 3)
+    monkeypatch.setattr(ledger, "OFFSETS_AT_ONCE", 6)
+    with embedded_store() as (store, engine):
+        store.save_checkpoint(mark(0, Counts()))
+        store.insert_dead_letters([dead(5)])
+        store.insert([row(n) for n in (0, 1, 2, 7, 8, 9)], "a")
+        store.save_checkpoint(mark(10, HALF))
+        store.insert([row(n) for n in range(10, 20)], "b")
+        yield store, engine
+
+
+def gaps(store: ClickHouseStore, counts: Counts = COUNTS, committed: int = 20, start: int = 0) -> list[StoreGap]:
+    return store_gaps.store_gaps(store.reader(), [Progress("log", 0, start, committed, counts)], TODAY, LIMITS)
+
+
+def test_a_whole_store_has_no_gaps(opened: Opened) -> None:
+    assert gaps(opened[0]) == []
+
+
+def test_a_gap_is_narrowed_to_the_pieces_that_are_not_full(opened: Opened) -> None:
+    store, engine = opened
+    for offset in (13, 14, 18):
+        delete(engine, offset)
+    (gap,) = gaps(store)
+    assert (gap.first, gap.end, gap.rows, gap.dead_letters, gap.first_checkpoint) == (10, 20, 3, 0, True)
+    # 10 and 11 are full, but no whole piece; 15 to 17 is one; 19 stands alone at the end.
+    assert gap.stretches == [(10, 15), (18, 20)]
+    assert gap.received_from is None
+    assert gap.received_until is None
+
+
+def test_each_gap_knows_until_when_its_events_were_received(opened: Opened) -> None:
+    store, engine = opened
+    delete(engine, 0)
+    delete(engine, 19)
+    first, second = gaps(store)
+    assert (first.end, second.first) == (10, 10)
+    assert first.received_until is not None
+    assert first.received_until > text_of(0)
+    assert second.received_until is None
+
+
+def test_dead_letters_are_missing_too(opened: Opened) -> None:
+    store, engine = opened
+    engine.ask("ALTER TABLE dead_letters DELETE WHERE 1 SETTINGS mutations_sync = 2")
+    (gap,) = gaps(store)
+    assert (gap.rows, gap.dead_letters, gap.missing) == (0, 1, 1)
+
+
+def test_without_the_first_checkpoint_all_is_compared_and_it_is_a_gap_of_its_own(opened: Opened) -> None:
+    store, engine = opened
+    engine.ask("ALTER TABLE ledger_marks DELETE WHERE 1 SETTINGS mutations_sync = 2")
+    assert gaps(store) == [StoreGap(0, "log", 0, 0, 0, 0, first_checkpoint=False)]
+    delete(engine, 2)
+    (gap,) = gaps(store)
+    assert (gap.first, gap.end, gap.rows, gap.first_checkpoint) == (0, 20, 1, False)
+
+
+def test_a_gap_in_many_places_is_looked_for_everywhere(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, engine = opened
+    monkeypatch.setattr(store_gaps, "MOST_STRETCHES", 0)
+    for offset in (11, 17):
+        delete(engine, offset)
+    (gap,) = gaps(store)
+    assert gap.stretches == ()
