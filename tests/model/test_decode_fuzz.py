@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from typing import Any
 
@@ -182,12 +183,12 @@ good = st.builds(event, message=st.text(min_size=1, max_size=9).filter(str.strip
 any_line = (
     st.builds(spelled, events | sound | values, st.sampled_from([{"separators": (",", ":")}, {}]))
     | st.sampled_from([
-        b"oops", b"{", b"[", b"}", b'"', b'{"a":NaN}', b'{"a":"', b'{"a":[{', b"[INFO] words", b"5 x", b"[1,2",
+        b"oops", b'{"a":NaN}', b'{"a":"', b'{"a":[{', b"[INFO] words", b"5 x", b"[1,2",
         b'{"events":[{"message":"m"},{"a":NaN}]}', b'{"events":[],"a":1}', b'{"message":"m","events":[1]}', b"[[tru]]",
         b'{"a":1e400}', b'{"a":"\\ud800"}', b'{"a":' * 2000, b'{"a":"\xff"}', b"[" * 2000 + b"]" * 2000, b"\0\0",
         b"\xff\xfe", b"BZh91AY&SY", b"\x1f\x8b\x08", b"x\x9cK\x04\x00", b"{\0", b"\xef\xbb\xbf{}",
     ])
-    | st.binary(max_size=12).map(lambda text: text.replace(b"\n", b" "))
+    | st.binary(max_size=12).map(lambda text: re.sub(rb'[\n{}\[\]"]', b" ", text))
 )  # fmt: skip
 
 
@@ -196,7 +197,10 @@ any_line = (
 def test_what_happens_to_a_line_never_depends_on_other_lines(
     first: dict[str, Any], given_lines: list[bytes], query: bytes, lenient: bool
 ) -> None:
-    """A line after a sound one has the verdict and the events that it has among any others."""
+    """A line after a sound one has the verdict and the events that it has among any others.
+
+    No line here closes a bracket or quote that an earlier one leaves open: a value may go on over lines.
+    """
     same: dict[str, Any] = {"idempotency_key": "k", "lenient": lenient}
     before = compact(first)
     together = take(b"\n".join([before, *given_lines]), query, **same)

@@ -115,6 +115,9 @@ SHAPES = {
     "pretty objects, one with a bracket too many": (PRETTY + b"\n}\n" + PRETTY, ["p", BAD, "p"]),
     "pretty objects, the first cut": (b'{\n "id": {\n' + PRETTY + b"\n" + PRETTY, [BAD, "p", "p"]),
     "pretty objects, the first with NaN": (b'{\n "id": NaN\n}\n' + PRETTY, [BAD, "p"]),
+    "pretty objects among lines": (A + b"\n" + PRETTY + b"\noops\n" + PRETTY + B + b"\n" + C, [*"ap", BAD, *"pbc"]),
+    "a pretty array among lines": (A + b"\n[\n" + B + b",\n" + C + b"\n]\nx\n" + A, ["a", "b", "c", BAD, "a"]),
+    "a pretty batch among lines": (A + b'\n{\n"events": [\n' + B + b"\n]\n}\nx\n" + A, ["a", "b", BAD, "a"]),
     "pretty objects, text between": (PRETTY + b"\nsome text\n" + PRETTY, ["p", BAD, "p"]),
     "garbage after an object": (A + b" garbage here", ["a", "invalid_json"]),
     "garbage after an array": (b"[" + A + b"] ]", ["a", "invalid_json"]),
@@ -311,6 +314,14 @@ def test_a_large_array_comes_in_slices_that_lose_and_repeat_nothing(tail: bytes)
     )
     assert [piece.first_index for piece in found][:2] == [0, len(found[0].items)]
     assert sum(piece.size_bytes for piece in found) <= len(body)
+
+
+@pytest.mark.parametrize("bad", [b"", b"oops\n"])
+def test_pretty_objects_among_lines_lose_nothing_at_the_seams_of_slices(bad: bytes) -> None:
+    parts = [A + b"\n" + PRETTY.replace(b'"p"', b'"p%d"' % n) + b"\n" for n in range(4000)]
+    body = b"".join([*parts[:2000], bad, *parts[2000:]])
+    found = [name for name in told(items(body)) if name != BAD]
+    assert found == [name for n in range(4000) for name in ("a", f"p{n}")]
 
 
 def test_many_lines_come_in_slices() -> None:
