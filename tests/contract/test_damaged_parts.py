@@ -84,33 +84,34 @@ UNUSED = {"default_compression_codec.txt", "metadata_version.txt", "columns_subs
 """Files of a part in which most bits are not needed to read it; some keep it from being loaded."""
 
 
-def test_the_scrub_finds_a_flipped_bit_in_each_file_of_a_part() -> None:
-    rows = [row(offset, message=f"word{offset % 50} {offset}") for offset in range(300)]
-    with embedded_store() as (store, engine), scrubbing(engine) as (scrub, client, telemetry):
-        store.insert([row(900)], "log-1/0/900-900")
-        store.insert(rows, "log-1/0/0-299")
+@pytest.mark.parametrize("wide", [False, True], ids=["small part", "files for each column"])
+def test_a_flipped_bit_in_each_file_of_a_part_is_found(*, wide: bool) -> None:
+    with embedded_store() as (store, engine), scrubbing(engine) as (_, client, _):
+        if wide:
+            engine.ask("ALTER TABLE events MODIFY SETTING min_bytes_for_wide_part = 0")
+        store.insert([row(offset, message=f"word{offset % 50} {offset}") for offset in range(300)], "log-1/0/0-299")
         engine.ask("OPTIMIZE TABLE events FINAL")
-        part = Path(str(engine.ask(_PATH.format("events", 301))))
-        files = sorted(file.name for file in part.iterdir())
-        assert len(files) > 20
-        for name in files:
-            part = Path(str(engine.ask(_PATH.format("events", 301))))
-            if not (part / name).stat().st_size:
-                continue
-            flip(part / name)
-            if name in UNUSED:
-                reload(engine)  # they are read with the part
-            scrub.check_all(client, threading.Event())
-            left = int(str(engine.ask("SELECT count() FROM events")))
-            if left:
-                assert name in UNUSED
-                assert len(events(store)) == 301
-            else:
-                store.insert([row(900), *rows], "log-1/0/0-900")
-                engine.ask("OPTIMIZE TABLE events FINAL")
+        part = Path(str(engine.ask(_PATH.format("events", 300))))
+        files = [file for file in sorted(part.iterdir()) if file.stat().st_size]
+        assert len(files) > (60 if wide else 20)
+        for file in files:
+            flip(file)
+            found = engine.damaged_parts.check(client, "events", part.name)
+            assert found is not None or file.name in UNUSED, file.name
+            flip(file)
+        assert engine.damaged_parts.check(client, "events", part.name) is None
+
+
+def test_a_pass_detaches_what_it_finds_and_says_how_far_it_is(stored: tuple[ClickHouseStore, TestEngine, Path]) -> None:
+    store, engine, part = stored
+    flip(part / "skp_idx_id_bloom.idx")
+    with scrubbing(engine) as (scrub, client, telemetry):
+        assert telemetry.value("parsec_store_scrub_last_pass_seconds") == 0
+        scrub.check_all(client, threading.Event())
         assert telemetry.value("parsec_store_scrub_last_pass_seconds") > 0
         assert telemetry.value("parsec_store_scrub_bytes_total") > 0
         assert telemetry.value("parsec_store_scrub_waiting_bytes") == 0
+    by_query(store, engine)
 
 
 @pytest.mark.parametrize("table", ["dead_letters", "ledger_marks", "_migrations", "dropped_days"])
