@@ -41,6 +41,8 @@ METADATA = (
 )
 DAYS = 3
 Engine = TestEngine | ServerEngine
+embedded = pytest.mark.parametrize("engine", ["embedded"], indirect=True)
+"""What does not depend on the engine, or not on a server."""
 
 
 def old_rows() -> list[Row]:
@@ -54,9 +56,9 @@ def old_rows() -> list[Row]:
     ]  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.integration)])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return TestEngine()
+    return TestEngine() if request.param == "embedded" else ServerEngine(request.getfixturevalue("front"))
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +85,8 @@ def search_text(metadata: str) -> str:
 
 def again(engine: Engine) -> Engine:
     """As after a restart: the same store, nothing remembered."""
-    assert isinstance(engine, TestEngine)
+    if not isinstance(engine, TestEngine):
+        return engine
     other = TestEngine()
     other._database = engine._database
     return other
@@ -221,6 +224,7 @@ def check_knowledge(store: ClickHouseStore) -> None:
     assert len(store.positions_of(["acme", "other"], ALL_IDS)) == 48
 
 
+@embedded
 def test_the_ledger_is_whole_while_rows_wait(engine: Engine) -> None:
     with started(engine) as store:
         store.save_checkpoint(LedgerCheckpoint("log-1", 0, 0, 0, 0, 0, 0, 0, 65_000, 65_000))
@@ -228,6 +232,7 @@ def test_the_ledger_is_whole_while_rows_wait(engine: Engine) -> None:
         assert audit(store.reader(), [progress], 0, LIMITS).difference == 0
 
 
+@embedded
 def test_new_events_are_stored_meanwhile_and_answers_name_the_days_that_wait(engine: Engine) -> None:
     with started(engine) as store:
         store.insert([row(48, partition=0)], "log-1/0/48-48")
@@ -251,6 +256,7 @@ def test_new_events_are_stored_meanwhile_and_answers_name_the_days_that_wait(eng
         assert check.missing("acme", 0, 1 << 62, LIMITS) == []
 
 
+@embedded
 def test_it_waits_while_the_disk_is_short_and_goes_on_later(engine: Engine) -> None:
     with started(engine) as store:
         free = 0
@@ -271,6 +277,7 @@ def test_it_waits_while_the_disk_is_short_and_goes_on_later(engine: Engine) -> N
         assert ids(everything(store)) == ALL_IDS
 
 
+@embedded
 def test_a_day_that_goes_for_its_size_goes_from_both_tables(engine: Engine) -> None:
     with started(engine) as store:
         days = store.day_partitions()
@@ -282,6 +289,7 @@ def test_a_day_that_goes_for_its_size_goes_from_both_tables(engine: Engine) -> N
         assert ids(everything(store)) == sorted(f"evt-{n}" for n in range(48) if n % 3 != 2)
 
 
+@embedded
 def test_a_store_that_refuses_is_asked_again(engine: Engine) -> None:
     with started(engine) as store:
         copying, failures = backfill_of(store), 3
@@ -299,6 +307,7 @@ def test_a_store_that_refuses_is_asked_again(engine: Engine) -> None:
         assert ids(everything(store)) == ALL_IDS
 
 
+@embedded
 def test_a_damaged_part_is_detached_and_the_rest_is_copied(engine: Engine) -> None:
     with started(engine) as store:
         part = "SELECT path FROM system.parts WHERE database = database() AND table = 'events_before_6' AND active "
