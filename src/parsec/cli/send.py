@@ -28,7 +28,7 @@ from parsec.core.timestamp import fixed_zone
 
 SHOWN_ERRORS = 10
 _STDIN = "-"
-_OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})")
+_OFFSET = re.compile(r"([+-])([01][0-9]|2[0-3]):?([0-5][0-9])", re.ASCII)
 
 
 def _zone(name: str) -> tzinfo | None:
@@ -42,7 +42,7 @@ def _zone(name: str) -> tzinfo | None:
         return ZoneInfo(name)
     except (ValueError, OSError, ZoneInfoNotFoundError) as error:
         raise click.BadParameter(
-            f"{name!r} is no zone; use local, utc, +02:00, or a name such as Europe/Berlin"
+            f"{name!r} is not a time zone; use local, utc, +02:00, or a name such as Europe/Berlin"
         ) from error
 
 

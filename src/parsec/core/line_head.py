@@ -6,8 +6,8 @@ LineHead, whose fields are None where nothing certain was found. Errors: none. N
 Recognised: ISO 8601 with T or a space, a comma or a dot before the fraction, slashes in the date; syslog (RFC 3164 and
 5424, `<pri>`); ctime, RFC 2822, and the access and error logs of Apache and nginx; klog and glog; numbers of seconds to
 nanoseconds since 1970; the audit daemon's; logfmt; each also in brackets, after a level, or after the prefix `name |`
-of docker compose. Not recognised, because they would be guesses: a time without a date, a year of two digits,
-07/08/2026.
+of docker compose. Not taken, because they would be guesses: a time without a date, a year of two digits, 07/08/2026.
+The level after such a time is read all the same.
 """
 
 import re
@@ -59,7 +59,10 @@ _BEFORE = re.compile(
     rf"(?:[\[(<]?(?P<level>(?i:{_LEVEL})(?![\w=]))[ \t]*[\])>]?[:,|]?[ \t]*(?:- )?)?"
     r"(?:[A-Z], )?(?:[0-9]+:[A-Z] )?[\[(\"']?"
 )
-_ISO = r"(?P<y>[0-9]{4})(?P<sep>[-/.])(?P<mo>[0-9]{2})(?P=sep)(?P<d>[0-9]{2})(?:[Tt_ ]| - )" + _CLOCK + _ZONE
+_ISO = (
+    r"(?P<y>[0-9]{4})(?P<sep>[-/.])(?P<mo>[0-9]{2})(?P=sep)(?P<d>[0-9]{2})(?:[Tt_ ]| - )(?:"
+    + _CLOCK + r"|(?P<hm>[0-9]{2}:[0-9]{2})(?![0-9:+-]))" + _ZONE
+)  # fmt: skip
 _ISO_BASIC = (
     r"(?P<y>[0-9]{4})(?P<mo>[0-9]{2})(?P<d>[0-9]{2})[T -](?P<h>[0-9]{2}):?(?P<mi>[0-9]{2}):?(?P<s>[0-9]{2})"
     r"(?:[.,](?P<f>[0-9]{1,9})[0-9]*)?" + _ZONE
@@ -72,6 +75,10 @@ _DAY_FIRST = _WEEKDAY + r"(?P<d>[0-9]{1,2})[-/ ]" + _MONTH + r"[-/ ](?P<y>[0-9]{
 _KLOG = r"(?P<k>[IWEF])(?P<y>[0-9]{4})?(?P<mo>[0-9]{2})(?P<d>[0-9]{2}) " + _CLOCK
 _EPOCH = r"(?P<epoch>[0-9]{10}(?:[.,][0-9]{1,9})?|[0-9]{13}|[0-9]{16}|[0-9]{19})(?![0-9.,A-Za-z_-])"
 _TIMES = tuple(re.compile(form) for form in (_ISO, _ISO_BASIC, _MONTH_FIRST, _DAY_FIRST, _KLOG, _EPOCH))
+_OTHER_TIME = re.compile(
+    r"(?:[0-9]{1,4}[-/.][0-9]{1,2}(?:[-/.][0-9]{1,4})?[ T])?[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?![\w:])"
+)
+"""One that is not taken, because its date is missing, ambiguous or impossible. The level beside it is certain."""
 
 _ACCESS = re.compile(r"[^\[\]\"]{1,200}\[(?=[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:)")
 _AUDIT = re.compile(r"(?:node=\S+ )?type=\S+ msg=audit\((?=[0-9]{10}\.)")
@@ -82,11 +89,13 @@ _LEVEL_KEY = re.compile(
 )
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_BETWEEN = re.compile(r"[\s\])\"'|:,.-]*(?:std(?:out|err) [FP] )?")  # containerd: stream and full or partial
+_BETWEEN = re.compile(r"[\s\])\"'|:;,.-]*(?:std(?:out|err) [FP] )?")  # containerd: stream and full or partial
 _BRACKETED = rf"[\[(<{{]\s*(?:\w+:)?(?P<bracketed>(?i:{_LEVEL}))\s*[\])>}}|:]"
 _UPPER_CASE = rf"(?P<upper>{_LEVEL.upper()})(?!\w)"
 _WITH_COLON = rf"(?P<named>(?i:{_LEVEL}|{'|'.join(WORDS_WITH_COLON)})):(?![\w/])"
-_LEVEL_HERE = re.compile(f"{_BRACKETED}|{_UPPER_CASE}|{_WITH_COLON}")
+_WITH_CHANNEL = rf"[\w-]{{1,40}}\.(?P<channel>{_LEVEL.upper()}):"
+"""Monolog's."""
+_LEVEL_HERE = re.compile(f"{_BRACKETED}|{_UPPER_CASE}|{_WITH_COLON}|{_WITH_CHANNEL}")
 _FIRST_WORD = re.compile(rf"(?P<first>(?i:{_LEVEL}))(?=[\s\]]|$)")
 _TOKEN = re.compile(r"\[[^\]]{0,80}\]|\([^)]{0,80}\)|(?P<word>[^\s\[(]{1,80}(?:\[[^\]\s]{0,20}\]:?)?)")
 _SENTENCE = re.compile(r"[A-Z]?[A-Za-z']*")
@@ -118,8 +127,9 @@ class LineHeads:
         priority = severity_name(f"<{before['pri']}>") if before["pri"] else None
         if priority is not None:
             return LineHead(time_ns, priority)
+        match = match or _OTHER_TIME.match(text, before.end())
         if match is None:
-            return LineHead(time_ns, _level(text, before.end("name") if before["name"] else 0, after_time=False))
+            return LineHead(None, _level(text, before.end("name") if before["name"] else 0, after_time=False))
         if before["level"]:
             return LineHead(time_ns, SEVERITY_ALIASES[before["level"].lower()])
         if match.groupdict().get("k"):
@@ -147,11 +157,13 @@ class LineHeads:
             whole, _, fraction = epoch.replace(",", ".").partition(".")
             found = int((whole + fraction).ljust(19, "0"))
             return found if _LEAST_EPOCH_S * SECOND <= found <= self.latest_s * SECOND else None
-        hour = int(parts["h"] or 0)
+        hour, minute = int(parts["h"] or 0), int(parts["mi"] or 0)
+        if hours_minutes := parts.get("hm"):
+            hour, minute = int(hours_minutes[:2]), int(hours_minutes[3:])
         if half := parts.get("half"):
             hour = hour % 12 + 12 * (half in "Pp")
         month = _MONTHS[parts["mon"]] if parts.get("mon") else int(parts["mo"] or 0)  # type: ignore[index]
-        moment = (month, int(parts["d"] or 0), hour, int(parts["mi"] or 0), int(parts["s"] or 0))
+        moment = (month, int(parts["d"] or 0), hour, minute, int(parts["s"] or 0))
         zone_text = parts.get("z")
         zone = _zone(zone_text) if zone_text else self._zone
         self.has_assumed_zone |= not zone_text

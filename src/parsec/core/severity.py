@@ -59,8 +59,11 @@ _SLOG_STEP = 4
 _KLOG = re.compile(r"([iwef])[0-9]{4}", re.ASCII)  # the letter and the date of a line's head
 _AFFIX = re.compile(r"^(?:severitynumber|severitytext|severity|loglevel|level|lvl)|(?:level|severity)$")
 _NOISE = frozenset(
-    "severity number text level loglevel lvl log logging kern priority prio sev user core php parse compile "  # noqa: SIM905
-    "recoverable catchable zapcore slog".split()
+    "severity number text level loglevel lvl log logging priority prio sev core php parse compile recoverable "  # noqa: SIM905
+    "catchable zapcore slog "
+    # The facilities of syslog, as in daemon.warning.
+    "kern user mail daemon auth authpriv syslog lpr news uucp cron ftp ntp security console "
+    "local0 local1 local2 local3 local4 local5 local6 local7".split()
 )
 
 

@@ -99,7 +99,7 @@ def _wall_minute(wall: tuple[int, ...], zone: tzinfo | None) -> int | None:
 
 @lru_cache(_CACHE_ENTRIES)
 def fixed_zone(minutes: int) -> tzinfo:
-    """East of UTC, less than a day; UTC for more, which is no zone."""
+    """`minutes` east of UTC; UTC if that is a day or more, which no zone has."""
     return timezone(timedelta(minutes=minutes)) if abs(minutes) < 24 * 60 else UTC
 
 

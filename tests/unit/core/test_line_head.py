@@ -49,6 +49,8 @@ MILLIS = "2026-07-29T12:00:00.123Z"
         ("20260729T120000Z started", NOON, None),
         ("20260729 12:00:00.123 started", MILLIS, None),
         ("2026.07.29 12:00:00 started", NOON, None),
+        ("2026-07-29T12:00Z started", NOON, None),
+        ("2026-07-29 12:00 ERROR lost", NOON, "error"),
         ("2026-07-29T23:59:60Z leap", "2026-07-29T23:59:59Z", None),
         # Python: the default of logging with a time, basicConfig, Django, Celery, gunicorn, uvicorn, loguru
         ("2026-07-29 12:00:00,123 - app.db - WARNING - slow", MILLIS, "warn"),
@@ -91,6 +93,8 @@ MILLIS = "2026-07-29T12:00:00.123Z"
         ("2026-07-29 12:00:00.123 +00:00 [WRN] slow", MILLIS, "warn"),
         ("I, [2026-07-29T12:00:00.123000 #4711]  INFO -- : hello", MILLIS, "info"),
         ("[29-Jul-2026 12:00:00 UTC] PHP Warning:  undefined in /srv/a.php on line 7", NOON, "warn"),
+        ("[2026-07-29 12:00:00] production.ERROR: lost", NOON, "error"),
+        ("2026-07-29 12:00:00;ERROR;lost", NOON, "error"),
         ("[29-Jul-2026 12:00:00] NOTICE: fpm is running, pid 1", NOON, "info"),
         ("error: cannot open", None, "error"),
         # Web servers
@@ -144,14 +148,16 @@ def test_common_forms_are_recognised(line: str, time: str | None, level: str | N
         "hello",
         "  2026-07-29T12:00:00Z ERROR indented lines continue another",
         "\tat com.acme.Pay.charge(Pay.java:7)",
-        "12:00:00.123 [main] INFO a time without a date",
-        "26/07/29 12:00:00 INFO two digits of a year",
+        "12:00:00.123 a time without a date",
+        "26/07/29 12:00:00 two digits of a year",
+        "00:11:22:33:44:55 ERROR is behind a hardware address",
         "07/08/2026 12:00:00 which is the month",
         "2026-13-29 12:00:00 no such month",
         "2026-02-30 12:00:00 no such day",
         "2026-07-29 25:00:00 no such hour",
         "2027-07-29 12:00:00 the future",
         "1969-07-29 12:00:00 before 1970",
+        "2026-07-29 12:00-13:00 two times",
         "1234567 a small number",
         "17853264001 eleven digits",
         "0171-1234567 a telephone",
@@ -171,6 +177,23 @@ def test_common_forms_are_recognised(line: str, time: str | None, level: str | N
 )
 def test_nothing_is_invented(line: str) -> None:
     assert read(line) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("[12:00:00 FTL] Serilog on the console", "fatal"),
+        ("12:00:00.123 [main] WARN logback", "warn"),
+        ("12:00:00,123 ERROR no date", "error"),
+        ("info 12:00:00 no date", "info"),
+        ("26/07/29 12:00:00 ERROR log4j of Hadoop", "error"),
+        ("07/08/2026 12:00:00 ERROR which is the month", "error"),
+        ("2026-02-30 12:00:00 [error] no such day", "error"),
+        ("2099-07-29 12:00:00 FATAL a clock that is wrong", "fatal"),
+    ],
+)
+def test_the_level_beside_a_time_that_is_not_taken_is_read(line: str, level: str) -> None:
+    assert read(line) == (None, level)
 
 
 @pytest.mark.parametrize(

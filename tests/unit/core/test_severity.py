@@ -24,6 +24,8 @@ LOGGERS = {
     "java.util.logging": "SEVERE error, WARNING warn, INFO info, CONFIG debug, FINE trace, FINER trace, FINEST trace",
     "syslog": "emerg fatal, alert fatal, crit fatal, err error, warning warn, notice info, info info, debug debug",
     "syslog numbers": "0 fatal, 1 fatal, 2 fatal, 3 error, 4 warn, 5 info, 6 info, 7 debug, <3> error, <134> info",
+    "syslog facilities": "kern.crit fatal, daemon.warning warn, auth.err error, local0.info info, mail.alert fatal,"
+    " authpriv.notice info, cron.debug debug",
     "OpenTelemetry": "8 debug, 9 info, 13 warn, 17 error, 21 fatal, 24 fatal, ERROR2 error, TRACE4 trace, FATAL3 fatal,"
     " SEVERITY_NUMBER_ERROR error, SEVERITY_NUMBER_FATAL4 fatal, SEVERITY_NUMBER_UNSPECIFIED info",
     "zap": "dpanic fatal, DPANIC fatal, panic fatal, zapcore.ErrorLevel error",
