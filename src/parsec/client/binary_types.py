@@ -1,4 +1,4 @@
-"""Recognises what is no text, by its first bytes, so that it is refused with its name and the way to read it.
+"""Recognises binary data by its first bytes, so that it is refused by name with the way to convert it.
 
 In: the first bytes of an input. Out: a name and a remedy, or None. Errors: none. Next: parsec.client.input_decoder.
 """
@@ -15,10 +15,10 @@ class BinaryType(NamedTuple):
 
 
 HEAD_BYTES = 512
-"""Enough for the mark of a tar archive, which stands at byte 257."""
+"""Enough for the signature of a tar archive, at byte 257."""
 _TO_LINES = "convert it to JSON lines first"
 _NOT_LOGS = "send the text it holds, if any"
-_MARKS: tuple[tuple[int, bytes, str, str], ...] = (
+_SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"BZh", "bzip2 data", "decompress it first: bzip2 -dc FILE | parsec send"),
     (0, b"\xfd7zXZ\0", "xz data", "decompress it first: xz -dc FILE | parsec send"),
     (0, b"\x04\x22\x4d\x18", "lz4 data", "decompress it first: lz4 -dc FILE | parsec send"),
@@ -59,17 +59,19 @@ _CONTROLS = bytes(code for code in (*range(1, 32), 127) if code not in _TEXT_CON
 _MOST_CONTROLS = 0.03
 """Text in an 8-bit encoding has hardly any; data that look random have a tenth."""
 _LEAST_WIDE = 16
+_SHORT_SIGNATURE = 3
 
 
 def binary_type(head: bytes, *, named_only: bool = False) -> BinaryType | None:
-    """None: text, as far as the first bytes tell. `named_only`: the sender says it is text, so guess nothing."""
+    """None: text, as far as the first bytes tell. `named_only`: only types with a signature; nothing is guessed."""
     head = head[:HEAD_BYTES]
     is_utf8 = _is_utf8(head)
     controls = sum(head.count(code) for code in _CONTROLS)
     if is_utf8 and not controls and not head.count(0):
         return None
-    for at, mark, name, remedy in _MARKS:
-        if head.startswith(mark, at):
+    for at, mark, name, remedy in _SIGNATURES:
+        # A short signature may begin a line in an 8-bit encoding, which has no zeros.
+        if head.startswith(mark, at) and (len(mark) > _SHORT_SIGNATURE or controls or head.count(0)):
             return BinaryType(name, remedy)
     if named_only:
         return None
@@ -77,10 +79,10 @@ def binary_type(head: bytes, *, named_only: bool = False) -> BinaryType | None:
     if wide is not None:
         remedy = f"convert it first: iconv -f {wide} -t UTF-8 FILE | parsec send"
         return BinaryType(f"{wide} text without a byte order mark", remedy)
-    # Zeros alone are no sign: a power cut leaves runs of them in text files.
+    # Zeros alone prove nothing: a power cut leaves runs of them in text files.
     suspicious = controls if is_utf8 else controls + head.count(0)
     if suspicious > len(head) * _MOST_CONTROLS and (suspicious > 2 or not is_utf8):
-        return BinaryType("binary data of a type that is not known", "send text or JSON, or --text if it is text")
+        return BinaryType("binary data of an unknown type", "send text or JSON, or --text if it is text")
     return None
 
 

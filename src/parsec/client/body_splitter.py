@@ -133,7 +133,7 @@ def _one_a_line(head: bytes) -> bool:
     first = head.lstrip(_BOM + _BLANK).partition(b"\n")[0].rstrip(_BLANK)
     if _EVENTS_OBJECT.match(first):
         return _has_more_fields(first)
-    return not (first.startswith(b"[") or first.endswith((b"{", b"[", b",")))
+    return not (first.startswith(b"[") or first.endswith((b"{", b"[", b",", b":")))
 
 
 def _has_more_fields(line: bytes) -> bool:

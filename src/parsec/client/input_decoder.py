@@ -1,9 +1,9 @@
-"""Reads an input as UTF-8, whatever its packing: gzip, zstd, UTF-16, UTF-32, or as it is.
+"""Decompresses and decodes an input: gzip, zstd, UTF-16, UTF-32, or plain UTF-8.
 
-In: the chunks of a BodySource. Out: chunks of UTF-8, or of what claims to be. The first bytes decide, not the name.
-Errors: Rejected(not_text) before anything is sent of what is neither text nor one of these. Input that ends too early
-or is damaged ends the chunks, and `problem` says why. Memory: one chunk and one window of the codec, at most 128 MiB
-for zstd. Next: parsec.client.body_splitter.
+In: the chunks of a BodySource. Out: chunks of UTF-8; plain input is not checked. The first bytes decide, not the name.
+Errors: Rejected(not_text) for any other binary data, before anything is sent. A truncated or damaged input ends the
+chunks, and `problem` says why. Memory: one chunk and one window of the codec, at most 128 MiB for zstd. Next:
+parsec.client.body_splitter.
 """
 
 import codecs
@@ -17,7 +17,8 @@ from parsec.core.errors import Rejected
 Chunks = Iterator[bytes | None]
 """None when the input pauses."""
 
-_PART_BYTES = 64 << 10
+_PART_BYTES = 8 << 10
+"""What is inflated at once, and so the most that is lost before a damaged byte."""
 _WINDOW_BYTES = 4 << 10
 """Input for the codec at once, so that the rest copied at the end of a member stays small."""
 _ZSTD_WINDOW_LOG = 27
@@ -33,13 +34,14 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_MARKS = (_GZIP, _ZSTD, *_ZSTD_SKIPPABLE, *(mark for mark, _ in _BYTE_ORDER_MARKS))
 
 
 class InputDecoder:
-    """Of one input. `problem`: why it ended before its end, or ''; to be read once `chunks` has ended."""
+    """One input. `problem`: why it could not be read to its end, or ''; valid once `chunks` has ended."""
 
     def __init__(self, chunks: Chunks, *, is_text: bool = False) -> None:
-        """`is_text`: the sender says so; only types that are certain are refused."""
+        """`is_text`: the user says that it is text; only types that are certain are refused."""
         self._chunks = chunks
         self._is_text = is_text
         self.problem = ""
@@ -64,7 +66,7 @@ class InputDecoder:
         try:
             yield from self._chunks
         except OSError as error:
-            self.problem = f"it cannot be read on: {error.strerror or error}"
+            self.problem = f"reading failed: {error.strerror or error}"
 
     def _inflated(self, chunks: Chunks, members: "_Members") -> Chunks:
         for chunk in chunks:
@@ -112,7 +114,7 @@ class _Members:
             try:
                 yield from _parts(codec, data)
             except errors() as error:
-                self.problem = f"the {self._name} data is damaged ({error}); what was read before was sent"
+                self.problem = f"the {self._name} data is damaged ({error}); everything before the damage was sent"
                 return
             data = codec.rest() if codec.ended() else b""
             self._codec = None if codec.ended() else codec
@@ -124,13 +126,13 @@ class _Members:
         if any(mark.startswith(data) for mark in self._marks):
             self._held = data
         else:
-            self.problem = f"what follows the {self._name} data is not {self._name}, and was not sent"
+            self.problem = f"the data after the {self._name} data is in another format, and was not sent"
         return None
 
     def end(self) -> str:
         """The problem of input that ends here, or ''."""
         whole = self._codec is None and not self._held
-        return "" if whole else f"the {self._name} data is cut off; what was read was sent"
+        return "" if whole else f"the {self._name} data is truncated; everything before its end was sent"
 
 
 def _parts(codec: Codec, data: bytes) -> Iterator[bytes]:
@@ -145,10 +147,11 @@ def _parts(codec: Codec, data: bytes) -> Iterator[bytes]:
 
 
 def _peek(chunks: Chunks) -> tuple[bytes, Chunks]:
-    """The first bytes, as many as come before the input pauses, and all chunks and pauses."""
+    """The first bytes, and all chunks and pauses. As many bytes as come before the input pauses, unless they may be the
+    beginning of a mark."""
     head = b""
     for chunk in chunks:
-        if chunk is None and head:
+        if chunk is None and head and not any(mark != head and mark.startswith(head) for mark in _MARKS):
             return head, chain((head, None), chunks)
         head += chunk or b""
         if len(head) >= HEAD_BYTES:

@@ -308,6 +308,9 @@ def test_a_named_format_takes_its_own_and_no_other(name: str) -> None:
     "ours",
     [
         {"timestamp": 1785326400, "severity": "info", "source": "a", "message": "m"},
+        PINO | {"timestamp": 1785326400, "severity": "info", "message": "m"},
+        GELF | {"timestamp": 1785326400, "severity": "info", "message": "m"},
+        {"timestamp": 1785326400, "severity": "info", "message": "m", "resourceSpans": 3},
         {"time": "2026-07-29T12:00:00Z", "level": "info", "msg": "logrus"},
         {"ts": 1785326400.1, "level": "info", "msg": "zap", "caller": "a.go:7"},
         {"level": 3, "message": "m"},

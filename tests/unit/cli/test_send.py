@@ -161,7 +161,7 @@ def test_a_packed_file_is_read_and_a_cut_one_as_far_as_it_goes(server: Answering
     result = run(server.url, str(path))
     assert result.exit_code == 1
     assert server.asked[0].body == b'{"a":1}\n{"a":2}'
-    assert result.stderr == "parsec: the input: the gzip data is cut off; what was read was sent\n"
+    assert result.stderr == "parsec: the input: the gzip data is truncated; everything before its end was sent\n"
     assert result.stdout.startswith("2 events: 2 accepted")
 
 

@@ -54,6 +54,7 @@ json_values = st.recursive(
 events = st.lists(st.dictionaries(st.text(min_size=1, max_size=4), json_values, min_size=1, max_size=4), min_size=1)
 LAYOUTS: dict[str, Callable[[list[Any]], str]] = {
     "array": json.dumps,
+    "values on lines of their own": lambda found: "\n".join(json.dumps(one, separators=(",", ":\n")) for one in found),
     "pretty array": lambda found: json.dumps(found, indent=2),
     "events": lambda found: json.dumps({"events": found}),
     "pretty events": lambda found: json.dumps({"events": found}, indent=1),

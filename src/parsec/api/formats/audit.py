@@ -25,7 +25,7 @@ def cloudtrail(fields: Fields) -> Event:
 
 def kubernetes(fields: Fields) -> Event:
     status = value_of((fields_of(fields.get("responseStatus")) or {}).get("code"))
-    code = status if isinstance(status, int) else 0
+    code = status if type(status) is int else 0
     stage = text_of(fields, "stage")
     severity = "warn" if _CLIENT_ERROR <= code < _SERVER_ERROR else "info"
     severity = "error" if code >= _SERVER_ERROR or stage == "Panic" else severity

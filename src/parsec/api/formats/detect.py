@@ -14,7 +14,7 @@ from parsec.api.formats.audit import cloudtrail, kubernetes
 from parsec.api.formats.containers import docker, journald
 from parsec.api.formats.fields import Event, Fields, fields_of, list_of, text_of, value_of
 from parsec.api.formats.gelf import gelf
-from parsec.api.formats.node import bunyan, pino
+from parsec.api.formats.node import pino
 from parsec.api.formats.otlp import otlp
 from parsec.core.errors import Rejected
 
@@ -31,8 +31,8 @@ class Format(NamedTuple):
     items: str = ""
 
 
-def _one(kernel: Callable[[Fields], Event]) -> Callable[[Fields], Iterable[Event]]:
-    return lambda fields: (kernel(fields),)
+def _one(convert: Callable[[Fields], Event]) -> Callable[[Fields], Iterable[Event]]:
+    return lambda fields: (convert(fields),)
 
 
 def _has(*names: str) -> Callable[[Fields], bool]:
@@ -52,10 +52,6 @@ def _is_pino(fields: Fields) -> bool:
     if not isinstance(level, int) or isinstance(level, bool) or bytes(time)[:1] not in b'"0123456789':
         return False
     return "msg" in fields or {"pid", "hostname"} <= fields.keys()
-
-
-def _is_bunyan(fields: Fields) -> bool:
-    return {"name", "hostname", "pid", "level", "msg", "time", "v"} <= fields.keys() and _is_pino(fields)
 
 
 def _is_kubernetes(fields: Fields) -> bool:
@@ -79,8 +75,8 @@ def _is_cloudtrail(fields: Fields) -> bool:
 FORMATS: dict[str, Format] = {
     "docker": Format(_is_docker, ("log",), _one(docker)),
     "journald": Format(_is_journald, ("MESSAGE", "__REALTIME_TIMESTAMP", "__CURSOR"), _one(journald)),
-    "bunyan": Format(_is_bunyan, ("msg", "level"), _one(bunyan)),
     "pino": Format(_is_pino, ("msg", "level"), _one(pino)),
+    "bunyan": Format(_is_pino, ("msg", "level"), _one(pino)),
     "cloudtrail": Format(_is_cloudtrail, ("eventName", "Records"), _one(cloudtrail), "Records"),
     "k8s-audit": Format(_is_kubernetes, ("auditID", "items"), _one(kubernetes), "items"),
     "otlp": Format(_has("resourceLogs"), ("resourceLogs",), otlp),
@@ -94,14 +90,16 @@ _TELLING = frozenset(
 )
 """An object without any of these fields has none of the shapes."""
 _NO_LOGS = {"resourceSpans": "traces", "resourceMetrics": "metrics"}
+_OWN = frozenset({"timestamp", "severity", "message"})
+"""An object with all of these is an event of Parsec's own, whatever other fields it has."""
 
 
 def events_of(data: bytes, name: str) -> Iterator[Event] | None:
     """The events of one JSON value. None: it is to be sent as it is."""
     fields = None if name == PLAIN else fields_of(data)
     if fields is None:
-        return None  # of what is no object the server says what is wrong
-    if name == AUTO and _TELLING.isdisjoint(fields):
+        return None  # the server says what is wrong with a value that is not an object
+    if name == AUTO and _is_own(fields):
         return None
     for field, what in _NO_LOGS.items():
         if field in fields and "resourceLogs" not in fields:
@@ -113,7 +111,11 @@ def events_of(data: bytes, name: str) -> Iterator[Event] | None:
 def is_known(data: bytes) -> bool:
     """Whether this is an object of one of the shapes."""
     fields = fields_of(data)
-    return fields is not None and not _TELLING.isdisjoint(fields) and _format_of(fields, AUTO) is not None
+    return fields is not None and not _is_own(fields) and _format_of(fields, AUTO) is not None
+
+
+def _is_own(fields: Fields) -> bool:
+    return _TELLING.isdisjoint(fields) or fields.keys() >= _OWN
 
 
 def _format_of(fields: Fields, name: str) -> Format | None:

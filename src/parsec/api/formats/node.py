@@ -1,9 +1,9 @@
-"""pino and bunyan, loggers of Node.js.
+"""pino and bunyan, loggers of Node.js with the same fields.
 
 In: the fields of one entry. Out: an event. Next: parsec.api.formats.detect.
 
 `msg` is the message, `time` the timestamp, `level` the severity (10 trace to 60 fatal, others by the level they reach),
-`name` the source. A level that is none of the six stays in the metadata as well.
+`name` the source. Any other level also stays in the metadata.
 """
 
 from parsec.api.formats.fields import Event, Fields, event_of, take, take_text, text_of, value_of
@@ -24,6 +24,3 @@ def pino(fields: Fields) -> Event:
     message = take_text(fields, "msg", "message") or ""
     source = text_of(fields, "name")
     return event_of(fields, message=message, timestamp=take(fields, "time"), severity=severity, source=source)
-
-
-bunyan = pino
