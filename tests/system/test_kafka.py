@@ -102,20 +102,17 @@ def test_what_a_damaged_spool_loses_is_in_ledger_answers_and_audit(server: Kafka
     content[len(content) // 2] ^= 1
     segment.write_bytes(content)
     with parsec:
-        for _ in range(2):
-            until(lambda: parsec.stats()["ledger"].get("committed") == 400, parsec)
-            stats = parsec.stats()
-            ledger, (spool,) = stats["ledger"], stats["ledger"]["spools"]
-            assert (ledger["lost"], ledger["stored"], ledger["difference"], ledger["in_flight"]) == (50, 350, 0, 0)
-            assert (spool["spool"], spool["lost"], stats["spool"]["lost"]) == ("spool/0", 50, 50)
-            assert sum(span["end"] - span["first"] for span in spool["where"]) == 50
-            *_, missing = parsec.get(f"/query/events?tenant={TENANT}&from=0")[1]["missing"]
-            assert missing.startswith("50 events accepted before ")
-            assert "were lost in this machine's spool/0" in missing
-            audit = parsec.get("/admin/audit")[1]
-            assert (audit["difference"], audit["spools"]) == (0, [spool])
-            stop(parsec)
-            parsec.start()
+        until(lambda: parsec.stats()["ledger"].get("committed") == 400, parsec)
+        stats = parsec.stats()
+        ledger, (spool,) = stats["ledger"], stats["ledger"]["spools"]
+        assert (ledger["lost"], ledger["stored"], ledger["difference"], ledger["in_flight"]) == (50, 350, 0, 0)
+        assert (spool["spool"], spool["lost"], stats["spool"]["lost"]) == ("spool/0", 50, 50)
+        assert sum(span["end"] - span["first"] for span in spool["where"]) == 50
+        *_, missing = parsec.get(f"/query/events?tenant={TENANT}&from=0")[1]["missing"]
+        assert missing.startswith("50 events accepted before ")
+        assert "were lost in this machine's spool/0" in missing
+        audit = parsec.get("/admin/audit")[1]
+        assert (audit["difference"], audit["spools"]) == (0, [spool])
         stop(parsec)
 
 
@@ -143,6 +140,7 @@ def test_without_a_spool_nothing_is_accepted_while_kafka_is_away(server: KafkaSe
         try:
             until(lambda: load.refused > 0, parsec)
             until(lambda: parsec.get("/health")[0] == 503, parsec)
+            assert parsec.get("/readyz")[0] == 503
             status, headers, _ = parsec.request("POST", "/ingest", json.dumps([event("no")]).encode())
             assert status == 503
             assert int(headers["retry-after"]) >= 1

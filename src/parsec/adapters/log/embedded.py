@@ -242,11 +242,14 @@ class EmbeddedLog:
             try:
                 if self._retention.lacks_room():
                     self._make_room()
+                self._write_check.began()
                 size = self._writer.append(groups)
             except Retryable as error:
                 _warn_not_written(error)
                 if self._retention.refusal() is None:
                     self._write_check.failed(str(error))
+                else:
+                    self._write_check.ended()
                 raise
             self._retention.count_written(size)
             self._write_check.succeeded()

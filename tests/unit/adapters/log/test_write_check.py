@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from parsec.adapters.log.embedded import EmbeddedLog
-from parsec.adapters.log.write_check import DOUBT_S, PROBE_EVERY_S, RECHECK_S
+from parsec.adapters.log.write_check import DOUBT_S, HANG_S, PROBE_EVERY_S, RECHECK_S, WriteCheck
 from parsec.core.errors import Retryable
 from tests.support.fake_files import FakeFiles, Fault
 from tests.support.logs import SMALL, fill, open_log, read
@@ -41,7 +41,7 @@ def waited(log: EmbeddedLog, clock: ManualClock, seconds: float) -> str | None:
 def test_a_fault_is_known_without_events_and_forgotten_once_it_is_mended(
     tmp_path: Path, clock: ManualClock, operation: str, code: int
 ) -> None:
-    """2, 3."""
+    """2, 4."""
     files = FakeFiles()
     log = open_log(tmp_path, files=files, clock=clock)
     written = fill(log, 2)
@@ -85,8 +85,24 @@ def test_a_failed_publish_is_refused_from_then_on_until_a_probe_succeeds(tmp_pat
     log.close()
 
 
-def test_a_busy_log_is_not_probed(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_disk_that_does_not_answer_is_not_waited_for(clock: ManualClock) -> None:
     """3."""
+    told: list[str | None] = []
+
+    def hang() -> None:
+        for _ in range(2):
+            clock.advance(HANG_S - 1)
+            told.append(check.refusal())
+
+    check = WriteCheck(hang, clock)
+    clock.advance(PROBE_EVERY_S)
+    check.check()
+    assert told == [None, "the disk of the log has not answered for 14 s"]
+    assert check.refusal() is None
+
+
+def test_a_busy_log_is_not_probed(tmp_path: Path, clock: ManualClock) -> None:
+    """4."""
     files = FakeFiles()
     log = open_log(tmp_path, files=files, clock=clock)
     for _ in range(20):
