@@ -9,7 +9,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from parsec.adapters.store.chdb.scrub import PartScrub
+from parsec.adapters.store.chdb.damaged_parts import DamagedPart
+from parsec.adapters.store.chdb.scrub import BYTES_PER_S, URGENT_BYTES_PER_S, PartScrub
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.ports.broker import Range
 from parsec.ports.store import LedgerCheckpoint
@@ -111,6 +112,46 @@ def test_a_pass_detaches_what_it_finds_and_says_how_far_it_is(stored: tuple[Clic
         assert telemetry.value("parsec_store_scrub_last_pass_seconds") > 0
         assert telemetry.value("parsec_store_scrub_bytes_total") > 0
         assert telemetry.value("parsec_store_scrub_waiting_bytes") == 0
+    by_query(store, engine)
+
+
+class Waits(threading.Event):
+    """Never set; remembers how long it was waited for."""
+
+    seconds = 0.0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds += timeout or 0.0
+        return False
+
+
+@pytest.mark.parametrize(("urgent", "rate"), [(False, BYTES_PER_S), (True, URGENT_BYTES_PER_S)])
+def test_a_pass_takes_its_time(stored: tuple[ClickHouseStore, TestEngine, Path], *, urgent: bool, rate: int) -> None:
+    _, engine, _ = stored
+    engine.ask("SYSTEM STOP MERGES")
+    size = "SELECT sum(bytes_on_disk) FROM system.parts WHERE database = currentDatabase() AND active AND rows > 0"
+    with scrubbing(engine) as (scrub, client, _):
+        waits = Waits()
+        scrub.check_all(client, waits, urgent=urgent)
+        assert waits.seconds == pytest.approx(int(str(engine.ask(size))) / rate)
+    engine.ask("SYSTEM START MERGES")
+
+
+def test_a_part_that_cannot_be_checked_does_not_keep_others_from_it(
+    stored: tuple[ClickHouseStore, TestEngine, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, engine, part = stored
+    flip(part / "data.bin")
+    check = engine.damaged_parts.check
+
+    def failing(client: Client, table: str, name: str) -> DamagedPart | None:
+        if name != part.name:
+            raise DatabaseError("Code: 241. DB::Exception: memory limit exceeded")
+        return check(client, table, name)
+
+    monkeypatch.setattr(engine.damaged_parts, "check", failing)
+    with scrubbing(engine) as (scrub, client, _):
+        scrub.check_all(client, threading.Event())
     by_query(store, engine)
 
 

@@ -29,7 +29,8 @@ from parsec.adapters.store.chdb import sync
 
 _log = structlog.get_logger(__name__)
 
-_FILES = ("metadata/*.sql", "store/*/*/*.sql", "store/*/*/format_version.txt")
+_TABLES = "store/*/*/*.sql"
+_FILES = ("metadata/*.sql", _TABLES, "store/*/*/format_version.txt")
 _LINKS = ("metadata/*", "data/*/*")
 _MUTATIONS = "store/*/*/mutation_*.txt"
 _COPIES = ("tables.json", "tables.2.json")
@@ -37,7 +38,7 @@ _CHANGING = "tables.changing"
 _DIGEST = 64
 _OWNER_MAY = stat.S_IRUSR | stat.S_IWUSR
 _DEFINES = re.compile(
-    r"\s*(?:--[^\n]*\n\s*)*(?:CREATE|DROP|RENAME|EXCHANGE|UNDROP|(?:ATTACH|DETACH)\s+TABLE|ALTER\s+TABLE\s+\S+\s+"
+    r"\s*(?:--[^\n]*\n\s*)*(?:CREATE|DROP|RENAME|EXCHANGE|UNDROP|REPLACE|ATTACH|DETACH|ALTER\s+TABLE\s+\S+\s+"
     r"(?!(?:ATTACH|DETACH|DELETE|UPDATE|REPLACE|MOVE|FREEZE|MATERIALIZE|FETCH|DROP\s+(?:DETACHED|PART|PARTITION))\b))",
     re.IGNORECASE,
 )
@@ -138,6 +139,7 @@ class SchemaBackup:
             defined = self._defined() if newer else frozenset()
             if not newer:
                 self._restore_table_directories(saved)
+                self._put_aside_other_names(saved)
                 for name, target in saved.links.items():
                     self._restore_link(self._store / name, target)
             for name, text in saved.files.items():
@@ -148,7 +150,7 @@ class SchemaBackup:
 
     def _defined(self) -> frozenset[str]:
         """The tables, by UUID, whose definitions are there."""
-        texts = (_read(path) or b"" for path in self._store.glob("store/*/*/*.sql"))
+        texts = (_read(path) or b"" for path in self._store.glob(_TABLES))
         return frozenset(uuid for text in texts for uuid in _UUID.findall(text.decode(errors="replace")))
 
     def _has_moved(self, text: str, defined: frozenset[str]) -> bool:
@@ -218,6 +220,14 @@ class SchemaBackup:
                     "A directory of the store has parts that belong to no table. It is left as it is.",
                     directory=str(other),
                 )
+
+    def _put_aside_other_names(self, saved: _Definitions) -> None:
+        """Definitions of saved tables under other names: with two of one UUID the engine does not open."""
+        known = {uuid for text in saved.files.values() for uuid in _UUID.findall(text)}
+        for path in self._store.glob(_TABLES):
+            text = (_read(path) or b"").decode(errors="replace")
+            if self._name(path) not in saved.files and known.intersection(_UUID.findall(text)):
+                self._put_aside(path)
 
     def _put_aside(self, path: Path) -> None:
         path.replace(self._store / f"{self._name(path).replace('/', '-')}.corrupt")  # file names alone repeat

@@ -75,9 +75,17 @@ class PartScrub:
                 began = time.monotonic()
                 urgent = self._try_pass(client, stop, urgent=urgent)
                 while not (urgent or stop.wait(_LOOK_EVERY_S) or time.monotonic() - began >= PASS_EVERY_S):
-                    urgent = self._is_urgent(client)
+                    urgent = self._looks_urgent(client)
         finally:
             client.close()
+
+    def _looks_urgent(self, client: "Client") -> bool:
+        from clickhouse_connect.driver.exceptions import Error
+
+        try:
+            return self._is_urgent(client)
+        except (Error, OSError):  # the next pass says so
+            return False
 
     def _try_pass(self, client: "Client", stop: threading.Event, *, urgent: bool) -> bool:
         """A pass; whether an urgent one has to follow."""
@@ -97,12 +105,11 @@ class PartScrub:
         self._definitions.restore()
         self._errors, self._changes = self._count_errors(client), self._parts.changes()
         waiting = [_Part(*row) for row in client.query(_PARTS).result_rows]
-        rate = URGENT_BYTES_PER_S if urgent else BYTES_PER_S
-        found = 0
-        for number, part in enumerate(waiting):
-            self._telemetry.scrub_waiting.set(sum(each.bytes for each in waiting[number:]))
-            if (damaged := self._parts.check(client, part.table, part.name)) is not None:
-                found += self._parts.detach(client, damaged)
+        rate, left, found = URGENT_BYTES_PER_S if urgent else BYTES_PER_S, sum(part.bytes for part in waiting), 0
+        for part in waiting:
+            self._telemetry.scrub_waiting.set(left)
+            found += self._check(client, part)
+            left -= part.bytes
             self._telemetry.scrub_bytes.inc(part.bytes)
             if stop.wait(part.bytes / rate):
                 return False
@@ -115,6 +122,18 @@ class PartScrub:
             self._quiet_until = time.monotonic() + QUIET_S
         self._errors, self._changes = self._count_errors(client), self._parts.changes()  # the checks count, too
         return False
+
+    def _check(self, client: "Client", part: _Part) -> bool:
+        """Whether it was damaged, and was detached."""
+        from clickhouse_connect.driver.exceptions import Error
+
+        try:
+            damaged = self._parts.check(client, part.table, part.name)
+        except Error as error:
+            _log.warning("A part of the store could not be checked.", table=part.table, part=part.name,
+                         why=str(error)[:500])  # fmt: skip
+            return False
+        return damaged is not None and self._parts.detach(client, damaged)
 
     def _is_urgent(self, client: "Client") -> bool:
         errors, changes = self._count_errors(client), self._parts.changes()

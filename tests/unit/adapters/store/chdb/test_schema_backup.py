@@ -255,3 +255,25 @@ def test_when_the_engine_refuses_its_files_the_owner_gets_access_to_all_of_them(
     assert path.stat().st_mode & 0o600 == 0, "a walk of each start would take long"
     SchemaBackup(store).restore(refused=True)
     assert path.stat().st_mode & 0o600 == 0o600
+
+
+def rename(store: Path, new: str) -> Path:
+    table = store / f"store/d40/{DATABASE}/events.sql"
+    return table.rename(table.with_name(new))
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_table_that_was_renamed_before_the_kill_has_one_name(store: Path, *, refused: bool) -> None:
+    """Two definitions with one UUID keep the engine from opening."""
+    with SchemaBackup(store).changing(save=False):
+        rename(store, "events_before_6.sql")
+    SchemaBackup(store).restore(refused=refused)
+    expected = "events.sql" if refused else "events_before_6.sql"
+    assert [path.name for path in store.glob("store/d40/*/events*")] == [expected]
+
+
+def test_a_definition_under_a_damaged_name_gets_its_own_back(store: Path) -> None:
+    before = state(store)
+    rename(store, "eventr.sql")
+    SchemaBackup(store).restore()
+    assert state(store) == before
