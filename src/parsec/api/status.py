@@ -192,9 +192,10 @@ class KeylessSender(msgspec.Struct, frozen=True):
 
 class KeylessAnswer(msgspec.Struct, frozen=True):
     """Who sent without a key in the last `minutes`, as far as it was served; `others`: requests of senders that are not
-    listed. `auth`: PARSEC_AUTH."""
+    listed. `auth`: PARSEC_AUTH. `keys_file`: the file whose first key would require one of them."""
 
     auth: Literal["required", "warn", "off"]
+    keys_file: str
     minutes: int
     requests: int
     senders: Sequence[KeylessSender]

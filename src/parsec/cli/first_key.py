@@ -5,6 +5,7 @@ minutes, and a question on standard error. Errors: exit 2 when the answer is no,
 Next: parsec.client.
 """
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -27,13 +28,9 @@ def confirm_first_key(path: Path, settings: Settings, *, yes: bool) -> None:
     """Returns if the key may be created. Raises KeysUnreadable."""
     if read(path):
         return
-    # Late: only the first key needs it.
-    from parsec.wiring.url_file import read_url
-
-    url = read_url(Path(settings.data_dir))
-    if url is None or not _is_listening(url):
+    url, found = _running(path, settings)
+    if not url:
         return
-    found = _senders(url)
     if found is not None and found.auth != "required":
         click.echo(f"parsec: {_why_nothing_changes(found)}", err=True)
         return
@@ -44,6 +41,24 @@ def confirm_first_key(path: Path, settings: Settings, *, yes: bool) -> None:
         fail("nothing was created: to create the first key without being asked, add --yes", BAD_SETTINGS)
     if not click.confirm("Create the key?", err=True):
         fail("nothing was created", BAD_SETTINGS)
+
+
+def _running(path: Path, settings: Settings) -> tuple[str, KeylessAnswer | None]:
+    """The URL of the Parsec that uses this file, and what it says; '' if none is found."""
+    # Late: only the first key needs it.
+    from parsec.wiring.url_file import read_url
+
+    url = read_url(Path(settings.data_dir))
+    if url is not None and _is_listening(url):
+        return url, _senders(url)
+    # One of another data directory may use the file, too.
+    url = os.environ.get("PARSEC_URL") or f"http://127.0.0.1:{settings.port}"
+    found = _senders(url) if _is_listening(url) else None
+    return (url, found) if found is not None and _is_same(Path(found.keys_file), path) else ("", None)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def can_ask() -> bool:

@@ -70,7 +70,7 @@ def open_web(
 
     stats = Stats(telemetry, ingest.channel, ledger, log.size_bytes)
     authenticator = Authenticator(keyring, warns=settings.auth == "warn")
-    keyless = KeylessSenders(telemetry, settings.auth)
+    keyless = KeylessSenders(telemetry, settings.auth, str(settings.keys_file_path.absolute()))
     bodies = RequestBodyReader(ingest.admission, settings.max_body_bytes)
     limiter = ConnectionLimiter(
         _client_limits(settings, runtime.limits.connections), telemetry, _allowed_hosts(settings, keyring)

@@ -14,7 +14,7 @@ from tests.support.answering import Answering, Reply, problem
 from tests.support.process import free_port
 
 LISTED = [KeylessSender("acme", "127.0.0.1", "curl\x1b[2J/8.5", 1234), KeylessSender("", "::1", "", 60)]
-SENDERS = KeylessAnswer("required", 10, 1300, LISTED, 6)
+SENDERS = KeylessAnswer("required", "/etc/keys.toml", 10, 1300, LISTED, 6)
 Create = Callable[..., Result]
 
 
@@ -91,6 +91,18 @@ def test_a_parsec_that_does_not_say_is_no_reason_not_to_ask(create: Create, tmp_
     assert "does not say who sends" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["keys.toml", "other.toml"])
+def test_a_parsec_of_another_directory_counts_if_it_uses_the_file(
+    create: Create, server: Answering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("PARSEC_URL", server.url)
+    (tmp_path / "link").symlink_to(tmp_path)
+    answer = msgspec.structs.replace(SENDERS, keys_file=str(tmp_path / "link" / "keys.toml"))
+    result = create("--keys-file", str(tmp_path / name), answer=answer, running=False)
+    assert result.exit_code == (2 if name == "keys.toml" else 0)
+    assert (tmp_path / name).exists() == (name == "other.toml")
+
+
 def test_no_senders_are_said_too(create: Create) -> None:
-    result = create("--yes", answer=KeylessAnswer("required", 10, 0, [], 0))
+    result = create("--yes", answer=KeylessAnswer("required", "/etc/keys.toml", 10, 0, [], 0))
     assert "Nobody sent a request without a key in the last 10 minutes" in result.stderr

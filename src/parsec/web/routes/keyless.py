@@ -40,9 +40,10 @@ _log = structlog.get_logger(__name__)
 class KeylessSenders:
     """Used on the event loop."""
 
-    def __init__(self, telemetry: Telemetry, auth: Auth) -> None:
+    def __init__(self, telemetry: Telemetry, auth: Auth, keys_file: str = "") -> None:
         self._requests = telemetry.keyless_requests.counts
         self._auth: Auth = auth
+        self._keys_file = keys_file
         self._page: Counter[tuple[str, str, bytes]] = Counter()
         self._pages = deque([self._page], MINUTES)
         self._ticks = 0
@@ -81,7 +82,9 @@ class KeylessSenders:
             KeylessSender(tenant, address, _text(agent), count)
             for (tenant, address, agent), count in total.most_common(SHOWN_SENDERS)
         ]
-        return KeylessAnswer(self._auth, MINUTES, requests, shown, requests - sum(each.requests for each in shown))
+        return KeylessAnswer(
+            self._auth, self._keys_file, MINUTES, requests, shown, requests - sum(each.requests for each in shown)
+        )
 
     def routes(self) -> list[Route]:
         return [Route("/admin/keyless", self.keyless)]
