@@ -1,4 +1,4 @@
-"""Parts that a merge left short are found, and put out of the way while what they came from is still there."""
+"""Parts that a merge left short are found, and put out of the way of what they came from, or detached."""
 
 import shutil
 import threading
@@ -51,7 +51,7 @@ def shorten(part: Path, by: int = 1) -> None:
 
 def test_whole_parts_are_left_alone(merged: tuple[ClickHouseStore, TestEngine, Path]) -> None:
     store, engine, part = merged
-    whole = MergedPartCheck()
+    whole = MergedPartCheck(engine.damaged_parts.detach)
     look(engine, whole)
     look(engine, whole)
     assert part.is_dir()
@@ -69,17 +69,17 @@ def test_a_short_part_gives_way_to_what_it_came_from(merged: tuple[ClickHouseSto
     assert engine.ask("SELECT count() FROM system.detached_parts WHERE database = currentDatabase()") == 0
 
 
-def test_a_short_part_whose_sources_are_gone_stays(merged: tuple[ClickHouseStore, TestEngine, Path]) -> None:
-    """What can be read of it is all there is."""
-    _, engine, part = merged
+def test_a_short_part_whose_sources_are_gone_is_detached(merged: tuple[ClickHouseStore, TestEngine, Path]) -> None:
+    store, engine, part = merged
     engine.ask("DETACH TABLE events SYNC")
     for source in part.parent.glob("*_0"):
         shutil.rmtree(source)
     engine.ask("ATTACH TABLE events")
+    store.insert([row(99)], "log-1/0/99-99")
     (part / "data.bin").unlink()
-    with pytest.raises(Fatal, match="are gone, so the next start detaches it"):
-        look(engine, MergedPartCheck())
-    assert part.is_dir()
+    look(engine, MergedPartCheck(engine.damaged_parts.detach))
+    assert (part.parent / "detached" / f"broken_{part.name}").is_dir()
+    assert {e["id"] for e in events(store)} == {"evt-99"}
 
 
 @pytest.mark.parametrize("failed", [False, True], ids=["as if it were whole", "and failed"])

@@ -62,7 +62,7 @@ class DetachedDirectory:
 
     def entries(self) -> list[Path]:
         """All parts, by name."""
-        return sorted(self.path.iterdir()) if self.path.is_dir() else []
+        return sorted(path for path in self.path.iterdir() if path.is_dir()) if self.path.is_dir() else []
 
     def _free(self, name: str) -> Path:
         path = self.path / name
@@ -96,7 +96,9 @@ def _remove(part: Path) -> None:
         shutil.rmtree(part)
         return
     for file in part.iterdir():
-        if file.name != "count.txt":
+        if file.is_dir():  # of a projection
+            shutil.rmtree(file)
+        elif file.name != "count.txt":
             file.unlink()
 
 

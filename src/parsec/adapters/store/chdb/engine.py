@@ -251,7 +251,7 @@ class ChdbEngine:
 
         client = self.connect({})
         try:
-            checks, merged_check = 0, MergedPartCheck()
+            checks, merged_check = 0, MergedPartCheck(self.damaged_parts.detach)
             while not stop.wait(_CHECK_EVERY_S):
                 if self.held.why_gone() is not None:
                     client.command("SYSTEM STOP MERGES")  # they would create the path anew

@@ -2,16 +2,17 @@
 
 In: a client of the engine. Out: nothing while parts are whole; inserted parts that are short are dropped, so that they
 are inserted again. Errors: Fatal for a merged part, since half a minute after the merge its sources are removed. A
-restart uses the sources again: by then the short part is out of their way, unless they are gone already.
+restart uses the sources again: by then the short part is out of their way. If they are gone already, it is detached.
 Next: parsec.adapters.store.chdb.engine.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
+from parsec.adapters.store.chdb.damaged_parts import DamagedPart
 from parsec.adapters.store.chdb.sync import part_directories
 from parsec.core.errors import Fatal, Retryable
 
@@ -42,9 +43,11 @@ _REMOVED_AT_START = "delete_tmp_"
 
 
 class MergedPartCheck:
-    """Checks each merged part once. For one thread."""
+    """Checks each merged part once. For one thread. `detach` is called for one that is short and whose sources are
+    gone: whether the disk was full or is damaged, only the log can bring its rows back."""
 
-    def __init__(self) -> None:
+    def __init__(self, detach: Callable[["Client", DamagedPart], bool]) -> None:
+        self._detach = detach
         self._checked: set[Path] = set()
 
     def check(self, client: "Client") -> None:
@@ -55,8 +58,9 @@ class MergedPartCheck:
             table, _, length, rows, partition, first, last = parts[part]
             if missing := _missing_bytes(part, length):
                 place = {"table": table, "partition_id": partition, "first": first, "last": last}
-                sources = client.query(_SOURCES, parameters=place).result_rows
-                raise Fatal(_set_aside(part, missing, sources_exist=_rows(sources) >= rows))
+                if _rows(client.query(_SOURCES, parameters=place).result_rows) >= rows:
+                    raise Fatal(_set_aside(part, missing))
+                self._detach(client, DamagedPart(table, part.name, f"{missing} bytes of {part} are missing"))
             self._checked.add(part)
 
 
@@ -112,10 +116,10 @@ def _rows(sources: Iterable[Sequence[int]]) -> int:
     return rows
 
 
-def _set_aside(part: Path, missing: int, *, sources_exist: bool) -> str:
-    """Moves a short part out of the way of its sources, if they exist; what the operator has to know."""
-    problem = f"a merge left {part.name} short of {missing} bytes, as on a full disk: make room and start again"
-    if not sources_exist:
-        return f"{problem}; its source parts are gone, so the next start detaches it"
+def _set_aside(part: Path, missing: int) -> str:
+    """Moves a short part out of the way of its sources; what the operator has to know."""
     part.rename(part.with_name(_REMOVED_AT_START + part.name))
-    return f"{problem}; nothing is lost, the next start uses its source parts"
+    return (
+        f"a merge left {part.name} short of {missing} bytes, as on a full disk: make room and start again; nothing is "
+        "lost, the next start uses its source parts"
+    )

@@ -18,7 +18,9 @@ def directory(tmp_path: Path) -> DetachedDirectory:
 def part(directory: DetachedDirectory, name: str, size: int = 100) -> Path:
     path = directory.path / name
     path.mkdir()
-    (path / "data.bin").write_bytes(bytes(size))
+    (path / "fields.proj").mkdir()
+    (path / "fields.proj" / "data.bin").write_bytes(bytes(size // 2))
+    (path / "data.bin").write_bytes(bytes(size - size // 2))
     (path / "count.txt").write_text("7")
     return path
 
