@@ -19,7 +19,7 @@ from parsec.core.timestamp import DAY
 from parsec.ports.broker import Counts, Progress, Range
 from parsec.ports.dedup import Position
 from parsec.ports.store import LedgerCheckpoint, Row
-from parsec.process.rows import texts
+from parsec.process.search_text import texts
 from parsec.query.audit import audit
 from parsec.query.completeness import CompletenessCheck
 from parsec.query.sql import ledger

@@ -13,7 +13,7 @@ import pytest
 
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.ports.store import Row, StoreReader
-from parsec.process.rows import texts
+from parsec.process.search_text import texts
 from parsec.query.language.ast import Equal, Field, Match, Node
 from parsec.query.sql.aggregate import aggregate, parse_metric
 from parsec.query.sql.columns import Parameters

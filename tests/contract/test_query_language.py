@@ -5,11 +5,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from parsec.core.errors import Rejected
 from parsec.core.timestamp import LATEST, SECOND
 from parsec.ports.store import Row, StoreReader
+from parsec.process.search_text import texts
 from parsec.query.language.parse import parse
 from parsec.query.sql.page import PageRequest
 from parsec.query.timerange import TimeRange
@@ -38,9 +40,10 @@ def events() -> list[Row]:
     return [
         Row(
             "acme", NOON + n * SECOND, event["severity"], event["source"], event["message"],
-            json.dumps(event["metadata"]), event["id"], NOON, "", "node-1", "log-1", 0, n, 40_000,
+            kept, event["id"], NOON, "", "node-1", "log-1", 0, n, 40_000, searched,
         )
         for n, event in enumerate(map(json.loads, block.splitlines()))
+        for kept, searched in [texts(msgspec.Raw(json.dumps(event["metadata"]).encode()))]
     ]  # fmt: skip
 
 

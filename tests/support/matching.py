@@ -4,7 +4,7 @@ docs/query-language.md names the events on which they may differ.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ from parsec.query.language.fields import number
 from parsec.query.language.letters import FOLDED, SEPARATORS, SINGLE
 
 Predicate = Callable[["Subject"], bool]
-Scalar = str | int | float | bool | list[Any]
+Scalar = str | int | float | bool
 
 _METADATA = msgspec.json.Decoder(dict[str, Any])
 
@@ -33,11 +33,11 @@ class Subject:
         return words_of(self.row.message)
 
     @cached_property
-    def metadata(self) -> dict[str, Scalar]:
-        """Path to value, as the store searches it: no nulls, of the same path twice the first."""
-        flat: dict[str, Scalar] = {}
-        for path, value in _flat(None, _METADATA.decode(self.row.search_text or self.row.metadata)):
-            flat.setdefault(path, value)
+    def metadata(self) -> dict[str, list[Scalar]]:
+        """Path to values, those of lists and of objects in lists among them; a list without any has none."""
+        flat: dict[str, list[Scalar]] = {}
+        for path, value in _METADATA.decode(self.row.metadata).items():
+            _collect(flat, path, value)
         return flat
 
 
@@ -90,25 +90,19 @@ def _in_metadata(path: str, test: ast.Test) -> Predicate:
     if isinstance(test, ast.Exists):
         inside = path + "."
         return lambda subject: path in subject.metadata or any(map(_starts(inside), subject.metadata))
+    holds: Callable[[Scalar], bool]
     if isinstance(test, ast.Between):
-        return lambda subject: _value_within(subject.metadata.get(path), test)
-    holds = _equal(test.text) if isinstance(test, ast.Equal) else _spelled(_text(test))
-
-    def matches(subject: Subject) -> bool:
-        value = subject.metadata.get(path)
-        if isinstance(value, list):
-            return any(map(holds, value))
-        # A whole number is also searched by its digits, as in status:5*; within lists only texts are.
-        return holds(value) or (type(value) is int and not isinstance(test, ast.Equal) and holds(str(value)))
-
-    return matches
+        holds = _between(test)
+    else:
+        holds = _equal(test.text) if isinstance(test, ast.Equal) else _spelled(_text(test))
+    return lambda subject: any(map(holds, subject.metadata.get(path, ())))
 
 
-def _equal(text: str) -> Callable[[object], bool]:
+def _equal(text: str) -> Callable[[Scalar], bool]:
     spelled = number(text)
     boolean = {"true": True, "false": False}.get(text)
 
-    def holds(value: object) -> bool:
+    def holds(value: Scalar) -> bool:
         if isinstance(value, bool):
             return value is boolean
         return value == text or (isinstance(value, int | float) and value == spelled)
@@ -116,20 +110,29 @@ def _equal(text: str) -> Callable[[object], bool]:
     return holds
 
 
-def _spelled(holds: Callable[[str], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, str) and holds(value)
+def _spelled(holds: Callable[[str], bool]) -> Callable[[Scalar], bool]:
+    """A number is also searched by its digits, as in status:5*."""
+
+    def passes(value: Scalar) -> bool:
+        if isinstance(value, float):
+            return holds(repr(value).removesuffix(".0"))
+        return not isinstance(value, bool) and holds(str(value))
+
+    return passes
 
 
-def _value_within(value: Scalar | None, test: ast.Between) -> bool:
-    if value is None or isinstance(value, bool | list):
-        return False
+def _between(test: ast.Between) -> Callable[[Scalar], bool]:
     limit = test.high if test.low is None else test.low
-    if isinstance(limit, str):
-        return isinstance(value, str) and _within(value, test)
-    if isinstance(value, str):
-        spelled = number(value)
-        return spelled is not None and _within(float(spelled), test)
-    return _within(value, test)
+
+    def holds(value: Scalar) -> bool:
+        if isinstance(value, bool):
+            return False
+        if isinstance(limit, str):
+            return isinstance(value, str) and _within(value, test)
+        spelled = number(value) if isinstance(value, str) else value
+        return spelled is not None and _within(float(spelled) if isinstance(value, str) else spelled, test)
+
+    return holds
 
 
 def _within(value: Any, test: ast.Between) -> bool:
@@ -145,13 +148,21 @@ def _starts(start: str) -> Callable[[str], bool]:
     return lambda path: path.startswith(start)
 
 
-def _flat(path: str | None, value: dict[str, Any]) -> Iterator[tuple[str, Scalar]]:
-    for key, inner in value.items():
-        place = key if path is None else f"{path}.{key}"
-        if isinstance(inner, dict):
-            yield from _flat(place, inner)
-        elif inner is not None:
-            yield place, inner
+def _collect(flat: dict[str, list[Scalar]], path: str, value: Any) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _collect(flat, f"{path}.{key}", inner)
+    elif isinstance(value, list):
+        flat.setdefault(path, [])
+        for inner in value:
+            _collect(flat, path, inner)
+    elif value is not None:
+        flat.setdefault(path, []).append(_searchable(value))
+
+
+def _searchable(value: Scalar) -> Scalar:
+    """Whole numbers beyond 64 bits are searched as texts."""
+    return str(value) if type(value) is int and not -(1 << 63) <= value < 1 << 64 else value
 
 
 def words_of(message: str) -> list[str]:

@@ -25,7 +25,8 @@ from parsec.process.comparison import Compare, StoreComparison, StoreWatch
 from parsec.process.loop import Options, Processor
 from parsec.process.lost_records import LostRecords
 from parsec.process.repair import REPAIRED_TABLES, Repair
-from parsec.process.rows import RowMaker, texts
+from parsec.process.rows import RowMaker
+from parsec.process.search_text import texts
 from parsec.process.size_retention import SizeRetention
 from parsec.query.audit import today
 from parsec.query.store_gaps import store_gaps

@@ -57,6 +57,9 @@ INSERT_SETTINGS = {
     # A text of the metadata is never taken for a date. Both are needed, and neither works as a setting of the table.
     "input_format_try_infer_dates": 0,
     "input_format_try_infer_datetimes": 0,
+    # A list with booleans keeps them beside numbers and texts.
+    "input_format_json_read_bools_as_numbers": 0,
+    "input_format_json_read_bools_as_strings": 0,
     # Fresh parts are small and read whole; the indexes come with their first merge.
     "exclude_materialize_skip_indexes_on_insert": "'message_words'",
 }

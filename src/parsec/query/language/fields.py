@@ -24,8 +24,8 @@ METADATA = "metadata."
 MAX_PATH_CHARS = 512
 MAX_PHRASE_WORDS = 100
 MAX_REGEX_CHARS = 500
-NUMBER_SPELLING = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?$"
-"""A text that counts as a number, in the syntax that Python's `re` and RE2 share."""
+NUMBER_SPELLING = r"^-?(0|[1-9][0-9]{0,39})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?$"
+"""A text that counts as a number, written as in JSON, so 007 does not; in the syntax that `re` and RE2 share."""
 
 _NUMBER = re.compile(NUMBER_SPELLING[:-1] + r"\Z")
 _MISPLACED = re.compile(r"(?P<name>[\w.@-]+)\s*(?P<sign>[<>!]=|=~|==?|[<>])\s*(?P<value>\"[^\"]*\"?|[^\s()]*)")

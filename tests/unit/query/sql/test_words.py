@@ -8,6 +8,6 @@ MIGRATIONS = files("parsec.adapters.store.migrations")
 
 
 def test_the_table_makes_its_words_of_the_same_definition() -> None:
-    table = MIGRATIONS.joinpath("0007_words.sql").read_text(encoding="utf-8")
-    assert f"words String\n    MATERIALIZED {column()}\n" in table
-    assert f"INDEX IF NOT EXISTS message_words {WORDS}\n" in table
+    table = MIGRATIONS.joinpath("0006_events_by_second.sql").read_text(encoding="utf-8")
+    assert f"words String\n        MATERIALIZED {column()}\n" in table
+    assert f"INDEX message_words {WORDS}\n" in table

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsec.process.rows import is_plain, texts
+from parsec.process.search_text import is_plain, texts
 
 
 def raw(text: str) -> msgspec.Raw:
@@ -19,8 +19,10 @@ SAME = [
     "{}",
     "{ }",
     '{"a":1.50,"b":-0.0,"c":1E5}',
-    '{"a.b":1,"a":{"b":2}}',
-    '{"a":{"a":{"a":1}},"b":[{"a":1},{"a":2}]}',
+    '{"a.b":1,"a":{"c":2}}',
+    '{"a.b":1,"a":2}',
+    '{"a":"[[x,{"}',
+    '{"a":{"a":{"a":1}},"b":[1,"a",null]}',
     '{"url":"http://x:80/?a=1","t":"12:00","q":"\\":"}',
     '{"a" : 1, "b" :2}',
     '{"a":"\\u003a","b":"\\u0022:"}',
@@ -49,6 +51,28 @@ def test_each_key_once_is_left_as_it_is(text: str) -> None:
 )
 def test_of_duplicate_keys_the_last_wins(text: str, expected: str) -> None:
     assert texts(raw(text))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "searchable"),
+    [
+        ('{"a.b":1,"a":{"b":"x"},"c":[2]}', '{"a.b":[1,"x"],"c":[2]}'),
+        ('{"a.b":null,"a":{"b":2}}', '{"a.b":2}'),
+        ('{"a.b.c":1,"a":{"b":{"c":2},"b.c":[3]}}', '{"a.b.c":[1,2,3]}'),
+        ('{"l":[[1,"a"],["b",[2]],[]]}', '{"l":[1,"a","b",2]}'),
+        ('{"l":[1,{"a":"x"},null,{"a":{"b":1e400}}]}', '{"l":[1],"l.a":["x"],"l.a.b":["1e400"]}'),
+        ('{"l":[{"a":[{"b":[{"c":1}]}]}],"m":[{}]}', '{"l.a.b.c":[1],"m":[]}'),
+        ('{"l":[{"a":{"b":[{"c":1}]}}]}', '{"l.a.b.c":[1]}'),
+        ('{"l":[{"a.b":1,"a":{"b":2}}]}', '{"l.a.b":[1,2]}'),
+        ('{"l":[[]],"k":1}', '{"l":[],"k":1}'),
+        (
+            '{"items":[{"sku":"A1","n":2},{"sku":"B2","tags":["x"]}],"k":{"l":1}}',
+            '{"items.sku":["A1","B2"],"items.n":[2],"items.tags":["x"],"k.l":1}',
+        ),
+    ],
+)
+def test_an_object_with_odd_paths_is_searched_flat(text: str, searchable: str) -> None:
+    assert texts(raw(text)) == (text, searchable)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
