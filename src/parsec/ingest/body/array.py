@@ -3,8 +3,9 @@
 In: a body and the position of the array in it. Out: chunks, with a verdict on each element that is no event. Errors:
 Rejected(too_many_events), with any chunk. Next: parsec.ingest.normalize.
 
-An element that is not JSON harms no other: brackets and strings tell where it ends. Where they do not, or the comma
-after an element is missing, one verdict covers the rest, up to the next line that begins with an object.
+An element that is not JSON harms no other: brackets and strings tell where it ends, and a comma too many stands for an
+element. Where they do not, or the comma after an element is missing, one verdict covers the rest, up to the next line
+that begins with an object.
 """
 
 import re
@@ -61,21 +62,25 @@ class ArrayReader:
             self.at = at + 1
             return items, True
         while True:
-            stop = value_end(body, at, end)
-            if stop is None:
-                return self._end_early(items, "this event does not begin or does not end", at)
-            item = read_value(body[at:stop])
-            is_broken = isinstance(item, Fault) and item.code == "invalid_json"
-            if is_broken and next_object(body, at, stop) < stop:
-                return self._end_early(items, "a quote or bracket in this event may be left open", at)
-            begin, at = at, skip_blank(body, stop, end)
+            begin = at
+            if at < end and body[at] in b",]":
+                item: Item = broken(f"a comma too many, at byte {at} of the body")
+            else:
+                stop = value_end(body, at, end)
+                if stop is None:
+                    return self._end_early(items, "an event that does not begin or does not end", at)
+                item = read_value(body[at:stop])
+                is_broken = isinstance(item, Fault) and item.code == "invalid_json"
+                if is_broken and next_object(body, at, stop) < stop:
+                    return self._end_early(items, "an event in which a quote or bracket may be left open", at)
+                at = skip_blank(body, stop, end)
+                if is_broken and body[at : min(at + 1, end)] not in (b",", b"]"):
+                    return self._end_early(items, "an event that does not end where it should", begin)
             mark = body[at : at + 1] if at < end else b""
-            if is_broken and mark not in (b",", b"]"):
-                return self._end_early(items, "this event does not end where it should", begin)
             items.append(item)
             self._tally.check(items)
             if mark not in (b",", b"]"):
-                return self._end_early(items, "neither a comma nor the closing bracket comes", at, at - 1)
+                return self._end_early(items, "neither a comma nor the closing bracket", at, at - 1)
             self.at = at = at + 1 if mark == b"]" else skip_blank(body, at + 1, end)
             if mark == b"]" or at >= until:
                 return items, mark == b"]"

@@ -1,4 +1,4 @@
-"""What is wrong with text that is no JSON, in words that say what to change.
+"""Explains why a text is not JSON, and what to change.
 
 In: the text of a value, and the error of the JSON decoder. Out: a clause for an error's message, with the text at the
 byte. Errors: none. Next: parsec.ingest.body.slow_path.
@@ -17,10 +17,12 @@ _REPLACEMENTS = {"none": "null", "nil": "null", "undefined": "null", "null": "nu
 
 
 def why_no_json(text: bytes, error: Exception) -> str:
-    """Such as "NaN is no JSON number; send null or a string, at byte 12: '..."n":NaN}'"."""
+    """Such as "NaN is not a JSON number; send null or a string, at byte 12: '..."n":NaN}'"."""
     reason = str(error).removeprefix("JSON is malformed: ")
     found = _AT_BYTE.search(reason)
     if found is None:
+        if what := _of_word(_word(text, 0)[1]):
+            return f"{what}, in {_show(text, 0)}"
         return f"it ends before it is complete, or a bracket or quote is left open, in {_show(text, 0)}"
     at = int(found[1])
     start, word = _word(text, at)
@@ -41,26 +43,26 @@ def _word(text: bytes, at: int) -> tuple[int, str]:
 def _of_word(word: str) -> str | None:
     plain = word.lower().lstrip("+-")
     if plain in _NO_NUMBER:
-        return f"{word} is no JSON number; send null or a string"
+        return f"{word} is not a JSON number; send null or a string"
     if plain in _REPLACEMENTS and word != _REPLACEMENTS[plain]:
-        return f"{word} is no JSON; write {_REPLACEMENTS[plain]}"
+        return f"{word} is not JSON; write {_REPLACEMENTS[plain]}"
     return None
 
 
 def _of_byte(byte: bytes, reason: str) -> str:
     """Of what the decoder says, what can be said better."""
     if byte == b"'":
-        return "a single quote; JSON takes double quotes only"
+        return "a single quote; write double quotes"
     if "trailing comma" in reason:
-        return "a comma too many before the closing bracket"
+        return "a comma before the closing bracket; remove it"
     if byte == b"/":
-        return "a comment; JSON has none"
+        return "a comment, which JSON does not allow"
     if reason == "object keys must be strings":
-        return "a name without double quotes"
+        return "a name without double quotes; add them"
     if reason == "invalid character" and byte and byte[0] < 0x20:
-        return f"a control character in a string; write it as \\u{byte[0]:04x}"
-    if reason == "invalid number":
-        return "a number that JSON does not have; leave out leading zeros, and write digits behind a point"
+        return f"a control character; in a string write it as \\u{byte[0]:04x}, elsewhere remove it"
+    if reason == "invalid number" or (reason == "invalid character" and byte in (b"+", b".")):
+        return "an invalid number; leave out leading zeros and `+`, and write digits before and after a decimal point"
     return reason
 
 

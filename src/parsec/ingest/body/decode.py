@@ -29,10 +29,10 @@ from parsec.ingest.body.fast_path import (
     is_utf8,
     quick_array,
 )
-from parsec.ingest.body.foreign import foreign
 from parsec.ingest.body.scan import WHITESPACE, ending, more_keys, skip_blank, value_end
 from parsec.ingest.body.slow_path import MAX_FIELDS, TOO_MANY_KEYS, fields_of, read_value
 from parsec.ingest.body.stream import BOM, OPENING, RUNS_A_TURN, StreamReader, in_turns, is_broken
+from parsec.ingest.body.unsupported import unsupported_body
 
 
 def chunks(body: bytes, max_events: int, message_names: Sequence[str] = ("message",)) -> Iterator[Chunk]:
@@ -57,7 +57,7 @@ def chunks(body: bytes, max_events: int, message_names: Sequence[str] = ("messag
     if start == end:
         raise Rejected("no_events", "The body is empty; send one or more events as JSON.")
     if body[start] not in OPENING or body[start + 1 : start + 2] == b"\0":
-        error = foreign(body)
+        error = unsupported_body(body)
         if error is not None:
             raise error
     return BodyReader(body, start, end, Tally(max_events), message_names).read()

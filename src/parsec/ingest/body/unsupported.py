@@ -1,9 +1,9 @@
-"""Bodies that are no JSON in UTF-8 at all: compressed without a header, UTF-16, protobuf and other binary formats.
+"""Recognises bodies that are not JSON in UTF-8 at all: compressed without a header, UTF-16, protobuf, other formats.
 
-In: a body. Out: the error that says what it is and what to do; None if it may be text. Errors: none. Next:
+In: a body. Out: the error that names the format and the remedy; None if it may be text. Errors: none. Next:
 parsec.ingest.body.decode.
 
-A bad line must not decide about those after it: a body in which some line is JSON is none of these.
+A body in which one of the first lines is JSON is none of these: a bad line must not decide about those after it.
 """
 
 import re
@@ -31,7 +31,7 @@ _MAX_FIELDS = 1000
 _FIXED_BYTES = {1: 8, 5: 4}
 
 
-def foreign(body: bytes) -> Rejected | None:
+def unsupported_body(body: bytes) -> Rejected | None:
     """The error for a body that is not JSON in UTF-8, where that is certain."""
     error = _by_magic(body) or _by_content(body)
     return None if error is not None and _has_json_line(body) else error
@@ -70,7 +70,7 @@ def _by_magic(body: bytes) -> Rejected | None:
 
 def _by_content(body: bytes) -> Rejected | None:
     head = body[:_LOOKED_AT_BYTES]
-    if not _BINARY.search(head) and not _is_no_text(head):
+    if not _BINARY.search(head) and not _is_not_utf8(head):
         return None
     if _is_protobuf(body):
         return _unsupported("The body is protobuf, such as OTLP or Loki send it")
@@ -110,7 +110,7 @@ def _is_zlib(body: bytes) -> bool:
         return False
 
 
-def _is_no_text(head: bytes) -> bool:
+def _is_not_utf8(head: bytes) -> bool:
     try:
         head.decode()
     except UnicodeDecodeError as error:
