@@ -71,7 +71,7 @@ class Rig:
         self.reader.largest = self.largest
         self.dedup = LocalDedup(WINDOW, self.telemetry, self.clock)
         lost = LostRecords(self.reader.read_again, self.store, make_rows, WINDOW)
-        self.repair = Repair(lost, self.store, self.telemetry, self.clock, FixedRandom())
+        self.repair = Repair(lost, self.store, 30, self.telemetry, self.clock, FixedRandom())
         self.claims = Claims(self.dedup, self.store, WINDOW, self.telemetry, self.repair.lost_rows, self.repair.restore)
         options = Options(make_rows, self.limits, on_commit=self._note_commit, between_ranges=self.repair.turn)
         self.processor = Processor(

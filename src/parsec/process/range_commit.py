@@ -21,7 +21,8 @@ Invariants, cited by tests
  9. A range is committed when each record has landed as a row or a dead letter, or is a duplicate, with
     committed - start = stored + duplicate + dead + lost.
 10. Ids are claimed before rows are inserted, and again after an insert in doubt, since another owner may have taken
-    them over. Conflicts wait until the rest of the range has landed, so that two ranges never wait for each other; then
+    them over; those of rows that have landed too, so that a log that is read again finds its duplicates. Conflicts wait
+    until the rest of the range has landed, so that two ranges never wait for each other; then
     those that are no duplicates are inserted under an attempt of their own (parsec.process.claims).
 11. In a range that is stored again every token is doubtful: an earlier repair may have used it, and the store may know
     tokens of rows that it has lost since. Such a range has no reservation; its attempts begin at the first one.
@@ -202,24 +203,23 @@ class RangeCommit:
         self._planned = [s for s in (_without_landed(s, found) for s in self._planned) if s]
         block = step.block
         missing = [row for row in block.rows if row.offset not in found]
-        if not missing:
-            return
-        if step.inserted:
+        if step.inserted and missing:
             self._attempt += 1
             fresh = Block(block.range, self._attempt, missing, doubtful=block.again, again=block.again)
             self._planned.append(Claim(fresh, self._resent))
             self._planned.append(Reserve(self.range, self._attempt))
-        else:
-            self._planned.append(Claim(msgspec.structs.replace(block, rows=missing), self._resent))
+        elif not step.inserted and (rows := [row for row in block.rows if row.offset not in dead]):
+            self._planned.append(Claim(msgspec.structs.replace(block, rows=rows), self._resent))
 
     def claimed(self, conflicts: Mapping[int, Conflict]) -> None:
         """The answer to Claim: rows whose id another position has (invariant 10)."""
         step = self._planned.pop()
         assert isinstance(step, Claim)
-        block = step.block
-        if conflicts:
-            self._conflicts.update(conflicts)
-            block = msgspec.structs.replace(block, rows=[row for row in block.rows if row.offset not in conflicts])
+        block, landed = step.block, self._landed_rows | self._landed_dead
+        self._conflicts.update((offset, each) for offset, each in conflicts.items() if offset not in landed)
+        if conflicts or landed:
+            rows = [row for row in block.rows if row.offset not in conflicts and row.offset not in landed]
+            block = msgspec.structs.replace(block, rows=rows)
         if block.rows:
             self._planned.append(Insert(block))
 

@@ -50,10 +50,12 @@ class Repair:
     """`request`, `idle` and `stored_again` are for any thread, the rest for the processor's."""
 
     def __init__(
-        self, lost: LostRecords, store: StoreWriter, telemetry: Telemetry, clock: Clock, random: Random
+        self, lost: LostRecords, store: StoreWriter, keep_days: int, telemetry: Telemetry, clock: Clock, random: Random
     ) -> None:
+        """`keep_days`: how long the store keeps events."""
         self._lost = lost
         self._store = store
+        self._keep_days = keep_days
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
@@ -185,7 +187,7 @@ class Repair:
         """Invariant 4. The bounds are those of all that the store has of the partition."""
         today = self._clock.time_ns() // DAY
         bound = self._store.stored_bound(progress.log_id, progress.partition)
-        expires, received = (bound.expires_from, bound.received_from) if bound else (today, today)
+        expires, received = (bound.expires_from, bound.received_from) if bound else (today + self._keep_days, today)
         self._store.save_checkpoint(
             LedgerCheckpoint(
                 progress.log_id, progress.partition, progress.start, progress.start, 0, 0, 0, 0, expires, received

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from math import ceil
 from pathlib import Path
 
 import msgspec
@@ -37,6 +38,7 @@ from parsec.telemetry import Telemetry
 QUERY_TIMEOUT_S = 600.0
 """Of one query of the audit; a person waits for it and may end it."""
 EVER_S = 1e9
+DAY_S = 86_400
 
 
 def offline_logs(settings: Settings) -> list[OfflineLog]:
@@ -140,7 +142,7 @@ def offline_repair(settings: Settings) -> Iterator[RepairStatus]:
         found = gaps()
         window = Window(settings.dedup_window, settings.dedup_ids)
         lost_records = LostRecords(reader.read_again, store, RowMaker(settings.retention, clock), window)
-        repair = Repair(lost_records, store, telemetry, clock, SystemRandom())
+        repair = Repair(lost_records, store, ceil(settings.retention / DAY_S), telemetry, clock, SystemRandom())
         repair.request(found)
         missing, began = sum(gap.missing for gap in found), clock.monotonic()
         while repair.turn(progress):

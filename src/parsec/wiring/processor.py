@@ -84,7 +84,7 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
     lost = LostRecords(
         log.reader.read_again, store, lambda records: rows_of([records], make_rows, runtime.yield_gil), window
     )
-    repair = Repair(lost, store, runtime.telemetry, runtime.clock, runtime.random)
+    repair = Repair(lost, store, _days(settings), runtime.telemetry, runtime.clock, runtime.random)
     options = _options(settings, runtime, make_rows, repair, committed)
     claims = Claims(dedup, store, window, runtime.telemetry, repair.lost_rows, repair.restore)
     processor = Processor(log.reader, store, claims, options, runtime.telemetry, runtime.clock, runtime.random)
@@ -197,12 +197,17 @@ def _dedup(settings: Settings, runtime: Runtime, window: Window, store_name: str
     return RedisDedup(redis_address(settings), prefix, window, runtime.telemetry, runtime.clock)
 
 
+def _days(settings: Settings) -> int:
+    """How long the store keeps what it has."""
+    return ceil(settings.retention / SECONDS_PER_DAY)
+
+
 def _options(
     settings: Settings, runtime: Runtime, make_rows: RowMaker, repair: Repair, committed: threading.Event
 ) -> Options:
     return Options(
         make_rows, InsertLimits(linger_s=settings.process_linger_ms / 1000), yield_gil=runtime.yield_gil,
-        on_commit=committed.set, dead_letter_days=ceil(settings.retention / SECONDS_PER_DAY),
+        on_commit=committed.set, dead_letter_days=_days(settings),
         between_ranges=repair.turn,
     )  # fmt: skip
 

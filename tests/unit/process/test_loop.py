@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from parsec.core.errors import Fatal, Poison, Retryable
-from parsec.ports.broker import Progress
+from parsec.ports.broker import Counts, Progress
 from parsec.process.batching import InsertLimits
 from tests.support.processing import LIMITS, Crash, Rig
 
@@ -537,3 +537,15 @@ def test_a_day_that_is_dropped_while_its_range_is_open_is_completed_and_counted_
     counts = rig.log.progress[0].counts
     assert (counts.stored, counts.duplicate, counts.dead, counts.lost) == (5, 1, 1, 0)
     assert sorted(row.message for row in rig.store.rows) == ["a", "after", "b", "id:c"], "but for the day before"
+
+
+def test_a_log_that_is_read_again_after_its_state_was_lost_finds_old_duplicates() -> None:  # ranges 10
+    rig = Rig()
+    rig.log.append(b"id:a", b"event", b"id:a")
+    rig.run_until_committed()
+    rig.log.progress[0] = Progress("log", 0, 0, 0)
+    rig.start()
+    rig.store.recent_ids = lambda *_: iter(())  # type: ignore[method-assign]  # both are older than the window
+    rig.run_until_committed()
+    assert sorted(row.offset for row in rig.store.rows) == [0, 1]
+    assert rig.log.progress[0].counts == Counts(stored=2, duplicate=1)

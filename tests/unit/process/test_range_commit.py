@@ -161,6 +161,10 @@ def test_an_open_range_asks_and_inserts_only_what_is_missing() -> None:  # 5
 def test_an_open_range_that_has_landed_is_only_committed() -> None:  # 5, 9
     commit = commit_of(records(0, b"a", b"dead", b"refused then"), attempt=2)
     commit.landed({0, 1, 2}, {1, 2})
+    claim = commit.step()
+    assert isinstance(claim, Claim)
+    assert [row.offset for row in claim.block.rows] == [0]
+    commit.claimed({})
     assert commit.step() == Commit(commit.range, Counts(stored=1, dead=2))
 
 
