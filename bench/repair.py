@@ -19,7 +19,7 @@ SETTLE_S = 40.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--json")
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--events", type=int, default=300_000)
     given = parser.parse_args()
     publish(

@@ -84,3 +84,40 @@ def test_a_gap_in_many_places_is_looked_for_everywhere(opened: Opened, monkeypat
         delete(engine, offset)
     (gap,) = gaps(store)
     assert gap.stretches == ()
+
+
+def anew(store: ClickHouseStore, held: int) -> None:
+    progress = Progress("log", 0, 0, 20, COUNTS)
+    store.save_checkpoint(*store_gaps.first_checkpoints(store.reader(), progress, held, TODAY + 30, LIMITS))
+
+
+def test_lost_checkpoints_are_made_anew_and_the_ledger_is_recounted_from_there(opened: Opened) -> None:
+    store, engine = opened
+    engine.ask("ALTER TABLE ledger_marks DELETE WHERE 1 SETTINGS mutations_sync = 2")
+    anew(store, held=0)
+    assert gaps(store) == []
+    delete(engine, 1)
+    (gap,) = gaps(store)
+    assert (gap.rows, gap.first_checkpoint) == (1, True)
+
+
+def test_what_only_an_older_log_knew_is_not_taken_for_lost_while_the_store_has_some_of_it(opened: Opened) -> None:
+    store, engine = opened
+    engine.ask("ALTER TABLE ledger_marks DELETE WHERE 1 SETTINGS mutations_sync = 2")
+    for offset in (0, 1, 2):
+        delete(engine, offset)  # by age
+    anew(store, held=8)
+    assert gaps(store) == []
+    delete(engine, 9)
+    (gap,) = gaps(store)
+    assert (gap.first, gap.rows) == (8, 1)
+
+
+def test_what_the_log_did_not_have_for_an_empty_store_is_lost(opened: Opened) -> None:
+    store, engine = opened
+    for table in ("events", "dead_letters", "ledger_marks"):
+        engine.ask(f"ALTER TABLE {table} DELETE WHERE 1 SETTINGS mutations_sync = 2")
+    store.insert([row(n) for n in range(12, 20)], "again")
+    anew(store, held=12)
+    (gap,) = gaps(store)
+    assert (gap.first, gap.end, gap.rows, gap.dead_letters) == (0, 12, 8, 1)

@@ -8,7 +8,6 @@ next insert, whose block lands with `land_late`).
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from parsec.core.errors import Poison
-from parsec.core.timestamp import DAY
 from parsec.ports.broker import Range
 from parsec.ports.dedup import Batch, Position
 from parsec.ports.store import DeadLetter, ExpiryBound, LedgerCheckpoint, Row, RowIdentity, content_digest
@@ -57,9 +56,9 @@ class MemoryStore:
             self.dead[letter.log_id, letter.partition, letter.offset] = letter
         self.hook("insert_dead_letters.after")
 
-    def save_checkpoint(self, checkpoint: LedgerCheckpoint) -> None:
+    def save_checkpoint(self, *checkpoints: LedgerCheckpoint) -> None:
         self.hook("save_checkpoint.before")
-        self.marks.append(checkpoint)
+        self.marks += checkpoints
         self.hook("save_checkpoint.after")
 
     def expiry_bound(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
@@ -114,12 +113,6 @@ class MemoryStore:
 
     def last_dropped_day(self) -> int:
         return self.dropped_day
-
-    def stored_bound(self, log_id: str, partition: int) -> ExpiryBound | None:
-        rows = [row for row in self.rows if (row.log_id, row.partition) == (log_id, partition)]
-        if not rows:
-            return None
-        return ExpiryBound(min(row.expires_on for row in rows), min(row.received_at // DAY for row in rows))
 
     def recent_ids(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
         self.hook("recent_ids.before")

@@ -12,7 +12,7 @@ from parsec.api.repair import StoreGap
 from parsec.core.timestamp import DAY
 from parsec.ports.broker import Progress, Slice
 from parsec.ports.dedup import Window
-from parsec.ports.store import DeadLetter, Row
+from parsec.ports.store import DeadLetter, LedgerCheckpoint, Row
 from parsec.process.batching import InsertLimits
 from parsec.process.claims import Claims
 from parsec.process.loop import Options, Processor
@@ -71,7 +71,7 @@ class Rig:
         self.reader.largest = self.largest
         self.dedup = LocalDedup(WINDOW, self.telemetry, self.clock)
         lost = LostRecords(self.reader.read_again, self.store, make_rows, WINDOW)
-        self.repair = Repair(lost, self.store, 30, self.telemetry, self.clock, FixedRandom())
+        self.repair = Repair(lost, self.store, self.telemetry, self.clock, FixedRandom())
         self.claims = Claims(self.dedup, self.store, WINDOW, self.telemetry, self.repair.lost_rows, self.repair.restore)
         options = Options(make_rows, self.limits, on_commit=self._note_commit, between_ranges=self.repair.turn)
         self.processor = Processor(
@@ -132,8 +132,18 @@ class Rig:
 
     def run_repair(self, turns: int = 2000) -> None:
         """Compares, and takes turns until all that the log has is stored again."""
-        if gaps := self.gaps():
+        gaps = self.gaps()
+        if gaps:
             self.repair.request(gaps)
+        self._run_until_idle(turns)
+        for gap in gaps:
+            if not gap.first_checkpoint:
+                start = self.log.progress[gap.partition].start
+                first = LedgerCheckpoint(self.log.log_id, gap.partition, start, start, 0, 0, 0, 0, 0)
+                self.repair.save([first])
+        self._run_until_idle(turns)
+
+    def _run_until_idle(self, turns: int) -> None:
         for _ in range(turns):
             if self.repair.idle.is_set():
                 return

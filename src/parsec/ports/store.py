@@ -170,8 +170,9 @@ class StoreWriter(Protocol):
     def insert_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Stores dead letters by position: the same position again replaces. Raises Poison as `insert` does."""
 
-    def save_checkpoint(self, checkpoint: LedgerCheckpoint) -> None:
-        """Stores the counts of a partition's ledger, for parsec.query.audit; the same position again replaces."""
+    def save_checkpoint(self, *checkpoints: LedgerCheckpoint) -> None:
+        """Stores the counts of a partition's ledger, for parsec.query.audit, all or none; the same position again
+        replaces. Those of a ledger that are older than its first one no longer count."""
 
     def expiry_bound(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
         """The earliest days of all checkpoints that cover offsets from `from_offset` on; None: there are none."""
@@ -203,9 +204,6 @@ class StoreWriter(Protocol):
 
     def last_dropped_day(self) -> int:
         """The last day of receipt, since 1970, that was dropped for its size, as all before it; -1: none was."""
-
-    def stored_bound(self, log_id: str, partition: int) -> ExpiryBound | None:
-        """The earliest days of all that the store has of a partition; None: it has nothing."""
 
     def recent_ids(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
         """Ids of the newest rows of this partition, of any log, oldest first, in batches of bounded size.

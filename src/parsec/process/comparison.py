@@ -17,6 +17,7 @@ from parsec.api.repair import RepairPhase, RepairStatus, StoreGap
 from parsec.core.clock import Clock
 from parsec.core.errors import ParsecError
 from parsec.ports.broker import Progress
+from parsec.ports.store import LedgerCheckpoint
 from parsec.process.repair import Repair
 from parsec.telemetry import Telemetry
 
@@ -31,11 +32,13 @@ COMPARE_REST = 100
 MOST_LOGGED = 5
 
 Compare = Callable[[Iterable[Progress]], Sequence[StoreGap]]
+Checkpoints = Callable[[Progress, int], Sequence[LedgerCheckpoint]]
+"""As parsec.query.store_gaps.first_checkpoints, of a progress and the first offset that the log has."""
 
 
 class StoreWatch(msgspec.Struct, frozen=True):
-    """What the comparison depends on. `compare` recounts the store; `progress`: of the partitions of this process;
-    `damage_changes` grows whenever parts of the store were detached.
+    """What the comparison depends on. `compare` recounts the store, `checkpoints` makes those of a ledger anew;
+    `progress`: of the partitions of this process; `damage_changes` grows whenever parts of the store were detached.
 
     `ready`: False while rows of the store are on the move. `wanted` is set when something of the store may have gone.
     `check_parts` reads all parts of the store and detaches damaged ones, until its event is set. `keep_log`:
@@ -43,6 +46,7 @@ class StoreWatch(msgspec.Struct, frozen=True):
     """
 
     compare: Compare
+    checkpoints: Checkpoints
     progress: Callable[[], Mapping[int, Progress]]
     damage_changes: Callable[[], int]
     ready: Callable[[], bool]
@@ -91,9 +95,11 @@ class StoreComparison:
         """The reason to be degraded."""
         now = self.status()
         if now.gaps:
+            some_may_have_expired = not all(gap.first_checkpoint for gap in now.gaps)
             return (
-                f"{now.missing:,} events that were stored are missing from the store. They are being stored again from "
-                f"the log: {now.stored_again:,} so far, {now.per_second:,} a second."
+                f"{'Up to ' if some_may_have_expired else ''}{now.missing:,} events that were stored are missing from the "
+                f"store. They are being stored again from the log: {now.stored_again:,} so far, {now.per_second:,} a "
+                "second."
             )
         if now.lost:
             return (
@@ -145,6 +151,7 @@ class StoreComparison:
         if asked or {*map(_identity, gaps)} - {*map(_identity, known)}:
             self._report(gaps)
             self._store_again(gaps, stop)
+            self._make_checkpoints(gaps, stop)
             if stop.is_set():
                 return
             changes = self._watch.damage_changes()
@@ -167,6 +174,15 @@ class StoreComparison:
                 now = self.status()
                 _log.info("Events are being stored again from the log.", missing=now.missing,
                           stored_again=now.stored_again, per_second=now.per_second)  # fmt: skip
+
+    def _make_checkpoints(self, gaps: Sequence[StoreGap], stop: threading.Event) -> None:
+        """Last, so that a store that was repaired in part is not taken for whole."""
+        lacking = {(gap.log_id, gap.partition) for gap in gaps if not gap.first_checkpoint}
+        for each in self._watch.progress().values():
+            if (each.log_id, each.partition) in lacking and not stop.is_set():
+                self._repair.save(self._watch.checkpoints(each, self._repair.first_held(each)))
+                while not self._repair.idle.wait(TICK_S) and not stop.is_set():
+                    pass
 
     def _report(self, gaps: Sequence[StoreGap]) -> None:
         total = sum(gap.missing for gap in gaps)

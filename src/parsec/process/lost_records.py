@@ -47,9 +47,10 @@ class LostRecords:
         self._window = window
         self._window_ns = int(window.seconds * SECOND)
 
-    def find(self, asked: Range, end: int) -> Lost:
+    def find(self, asked: Range, end: int, *, recounted: bool = False) -> Lost:
         """What is missing of a range, or of its beginning. `end`: up to here offsets that the log has no more are
-        skipped at once."""
+        skipped at once. `recounted`: nothing that was stored in the range can have expired, so what has expired was a
+        dead letter."""
         found = self._store.stored_offsets(asked)
         if len(found) > asked.last - asked.first:
             return Lost([], (), None, asked.last + 1)
@@ -60,7 +61,7 @@ class LostRecords:
             return Lost([], (), None, self._next_held(replace(asked, first=records.next_offset, last=end - 1)))
         missing = [at for at, offset in enumerate(records.offsets) if offset not in found]
         rows, letters = self._make_rows(_only(records, missing)) if missing else ([], [])
-        letters = [letter for letter in letters if letter.reason != EXPIRED]
+        letters = [letter for letter in letters if recounted or letter.reason != EXPIRED]
         if rows:
             dropped = self._store.last_dropped_day()
             rows = [row for row in rows if row.received_at // DAY > dropped]
@@ -70,6 +71,10 @@ class LostRecords:
         wanted = {row.offset for row in rows} | {letter.offset for letter in letters}
         kept = _only(records, [at for at, offset in enumerate(records.offsets) if offset in wanted]) if wanted else None
         return Lost(rows, letters, kept, records.next_offset)
+
+    def first_held(self, progress: Progress) -> int:
+        """The first committed offset of a partition that the log still has; the committed one if it has none."""
+        return self._next_held(Range(progress.log_id, progress.partition, progress.start, progress.committed - 1))
 
     def of_window(self, progress: Progress) -> Iterator[Sequence[Row]]:
         """Lost rows of the dedup window, whose ids nobody has claimed: nothing if the newest offsets are all there."""

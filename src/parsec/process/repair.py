@@ -27,7 +27,6 @@ import structlog
 from parsec.api.repair import StoreGap
 from parsec.core.clock import Clock, Random
 from parsec.core.errors import Poison, Retryable
-from parsec.core.timestamp import DAY
 from parsec.ports.broker import Progress, Range
 from parsec.ports.dedup import Position
 from parsec.ports.store import LedgerCheckpoint, Row, StoreWriter
@@ -50,17 +49,17 @@ class Repair:
     """`request`, `idle` and `stored_again` are for any thread, the rest for the processor's."""
 
     def __init__(
-        self, lost: LostRecords, store: StoreWriter, keep_days: int, telemetry: Telemetry, clock: Clock, random: Random
+        self, lost: LostRecords, store: StoreWriter, telemetry: Telemetry, clock: Clock, random: Random
     ) -> None:
-        """`keep_days`: how long the store keeps events."""
         self._lost = lost
         self._store = store
-        self._keep_days = keep_days
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
         self._bisect = Bisect(clock)
         self._gaps: deque[StoreGap] = deque()
+        self._checkpoints: Sequence[LedgerCheckpoint] = ()
+        self._held: dict[tuple[str, int], int] = {}
         self._at = 0
         self._chunk: RangeCommit | None = None
         self._failures = 0
@@ -76,19 +75,32 @@ class Repair:
         self.idle.clear()
         self._gaps.extend(gaps)  # last: from here on the processor's thread works on them
 
+    def save(self, checkpoints: Sequence[LedgerCheckpoint]) -> None:
+        """Saves these; call it while `idle` is set."""
+        if checkpoints:
+            self.idle.clear()
+            self._checkpoints = checkpoints
+
+    def first_held(self, progress: Progress) -> int:
+        """The first committed offset of a partition that the log had when its repair began."""
+        return self._held.get((progress.log_id, progress.partition), progress.committed)
+
     def turn(self, owned: Collection[Progress]) -> bool:
         """Stores one chunk again, of a partition that this process owns. True: there is more to do at once."""
-        if not self._gaps:
+        if not (self._gaps or self._checkpoints):
             self.idle.set()
             return False
         if self._clock.monotonic() < self._not_before:
             return False
-        gap = self._gaps[0]
-        progress = next((each for each in owned if _is_of(gap, each)), None)
         try:
-            if progress is None or self._store_chunk(gap):
-                if progress is not None and not gap.first_checkpoint:
-                    self._save_first_checkpoint(progress)
+            if self._checkpoints:
+                self._store.save_checkpoint(*self._checkpoints)
+                self._checkpoints = ()
+            gap = self._gaps[0] if self._gaps else None
+            progress = next((each for each in owned if gap and _is_of(gap, each)), None)
+            if gap and progress and not gap.first_checkpoint and self._chunk is None and self._at == 0:
+                self._held[gap.log_id, gap.partition] = self._lost.first_held(progress)
+            if gap and (progress is None or self._store_chunk(gap)):
                 self._gaps.popleft()
                 self._chunk, self._at = None, 0
             self._failures = 0
@@ -129,7 +141,7 @@ class Repair:
             if first >= gap.end:
                 return True
             asked = Range(gap.log_id, gap.partition, first, chunk_end(first, gap.end) - 1)
-            self._chunk = self._begin(asked, gap.end)
+            self._chunk = self._begin(asked, gap.end, recounted=gap.first_checkpoint)
             if self._clock.monotonic() >= until:
                 break
         if self._chunk is not None:
@@ -137,9 +149,9 @@ class Repair:
             self._chunk = None
         return self._at >= gap.end
 
-    def _begin(self, asked: Range, end: int) -> RangeCommit | None:
+    def _begin(self, asked: Range, end: int, *, recounted: bool = False) -> RangeCommit | None:
         """What is to be inserted of a range, or of its beginning; None: nothing. Moves `_at`. Raises Retryable."""
-        lost = self._lost.find(asked, end)
+        lost = self._lost.find(asked, end, recounted=recounted)
         self._at = lost.next_offset
         if lost.records is None:
             return None
@@ -182,17 +194,6 @@ class Repair:
                 chunk.done()
             case _:  # there is no reservation, and no claim to release
                 chunk.done()
-
-    def _save_first_checkpoint(self, progress: Progress) -> None:
-        """Invariant 4. The bounds are those of all that the store has of the partition."""
-        today = self._clock.time_ns() // DAY
-        bound = self._store.stored_bound(progress.log_id, progress.partition)
-        expires, received = (bound.expires_from, bound.received_from) if bound else (today + self._keep_days, today)
-        self._store.save_checkpoint(
-            LedgerCheckpoint(
-                progress.log_id, progress.partition, progress.start, progress.start, 0, 0, 0, 0, expires, received
-            )
-        )
 
 
 def _next_in(gap: StoreGap, offset: int) -> int:

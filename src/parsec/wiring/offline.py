@@ -31,7 +31,7 @@ from parsec.process.lost_records import LostRecords
 from parsec.process.repair import REPAIRED_TABLES, Repair
 from parsec.process.rows import RowMaker
 from parsec.query.audit import audit_with_log, today
-from parsec.query.store_gaps import store_gaps
+from parsec.query.store_gaps import first_checkpoints, store_gaps
 from parsec.settings import Settings
 from parsec.telemetry import Telemetry
 
@@ -142,12 +142,18 @@ def offline_repair(settings: Settings) -> Iterator[RepairStatus]:
         found = gaps()
         window = Window(settings.dedup_window, settings.dedup_ids)
         lost_records = LostRecords(reader.read_again, store, RowMaker(settings.retention, clock), window)
-        repair = Repair(lost_records, store, ceil(settings.retention / DAY_S), telemetry, clock, SystemRandom())
+        repair = Repair(lost_records, store, telemetry, clock, SystemRandom())
         repair.request(found)
         missing, began = sum(gap.missing for gap in found), clock.monotonic()
         while repair.turn(progress):
             rate = int(repair.stored_again / max(clock.monotonic() - began, 0.1))
             yield RepairStatus("storing", missing, repair.stored_again, rate, found)
+        if any(not gap.first_checkpoint for gap in found):
+            keep_until = today(clock) + ceil(settings.retention / DAY_S)
+            held = repair.first_held(assigned.progress)
+            repair.save(first_checkpoints(store.reader(), assigned.progress, held, keep_until, limits))
+            while repair.turn(progress):
+                pass
         changes = store.damage_changes()
         lost = [gap for gap in gaps() if gap.missing]
         if not lost:

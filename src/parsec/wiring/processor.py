@@ -18,10 +18,10 @@ from parsec.adapters.redis.dedup import RedisDedup
 from parsec.core.held_directory import HeldDirectory
 from parsec.ports.broker import Progress
 from parsec.ports.dedup import Dedup, Window
-from parsec.ports.store import Cancellation, QueryLimits
+from parsec.ports.store import Cancellation, LedgerCheckpoint, QueryLimits
 from parsec.process.batching import InsertLimits, rows_of
 from parsec.process.claims import Claims
-from parsec.process.comparison import Compare, StoreComparison, StoreWatch
+from parsec.process.comparison import Checkpoints, Compare, StoreComparison, StoreWatch
 from parsec.process.loop import Options, Processor
 from parsec.process.lost_records import LostRecords
 from parsec.process.repair import REPAIRED_TABLES, Repair
@@ -29,7 +29,7 @@ from parsec.process.rows import RowMaker
 from parsec.process.search_text import texts
 from parsec.process.size_retention import SizeRetention
 from parsec.query.audit import today
-from parsec.query.store_gaps import store_gaps
+from parsec.query.store_gaps import first_checkpoints, store_gaps
 from parsec.query.tail.subscriptions import CommittedOffsets, Subscriptions, TailLimits
 from parsec.service import Part, Resource, ThreadPart
 from parsec.settings import Settings
@@ -84,14 +84,14 @@ def open_processor(settings: Settings, runtime: Runtime, log: LogHandle) -> Proc
     lost = LostRecords(
         log.reader.read_again, store, lambda records: rows_of([records], make_rows, runtime.yield_gil), window
     )
-    repair = Repair(lost, store, _days(settings), runtime.telemetry, runtime.clock, runtime.random)
+    repair = Repair(lost, store, runtime.telemetry, runtime.clock, runtime.random)
     options = _options(settings, runtime, make_rows, repair, committed)
     claims = Claims(dedup, store, window, runtime.telemetry, repair.lost_rows, repair.restore)
     processor = Processor(log.reader, store, claims, options, runtime.telemetry, runtime.clock, runtime.random)
     backfill = _backfill(settings, store, processor)
     cancellation = Cancellation()
     watch = StoreWatch(
-        _compare(settings, runtime, store, cancellation), processor.progress, store.damage_changes,
+        *_compare(settings, runtime, store, cancellation), processor.progress, store.damage_changes,
         lambda: backfill is None or backfill.why() is None, detached, opened.check_parts, log.reader.keep_committed,
         opened.on_whole,
     )  # fmt: skip
@@ -212,10 +212,16 @@ def _options(
     )  # fmt: skip
 
 
-def _compare(settings: Settings, runtime: Runtime, store: "ClickHouseStore", cancellation: Cancellation) -> Compare:
+def _compare(
+    settings: Settings, runtime: Runtime, store: "ClickHouseStore", cancellation: Cancellation
+) -> tuple[Compare, Checkpoints]:
     reader = store.reader()
     limits = QueryLimits(settings.query_memory, COMPARE_TIMEOUT_S, max_threads=1, cancellation=cancellation)
-    return lambda progress: store_gaps(reader, progress, today(runtime.clock), limits)
+
+    def checkpoints(progress: Progress, held: int) -> Sequence[LedgerCheckpoint]:
+        return first_checkpoints(reader, progress, held, today(runtime.clock) + _days(settings), limits)
+
+    return lambda progress: store_gaps(reader, progress, today(runtime.clock), limits), checkpoints
 
 
 def _comparison_part(runtime: Runtime, comparison: StoreComparison, cancellation: Cancellation) -> ThreadPart:

@@ -70,10 +70,6 @@ _EXPIRY_BOUND = (
     f"SELECT minOrNull(expires_from), min(received_from) {_COVERING} "
     f"AND committed >= (SELECT max(committed) {_COVERING} AND committed <= {{first:UInt64}})"
 )
-_STORED_BOUNDS = tuple(
-    f"SELECT toUInt32(minOrNull(expires_on)), toUInt32(minOrNull(toDate({time}))) FROM {table} WHERE {_IN_PARTITION}"  # noqa: S608 (our own names)
-    for table, time in (("events", "received_at"), ("dead_letters", "time"))
-)
 _LAST_DROPPED_DAY = "SELECT maxOrNull(day) FROM dropped_days"
 _STORE_ID = "SELECT uuid FROM system.tables WHERE database = currentDatabase() AND name = 'events'"
 _CHUNK_ROWS = 500
@@ -163,8 +159,8 @@ class ClickHouseStore:
             block = _DEAD_LETTERS.block([(*astuple(letter), expires_on) for letter in letters])
             self._write(self._client, _DEAD_LETTERS, [block])
 
-    def save_checkpoint(self, checkpoint: LedgerCheckpoint) -> None:
-        self._write(self._client, _CHECKPOINTS, [_CHECKPOINTS.block([astuple(checkpoint)])])
+    def save_checkpoint(self, *checkpoints: LedgerCheckpoint) -> None:
+        self._write(self._client, _CHECKPOINTS, [_CHECKPOINTS.block(list(map(astuple, checkpoints)))])
 
     def expiry_bound(self, log_id: str, partition: int, from_offset: int) -> ExpiryBound | None:
         place = {"log_id": log_id, "partition": partition, "first": from_offset}
@@ -204,12 +200,6 @@ class ClickHouseStore:
     def last_dropped_day(self) -> int:
         ((day,),) = self._columns(_LAST_DROPPED_DAY, {})
         return -1 if day is None else int(day)
-
-    def stored_bound(self, log_id: str, partition: int) -> ExpiryBound | None:
-        place = {"log_id": log_id, "partition": partition}
-        days = [day for sql in _STORED_BOUNDS for day in zip(*self._of_events(sql, place), strict=True)]
-        found = [(int(expires), int(received)) for expires, received in days if expires is not None]
-        return ExpiryBound(min(day for day, _ in found), min(day for _, day in found)) if found else None
 
     def recent_ids(self, partition: int, seconds: float, ids: int) -> Iterator[Batch]:
         return duplicate_lookup.recent_ids(self._of_events, partition, seconds, ids)

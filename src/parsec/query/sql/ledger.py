@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from parsec.ports.broker import Progress, Range
-from parsec.ports.store import LedgerCheckpoint, QueryLimits, StoreReader
+from parsec.ports.store import ExpiryBound, LedgerCheckpoint, QueryLimits, StoreReader
 
 OFFSETS_AT_ONCE = 2_000_000
 """That one statement counts: about 64 MB of the store's memory."""
@@ -42,6 +42,10 @@ _OFFSETS = f"SELECT offset FROM {_OLD_AND_NEW} WHERE {_RANGE} UNION ALL SELECT o
 _FULL_PIECES = (
     f"SELECT intDiv(offset, {{size:UInt64}}) AS piece FROM ({_OFFSETS}) GROUP BY piece"  # noqa: S608
     " HAVING uniqExact(offset) = {size:UInt64} ORDER BY piece"
+)
+_EARLIEST = (
+    f"SELECT toUInt32(minOrNull(expires_on)), toUInt32(minOrNull(toDate(received_at))) FROM events WHERE {_RANGE}",  # noqa: S608
+    f"SELECT toUInt32(minOrNull(expires_on)), toUInt32(minOrNull(toDate(time))) FROM dead_letters WHERE {_RANGE}",  # noqa: S608
 )
 _IDS = (
     f"SELECT DISTINCT tenant_id, id FROM {_OLD_AND_NEW}"  # noqa: S608
@@ -102,6 +106,13 @@ def checkpoints(store: StoreReader, progress: Progress, limits: QueryLimits) -> 
 def stored_offsets(store: StoreReader, span: Range, limits: QueryLimits) -> set[int]:
     """Offsets with a row or a dead letter."""
     return {offset for (offset,) in store.select(_OFFSETS, _parameters(span), limits, tuple[int])}
+
+
+def earliest_days(store: StoreReader, span: Range, limits: QueryLimits) -> ExpiryBound | None:
+    """Of what the store has of a range; None: nothing."""
+    found = [store.select(sql, _parameters(span), limits, tuple[int | None, int | None])[0] for sql in _EARLIEST]
+    days = [(expires, received) for expires, received in found if expires is not None and received is not None]
+    return ExpiryBound(min(day for day, _ in days), min(day for _, day in days)) if days else None
 
 
 def full_pieces(store: StoreReader, span: Range, size: int, limits: QueryLimits) -> Iterator[int]:
