@@ -96,10 +96,10 @@ class StoreComparison:
         now = self.status()
         if now.gaps:
             some_may_have_expired = not all(gap.first_checkpoint for gap in now.gaps)
+            count = f"{'Up to ' if some_may_have_expired else ''}{now.missing:,}"
             return (
-                f"{'Up to ' if some_may_have_expired else ''}{now.missing:,} events that were stored are missing from the "
-                f"store. They are being stored again from the log: {now.stored_again:,} so far, {now.per_second:,} a "
-                "second."
+                f"{count} events that were stored are missing from the store. They are being stored again from the "
+                f"log: {now.stored_again:,} so far, {now.per_second:,} a second."
             )
         if now.lost:
             return (
