@@ -56,6 +56,7 @@ def test_a_directory_that_is_moved_under_load_takes_nothing_with_it(tmp_path: Pa
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_a_directory_that_is_moved_under_load_twenty_times(tmp_path: Path) -> None:
     move_and_return(tmp_path, 20)
 

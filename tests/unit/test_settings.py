@@ -320,3 +320,26 @@ def test_a_password_in_an_address_is_refused_and_not_shown(env: str, address: st
 def test_what_is_named_like_a_secret_is_one() -> None:
     for setting in catalogue():
         assert setting.spec.secret or not re.search("password|secret|token|options", setting.name), setting.env
+
+
+def test_the_former_name_of_a_value_is_still_that_value() -> None:
+    assert load({}, {"PARSEC_AUTH": "keys"}).settings.auth == load({}, {}).settings.auth == "required"
+
+
+def test_an_unknown_value_is_told_the_right_ones() -> None:
+    with pytest.raises(BadSettings, match=r"PARSEC_AUTH='none' \(environment\): must be required or warn or off"):
+        load({}, {"PARSEC_AUTH": "none"})
+
+
+@pytest.mark.parametrize("names", ["logs.example.com", "*.example.com,a.b", "*", "", "my_host", "LOGS.example.com."])
+def test_host_names(names: str) -> None:
+    assert load({}, {"PARSEC_ALLOWED_HOSTS": names}).settings.allowed_hosts == names
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["http://logs.example.com", "logs.example.com:8080", "logs/", "a b", "*.", "*a.com", "[::1]", "-a"],
+)
+def test_what_is_no_host_name_is_told(name: str) -> None:
+    with pytest.raises(BadSettings, match=r"PARSEC_ALLOWED_HOSTS=.*must be a host name without scheme"):
+        load({}, {"PARSEC_ALLOWED_HOSTS": f"good.example.com,{name}"})

@@ -18,7 +18,6 @@ from parsec.core.directory import why_unusable
 from parsec.core.errors import Fatal
 from parsec.core.held_directory import HeldDirectory
 
-_NOT_SUPPORTED = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
 _LOCKS = Path("/proc/locks")
 
 
@@ -71,8 +70,8 @@ def _lock(directory: Path, fds: list[int], fd: int, kind: int) -> None:
     try:
         fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in _NOT_SUPPORTED and len(fds) == 1:
-            return
+        if len(fds) == 1 and error.errno != errno.EWOULDBLOCK:
+            return  # this file system has no locks on directories
         holder = _holder(fd, directory / "lock")
         who = f"process {holder}" if holder else "another process"
         file_is_gone = "" if (directory / "lock").exists() else " (its lock file was deleted)"

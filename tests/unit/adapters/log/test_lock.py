@@ -1,7 +1,9 @@
 """One owner per directory."""
 
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,19 @@ def test_readers_share_a_directory_and_keep_an_owner_out(tmp_path: Path) -> None
 def test_what_it_makes_is_for_its_user_only(tmp_path: Path) -> None:
     DirectoryLock.acquire(tmp_path / "data").release()
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("data", "data/lock")] == [0o700, 0o600]
+
+
+def test_where_directories_cannot_be_locked_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = fcntl.flock
+
+    def files_only(fd: int, kind: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        lock(fd, kind)
+
+    monkeypatch.setattr(fcntl, "flock", files_only)
+    held = DirectoryLock.acquire(tmp_path)
+    with pytest.raises(Fatal, match="in use by process"):
+        DirectoryLock.acquire(tmp_path)
+    held.release()
+    DirectoryLock.acquire(tmp_path).release()
