@@ -147,7 +147,10 @@ def open_kafka(settings: Settings, runtime: Runtime) -> LogHandle:
 
 def _lost_in_spools(settings: Settings, runtime: Runtime) -> Callable[[], Sequence[SpoolLedger]]:
     """Also where this process has no spool now: it may have had one."""
-    return SpoolLedgers(Path(settings.data_dir) / DIRECTORY, runtime.clock).losses
+    ledgers = SpoolLedgers(Path(settings.data_dir) / DIRECTORY, runtime.clock)
+    if "ingest" in settings.roles and not (settings.kafka_brokers and settings.spool):
+        ledgers.warn_of_unsent()
+    return ledgers.losses
 
 
 def _kafka_options(settings: Settings) -> KafkaOptions:

@@ -137,10 +137,17 @@ class SpoolLedgers:
             self._known = read_losses(self._directory)
         return self._known
 
-    def unsent(self) -> dict[str, str]:
-        """Spools by log that had events for Kafka when their position was noted last."""
+    def unsent(self) -> dict[str, SpoolPosition]:
+        """By log, the spools that had events for Kafka when their position was noted last."""
         found = {path.stem: _read(path, SpoolPosition) for path in self._directory.glob(f"*{POSITION}")}
-        return {log_id: each.spool for log_id, each in found.items() if each is not None and each.committed < each.end}
+        return {log_id: each for log_id, each in found.items() if each is not None and each.committed < each.end}
+
+    def warn_of_unsent(self) -> None:
+        """Where this process will not send them."""
+        for each in self.unsent().values():
+            _log.warning("A spool has events for Kafka, which are not sent. Start once with the settings of before "
+                         "(KAFKA_BROKERS, PARSEC_SPOOL) to send them.",
+                         spool=each.spool, events=each.end - each.committed)  # fmt: skip
 
 
 def read_losses(directory: Path) -> list[SpoolLedger]:

@@ -192,7 +192,7 @@ class DiskSpool:
         here = {each.log.log_id for each in (self._own, *self._adopted)}
         here |= {log_id for path in self._directory.iterdir() for log_id in _log_ids(path)}
         for log_id in unsent.keys() - here:
-            self._ledgers.account(unsent[log_id], log_id, self._telemetry).gone()
+            self._ledgers.account(unsent[log_id].spool, log_id, self._telemetry).gone()
 
     def close(self) -> None:
         for each in (*self._adopted, self._own):

@@ -8,6 +8,7 @@ import pytest
 
 from parsec.adapters.kafka.cluster import KafkaCluster
 from parsec.adapters.log.embedded import LogOptions
+from parsec.adapters.spool import ledger
 from parsec.adapters.spool.drain import ADOPT_EVERY_S, Drain
 from parsec.adapters.spool.ledger import DIRECTORY, READ_EVERY_S, SpoolLedgers
 from parsec.adapters.spool.spool import DiskSpool
@@ -95,20 +96,20 @@ def test_fifty_of_four_hundred_events_are_lost_and_counted_everywhere(machine: M
     machine.restart(lambda: flip(machine.segments()[1], 5000))
     machine.drain()
     machine.is_exact()
-    (ledger,) = machine.losses
-    assert (ledger.spool, ledger.lost) == ("spool/0", EACH)
-    (span,) = ledger.where
+    (one,) = machine.losses
+    assert (one.spool, one.lost) == ("spool/0", EACH)
+    (span,) = one.where
     assert machine.acknowledged[span.first] not in machine.cluster.values()
     assert (span.end - span.first, span.first % EACH, span.found_at) == (EACH, 0, FOUND_AT)
     assert machine.telemetry.value("parsec_spool_events_lost_total") == EACH
     machine.spool.close()
     audit = offline_audit(Settings(data_dir=str(machine.data_dir), kafka_brokers="nowhere:1"))
-    assert (audit.spools, audit.partitions) == ([ledger], [])
-    assert missing_of_spools([ledger], FOUND_AT) == [
+    assert (audit.spools, audit.partitions) == ([one], [])
+    assert missing_of_spools([one], FOUND_AT) == [
         f"50 events accepted before {FOUND_AT} were lost in this machine's spool/0 before Kafka had them; their "
         "tenants are unknown."
     ]
-    assert missing_of_spools([ledger], "2027-01-15T08:00:31Z") == []
+    assert missing_of_spools([one], "2027-01-15T08:00:31Z") == []
 
 
 def test_a_loss_stays_counted_once_over_restarts(machine: Machine) -> None:
@@ -146,8 +147,8 @@ def test_offline_the_damage_is_known_before_the_drain_meets_it(machine: Machine)
     machine.fill()
     machine.spool.close()
     flip(machine.segments()[1], 5000)
-    (ledger,) = offline_audit(Settings(data_dir=str(machine.data_dir), kafka_brokers="nowhere:1")).spools
-    assert ledger.lost == EACH
+    (one,) = offline_audit(Settings(data_dir=str(machine.data_dir), kafka_brokers="nowhere:1")).spools
+    assert one.lost == EACH
     machine.start()
     machine.drain()
     assert machine.lost == EACH
@@ -232,6 +233,20 @@ def test_a_spool_under_another_number_is_not_missing(machine: Machine) -> None:
     machine.drain()
     assert machine.losses == []
     machine.is_exact()
+
+
+def test_a_process_that_does_not_send_says_what_waits(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[dict[str, object]] = []
+    monkeypatch.setattr(ledger._log, "warning", lambda _, **fields: lines.append(fields))
+    machine.fill(2)
+    machine.spool.close()
+    ledgers = SpoolLedgers(machine.data_dir / DIRECTORY, machine.cluster.clock)
+    ledgers.warn_of_unsent()
+    assert lines == [{"spool": "spool/0", "events": 2 * EACH}]
+    machine.start()
+    machine.drain()
+    ledgers.warn_of_unsent()
+    assert len(lines) == 1
 
 
 def test_a_torn_tail_is_no_loss(machine: Machine) -> None:
