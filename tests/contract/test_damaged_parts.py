@@ -196,9 +196,27 @@ def test_errors_that_no_part_explains_do_not_make_pass_after_pass_urgent(
         scrub.check_all(client, threading.Event())
         for urgent in (True, False):
             with pytest.raises(DatabaseError):
-                engine.ask("SELECT throwIf(1, 'x', 117::Int16) SETTINGS allow_custom_error_code_in_throwif = 1")
+                engine.ask("SELECT throwIf(1, 'x', 33::Int16) SETTINGS allow_custom_error_code_in_throwif = 1")
             assert scrub._is_urgent(client) == urgent
             scrub.check_all(client, threading.Event(), urgent=urgent)
+
+
+def test_odd_metadata_makes_no_pass_urgent(stored: tuple[ClickHouseStore, TestEngine, Path]) -> None:
+    """Else a tenant could have the store read again and again."""
+    store, engine, _ = stored
+    with scrubbing(engine) as (scrub, client, _):
+        scrub.check_all(client, threading.Event())
+        odd = [
+            '{"a":1e400}',
+            '{"a":"\\u0000"}',
+            '{"a":[[1],["b"],{"c":1}]}',
+            '{"a.b":1,"a":{"b":-0}}',
+            f'{{"a":{"9" * 40}}}',
+        ]
+        store.insert([row(10 + n, metadata=text) for n, text in enumerate(odd)], "log-1/0/10-14")
+        engine.ask("OPTIMIZE TABLE events FINAL")
+        assert len(events(store)) == 10
+        assert not scrub._is_urgent(client)
 
 
 def test_a_sound_part_stays_whatever_an_error_says(stored: tuple[ClickHouseStore, TestEngine, Path]) -> None:
