@@ -64,7 +64,7 @@ CODES: dict[str, Code] = {
     "invalid_utf8": Code("The text is not UTF-8.", 400),
     "too_many_events": Code("The request has too many events.", 413),
     "payload_too_large": Code("The body is too large, before or after decompression.", 413),
-    "unsupported_encoding": Code("Content-Encoding is not gzip, deflate or zstd, or the body is no text.", 415),
+    "unsupported_encoding": Code("Content-Encoding is not gzip, deflate or zstd, or the body is not text.", 415),
     "invalid_encoding": Code(
         "The compressed body is damaged or incomplete, or no Content-Encoding says how it is compressed.", 400
     ),

@@ -1,4 +1,4 @@
-"""What the store lacks, and what was stored again: GET and POST /admin/repair. Next: parsec.api.status."""
+"""Events that the store lacks, and that were stored again: GET and POST /admin/repair. Next: parsec.api.status."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -11,7 +11,7 @@ RepairPhase = Literal["waiting", "comparing", "storing", "idle"]
 class StoreGap(msgspec.Struct, frozen=True):
     """Offsets first..end-1 of a partition, of which the store lacks `rows` events and `dead_letters`.
 
-    `stretches`: where in it something may be missing, each as first offset and end; none: anywhere. The events were
+    `stretches`: ranges in it where events may be missing, each as first offset and end; none: anywhere. The events were
     received between `received_from` and `received_until`, in UTC; None: unknown. `first_checkpoint`: whether the store
     has the ledger's first checkpoint; without it the store is not the one that the ledger counts.
     """
@@ -35,7 +35,7 @@ class StoreGap(msgspec.Struct, frozen=True):
 class RepairStatus(msgspec.Struct, frozen=True):
     """`missing`: events and dead letters that the last comparison of the store with the ledger did not find;
     `stored_again`: how many of them the store has again, and `per_second` of late. `gaps`: where they are missing.
-    `lost`: what could not be brought back, because the log has it no more. `problem`: why the last comparison failed.
+    `lost`: where the log no longer has them. `problem`: why the last comparison failed.
     """
 
     phase: RepairPhase = "waiting"

@@ -38,7 +38,7 @@ def _number(flag: str, default: float, type_: Any, text: str) -> Callable[[Any],
 @_number("--count", 0, click.IntRange(0), "Events to send, instead of --duration.")
 @click.option("--tenant", help="Tenant of all events. Default: several, or that of a key without the scope admin.")
 @_number("--tenants", 20, click.IntRange(1, 1000), "Number of tenants, bench-00 and so on; the first are the largest.")
-@_number("--seed", 0, click.IntRange(0), "Seed of the texts of the events.")
+@_number("--seed", 0, click.IntRange(0), "Seed of the random texts.")
 @click.option(
     "--ack",
     default="durable",
@@ -52,12 +52,12 @@ def _number(flag: str, default: float, type_: Any, text: str) -> Callable[[Any],
 def bench(url: str, settle: float, as_json: bool, tenant: str | None, tenants: int, **plan: Any) -> None:
     """Send generated events and check the server's counts.
 
-    The events are varied, of about 310 bytes: 20 shapes of message, nested metadata, random numbers and trace ids.
+    The events vary and have about 310 bytes: 20 kinds of message, nested metadata, random numbers and trace ids.
 
     Compares the server's answers with what it made durable and processed. A request that is answered 429 or 5xx is not
     retried; its connection waits for Retry-After. With --rate, latency counts from the time at which a request was due.
-    Other senders at the same time make the counts differ. A server that restarts meanwhile is compared by its ledger
-    and an audit, as its counters begin again.
+    Other senders at the same time make the counts differ. If the server restarts, its counters begin again, so the
+    ledger and an audit are compared instead.
 
     Exit code: 0 the counts agree, 1 they differ or cannot be compared, or all events are rejected, 3 no Parsec answers,
     or it refuses the requests.
@@ -109,7 +109,7 @@ def processed_stats(
 ) -> StatsAnswer:
     """The server's counts, once it has processed all events or `within_s` has passed.
 
-    `may_restart`: waits as long for a server that does not answer. Raises as Client.stats."""
+    `may_restart`: waits that long for a server that does not answer, too. Raises as Client.stats."""
     from parsec.loadgen.load import in_flight
 
     retry = retry or RetryPolicy()
@@ -155,5 +155,5 @@ def _table(report: dict[str, Any]) -> str:
         published, processed = report["server"]["published"], report["server"]["processed"]
         lines.append(f"{published:>12,} durable on the server, {processed:,} processed")
     if report["restarted"]:
-        lines.append(f"{'':>12} the server was restarted meanwhile: counted by its ledger and an audit")
+        lines.append(f"{'':>12} the server was restarted: counted by its ledger and an audit")
     return "\n".join(lines)

@@ -117,15 +117,15 @@ def searched_range(answer: RangeAnswer) -> str:
 
 
 def explain_if_empty(answer: RangeAnswer) -> None:
-    """Where nothing was found, say on standard error which range was searched, and where the tenant has events."""
+    """If nothing was found, print the range that was searched and the tenant's latest event to standard error."""
     if not answer.is_empty:
         return
     if answer.latest_event is None:
         where = "the tenant has no events at all"
-    elif answer.start <= answer.latest_event < answer.end:
-        where = f"the tenant's latest event is of {visible(answer.latest_event)}"
     else:
-        where = f"the tenant's latest event is of {visible(answer.latest_event)}: change the range with --from and --to"
+        where = f"the tenant's latest event is from {visible(answer.latest_event)}"
+        if not answer.start <= answer.latest_event < answer.end:
+            where += ": change the range with --from and --to"
     click.echo(f"parsec: no events {searched_range(answer)}; {where}", err=True)
 
 

@@ -19,8 +19,8 @@ from parsec.cli.terminal import INTERRUPTED, NOT_ALL, counted, fail, progress_ba
 from parsec.client import Client
 from parsec.core.errors import ParsecError, Retryable
 
-_ALWAYS = "0", "+25h"
-"""All times: events may be dated a day ahead of the server's clock (parsec.api.event_rules)."""
+_ALL_TIMES = "0", "+25h"
+"""Events may be dated a day ahead of the server's clock (parsec.api.event_rules)."""
 _RESUME = "run the same command again to continue"
 
 
@@ -54,14 +54,13 @@ class _Progress(msgspec.Struct, frozen=True):
 def export(url: str, output: Path, give_up_after_s: float, **asked: Any) -> None:
     """Write all events of a query to a file.
 
-    The oldest come first, one JSON object per line. EXPRESSION selects events, as for `parsec query`; without --from
-    and --to it searches all times. OUTPUT.begun
-    holds the progress after each page: the same command resumes from there, with the same time range even when --from
-    or --to are relative. A complete file is never overwritten.
+    The oldest come first, one JSON object per line. EXPRESSION selects events, as for `parsec query`; --from and --to
+    default to all times. OUTPUT.begun holds the progress after each page: the same command resumes from there, with the
+    same time range even when --from or --to are relative. A complete file is never overwritten.
 
     Exit code: 0 all written, 1 refused or the file is in the way, 3 no answer: run the same command again.
     """
-    asked["start"], asked["end"] = asked["start"] or _ALWAYS[0], asked["end"] or _ALWAYS[1]
+    asked["start"], asked["end"] = asked["start"] or _ALL_TIMES[0], asked["end"] or _ALL_TIMES[1]
     note = output.with_name(output.name + ".begun")
     begun = _read_progress(note, asked, output)
     try:
@@ -102,7 +101,7 @@ def _read_progress(note: Path, asked: dict[str, Any], output: Path) -> _Progress
 def _write_all(
     client: Client, file: BinaryIO, note: Path, asked: dict[str, Any], begun: _Progress | None, give_up_after_s: float
 ) -> tuple[int, EventPage]:
-    """How many events are written in all, and the first page of this run."""
+    """The number of events written so far, and the first page of this run."""
     cursor, events = (begun.cursor, begun.events) if begun else (None, 0)
     reported: set[str] = set()
     first: EventPage | None = None
@@ -122,7 +121,7 @@ def _write_all(
                 _write_progress(note, _Progress(asked, page.cursor, events, file.tell(), total))
             warn_if_incomplete(page, reported)
     note.unlink(missing_ok=True)
-    assert first is not None, "there is always a page, if only an empty one"
+    assert first is not None, "an empty result is one empty page"
     return events, first
 
 

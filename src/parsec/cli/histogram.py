@@ -21,7 +21,7 @@ _WHOLE = "\u2588"
 
 @click.command()
 @query_flags(parameters.HISTOGRAM)
-@click.option("--all", "whole", is_flag=True, help="Also print empty bars before the first and after the last event.")
+@click.option("--all", "whole", is_flag=True, help="Print empty bars before the first and after the last event, too.")
 @server_flags
 def histogram(url: str, whole: bool, **asked: Any) -> None:
     """Count events over time.
@@ -31,7 +31,7 @@ def histogram(url: str, whole: bool, **asked: Any) -> None:
     """
     with open_client(url, expression=asked["q"]) as client:
         found = client.histogram(**asked)
-    shown = found.buckets if whole else stretch(found.buckets)
+    shown = found.buckets if whole else without_empty_ends(found.buckets)
     if is_terminal():
         _print_bars(shown)
     else:
@@ -44,7 +44,7 @@ def histogram(url: str, whole: bool, **asked: Any) -> None:
     warn_if_incomplete(found, set())
 
 
-def stretch(buckets: Sequence[HistogramBucket]) -> Sequence[HistogramBucket]:
+def without_empty_ends(buckets: Sequence[HistogramBucket]) -> Sequence[HistogramBucket]:
     """From the first bucket that has events to the last."""
     filled = [number for number, bucket in enumerate(buckets) if bucket.count]
     return buckets[filled[0] : filled[-1] + 1] if filled else ()

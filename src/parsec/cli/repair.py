@@ -1,7 +1,7 @@
-"""`parsec repair`: store again from the log what the store lacks.
+"""`parsec repair`: store again from the log events that the store lacks.
 
-In: a running Parsec, or its data directory. Out: what was brought back, and what could not be. Next: parsec.client, and
-with --offline parsec.wiring.offline.
+In: a running Parsec, or its data directory. Out: how many events were stored again, and which could not be. Next:
+parsec.client, and with --offline parsec.wiring.offline.
 """
 
 import sys
@@ -26,14 +26,14 @@ _POLL_S = 0.5
 @click.option("--offline", is_flag=True, help="Repair the data directory of a stopped Parsec.")
 @directory_flags
 def repair(url: str, offline: bool, data_dir: str | None, config: Path | None) -> None:
-    """Store again from the log what the store lacks.
+    """Store again from the log events that the store lacks.
 
-    Reads all parts of the store, detaches damaged ones, compares the store with the ledger, and stores again what is
-    missing and still in the log, each event once. A start does the same, except for reading all parts. Shows progress
-    on a terminal, and prints JSON lines in a pipe. --data-dir and --config need --offline; a running Parsec needs a key
-    with the scope admin.
+    Reads all parts of the store, detaches damaged ones, compares the store with the ledger, and stores again the
+    missing events that are still in the log, each once. A start does the same, except for reading all parts. Shows
+    progress on a terminal, and prints JSON lines in a pipe. --data-dir and --config need --offline; a running Parsec
+    needs a key with the scope admin.
 
-    Exit code: 0 nothing is missing now, 1 refused, or something could not be brought back, 3 no answer, or the
+    Exit code: 0 nothing is missing now, 1 refused, or some events could not be restored, 3 no answer, or the
     directory is in use or unreadable.
     """
     if offline:
@@ -71,7 +71,7 @@ def _offline(config: Path | None, data_dir: str | None) -> Iterator[RepairStatus
 
 
 def _follow(steps: Iterator[RepairStatus]) -> RepairStatus:
-    """Shows each step; the last one."""
+    """Shows each step and returns the last one."""
     last = RepairStatus()
     with progress_bar(None) as show:
         for step in steps:
@@ -89,7 +89,7 @@ def _summary(last: RepairStatus) -> list[str]:
         lines.append(f"parsec: {counted(last.stored_again, 'event')} stored again from the log")
     if not last.lost:
         return [*lines, "parsec: nothing is missing from the store"]
-    return [*lines, f"parsec: {counted(last.lost_events, 'event')} could not be brought back:", *map(_place, last.lost)]
+    return [*lines, f"parsec: {counted(last.lost_events, 'event')} could not be restored:", *map(_place, last.lost)]
 
 
 def _place(gap: StoreGap) -> str:

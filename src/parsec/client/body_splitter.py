@@ -4,7 +4,7 @@ In: bytes of JSON lines, of one or several JSON values in any layout (an array, 
 [...]}`, pretty-printed objects), or plain text lines. Out: pieces, each an event with the line on which it begins, its
 bytes unchanged; and batches of them, limited in number and bytes. A broken event passes through unchanged too; the
 server rejects it. Errors: a line that is too long becomes a fault; Rejected(event_too_large) for a value that is too
-long and spans lines, because no one knows where the next one begins. Next: parsec.client.client.
+long and spans lines, because the beginning of the next one is unknown. Next: parsec.client.client.
 """
 
 import io

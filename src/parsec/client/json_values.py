@@ -1,7 +1,7 @@
-"""Any Python value to one that JSON can hold: for metadata that programs put together without thinking of JSON.
+"""Convert any Python value to one that JSON can hold.
 
-In: values of any kind, also hostile ones: endless, circular, deep, huge, or with methods that raise. Out: None, bool,
-str, numbers, lists and dictionaries, within a budget. Errors: none; what was left out is noted in `notes`.
+In: values of any type, also hostile ones: endless, circular, deep, huge, or with methods that raise. Out: None, bool,
+str, numbers, lists and dictionaries, within a budget. Errors: none; `notes` lists the values that were cut.
 
 NaN and infinity become their names, because JSON has none for them. Integers keep all digits. Bytes become their text,
 with escapes where they are not UTF-8. An object without a JSON form becomes its `str`. Next:
@@ -26,8 +26,8 @@ from parsec.api.event_rules import MAX_METADATA_DEPTH
 MAX_TEXT_CHARS = 200 << 10
 """Of one text; no event holds more."""
 _BUDGET = 4 * MAX_TEXT_CHARS
-"""Characters of all values of a record, and two for each value: more than any event can hold, so that what fits is
-never cut here, yet a list of a billion elements ends early."""
+"""Characters of all values of a record, and two for each value: more than any event can hold, so that nothing that fits
+is cut here, but a list of a billion elements ends early."""
 _MOST_NOTES = 12
 NOTED_NAME_CHARS = 64
 _LEAST_INT, _END_INT = -(1 << 63), 1 << 64
@@ -43,8 +43,8 @@ _WITH_TEXT_FORM = (datetime, date, time, timedelta, UUID, Decimal)
 class JsonValues:
     """One per record. `field` is the name of the field that is being converted, for the notes.
 
-    `lengths`: of fields with a text beyond MAX_TEXT_CHARS, which is cut here without a note, because the event is too
-    large then, and whatever makes it fit notes the cut.
+    `lengths`: of fields with a text beyond MAX_TEXT_CHARS. It is cut here without a note, because the event is too
+    large then and will be cut and noted as a whole.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class JsonValues:
         self._open: set[int] = set()
 
     def note(self, what: str) -> None:
-        """What was left out of `field`."""
+        """Note a cut in `field`."""
         add_note(self.notes, self.field, what)
 
     def convert(self, value: object, depth: int) -> Any:
@@ -70,7 +70,7 @@ class JsonValues:
             return value
         try:
             return self._other(value, depth)
-        except Exception:  # noqa: BLE001 (values are anyone's, and so are their errors)
+        except Exception:  # noqa: BLE001 (methods of a value may raise anything)
             return self.text(value)
 
     def text(self, value: object) -> str:
@@ -92,11 +92,11 @@ class JsonValues:
         return found
 
     def name(self, key: object) -> str:
-        """Of a field whose key may be anything."""
+        """The name of a field, from a key of any type."""
         return self.text(_decoded(key) if isinstance(key, bytes) else key)
 
     def exhausted(self) -> bool:
-        """Whether nothing more is converted, which is noted."""
+        """Whether the budget is used up; notes it if so."""
         if self._left > 0:
             return False
         self.note("too many values")
@@ -142,7 +142,7 @@ class JsonValues:
 
 
 def _parts(value: Any) -> Mapping[Any, Any] | Iterable[Any] | None:
-    """What a container holds; None: it is none."""
+    """The contents of a container; None for any other value."""
     if isinstance(value, Mapping | list | tuple | Set | deque):
         return value
     if isinstance(value, type):
@@ -157,7 +157,7 @@ def _parts(value: Any) -> Mapping[Any, Any] | Iterable[Any] | None:
 
 
 def _from_numpy(value: Any) -> Any:
-    """Python's form of a scalar or array of numpy, or of what looks like one; else the value itself."""
+    """A scalar or array of numpy as Python values; any other value unchanged."""
     if isinstance(value, type) or not hasattr(value, "dtype") or not hasattr(value, "tolist"):
         return value
     plain = value.tolist() if getattr(value, "size", 1) <= MAX_TEXT_CHARS else None

@@ -65,7 +65,7 @@ class ParsecHandler(logging.Handler):
                 return
             try:
                 message, failure = self.format(record) if self.formatter else record.getMessage(), None
-            except Exception as error:  # noqa: BLE001 (arguments are anyone's, and so are their errors)
+            except Exception as error:  # noqa: BLE001 (arguments may raise anything)
                 self.handleError(record)
                 message, failure = text_of(record.msg), error
             self._queue.put(self._encoder.encode(record, message, failure))

@@ -1,7 +1,7 @@
-"""Makes an event of a record of the logging module, which the server accepts whatever the record holds.
+"""Makes an event of a record of the logging module that the server accepts, whatever the record holds.
 
-In: a record and its message. Out: one event as JSON, at most MAX_BYTES. Errors: none. The message is always kept. What
-parsec.api.event_rules do not allow, or what is too large, is cut, and `metadata.cut` says what. Next:
+In: a record and its message. Out: one event as JSON, at most MAX_BYTES. Errors: none. The message is always kept.
+Values beyond the limits of parsec.api.event_rules are cut, and `metadata.cut` lists the cuts. Next:
 parsec.client.send_queue.
 """
 
@@ -78,7 +78,7 @@ class RecordEncoder:
         return event if len(event) <= MAX_BYTES else _cut_event(head, text, own, extra, values)
 
     def _head(self, record: logging.LogRecord) -> dict[str, Any]:
-        """The fields that stay as they are. `created` is the record's time where no event can have it."""
+        """The fields that are never cut. `created`: the record's time, if it is not valid in an event."""
         now = self._clock.time_ns() / 1e9
         created: Any = getattr(record, "created", None)
         level: Any = getattr(record, "levelno", None)
@@ -103,7 +103,7 @@ _SOURCES = event_rules.Cache(_source)
 
 
 def _plain_event(head: dict[str, Any], message: str, record: logging.LogRecord) -> bytes | None:
-    """The event of a common record, with a quarter of the work; None: look closer."""
+    """The fast path: the event of a common record, at a quarter of the cost; None for any other record."""
     facts = vars(record)
     if "created" in head or any(facts.get(name) is not None for name in _UNCOMMON):
         return None
@@ -122,7 +122,7 @@ def _plain_event(head: dict[str, Any], message: str, record: logging.LogRecord) 
 
 
 def _own_fields(record: logging.LogRecord, values: JsonValues, failure: Exception | None) -> dict[str, Any]:
-    """What the logging module itself knows about a record."""
+    """The fields that the logging module itself sets."""
     facts = vars(record)
     found: dict[str, Any] = {
         "logger": facts.get("name"), "file": f"{text_of(facts.get('pathname'))}:{text_of(facts.get('lineno'))}",
@@ -141,7 +141,7 @@ def _own_fields(record: logging.LogRecord, values: JsonValues, failure: Exceptio
 
 
 def _exception(values: JsonValues, info: Any, text: Any) -> dict[str, Any] | None:
-    """Of what `sys.exc_info()` gave, or of anything else that stands in its place."""
+    """From the result of `sys.exc_info()`, or any other value in its place."""
     kind, error, trace = info if _is(info, tuple) and len(info) == 3 else (None, None, None)
     if _is(info, BaseException):
         kind, error, trace = type(info), info, info.__traceback__
@@ -150,7 +150,7 @@ def _exception(values: JsonValues, info: Any, text: Any) -> dict[str, Any] | Non
         return None if ready is None else {"traceback": ready}
     try:
         text = logging.Formatter().formatException((kind, error, trace))
-    except Exception as failure:  # noqa: BLE001 (frames and errors are anyone's)
+    except Exception as failure:  # noqa: BLE001 (frames and exceptions may raise anything)
         text = f"(it cannot be formatted: {type(failure).__qualname__})" if text is None else text
     whole = _end_of(values, "exception.traceback", text)
     name = kind.__qualname__ if type(kind) is type else kind
@@ -158,12 +158,12 @@ def _exception(values: JsonValues, info: Any, text: Any) -> dict[str, Any] | Non
 
 
 def _is(value: object, kind: type) -> bool:
-    """`isinstance` without asking the value, which may say anything."""
+    """`isinstance` by the type alone, because `__class__` of a value may lie."""
     return issubclass(type(value), kind)
 
 
 def _end_of(values: JsonValues, field: str, value: object) -> str | None:
-    """Of a traceback the end says most. None: there is none."""
+    """The end of a long text, which matters most in a traceback; None for an empty one."""
     text = "" if value is None else text_of(value)
     if len(text) > MAX_TEXT_CHARS:
         values.lengths[field] = len(text)
@@ -171,7 +171,7 @@ def _end_of(values: JsonValues, field: str, value: object) -> str | None:
 
 
 def _extra_fields(record: logging.LogRecord, own: dict[str, Any], values: JsonValues) -> dict[str, Any]:
-    """The fields of `extra` under names that are free, as many as an event may have."""
+    """The fields of `extra` under free names, as many as an event may have."""
     found: dict[str, Any] = {}
     taken = dict.fromkeys((*own, _CUT))
     facts = [(key, value) for key, value in vars(record).items() if not (isinstance(key, str) and key in _STANDARD)]
@@ -220,7 +220,7 @@ def _cut_event(
 
 
 class _Cutter:
-    """Cuts texts to `kept` characters and notes it."""
+    """Cuts texts to `kept` characters, and notes the cuts."""
 
     def __init__(self, kept: int, values: JsonValues) -> None:
         self._kept = kept
@@ -238,7 +238,7 @@ class _Cutter:
         return text[: self._kept]
 
     def cut_own(self, name: str, value: Any) -> Any:
-        """The same from the end, of which paths and tracebacks say most."""
+        """The same, but keeps the end, which matters most in paths and tracebacks."""
         if name == "exception" and isinstance(value, dict):
             return {each: self.cut_own(f"{name}.{each}", inner) for each, inner in value.items()}
         if isinstance(value, str) and len(value) > self._kept:

@@ -1,11 +1,11 @@
-"""Lines of plain text to events: each line is one event, with the time and the level that stand at its beginning.
+"""Lines of plain text to events: each line is one event, with the time and the level at its beginning.
 
 In: the lines of one input, in order, and its pauses. Out: events as JSON. Errors: none. The message is the whole line;
 bytes that are not UTF-8 become `\\xff`. Next: parsec.client.body_splitter.
 
-A line without a time of its own (a stack trace, a second line of a message) has that of the line before it, as long as
-the input does not pause in between; an indented one also its level. Any other line has the time at which it is read and
-the default severity; `without_time` counts these.
+A line without a time of its own (a stack trace, a second line of a message) gets that of the line before it, unless the
+input pauses in between; an indented one also gets its level. Any other line gets the time of reading and the default
+severity; `without_time` counts these.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class TextOptions(msgspec.Struct, frozen=True):
 
 
 class TextLines:
-    """Of one input. `fields`: of every event. `written_ns`: the latest change of the file, or None."""
+    """The lines of one input. `fields`: of every event. `written_ns`: the latest change of the file, or None."""
 
     def __init__(
         self, options: TextOptions, fields: Mapping[str, str], clock: Clock, written_ns: int | None = None
@@ -54,7 +54,7 @@ class TextLines:
         return self._heads.has_assumed_zone
 
     def paused(self) -> None:
-        """What comes after a pause is a message of its own."""
+        """The next line begins a new message."""
         self._last = _NO_HEAD
 
     def event(self, line: bytes) -> bytes:
@@ -73,7 +73,7 @@ class TextLines:
         )
 
     def complete(self, event: dict[str, Any]) -> bytes:
-        """An event of another format, with what that lacks: the time of reading, the default severity, the source."""
+        """An event of another format, with defaults for time, severity and source where it lacks them."""
         given = {"timestamp": text_of(self._clock.time_ns()), "severity": self._options.severity, **self._fields}
         return msgspec.json.encode(given | event)
 
@@ -82,7 +82,7 @@ class TextLines:
         if not (options.read_time or options.read_level):
             return _NO_HEAD
         self._heads.latest_s = now_ns / SECOND + MAX_AHEAD_S - _CLOCK_TOLERANCE_S
-        # A file was written after its lines, whose clock may be a day ahead.
+        # A line is at most as new as its file, plus a day for a clock that is ahead.
         written_ns = now_ns if self._written_ns is None else min(now_ns, self._written_ns)
         self._heads.written_s = written_ns / SECOND + MAX_AHEAD_S
         found = self._heads.read(text)

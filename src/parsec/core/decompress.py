@@ -21,7 +21,7 @@ class Codec(Protocol):
 
 
 class Zlib:
-    """`wbits` as of the module zlib: which of its formats."""
+    """`wbits` selects the format, as in the module zlib."""
 
     def __init__(self, wbits: int) -> None:
         self._inner = zlib.decompressobj(wbits)
@@ -37,7 +37,7 @@ class Zlib:
 
 
 class Zstd:
-    """`window_log_max`: a frame that wants more memory than 2 to this power is refused."""
+    """A frame that needs a window of more than 2 to the power of `window_log_max` bytes is refused."""
 
     def __init__(self, window_log_max: int) -> None:
         module = _zstd()
@@ -60,7 +60,7 @@ def gzip_member() -> Codec:
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """What a codec raises for damaged data."""
+    """The exceptions that a codec raises for damaged data."""
     return (zlib.error, _zstd().ZstdError)
 
 

@@ -105,8 +105,8 @@ _REDIS_LEVELS = {".": "debug", "-": "debug", "*": "info", "#": "warn"}
 
 
 class LineHeads:
-    """Reads heads. `zone`: of times without one; None: this machine's. `latest_s`: seconds since 1970 of the latest
-    time possible; what is later is no time. `written_s`: the same for times without a year, to choose it by."""
+    """`zone`: of times without one; None: this machine's. `latest_s`: the latest possible time, in seconds since 1970;
+    later ones are ignored. `written_s`: the same for times without a year, which it determines."""
 
     def __init__(self, zone: tzinfo | None, latest_s: float, written_s: float) -> None:
         self._zone = zone
@@ -138,7 +138,7 @@ class LineHeads:
         return LineHead(time_ns, _REDIS_LEVELS[redis[1]] if redis else _level(text, match.end(), after_time=True))
 
     def _time(self, text: str, start: int) -> tuple[int | None, re.Match[str] | None]:
-        """The time and where it stands. Without a time that can be: two times None."""
+        """The time and its match, or None and None without a possible time."""
         starts = [start]
         starts += (found.end() for elsewhere in (_ACCESS, _AUDIT) if (found := elsewhere.match(text)))
         if _LOGFMT.match(text):
@@ -152,7 +152,7 @@ class LineHeads:
         return None, None
 
     def _nanoseconds(self, parts: dict[str, str | None]) -> int | None:
-        """None for a time that does not exist or cannot be."""
+        """None for a time that does not exist or is not possible."""
         if epoch := parts.get("epoch"):
             whole, _, fraction = epoch.replace(",", ".").partition(".")
             found = int((whole + fraction).ljust(19, "0"))
@@ -189,7 +189,7 @@ def _zone(text: str) -> tzinfo | None:
 
 
 def _level(text: str, at: int, *, after_time: bool) -> str | None:
-    """The first of a few words that stands where loggers write the level; without a time, at the very beginning."""
+    """The level, if it is among the first words after the time, or without a time at the very beginning."""
     plain_words = 1  # the name of a host or a logger; two would be a sentence
     for skipped in range(_MOST_TOKENS + 1):
         if after_time:

@@ -1,7 +1,7 @@
 """Severities: the one table of spellings, and how numbers are read.
 
 In: a severity as a logger writes it: a word in any case, with colours, brackets or prefixes, or a number. Out: one of
-SEVERITIES, or None for what no logger is known to mean. Errors: none. Next: parsec.api.event_rules.
+SEVERITIES, or None for an unknown spelling. Errors: none. Next: parsec.api.event_rules.
 
 Why a number means what it does here: docs/decisions/0023-what-a-severity-means.md.
 """
@@ -31,7 +31,7 @@ SEVERITY_ALIASES = {alias: name for name, text in _SPELLINGS.items() for alias i
 """Lower-case word to severity. Of the numbers, 0 to 7 are syslog's, the tens pino's, the others OpenTelemetry's."""
 
 Scale = Literal["syslog", "otel", "pino", "python"]
-"""Whose numbers a sender means, where it says so."""
+"""The scale of a sender's numbers."""
 SCALES: tuple[Scale, ...] = get_args(Scale)
 
 _SYSLOG = ("fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug")
@@ -44,7 +44,7 @@ _LEVELS: dict[Scale, tuple[tuple[int, str], ...]] = {
 _MAX_OTEL = 24
 
 MAX_SEVERITY_CHARS = 200
-"""A longer text is no severity."""
+"""A longer text is not a severity."""
 
 _COLOURS = re.compile(
     r"(?:\x1b|\^\[|\\(?:x1b|033|u001b|e)|\u241b)\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]|\x1b.|\[[0-9;]+m"
@@ -73,7 +73,7 @@ def at_least(number: int, scale: Literal["otel", "pino", "python"]) -> str:
 
 
 def severity_name(text: str, scale: Scale | None = None) -> str | None:
-    """One of SEVERITIES. `scale`: whose numbers; None: as in SEVERITY_ALIASES."""
+    """One of SEVERITIES, or None. `scale`: of numbers; None: as in SEVERITY_ALIASES."""
     if len(text) > MAX_SEVERITY_CHARS:
         return None
     word = unicodedata.normalize("NFKC", text).lower().replace("i\u0307", "i").replace("\u0131", "i").strip()

@@ -82,7 +82,7 @@ Wall = tuple[int, int, int, int, int, int]
 def wall_second(wall: Wall, zone: tzinfo | None) -> int | None:
     """Seconds since 1970 of a time on a clock in `zone` (None: this machine's); None for one that does not exist.
 
-    Of an hour that a clock shows twice, the first is meant. A leap second becomes the second before it.
+    An hour that a clock shows twice counts as the first. A leap second becomes the second before it.
     """
     minute = _wall_minute(wall[:5], zone)
     return None if minute is None or wall[5] > 60 else minute + min(wall[5], 59)

@@ -145,6 +145,6 @@ def test_an_empty_export_says_where_the_events_are(server: Answering, tmp_path: 
     assert found.exit_code == 0
     assert found.stderr.splitlines() == [
         f"0 events written to {tmp_path / 'out'}, {SEARCHED}",
-        f"parsec: no events {SEARCHED}; the tenant's latest event is of 2026-07-29T10:00:00Z: change the range with "
+        f"parsec: no events {SEARCHED}; the tenant's latest event is from 2026-07-29T10:00:00Z: change the range with "
         "--from and --to",
     ]

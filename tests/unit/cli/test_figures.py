@@ -116,10 +116,10 @@ def test_a_table_on_a_terminal_hides_nothing(server: Answering) -> None:
     ("latest", "where"),
     [
         (None, "the tenant has no events at all"),
-        ("2026-11-23T11:30:00Z", "the tenant's latest event is of 2026-11-23T11:30:00Z"),
+        ("2026-11-23T11:30:00Z", "the tenant's latest event is from 2026-11-23T11:30:00Z"),
         (
             "2026-07-29T10:00:00.5Z",
-            "the tenant's latest event is of 2026-07-29T10:00:00.5Z: change the range with --from and --to",
+            "the tenant's latest event is from 2026-07-29T10:00:00.5Z: change the range with --from and --to",
         ),
     ],
 )

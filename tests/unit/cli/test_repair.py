@@ -51,7 +51,7 @@ def test_what_could_not_be_brought_back_is_named(server: Answering) -> None:
     server.will(*answers(RepairStatus("waiting"), RepairStatus("idle", 0, 800, 0, (), [LOST])))
     result = run("--url", server.url)
     assert result.exit_code == 1
-    assert "400 events could not be brought back" in result.stderr
+    assert "400 events could not be restored" in result.stderr
     assert "partition 0, offsets 0 to 399: 400, received from 2026-11-29T00:00:00Z until" in result.stderr
 
 

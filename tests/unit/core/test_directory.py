@@ -24,7 +24,7 @@ def test_a_file_in_the_way_is_named(tmp_path: Path, below: str) -> None:
 def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("gone")
     (tmp_path / "loop").symlink_to("loop")
-    assert "link is a link that leads nowhere" in str(why_unusable(tmp_path / "link" / "data"))
+    assert "link is a broken link" in str(why_unusable(tmp_path / "link" / "data"))
     assert "symbolic links" in str(why_unusable(tmp_path / "loop" / "data"))
 
 
@@ -42,4 +42,4 @@ def test_a_read_only_file_system_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_missing_permissions_name_the_user_and_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory.os, "access", lambda *_, **__: False)  # type: ignore[attr-defined]
-    assert f"user {os.geteuid()} may not write in {tmp_path}:" in str(why_unusable(tmp_path / "new"))
+    assert f"user {os.geteuid()} cannot write in {tmp_path}:" in str(why_unusable(tmp_path / "new"))

@@ -42,7 +42,7 @@ def test_another_in_its_place_is_not_it(tmp_path: Path, other: str) -> None:
         (tmp_path / "data").symlink_to(tmp_path / "other")
     else:
         (tmp_path / "data").touch()
-    assert "another directory is in the place of" in (directory.why_gone() or "")
+    assert "was replaced, or another one mounted over it" in (directory.why_gone() or "")
     assert not directory.is_back()
 
 

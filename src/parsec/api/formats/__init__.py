@@ -1,6 +1,5 @@
-"""Formats of others: how the events of known loggers and services become ours. Pure functions, for clients and intake.
+"""Formats of other loggers and services, converted to events. Pure functions.
 
-In: one decoded JSON object of a format. Out: events with our fields. A field that becomes one of ours moves; all others
-are in `metadata`, unchanged and under their own names. Each module has the functions of related formats; `detect` knows
-all of them. Next: parsec.api.formats.detect.
+In: one decoded JSON object. Out: events with the fields of POST /ingest; all other fields are in `metadata`, unchanged
+and under their own names. Each module has related formats; `detect` lists all. Next: parsec.api.formats.detect.
 """

@@ -2,10 +2,10 @@
 
 In: the fields of one record. Out: an event. Next: parsec.api.formats.detect.
 
-Neither has a message, so it is put together from what was done; every field it is made of stays in the metadata.
+Neither has a message, so it is composed of other fields, which stay in the metadata.
 cloudtrail: `eventTime` is the timestamp, `eventID` the id, `eventSource` the source; `error` with an `errorCode`.
 kubernetes: `stageTimestamp` or `requestReceivedTimestamp` is the timestamp, `auditID/stage` the id; `error` from status
-500 on and for a panic, `warn` from 400 on. Its `level` says how much is recorded and is no severity.
+500 on and for a panic, `warn` from 400 on. Its `level` is a level of detail, not a severity.
 """
 
 from parsec.api.formats.fields import Event, Fields, event_of, fields_of, take, text_of, value_of

@@ -34,7 +34,7 @@ def journald(fields: Fields) -> Event:
 
 
 def _journal_text(raw: msgspec.Raw | None) -> str:
-    """Text, a list of bytes for what is no UTF-8 or has control characters, or a list of several values."""
+    """A text; a list of bytes, if it is not UTF-8 or has control characters; or a list of several values."""
     value = value_of(raw)
     if isinstance(value, str):
         return value

@@ -1,8 +1,8 @@
-"""Which format an object has, by its shape, and its events.
+"""Detect the format of an object by its shape, and convert it to events.
 
-In: the bytes of one JSON value, and the name of a format, or "auto". Out: events, or None for a value that is sent as
-it is. Errors: Rejected(wrong_format) for an object that is not of the named format, or of one that holds no logs.
-Next: parsec.ingest.body.decode.
+In: the bytes of one JSON value, and the name of a format, or "auto". Out: events, or None for a value that is sent
+unchanged. Errors: Rejected(wrong_format) for an object of another format than the named one, or without logs. Next:
+parsec.ingest.body.decode.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,10 +22,10 @@ AUTO, PLAIN = "auto", "ndjson"
 
 
 class Format(NamedTuple):
-    """`looks`: whether an object has this shape, and hardly any other. `needs`: fields of which a named format has one.
-    `items`: a field that may hold a list of objects of this format. `events`: of one object."""
+    """`matches`: whether an object has this shape. `needs`: an object of this format has at least one of these fields.
+    `events`: converts one object. `items`: a field that may hold a list of such objects."""
 
-    looks: Callable[[Fields], bool]
+    matches: Callable[[Fields], bool]
     needs: tuple[str, ...]
     events: Callable[[Fields], Iterable[Event]]
     items: str = ""
@@ -91,11 +91,11 @@ _TELLING = frozenset(
 """An object without any of these fields has none of the shapes."""
 _NO_LOGS = {"resourceSpans": "traces", "resourceMetrics": "metrics"}
 _OWN = frozenset({"timestamp", "severity", "message"})
-"""An object with all of these is an event of Parsec's own, whatever other fields it has."""
+"""An object with all of these is an event already, whatever other fields it has."""
 
 
 def events_of(data: bytes, name: str) -> Iterator[Event] | None:
-    """The events of one JSON value. None: it is to be sent as it is."""
+    """The events of one JSON value. None: send it unchanged."""
     fields = None if name == PLAIN else fields_of(data)
     if fields is None:
         return None  # the server says what is wrong with a value that is not an object
@@ -120,7 +120,7 @@ def _is_own(fields: Fields) -> bool:
 
 def _format_of(fields: Fields, name: str) -> Format | None:
     if name == AUTO:
-        return next((each for each in FORMATS.values() if each.looks(fields)), None)
+        return next((each for each in FORMATS.values() if each.matches(fields)), None)
     named = FORMATS[name]
     if not any(field in fields for field in named.needs):
         message = f"the object has no {' or '.join(named.needs)}, so it is not of the format {name}; try --format auto"

@@ -1,7 +1,7 @@
-"""The fields of a JSON object as they were sent, and an event made of them.
+"""Read the fields of a JSON object, and build an event of them.
 
-In: names of fields. Out: texts, raw JSON, an event. Errors: none: a field of another type is as good as absent and
-stays where it is. Next: parsec.api.formats.detect.
+In: names of fields. Out: texts, raw JSON, an event. Errors: none: a field of another type counts as absent and stays in
+the metadata. Next: parsec.api.formats.detect.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 def fields_of(data: bytes | msgspec.Raw | None) -> Fields | None:
-    """None: no object."""
+    """None: not an object."""
     try:
         return None if data is None else _FIELDS.decode(data)
     except _UNREADABLE:
@@ -30,7 +30,7 @@ def fields_of(data: bytes | msgspec.Raw | None) -> Fields | None:
 
 
 def list_of(data: msgspec.Raw | None) -> list[msgspec.Raw]:
-    """Empty for what is no list."""
+    """Empty for anything but a list."""
     try:
         return [] if data is None else _LIST.decode(data)
     except _UNREADABLE:
@@ -38,7 +38,7 @@ def list_of(data: msgspec.Raw | None) -> list[msgspec.Raw]:
 
 
 def value_of(data: msgspec.Raw | None) -> Any:
-    """Decoded; None for nothing, null, or what cannot be read."""
+    """Decoded; None if it is absent, null, or unreadable."""
     try:
         return None if data is None else _ANY.decode(data)
     except _UNREADABLE:
@@ -57,7 +57,7 @@ def text_of(fields: Fields, *names: str) -> str:
 
 
 def take_text(fields: Fields, *names: str) -> str | None:
-    """The first of these fields that is a text, which may be empty, and is taken out. None: none is."""
+    """Removes and returns the first of these fields that is a text, even an empty one; else None."""
     for name in names:
         value = value_of(fields.get(name))
         if isinstance(value, str):
@@ -67,7 +67,7 @@ def take_text(fields: Fields, *names: str) -> str | None:
 
 
 def take(fields: Fields, *names: str) -> msgspec.Raw | None:
-    """The first of these fields that is a text or a number, which is taken out."""
+    """Removes and returns the first of these fields that is a number or a text that is not empty."""
     for name in names:
         value = value_of(fields.get(name))
         if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":

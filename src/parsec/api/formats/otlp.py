@@ -2,7 +2,7 @@
 
 In: the fields of an ExportLogsServiceRequest. Out: an event for each log record. Next: parsec.api.formats.detect.
 
-The body is the message (as JSON, and in `metadata.body`, when it is no text), `timeUnixNano` or `observedTimeUnixNano`
+The body is the message (as JSON, and in `metadata.body`, unless it is a text), `timeUnixNano` or `observedTimeUnixNano`
 the timestamp, `severityNumber` or `severityText` the severity, and `service.name`, the container or the host of the
 resource the source. `metadata` has `attributes`, `resource` and `scope` as plain objects, and every other field of the
 record under its own name.
