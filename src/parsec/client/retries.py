@@ -64,7 +64,7 @@ def ingest_answer(response: Response) -> IngestAnswer:
     """The verdicts on a request of events. Raises Rejected when they concern the request as a whole, Retryable."""
     _raise_if_retryable(response)
     answer = decode_ingest_answer(response.body)
-    about_events = answer is not None and answer.accepted + answer.rejected + answer.blank > 0
+    about_events = answer is not None and answer.accepted + answer.rejected > 0
     if answer is None or response.status not in (200, 400) or (response.status == 400 and not about_events):
         raise refusal(response.status, response.body)
     return answer

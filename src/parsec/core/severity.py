@@ -15,20 +15,21 @@ SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
 
 _SPELLINGS = {
     "trace": "trc trac trce verbose verb vrb veryverbose fine finer finest silly all notset t v "
-    "trace2 trace3 trace4 trace5 trace6 trace7 trace8 10",
-    "debug": "dbg debu dbug debugging config cfg d debug1 debug2 debug3 debug4 debug5 d1 d2 d3 d4 d5 7 8 20",
+    "trace2 trace3 trace4 trace5 trace6 trace7 trace8 10 5000",
+    "debug": "dbg debu dbug debugging config cfg d debug1 debug2 debug3 debug4 debug5 d1 d2 d3 d4 d5 7 8 20 10000",
     "info": "inf info2 info3 info4 information informational notice notification notifications note ntc log logalways "
     "normal default unspecified none http access audit auditsuccess successaudit success ok statement hint detail "
-    "context query location display system event mark i n 5 6 9 11 12 30",
-    "warn": "warning warnings wrn deprecated deprecation w warn2 warn3 warn4 4 13 14 15 16 40",
+    "context query location display system event mark i n 5 6 9 11 12 30 20000",
+    "warn": "warning warnings wrn deprecated deprecation w warn2 warn3 warn4 4 13 14 15 16 40 30000",
     "error": "err erro eror errors severe fail failed failure auditfailure failureaudit exception e "
-    "error2 error3 error4 3 17 18 19 50",
+    "error2 error3 error4 3 17 18 19 50 40000",
     "fatal": "ftl fata fatl fatalerror critical criticalerror crit crt alert alerts alrt emerg emergency emergencies "
     "emrg panic pani pnc dpanic fault assert assertion abort catastrophic f c a fatal2 fatal3 fatal4 "
-    "0 1 2 21 22 23 24 60",
+    "0 1 2 21 22 23 24 60 50000",
 }
 SEVERITY_ALIASES = {alias: name for name, text in _SPELLINGS.items() for alias in (name, *text.split())}
-"""Lower-case word to severity. Of the numbers, 0 to 7 are syslog's, the tens pino's, the others OpenTelemetry's."""
+"""Lower-case word to severity. Of the numbers, 0 to 7 are syslog's, the tens pino's, the others up to
+24 OpenTelemetry's, the thousands log4j 1's and logback's."""
 
 Scale = Literal["syslog", "otel", "pino", "python"]
 """The scale of a sender's numbers."""

@@ -278,7 +278,8 @@ class Responses:
         for (tenant, code), count in verdicts.counts.items():
             self._telemetry.rejected_from(tenant, code, count)
         self._telemetry.events_rejected += verdicts.rejected
-        self._telemetry.blank.add(verdicts.blank)
+        if verdicts.blank:
+            self._telemetry.blank.add(verdicts.blank)
         truncated = True if verdicts.rejected > len(verdicts.errors) else msgspec.UNSET
         rejected = verdicts.rejected
         answer = IngestAnswer(rejected == 0, ack, accepted, rejected, verdicts.errors, verdicts.blank, truncated)

@@ -28,6 +28,7 @@ LOGGERS = {
     " authpriv.notice info, cron.debug debug",
     "OpenTelemetry": "8 debug, 9 info, 13 warn, 17 error, 21 fatal, 24 fatal, ERROR2 error, TRACE4 trace, FATAL3 fatal,"
     " SEVERITY_NUMBER_ERROR error, SEVERITY_NUMBER_FATAL4 fatal, SEVERITY_NUMBER_UNSPECIFIED info",
+    "logback": "5000 trace, 10000 debug, 20000 info, 30000 warn, 40000 error, 50000 fatal",
     "zap": "dpanic fatal, DPANIC fatal, panic fatal, zapcore.ErrorLevel error",
     "zerolog": "TRC trace, DBG debug, INF info, WRN warn, ERR error, FTL fatal, PNC fatal",
     "logrus": "FATA[0000] fatal, PANI fatal, ERRO error, WARN[0001] warn, INFO info, DEBU debug, TRAC trace",

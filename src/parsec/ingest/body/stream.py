@@ -155,7 +155,7 @@ class StreamReader:
         body = self._body
         opens = body[at] in OPENING
         stop = yield from in_turns(ending(body, at, end, RUNS_A_TURN), self._tally)
-        if stop is None and opens and may_go_on:
+        if stop is None and opens and may_go_on and end < self._end:
             stop = yield from self._end_on_another_line(at)
         if stop is None:
             shown = repr(body[at : min(at + 40, end)].rstrip(WHITESPACE).decode("utf-8", "backslashreplace"))
