@@ -7,10 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from tests.support.damage import flip_bit
 from tests.support.load import TENANT, event
 from tests.support.process import Parsec, eventually
 from tests.support.sabotaged import under
@@ -138,17 +140,19 @@ def test_a_store_and_the_state_of_the_log_that_are_gone_are_made_again(tmp_path:
         assert found(parsec) == Counter({f"a-{n}": 1 for n in range(80)})
 
 
+@pytest.mark.timeout(300)
 def test_kills_repeats_and_new_events_during_a_repair(tmp_path: Path) -> None:
     survives_kills(tmp_path / "data", EVENTS, kills=2)
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_ten_kills_during_a_long_repair(tmp_path: Path) -> None:
     survives_kills(tmp_path / "data", 60_000, kills=10)
 
 
 def wait_begun(parsec: Parsec) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not parsec.get("/admin/repair")[1]["stored_again"]:
         assert time.monotonic() < end, parsec.logs()[-3000:]
         time.sleep(0.02)
@@ -198,3 +202,21 @@ def repair(*arguments: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "parsec", "repair", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stderr
+
+
+def test_a_damaged_part_is_stored_again_at_once_and_by_hand(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with Parsec(data_dir, **SETTINGS) as parsec:
+        send(parsec, 0, EVENTS)
+        parsec.wait_processed()
+        column = next((data_dir / "store" / "data" / "parsec" / "events").glob("2*/data.bin"))
+        flip_bit(column, Random(1))
+        code, said = repair("--url", f"http://127.0.0.1:{parsec.port}")
+        assert (code, "1,200 events stored again" in said) == (0, True), said
+        assert found(parsec) == Counter({f"a-{n}": 1 for n in range(EVENTS)})
+        send(parsec, 0, 50)  # repeats of events that were lost for a moment
+        parsec.wait_processed()
+        wait_repaired(parsec)
+        eventually(lambda: parsec.get("/health")[1]["status"] == "healthy")
+        assert parsec.get(f"/query/events?tenant={TENANT}")[1]["missing"] == []
+        assert found(parsec) == Counter({f"a-{n}": 1 for n in range(EVENTS)})

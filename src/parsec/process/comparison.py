@@ -66,6 +66,7 @@ class StoreComparison:
         self._telemetry = telemetry
         self._clock = clock
         self._due_at = float("inf")
+        self._not_before = float("-inf")
         self._compared: set[tuple[str, int]] = set()
         self._phase: RepairPhase = "waiting"
         self._gaps: Sequence[StoreGap] = ()
@@ -77,6 +78,7 @@ class StoreComparison:
     def recheck(self, *, check_parts: bool = False) -> RepairStatus:
         """Compares soon, since something of the store may be gone; with `check_parts` after all parts were read."""
         self._check_parts = self._check_parts or check_parts
+        self._not_before = float("-inf")
         self._watch.wanted.set()
         return self.status()
 
@@ -129,14 +131,15 @@ class StoreComparison:
                     self._due_at = began + max(COMPARE_EVERY_S, COMPARE_REST * (self._clock.monotonic() - began))
                 except ParsecError as error:
                     self._phase, self._problem = "waiting", str(error)
-                    self._due_at = self._clock.monotonic() + COMPARE_RETRY_S
+                    self._due_at = self._not_before = self._clock.monotonic() + COMPARE_RETRY_S
                     _log.warning("The store could not be compared with the ledger. This will be retried.",
                                  why=str(error))  # fmt: skip
 
     def _is_due(self) -> bool:
         owned = {(each.log_id, number) for number, each in self._watch.progress().items()}
-        is_new = not owned <= self._compared
-        return bool(owned) and (is_new or self._watch.wanted.is_set() or self._clock.monotonic() >= self._due_at)
+        is_new, now = not owned <= self._compared, self._clock.monotonic()
+        is_wanted = is_new or self._watch.wanted.is_set() or now >= self._due_at
+        return bool(owned) and is_wanted and now >= self._not_before
 
     def _turn(self, stop: threading.Event) -> None:
         """Compares, has what is missing stored again, and compares again. Raises ParsecError."""
@@ -145,6 +148,7 @@ class StoreComparison:
         if asked:
             self._check_parts = False
             self._watch.check_parts(stop)
+            self._watch.wanted.clear()  # what it detached is compared now
         self._repair.stored_again = 0
         owned, changes = self._watch.progress(), self._watch.damage_changes()
         gaps = self._watch.compare(owned.values())
@@ -156,7 +160,7 @@ class StoreComparison:
                 return
             changes = self._watch.damage_changes()
             gaps = self._watch.compare(self._watch.progress().values())
-        self._gaps, self._lost = (), [gap for gap in gaps if gap.missing]
+        self._gaps, self._lost = (), tuple(gap for gap in gaps if gap.missing)
         self._compared = {(each.log_id, number) for number, each in owned.items()}
         self._phase = "idle"
         self._watch.keep_log(False)

@@ -21,6 +21,7 @@ Invariants, cited by tests
 import threading
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -45,6 +46,13 @@ SKIP_S = 0.1
 REPAIRED_TABLES = ("events", "dead_letters")
 
 
+class _Chunk(NamedTuple):
+    """`events`: how many events and dead letters it stores again."""
+
+    commit: RangeCommit
+    events: int
+
+
 class Repair:
     """`request`, `idle` and `stored_again` are for any thread, the rest for the processor's."""
 
@@ -61,7 +69,7 @@ class Repair:
         self._checkpoints: Sequence[LedgerCheckpoint] = ()
         self._held: dict[tuple[str, int], int] = {}
         self._at = 0
-        self._chunk: RangeCommit | None = None
+        self._chunk: _Chunk | None = None
         self._failures = 0
         self._not_before = float("-inf")
         self.stored_again = 0
@@ -149,35 +157,35 @@ class Repair:
             self._chunk = None
         return self._at >= gap.end
 
-    def _begin(self, asked: Range, end: int, *, recounted: bool = False) -> RangeCommit | None:
+    def _begin(self, asked: Range, end: int, *, recounted: bool = False) -> _Chunk | None:
         """What is to be inserted of a range, or of its beginning; None: nothing. Moves `_at`. Raises Retryable."""
         lost = self._lost.find(asked, end, recounted=recounted)
         self._at = lost.next_offset
         if lost.records is None:
             return None
         batch = Batch(lost.records.range, [lost.records], FIRST_ATTEMPT, doubtful=True, again=True)
-        chunk = RangeCommit(batch, lost.rows, lost.letters, self._bisect)
-        assert isinstance(chunk.step(), FindLanded)
-        chunk.landed(set(), set())  # just asked
-        return chunk
+        commit = RangeCommit(batch, lost.rows, lost.letters, self._bisect)
+        assert isinstance(commit.step(), FindLanded)
+        commit.landed(set(), set())  # just asked
+        return _Chunk(commit, len(lost.records.offsets))
 
-    def _perform(self, chunk: RangeCommit) -> None:
+    def _perform(self, chunk: _Chunk) -> None:
         """All steps of a chunk. After Retryable it is called again."""
-        step = chunk.step()
+        commit, events = chunk
+        step = commit.step()
         while not isinstance(step, Commit):
             try:
-                self._do(chunk, step)
+                self._do(commit, step)
             except Retryable:
                 if isinstance(step, Insert):
-                    chunk.in_doubt()
+                    commit.in_doubt()
                 raise
             except Poison as error:
-                if not isinstance(step, Insert) or not chunk.refused(str(error)):
+                if not isinstance(step, Insert) or not commit.refused(str(error)):
                     raise Retryable(f"the store refuses what is stored again: {error}", after_s=1.0) from error
-            step = chunk.step()
-        landed = step.counts.stored + step.counts.dead
-        self.stored_again += landed
-        self._telemetry.stored_again.inc(landed)
+            step = commit.step()
+        self.stored_again += events
+        self._telemetry.stored_again.inc(events)
 
     def _do(self, chunk: RangeCommit, step: Step) -> None:
         match step:
