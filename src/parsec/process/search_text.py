@@ -30,14 +30,15 @@ _FIELDS = msgspec.json.Decoder(Fields)
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _OBJECTS = msgspec.json.Decoder(list[dict[str, Any]])
 _ENCODER = msgspec.json.Encoder()
-_OBJECT, _ARRAY = ord("{"), ord("[")
+_OBJECT, _ARRAY = b"{["
 _TO_DIGITS = bytes(ord("0") if chr(c) in "-0123456789" else ord(" ") for c in range(256))
 _NUMBER_STARTS = frozenset(b"%c" % c for c in b"-0123456789")
 _NOT_OPENING = bytes(c for c in range(256) if c not in b"{[\n")
 _LONG_NUMBER = b"0" * 20  # the shortest that may be beyond 64 bits, with or without a sign
 _NESTED_LIST = re.compile(rb"[\[,][ \t]*[\[{]")
 """An object or a list in a list; also in texts that look so."""
-_DOTTED_KEY = re.compile(rb'\.[^"\\]*"[ \t]*:')
+_DOTTED_KEY = re.compile(rb'\.(?:[^"\\]|\\.)*"[ \t]*:')
+_SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
 _LONG_OUTSIDE = re.compile(rb"[:,\[ \t]-?[0-9]{19}")  # where a value may begin, so not the digits of an id in quotes
 
 
@@ -76,12 +77,28 @@ def texts(raw: msgspec.Raw) -> tuple[str, str]:
     if is_plain([raw]):
         return text, ""
     fields = _FIELDS.decode(raw)
+    value = _quick_value(raw)
+    if value is not None and has_odd_paths(value):
+        return text, _ENCODER.encode(_by_path(value)).decode()
     if "\n" in text or "\r" in text or _has_duplicate_keys(text):
         text = _object(fields, bytes).decode()
-    if has_odd_paths(json.loads(text, parse_int=str, parse_float=str)):
-        return text, _by_path(fields).decode()
+    value = json.loads(text, parse_int=_number_or_text, parse_float=_number_or_text)
+    if has_odd_paths(value):
+        return text, _ENCODER.encode(_by_path(value)).decode()
     whole, searchable = _object(fields, bytes), _object(fields, _searchable)
     return text, "" if whole == searchable else searchable.decode()
+
+
+def _quick_value(raw: msgspec.Raw) -> dict[str, Any] | None:
+    """The object if a quick check finds no line break and no duplicate key in it."""
+    text = bytes(raw)
+    if b"\\u" in text or b"\n" in text or b"\r" in text:
+        return None
+    try:
+        (value,) = _OBJECTS.decode(b"[%b]" % text)
+        return value if _ENCODER.encode(value).count(b":") == text.count(b":") else None
+    except (ValueError, OverflowError, RecursionError):
+        return None
 
 
 def _has_duplicate_keys(text: str) -> bool:
@@ -118,6 +135,11 @@ def _searchable(raw: msgspec.Raw) -> bytes:
     if text.lstrip(b"-").isdigit():
         return text if len(text) < 20 or -(1 << 63) <= _integer(text) < 1 << 64 else b'"%b"' % text
     return text if math.isfinite(float(text)) else b'"%b"' % text
+
+
+def _number_or_text(text: str) -> Any:
+    searched = _searchable(msgspec.Raw(text.encode()))
+    return text if searched[:1] == b'"' else msgspec.json.decode(searched)
 
 
 def _integer(text: bytes) -> int:
@@ -162,32 +184,32 @@ def _paths(value: dict[str, Any]) -> Counter[str]:
     return found
 
 
-def _by_path(fields: Fields) -> bytes:
+def _by_path(value: dict[str, Any]) -> dict[str, Any]:
     """Each path once, with its value, or with the list of them."""
-    found: dict[str, list[bytes]] = {}
-    lists: set[str] = set()
+    found: dict[str, Any] = {}
+    lists: dict[str, list[Any]] = {}
+    for path, inner in value.items():
+        _collect(path, inner, found, lists, listed=False)
+    for path, values in lists.items():
+        if path in found:
+            found[path] = [found[path], *values]
+        elif values or not any(other.startswith(f"{path}.") for other in (*found, *lists)):
+            found[path] = values
+    return found
 
-    def collect(path: str, raw: msgspec.Raw, *, listed: bool) -> None:
-        first = memoryview(raw)[0]
-        if first == _OBJECT:
-            for key, value in _FIELDS.decode(raw).items():
-                collect(f"{path}.{key}", value, listed=listed)
-        elif first == _ARRAY:
-            found.setdefault(path, [])
-            lists.add(path)
-            for item in _ITEMS.decode(raw):
-                collect(path, item, listed=True)
-        elif bytes(raw) != b"null":
-            found.setdefault(path, []).append(_searchable(raw))
-            if listed:
-                lists.add(path)
 
-    for key, value in fields.items():
-        collect(key, value, listed=False)
-    parents = {path[:n] for path in found for n, character in enumerate(path) if character == "."}
-    written = [
-        _ENCODER.encode(path) + b":" + (b"[%b]" % b",".join(values) if path in lists or len(values) > 1 else values[0])
-        for path, values in found.items()
-        if values or path not in parents
-    ]
-    return b"{%b}" % b",".join(written)
+def _collect(path: str, value: Any, found: dict[str, Any], lists: dict[str, list[Any]], *, listed: bool) -> None:
+    """`found`: the first value of each path outside of lists; `lists`: all others."""
+    if type(value) is dict:
+        for key, inner in value.items():
+            _collect(f"{path}.{key}", inner, found, lists, listed=listed)
+    elif type(value) is list:
+        lists.setdefault(path, [])
+        for inner in value:
+            _collect(path, inner, found, lists, listed=True)
+    elif value is not None:
+        leaf = str(value) if type(value) is int and not _SMALLEST <= value <= _LARGEST else value
+        if listed or path in found:
+            lists.setdefault(path, []).append(leaf)
+        else:
+            found[path] = leaf

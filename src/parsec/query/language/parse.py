@@ -8,7 +8,8 @@ Next: parsec.query.language.ast.
 import re
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
@@ -18,6 +19,7 @@ from parsec.query.language import ast, fields
 from parsec.query.language.syntax_errors import explain, syntax_error
 
 _MESSAGE = ast.Field("message")
+_FORMS: tuple[Literal["NFC"], Literal["NFD"]] = ("NFC", "NFD")
 _SPECIAL = r"[\s\"\\*:()\[\]{}<>=/]"
 """What a backslash takes the meaning from. Before every other character it is itself, as in CORP\\jdoe."""
 _ESCAPED_IN_QUOTES = re.compile(r'\\(["\\])')
@@ -67,15 +69,28 @@ class _Builder:
             return ast.Not(node) if tree.data == "negated" else node
         return self._term(tree.data, children, field)
 
-    def _term(self, kind: str, tokens: list[Token], field: ast.Field) -> ast.Match:
+    def _term(self, kind: str, tokens: list[Token], field: ast.Field) -> ast.Node:
         column = _column(tokens[0])
         self._terms += 1
         if self._terms > ast.MAX_TERMS:
             raise syntax_error(column, f"an expression has at most {ast.MAX_TERMS} terms; split it up.")
         try:
-            return ast.Match(field, _test(kind, tokens, field))
+            test = _test(kind, tokens, field)
+            if isinstance(test, ast.Phrase):
+                return _any_composition(test, tokens[0], field)
+            return ast.Match(field, test)
         except ValueError as error:
             raise syntax_error(column, str(error)) from error
+
+
+def _any_composition(test: ast.Phrase, token: Token, field: ast.Field) -> ast.Node:
+    """Letters with accents are stored as they were sent, as one character or as several: either is found."""
+    tests = [test]
+    for form in () if token.isascii() else _FORMS:
+        other = fields.text_test(field, _parts(token.update(value=normalize(form, token))))
+        tests += [other] if isinstance(other, ast.Phrase) and other not in tests else []
+    nodes = tuple(ast.Match(field, each) for each in tests)
+    return nodes[0] if len(nodes) == 1 else ast.AnyOf(nodes)
 
 
 def _test(kind: str, tokens: list[Token], field: ast.Field) -> ast.Test:

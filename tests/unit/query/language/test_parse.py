@@ -273,3 +273,22 @@ def test_the_bounds_themselves_are_taken() -> None:
     assert parse("(" * 50 + "a" + ")" * 50) == A
     assert parse(" ".join(["a"] * 100)) == ast.AllOf((A,) * 100)
     assert parse("a" * 4096) == word("a" * 4096)
+
+
+@pytest.mark.parametrize("text", ["caf\u00e9", "cafe\u0301"])
+def test_a_letter_with_an_accent_is_searched_composed_and_decomposed(text: str) -> None:
+    node = parse(text)
+    assert isinstance(node, ast.AnyOf)
+    assert set(node.nodes) == {phrase("caf\u00e9"), phrase("cafe\u0301")}
+    assert parse(f'"{text} x*"') == ast.AnyOf(tuple(phrase(each, "x") for each in _words(node)))
+
+
+def _words(node: ast.AnyOf) -> list[str]:
+    return [
+        one.test.words[0][0] for one in node.nodes if isinstance(one, ast.Match) and isinstance(one.test, ast.Phrase)
+    ]
+
+
+@pytest.mark.parametrize("text", ["\u767b\u5f55", "\u00f8", "\u03c3", "plain"])
+def test_a_term_with_one_form_is_one_condition(text: str) -> None:
+    assert isinstance(parse(text), ast.Match)

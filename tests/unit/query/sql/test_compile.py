@@ -54,7 +54,9 @@ def test_a_column_is_compared(q: str, sql: str, values: list[Value]) -> None:
     ("Timed", f"hasAllTokens({WORDS}, {{v0:Array(String)}})", [["timed"]]),
     ('"timed out"', f"hasPhrase({WORDS}, {{v0:String}})", ["timed out"]),
     ("user_id", f"hasPhrase({WORDS}, {{v0:String}})", ["user id"]),
-    ("\u00dcber", f"hasAllTokens({WORDS}, {{v0:Array(String)}})", [["\u00fcber"]]),
+    ("\u00d8l", f"hasAllTokens({WORDS}, {{v0:Array(String)}})", [["\u00f8l"]]),
+    ("\u00dcber", f"(hasAllTokens({WORDS}, {{v0:Array(String)}}) OR hasAllTokens({WORDS}, {{v1:Array(String)}}))",
+     [["\u00fcber"], ["u\u0308ber"]]),  # composed, and decomposed
     ("\u767b\u5f55", f"hasPhrase({WORDS}, {{v0:String}})", ["\u767b \u5f55"]),
     ("*time*", f"({WORDS} LIKE {{v0:String}})", ["%time%"]),
     ("time*", f"({WORDS} LIKE {{v0:String}} AND match({WORDS}, {{v1:String}}))",
