@@ -31,6 +31,9 @@ PATHS = {
     "scalar": "v",
     "nested": "in.a.b",
     "list": "list",
+    "mixed list": "mixed",
+    "list of lists": "lists",
+    "list of objects": "objects.v",
     "beyond 64 paths": "zz.late",
 }
 HOUR = TimeRange(NOON, NOON + 3_600_000_000_000)

@@ -101,7 +101,7 @@ def _request(chance: random.Random, service: str, account: str) -> dict[str, Any
                 "externalId": str(chance.randrange(100))},
         "kms": {"encryptionAlgorithm": "SYMMETRIC_DEFAULT",
                 "encryptionContext": {"aws:lambda:FunctionArn": "f", "v": "1"}},
-        "lambda": {"functionName": f"fn-{chance.randrange(9)}", "publish": False, "memory": [128, 256]},
+        "lambda": {"functionName": f"fn-{chance.randrange(9)}", "publish": False, "memory": [128, 256.5, "512"]},
         "dynamodb": {"tableName": f"t{chance.randrange(5)}", "limit": chance.randrange(3),
                      "key": {"id": {"s": "2026-07-29"}}},
         "signin": {"LoginTo": "https://console.aws.amazon.com/console/home", "MobileVersion": "No", "MFAUsed": "Yes"},
