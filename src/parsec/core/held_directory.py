@@ -12,6 +12,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+GONE = "the data directory is not in its place (moved, deleted, or replaced): put it back; Parsec's log names it"
+"""For clients, who do not learn paths of this machine."""
 _NO_DIRECTORY: tuple[int, ...] = ()
 _ONLY_TO_WATCH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 

@@ -40,7 +40,7 @@ from parsec.adapters.log.write_check import WriteCheck, make_deleted_directory
 from parsec.adapters.log.writer import SegmentWriter
 from parsec.core.clock import Clock, Random, SystemRandom
 from parsec.core.errors import Fatal, Retryable
-from parsec.core.held_directory import HeldDirectory
+from parsec.core.held_directory import GONE, HeldDirectory
 from parsec.core.units import show_quantity
 from parsec.ports.broker import Group, Progress
 from parsec.telemetry import Telemetry
@@ -108,7 +108,7 @@ class Retention:
         if not self.lacks_room():
             return None
         if self._gone is not None:
-            return self._gone
+            return GONE
         if self.is_full and self._index.committed < self._index.end:
             limit = show_quantity(self._options.max_bytes, "bytes")
             return f"the log has reached {limit} (PARSEC_LOG_MAX_BYTES) of events that are not read yet"

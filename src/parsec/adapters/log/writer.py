@@ -26,6 +26,7 @@ from parsec.adapters.log.segment import Segment
 from parsec.adapters.log.state import SavedLog
 from parsec.core.clock import Clock
 from parsec.core.errors import Retryable
+from parsec.core.held_directory import GONE
 from parsec.ports.broker import Group
 
 _BODY = struct.Struct("<8s16s16sQQQQ?7x")
@@ -252,6 +253,7 @@ class SegmentWriter:
         """Writes as a publish does, but no event: a new segment where none is active, else a file that is removed
         again, and the checkpoint. Raises Retryable."""
         self._leave_deleted()
+        self._require_directory()
         if self._active is None:
             self.roll()
             return
@@ -298,7 +300,7 @@ class SegmentWriter:
             self._context.files.sync(self._fd)
             self._require_directory()  # a deleted file can be written and synced, too
             if not self._context.files.is_name_of(active.path, self._fd):
-                raise Retryable(f"the segment {active.path} was deleted or moved away")
+                raise Retryable(f"the segment {active.path.name} was deleted or moved away")
         except BaseException as error:
             self._abandon(active)
             if isinstance(error, OSError):
@@ -307,9 +309,8 @@ class SegmentWriter:
 
     def _require_directory(self) -> None:
         """Raises Retryable once the directory is not at its path any more (I9)."""
-        why = self._context.held.why_gone()
-        if why is not None:
-            raise Retryable(why)
+        if self._context.held.why_gone() is not None:
+            raise Retryable(GONE)
 
     def _abandon(self, active: Segment) -> None:
         """After a write or sync of unknown outcome (I3): no later sync of this file could be trusted."""
