@@ -1,7 +1,7 @@
-"""Ask before the first API key: from then on a running Parsec answers 401 to whoever has none.
+"""Ask before the first API key is created: from then on a running Parsec answers 401 to requests without a key.
 
-In: the keys file, and the URL that a running Parsec left in its data directory. Out: who sent without a key in the last
-minutes, and a question on standard error. Errors: exit 2 when the answer is no, or nobody can be asked.
+In: the keys file, and the URL that a running Parsec left in its data directory. Out: the senders without a key in the
+last minutes, and a question on standard error. Errors: exit 2 if the answer is no, or standard input is no terminal.
 Next: parsec.client.
 """
 
@@ -38,20 +38,20 @@ def confirm_first_key(path: Path, settings: Settings, *, yes: bool) -> None:
     if yes:
         return
     if not can_ask():
-        fail("nothing was created: to create the first key without being asked, add --yes", BAD_SETTINGS)
+        fail("nothing was created; add --yes to create the first key without a question", BAD_SETTINGS)
     if not click.confirm("Create the key?", err=True):
         fail("nothing was created", BAD_SETTINGS)
 
 
 def _running(path: Path, settings: Settings) -> tuple[str, KeylessAnswer | None]:
-    """The URL of the Parsec that uses this file, and what it says; '' if none is found."""
+    """The URL of the Parsec that uses this file, and its answer; '' if none is found."""
     # Late: only the first key needs it.
     from parsec.wiring.url_file import read_url
 
     url = read_url(Path(settings.data_dir))
     if url is not None and _is_listening(url):
         return url, _senders(url)
-    # One of another data directory may use the file, too.
+    # A Parsec with another data directory may use the file, too.
     url = os.environ.get("PARSEC_URL") or f"http://127.0.0.1:{settings.port}"
     found = _senders(url) if _is_listening(url) else None
     return (url, found) if found is not None and _is_same(Path(found.keys_file), path) else ("", None)
@@ -76,7 +76,7 @@ def _is_listening(url: str) -> bool:
 
 
 def _senders(url: str) -> KeylessAnswer | None:
-    """None: it does not say, for example because its certificate is for another name."""
+    """None: no answer, for example because its certificate is for another name."""
     try:
         with Client(url, timeout_s=_TIMEOUT_S) as client:
             return client.keyless()
@@ -87,7 +87,7 @@ def _senders(url: str) -> KeylessAnswer | None:
 def _why_nothing_changes(found: KeylessAnswer) -> str:
     if found.auth == "warn":
         return "PARSEC_AUTH=warn: requests from this machine without a key are still served, logged and counted"
-    return "PARSEC_AUTH=off: the running Parsec asks nobody for a key"
+    return "PARSEC_AUTH=off: the running Parsec requires no keys"
 
 
 def _warning(url: str, path: Path, found: KeylessAnswer | None) -> str:
@@ -96,11 +96,11 @@ def _warning(url: str, path: Path, found: KeylessAnswer | None) -> str:
         "without a key."
     ]
     if found is None:
-        lines.append("It does not say who sends without one.")
+        lines.append("It does not tell which senders have none.")
     elif not found.requests:
-        lines.append(f"Nobody sent a request without a key in the last {found.minutes} minutes.")
+        lines.append(f"It received no request without a key in the last {found.minutes} minutes.")
     else:
-        lines.append(f"In the last {found.minutes} minutes these sent without a key:")
+        lines.append(f"Senders without a key in the last {found.minutes} minutes:")
         lines += [
             f"  tenant {each.tenant or '(none)'}, from {each.address or 'unknown'}, "
             f"{each.user_agent or 'no User-Agent'}: {counted(each.requests, 'request')}"
@@ -108,5 +108,5 @@ def _warning(url: str, path: Path, found: KeylessAnswer | None) -> str:
         ]
         left = found.requests - sum(each.requests for each in found.senders[:_SHOWN_SENDERS])
         lines += [f"  and others: {counted(left, 'request')}"] if left > 0 else []
-    lines.append("To serve those of this machine until they have a key, start Parsec with PARSEC_AUTH=warn first.")
+    lines.append("To keep serving those on this machine meanwhile, start Parsec with PARSEC_AUTH=warn first.")
     return "\n".join(map(visible, lines))

@@ -48,7 +48,7 @@ def _zone(name: str) -> tzinfo | None:
 
 def _field_flags(command: Command) -> Command:
     for field in ("source", "severity", "timestamp", "message"):
-        names = f"Fields of JSON that may hold the {field}, separated by commas; the first that an event has counts."
+        names = f"JSON fields for the {field}, separated by commas; the first that an event has counts."
         command = click.option(f"--{field}-field", metavar="NAMES", help=names)(command)
     return command
 
@@ -76,14 +76,14 @@ def _field_flags(command: Command) -> Command:
     type=click.Choice([AUTO, "now"]),
     default=AUTO,
     show_default=True,
-    help="Time of plain text lines. auto: that at the beginning of the line, else that of the line before, else now.",
+    help="Time of plain text lines. auto: from the beginning of the line, else that of the line before, else now.",
 )
 @click.option(
     "--zone",
     default="local",
     show_default=True,
     callback=lambda _ctx, _param, name: _zone(name),
-    help="Zone of times in plain text lines that name none: local, utc, +02:00, or a name such as Europe/Berlin.",
+    help="Time zone of plain text lines that name none: local, utc, +02:00, or a name such as Europe/Berlin.",
 )
 @_field_flags
 @click.option("--batch", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Events per request.")
@@ -93,7 +93,7 @@ def _field_flags(command: Command) -> Command:
     type=click.Choice([AUTO, PLAIN, "text", *FORMATS]),
     default=AUTO,
     show_default=True,
-    help="Format of the input. auto: each JSON object by its shape; ndjson: JSON of our own fields, as it is.",
+    help="Format of the input. auto: each JSON object by its shape; ndjson: events with Parsec's fields, unchanged.",
 )
 @click.option("--text", "kind", flag_value="text", help="The input is plain text, one event per line.")
 @click.option("--json", "kind", flag_value="json", help="The input is JSON. Default: decided by its first character.")
@@ -111,7 +111,7 @@ def send(
     """Send events from FILEs (default: standard input).
 
     Takes a JSON array, {"events": [...]}, JSON lines, single objects, or plain text lines, of any size in constant
-    memory; packed with gzip or zstd, and in UTF-16 or UTF-32 if it begins with a byte order mark. A request without an
+    memory; also compressed with gzip or zstd, and in UTF-16 or UTF-32 with a byte order mark. A request without an
     answer is sent again unchanged, so that its events keep their ids. A bad event is reported with its line, and the
     others are sent.
 
@@ -130,14 +130,14 @@ def send(
 
 
 class Layout(NamedTuple):
-    """How the input is cut into values, None: by its first character; and the format of JSON values."""
+    """`kind`: how the input is split into values; None: as its first character tells. `format`: of JSON values."""
 
     kind: Kind | None
     format: str
 
 
 def _layout(kind: Kind | None, format_name: str, *, maps: bool) -> Layout:
-    """`maps`: fields of JSON are named, so that objects are described as they are."""
+    """`maps`: there are flags for JSON fields, so no format is detected."""
     if format_name == "text":
         kind, format_name = kind or "text", AUTO
     elif format_name != AUTO:
@@ -213,7 +213,7 @@ class Sender:
             self._report_input(decoder.problem)
 
     def _events(self, pieces: Pieces, lines: TextLines) -> Iterator[Piece | None]:
-        """The pieces as events; what cannot be one is counted as rejected."""
+        """The pieces as events; invalid pieces are counted as rejected."""
         try:
             for piece in pieces:
                 if piece is None:
@@ -229,8 +229,8 @@ class Sender:
             self._report_input(error.message)
 
     def _deliver(self, client: Client, batch: Sequence[Piece]) -> None:
-        """Sends a batch. Where it is refused as a whole for its content, its halves are sent, and at last the one
-        event that is at fault is counted as rejected: it does not decide what happens to others, nor end the run."""
+        """Sends a batch. If it is refused as a whole for its content, sends its halves, down to the single event at
+        fault, which is counted as rejected: the others are sent, and the run goes on."""
         body = b"\n".join(piece.data for piece in batch)
         try:
             answer = client.send(body, defaults=self._parameters, give_up_after_s=self._timeout_s)
@@ -272,7 +272,7 @@ class Sender:
             yield from (piece._replace(data=lines.complete(event)) for event in events)
 
     def _reject(self, piece: Piece, code: str, message: str) -> None:
-        """Counts what is not sent at all."""
+        """Counts an event that is not sent."""
         self._report(piece, IngestError(0, None, code, None, message))
         self._rejected += 1
 
@@ -307,7 +307,7 @@ class Sender:
     def _summarise(self, seconds: float) -> None:
         if self._without_time:
             lines = counted(self._without_time, "line")
-            click.echo(f"{lines} without a time that is recognised got the time of reading", err=True)
+            click.echo(f"{lines} without a recognised time got the time of reading", err=True)
         if self._has_assumed_zone and self._text.zone is None:
             now = datetime.now().astimezone()
             click.echo(f"times without a zone were read as local time (now {now:%z}); --zone changes this", err=True)

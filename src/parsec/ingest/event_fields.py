@@ -1,6 +1,6 @@
-"""The fields of one event by all rules, for those that the fast path cannot decide.
+"""The fields of one event by all rules, for events that the fast path cannot decide.
 
-In: the raw fields of an event and what its request says (Context). Out: canonical values. Errors: Rejected.
+In: the raw fields of an event, and the Context of its request. Out: canonical values. Errors: Rejected.
 Next: parsec.ingest.normalize.
 """
 
@@ -18,7 +18,7 @@ from parsec.ingest.field_mapping import FieldMap, is_null, pick, read_string, un
 _ENCODER = msgspec.json.Encoder()
 
 UNKNOWN_SEVERITY = "info"
-"""Of an event whose severity no logger is known to write, unless the address names another."""
+"""For an event with an unknown severity, unless the URL names another."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ def timestamp(text: bytes, context: Context) -> str:
 
 
 def severity(fields: Fields, used: set[str], context: Context) -> tuple[str, bytes]:
-    """One of SEVERITIES, and the JSON of a word that is none of its spellings, else b"". Raises Rejected."""
+    """One of SEVERITIES, and the JSON of the sent value if it is unknown, else b"". Raises Rejected."""
     names = context.fields
     sent = pick(fields, names.severity, used)
     default = names.default_severity or ("info" if context.lenient else "")
@@ -79,8 +79,8 @@ def severity(fields: Fields, used: set[str], context: Context) -> tuple[str, byt
 
 
 def with_word(extra: msgspec.Raw, word: bytes, context: Context) -> msgspec.Raw:
-    """The metadata with the JSON that is no severity as `_severity`: as text where it nests too deep. Metadata that has
-    as many keys as allowed stays as it is. Raises Rejected(event_too_large)."""
+    """The metadata with an unknown severity as `_severity`, as text if it nests too deep. Metadata with the maximum
+    number of keys stays unchanged. Raises Rejected(event_too_large)."""
     for value in (word, _ENCODER.encode(word.decode())):
         try:
             joined = field_mapping.join(bytes(extra), {"_severity": msgspec.Raw(value)}, context.max_event_bytes)

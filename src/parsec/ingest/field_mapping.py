@@ -192,8 +192,8 @@ def is_null(fields: Fields, names: Sequence[str]) -> bool:
 
 
 def message_text(text: bytes) -> str:
-    """The message that `text`, JSON, holds: a string as it is, a list of bytes (as journald sends what is not UTF-8)
-    decoded, with bytes that are not UTF-8 as \\xNN; anything else as its JSON."""
+    """The message of a JSON value: a string unchanged; a list of bytes, as journald sends, decoded, with \\xNN for
+    bytes that are not UTF-8; any other value as JSON."""
     if text.startswith(b'"'):
         return _TEXT.decode(text)
     if text.startswith(b"["):

@@ -1,4 +1,4 @@
-"""Which field of an event looks like one that is missing, so that an error can name the parameter that maps it.
+"""Find a field of an event that looks like a missing one, so that the error can name the parameter that maps it.
 
 In: the raw fields of an event, and the name of the missing field. Out: a name as `?timestamp_field=` takes it, or None.
 Errors: none. Next: parsec.ingest.normalize.
@@ -41,8 +41,8 @@ _FIELDS = msgspec.json.Decoder(Fields)
 
 
 def look_alike(fields: Fields, field: str) -> str | None:
-    """The field at the top level, else one level down, whose name is a usual one for `field`. Its value is text or a
-    number and not empty."""
+    """A field with a common name for `field`, at the top level or else one level down. Its value is a number or a text
+    that is not empty."""
     ranks = LOOK_ALIKES.get(field, {}) | {field.replace("_", ""): 0}
     found = [(ranks[name], path) for path, name in _names(fields) if name in ranks and path != field]
     return min(found, key=lambda one: (one[1].count("."), one[0]), default=(0, None))[1]
@@ -58,7 +58,7 @@ def advice(fields: Fields, field: str) -> str:
 
 
 def has_other_message(fields: Fields) -> bool:
-    """Whether a field at the top level, which is not `message`, surely is the message: its address should say so."""
+    """Whether there is no `message`, but another field at the top level is one by its name. The URL should map it."""
     return "message" not in fields and any(
         _plain(name) in _MESSAGES and bytes(raw).startswith(b'"') and bytes(raw) != b'""'
         for name, raw in islice(fields.items(), _MAX_FIELDS)

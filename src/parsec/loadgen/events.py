@@ -1,7 +1,7 @@
 """Varied log events from a seed, as the services of several tenants might write them.
 
 In: a seed, the names of the tenants, how many events a request has. Out: the JSON of a request's events. Errors: none.
-No two events are equal: numbers, times and trace ids are drawn anew for each, because a store compresses and indexes
+No two events are equal: each has its own random numbers, time and trace id, because a store compresses and indexes
 repeated events far better than real ones. About 310 bytes an event, 20 shapes of message, 4 to 6 keys of metadata, one
 of them nested. Next: parsec.loadgen.plan.
 
@@ -18,7 +18,7 @@ from itertools import cycle
 import msgspec
 
 DECK = 4096
-"""About so many different texts."""
+"""The number of different texts, approximately."""
 _TRACE_HEX = 32
 _TIME = b"@TIME@"
 

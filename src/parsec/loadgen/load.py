@@ -68,7 +68,7 @@ def report(
 ) -> tuple[dict[str, Any], str]:
     """The report, and a doubt about its counts; "" without one. None: the key may not see the server's counts.
 
-    After a restart the ledger, which outlives it, says what was made durable, and `audit` whether the store has it.
+    After a restart the ledger, which survives it, counts the durable events, and `audit` checks the store.
     """
     found = _measured(result)
     found["restarted"] = restarted(before, after)

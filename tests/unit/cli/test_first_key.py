@@ -88,7 +88,7 @@ def test_where_no_one_gets_401_that_is_said(create: Create, tmp_path: Path, auth
 def test_a_parsec_that_does_not_say_is_no_reason_not_to_ask(create: Create, tmp_path: Path) -> None:
     result = create(answer=problem(404, "not_found"))
     assert (result.exit_code, keys(tmp_path)) == (2, 0)
-    assert "does not say who sends" in result.stderr
+    assert "does not tell which senders have none" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["keys.toml", "other.toml"])
@@ -105,4 +105,4 @@ def test_a_parsec_of_another_directory_counts_if_it_uses_the_file(
 
 def test_no_senders_are_said_too(create: Create) -> None:
     result = create("--yes", answer=KeylessAnswer("required", "/etc/keys.toml", 10, 0, [], 0))
-    assert "Nobody sent a request without a key in the last 10 minutes" in result.stderr
+    assert "It received no request without a key in the last 10 minutes" in result.stderr

@@ -245,7 +245,7 @@ def test_lines_have_the_time_and_the_level_at_their_beginning(server: Answering)
 def test_lines_without_a_time_are_told(server: Answering) -> None:
     server.will(took(3))
     result = run(server.url, "--tenant", "acme", stdin="hello\nworld\n2026-07-29 12:00:00Z x\n")
-    assert result.stderr == "2 lines without a time that is recognised got the time of reading\n"
+    assert result.stderr == "2 lines without a recognised time got the time of reading\n"
 
 
 def test_the_zone_that_is_assumed_is_told(server: Answering) -> None:

@@ -1,6 +1,6 @@
 """A JSON array of events in slices: each on the fast path if it is sound, else event by event.
 
-In: a body and the position of the array in it. Out: chunks, with a verdict on each element that is no event. Errors:
+In: a body and the position of the array in it. Out: chunks, with a verdict on each invalid element. Errors:
 Rejected(too_many_events), with any chunk. Next: parsec.ingest.normalize.
 
 An element that is not JSON harms no other: brackets and strings tell where it ends, and a comma too many stands for an

@@ -50,7 +50,7 @@ def _of_word(word: str) -> str | None:
 
 
 def _of_byte(byte: bytes, reason: str) -> str:
-    """Of what the decoder says, what can be said better."""
+    """A better explanation than the decoder's, for common mistakes."""
     if byte == b"'":
         return "a single quote; write double quotes"
     if "trailing comma" in reason:

@@ -44,7 +44,7 @@ def damaged_array(text: bytes) -> bytes | None:
 
 
 def batch_of(fields: Fields, message_names: Sequence[str]) -> bytes | Fault | None:
-    """The array of a batch, or the verdict on one that has other fields."""
+    """The array of a batch, or a verdict if it has other fields."""
     array = bytes(fields.get("events", b""))
     if not array.startswith(b"[") or _has_message(fields, message_names):
         return None

@@ -1,4 +1,4 @@
-"""One event at a time: its fields, or the reason why it is no event.
+"""One event at a time: its fields, or the reason why it is rejected.
 
 In: the bytes of one value. Out: `Fields`, or a `Fault` in the place of the event. Errors: those of UNREADABLE, where
 named. Next: parsec.ingest.normalize.

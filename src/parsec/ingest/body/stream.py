@@ -1,6 +1,6 @@
 """Values after one another: on lines, on the same line, or pretty-printed over several lines.
 
-In: a body, or what follows an array in it. Out: chunks, with a verdict on what is no event. Errors:
+In: a body, or what follows an array in it. Out: chunks, with verdicts on invalid values. Errors:
 Rejected(too_many_events, invalid_json), with any chunk. Next: parsec.ingest.body.array.
 
 1. A bad value costs itself where brackets and strings tell its end, else the rest of its line.

@@ -1,10 +1,10 @@
-"""Names under which Parsec may be addressed while it serves requests without an API key (`Host`).
+"""The values of `Host` that are allowed while requests without an API key are served.
 
 In: the host of a request. Out: whether it is served. Errors: none. Next: parsec.web.http1.limits.
 
-A web page may point a name of its own at 127.0.0.1 (DNS rebinding). To the browser Parsec then belongs to that page's
-origin, so that neither CORS nor `Origin` protects it, but the browser still sends the page's name in `Host`. Numeric
-addresses and `localhost` are never looked up in another's DNS, so they are safe; a page cannot know an API key either.
+A web page may point its own host name at 127.0.0.1 (DNS rebinding). For the browser Parsec then has the origin of that
+page, so neither CORS nor `Origin` protects it, but the browser still sends the page's name in `Host`. Numeric addresses
+and `localhost` are not looked up in DNS, so they are safe, and a page does not know an API key.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -33,7 +33,7 @@ class AllowedHosts:
         self._serves_keyless = serves_keyless
         self._checks_keys = checks_keys
         self.remembered: set[bytes] = set()
-        """Values of `Host` that were found allowed: a request with one of them needs no further look."""
+        """Values of `Host` that were allowed before."""
 
     def allow(self, host: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
         """`host`: the header's value. The authority of an absolute `url` counts as well, because it takes precedence
@@ -64,9 +64,9 @@ class AllowedHosts:
 
 
 def _name(authority: bytes) -> str | None:
-    """The host of `host:port` in lower case, without brackets and the dot of the root; None: neither name nor address.
+    """The host of `host:port` in lower case, without brackets and the dot of the root; None if it is invalid.
 
-    A user before an `@` is none of them, nor are letters beyond ASCII, which browsers send as Punycode.
+    `user@host` is invalid, and so are letters beyond ASCII, which browsers send as Punycode.
     """
     if not authority.isascii():
         return None

@@ -33,8 +33,8 @@ _TOO_SLOW = Rejected(BODY_TOO_SLOW.code, BODY_TOO_SLOW.detail, status=BODY_TOO_S
 
 class IngestHeaders(msgspec.Struct, gc=False):
     """The request headers that matter here. `is_plain`: the body is not compressed, and the client neither waits for
-    "100 Continue" nor is a browser. `repeated`: one that may be sent once and was sent twice. `address`: of the
-    client; no header."""
+    "100 Continue" nor is a browser. `repeated`: a header that may be sent once but was sent twice. `address`: of the
+    client; not a header."""
 
     encoding: str | None = None
     tenant: str | None = None
@@ -91,8 +91,7 @@ class IngestRoute:
                 return
             for _ in self._pipeline.ingest(request):
                 await asyncio.sleep(0)
-            if self._ring.is_open or not headers.credentials:
-                self.keyless.note(headers.address, headers.user_agent, request.tenants or (request.default_tenant,))
+            self._note_if_keyless(request, headers)
         except Disconnected:
             raise
         except Exception as error:  # noqa: BLE001 (the top of a request)
@@ -111,8 +110,7 @@ class IngestRoute:
                 request.body = body
                 for _ in self._pipeline.ingest(request):
                     pass
-                if self._ring.is_open or not headers.credentials:
-                    self.keyless.note(headers.address, headers.user_agent, request.tenants or (request.default_tenant,))
+                self._note_if_keyless(request, headers)
         except Exception as error:  # noqa: BLE001 (the top of a request)
             self._pipeline.fail(request, error)
 
@@ -121,6 +119,11 @@ class IngestRoute:
         outcomes: list[Outcome] = []
         self._pipeline.fail(Request(outcomes.append), _TOO_SLOW, waited_s)
         return response_of(outcomes[0])
+
+    def _note_if_keyless(self, request: Request, headers: IngestHeaders) -> None:
+        """For a request that was served."""
+        if self._ring.is_open or not headers.credentials:
+            self.keyless.note(headers.address, headers.user_agent, request.tenants or (request.default_tenant,))
 
     def _identify(self, request: Request, headers: IngestHeaders, query_string: bytes) -> None:
         """Who sends events, for which tenant, and what the address says about them. Raises Rejected."""
@@ -182,7 +185,7 @@ def ingest_headers(headers: list[tuple[bytes, bytes]]) -> IngestHeaders:
 
 
 def address_of_client(scope: Scope) -> str:
-    """Where a request comes from; empty where that is not known."""
+    """The IP address of the client; empty if unknown."""
     client = scope.get("client")
     return client[0] if client else ""
 

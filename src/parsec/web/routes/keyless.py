@@ -1,10 +1,10 @@
-"""Who sends without an API key, and GET /admin/keyless, which shows it: before the first key is created, and while
+"""Senders without an API key, and GET /admin/keyless, which lists them: before the first key is created, and while
 PARSEC_AUTH=warn serves such requests from this machine.
 
 In: each request that is served without a key. Out: a count, a log line at most every 10 s with PARSEC_AUTH=warn, and
 the senders of the last minutes. Errors: none. Next: parsec.api.status.
 
-Memory is bounded: a page for each minute holds so many senders, and what more come are only counted.
+Memory is bounded: there is a page for each minute with at most SENDERS_PER_MINUTE senders; others are only counted.
 """
 
 from collections import Counter, deque
