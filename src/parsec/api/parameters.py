@@ -180,8 +180,8 @@ class IngestQuery(msgspec.Struct, frozen=True, kw_only=True):
     severity: Annotated[str | None, Spec(help="Severity of events that name none.", format="parsec-severity")] = None
     severity_numbers: Annotated[Scale | None, Spec(
         help="Meaning of a severity that is a number: of syslog (0 to 7), OpenTelemetry (1 to 24), pino and bunyan (10 "
-        "to 60), or Python (0 to 50). Default: 0 to 7 as in syslog, 10, 20 ... 60 as in pino, others as in "
-        "OpenTelemetry.")] = None
+        "to 60), or Python (0 to 50). Default: that of the name in severity_field (`severityNumber`, `levelno`), "
+        "otherwise 0 to 7 as in syslog, 10, 20 ... 60 as in pino, others as in OpenTelemetry.")] = None
 
 
 class NoQuery(msgspec.Struct, frozen=True):

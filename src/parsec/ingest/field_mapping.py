@@ -39,6 +39,8 @@ PARAMETERS = {
     "source_field": "source", "message_field": "message",
 }  # fmt: skip
 CONSTANTS = {"tenant_id": TENANTS, "source": SOURCES, "severity": SEVERITY_NAMES}
+SCALES_OF_NAMES: dict[str, Scale] = {"severitynumber": "otel", "severity_number": "otel", "levelno": "python"}
+"""Fields that hold numbers of one scale only."""
 CHOICES = {"ack": get_args(AckMode), "severity_numbers": SCALES}
 MAX_NAMES = 16
 MAX_NAME_CHARS = 256
@@ -103,6 +105,8 @@ def _parse(query_string: bytes) -> FieldMap:
             raise Rejected("unknown_parameter", message, field=name[:64])
     tried = {PARAMETERS[name]: names for name, names in lists.items()}
     values: dict[str, Any] = words | {f: names if f in names else (*names, f) for f, names in tried.items()}
+    scale = next((SCALES_OF_NAMES[name] for name in _last_parts(lists) if name in SCALES_OF_NAMES), None)
+    values.setdefault("severity_numbers", scale)
     values |= {f"default_{name}": value for name, value in constants.items()}
     touched = any(_touches_standard(field, name) for field, names in tried.items() for name in names)
     return FieldMap(
@@ -127,6 +131,11 @@ def _names(parameter: str, text: str) -> tuple[str, ...]:
             field=parameter,
         )
     return names
+
+
+def _last_parts(lists: dict[str, tuple[str, ...]]) -> list[str]:
+    """Of the names to try for the severity, in lower case."""
+    return [name.rpartition(".")[2].lower() for name in lists.get("severity_field", ())]
 
 
 def _word(name: str, text: str) -> str:

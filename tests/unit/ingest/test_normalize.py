@@ -116,6 +116,20 @@ def test_a_sender_may_say_whose_numbers_it_means(query: bytes, number: object, s
     assert both(event(severity=number), query).only.severity == severity
 
 
+@pytest.mark.parametrize(
+    ("query", "severity"),
+    [
+        (b"severity_field=severityNumber", "trace"), (b"severity_field=log.severity_number", "trace"),
+        (b"severity_field=SeverityText,SeverityNumber", "trace"), (b"severity_field=levelno", "trace"),
+        (b"severity_field=severityNumber&severity_numbers=syslog", "error"), (b"severity_field=level", "error"),
+    ],
+)  # fmt: skip
+def test_some_names_tell_whose_numbers_they_hold(query: bytes, severity: str) -> None:
+    names = ("severityNumber", "SeverityNumber", "levelno", "level")
+    one = event(severity=None, log={"severity_number": 3}, **dict.fromkeys(names, 3))
+    assert both(one, query).only.severity == severity
+
+
 @pytest.mark.parametrize("word", ["loud", "-1", "99", True, False, ["fatal"], {"a": 1}, 1.5, 1e300, "x" * 10_000])
 @pytest.mark.parametrize("extra", [{}, {"host": 1}])
 def test_an_unknown_severity_keeps_the_event_and_the_word(word: object, extra: dict[str, Any]) -> None:
