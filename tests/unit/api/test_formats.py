@@ -330,8 +330,9 @@ def test_other_objects_are_sent_as_they_are(ours: object) -> None:
 
 def test_ndjson_is_sent_as_it_is_and_so_is_what_cannot_be_read() -> None:
     assert events_of(json.dumps(DOCKER).encode(), PLAIN) is None
-    for broken in (b'{"log":"a","stream"', b'{"log":"\xff"}x', b""):
-        for name in (AUTO, "docker"):
+    bad_utf8 = b'{"log":"a\xff","MESSAGE":"a\xff","stream":"stdout","__REALTIME_TIMESTAMP":"1785326400123456"}'
+    for broken in (b'{"log":"a","stream"', b'{"log":"\xff"}x', bad_utf8, b""):
+        for name in (AUTO, "docker", "journald"):
             assert events_of(broken, name) is None
 
 

@@ -11,10 +11,8 @@ from typing import NamedTuple
 import msgspec
 
 from parsec.api.formats.audit import cloudtrail, kubernetes
-from parsec.api.formats.containers import docker, journald
 from parsec.api.formats.fields import Event, Fields, fields_of, list_of, text_of, value_of
-from parsec.api.formats.gelf import gelf
-from parsec.api.formats.node import pino
+from parsec.api.formats.loggers import docker, gelf, journald, pino
 from parsec.api.formats.otlp import otlp
 from parsec.core.errors import Rejected
 
@@ -96,9 +94,9 @@ _OWN = frozenset({"timestamp", "severity", "message"})
 
 def events_of(data: bytes, name: str) -> Iterator[Event] | None:
     """The events of one JSON value. None: send it unchanged."""
-    fields = None if name == PLAIN else fields_of(data)
+    fields = None if name == PLAIN else _fields_of_text(data)
     if fields is None:
-        return None  # the server says what is wrong with a value that is not an object
+        return None  # the server says what is wrong with a value that is not an object in UTF-8
     if name == AUTO and _is_own(fields):
         return None
     for field, what in _NO_LOGS.items():
@@ -110,8 +108,17 @@ def events_of(data: bytes, name: str) -> Iterator[Event] | None:
 
 def is_known(data: bytes) -> bool:
     """Whether this is an object of one of the shapes."""
-    fields = fields_of(data)
+    fields = _fields_of_text(data)
     return fields is not None and not _is_own(fields) and _format_of(fields, AUTO) is not None
+
+
+def _fields_of_text(data: bytes) -> Fields | None:
+    """None for bytes that are not UTF-8, which the decoder does not check."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return None
+    return fields_of(data)
 
 
 def _is_own(fields: Fields) -> bool:
