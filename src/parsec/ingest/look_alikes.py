@@ -54,7 +54,7 @@ def advice(fields: Fields, field: str) -> str:
     parameter = next((parameter for parameter, of in PARAMETERS.items() if of == field), None)
     if name is None or parameter is None:
         return ""
-    return f" It has the field {name!r}: add ?{parameter}={quote(name, safe='@.')} to the URL, or rename it."
+    return f" The event has a field {name!r}: add ?{parameter}={quote(name, safe='@.')} to the URL, or rename it."
 
 
 def has_other_message(fields: Fields) -> bool:
