@@ -28,7 +28,11 @@ from tests.support.manual_clock import ManualClock
 from tests.support.stored import ALL_TIMES, NOON, ask, events, row
 from tests.support.stores import LETTERS_S, LIMITS, ServerEngine, TestEngine
 
-OLD_INSERT = {name: value for name, value in INSERT_SETTINGS.items() if "infer" not in name}
+OLD_INSERT = {
+    name: value
+    for name, value in INSERT_SETTINGS.items()
+    if not name.startswith("input_format_json") and "infer" not in name
+}
 METADATA = (
     '{"due":"2026-07-29 00:00:00","n":1}',
     '{"due":"17"}',
@@ -37,8 +41,9 @@ METADATA = (
     '{"big":123456789012345678901234567890,"text":"x"}',
     '{"big":1e400,"due":"2026-07-29"}',
     '{"dotted.key":"v","text":"\\u00e9"}',
-    '{"ver":"2012-10-17","far":"2150-01-01T00:00:00Z"}',
+    '{"ver":"2012-10-17","far":"2150-01-01T00:00:00Z","items":[{"sku":"A1"},{"sku":"B2"}]}',
 )
+MESSAGES = {7: "\u767b\u5f55\u5931\u8d25\u2014500"}
 DAYS = 3
 Engine = TestEngine | ServerEngine
 embedded = pytest.mark.parametrize("engine", ["embedded"], indirect=True)
@@ -50,6 +55,7 @@ def old_rows() -> list[Row]:
     return [
         row(
             n, tenant_id=("acme", "other")[n % 5 == 4], partition=n % 2, metadata=METADATA[n % len(METADATA)],
+            message=MESSAGES.get(n % 8, f"hello {n}"),
             timestamp=NOON - n % DAYS * DAY + n, received_at=NOON - n % DAYS * DAY + n,
         )
         for n in range(48)
@@ -132,6 +138,8 @@ def test_every_event_comes_back_once_and_is_found_by_what_it_says(engine: Engine
             ('metadata.due:"2026-07-29"', 5),
             ("metadata.dotted.key:v", 6),
             ('metadata.far:"2150-01-01T00:00:00Z"', 7),
+            ("metadata.items.sku:B2", 7),
+            ("\u5931\u8d25 500", 7),
         ):
             page = ask(store.reader(), PageRequest("acme", ALL_TIMES, 100, q=q), LIMITS)
             same = {f"evt-{n}" for n in range(48) if n % 8 == expected and n % 5 != 4}

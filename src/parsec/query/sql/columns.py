@@ -31,6 +31,7 @@ Value = str | int | float | list[str]
 _NOT_IDENTIFIER = re.compile(r"['\\\x00-\x1f\x7f]|\A\Z")
 _NULL = msgspec.Raw(b"null")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Parameters:
@@ -131,13 +132,23 @@ def shorten(timestamp: str) -> str:
 
 
 def _value_at(metadata: msgspec.Raw, path: str) -> msgspec.Raw:
+    """As it was sent; of a path through a list of objects the list of their values."""
     values = _OBJECT.decode(metadata)
     if path in values:
         return values[path]
     for end in (n for n, character in enumerate(path) if character == "."):
-        inner = values.get(path[:end])
-        if inner is not None and bytes(inner).startswith(b"{"):
-            found = _value_at(inner, path[end + 1 :])
-            if found is not _NULL:
-                return found
+        inner, rest = values.get(path[:end], _NULL), path[end + 1 :]
+        first = bytes(inner)[:1]
+        if first == b"{":
+            found = _value_at(inner, rest)
+        else:
+            each = _each_value_at(inner, rest) if first == b"[" else []
+            found = msgspec.Raw(b"[%b]" % b",".join(each)) if each else _NULL
+        if found is not _NULL:
+            return found
     return _NULL
+
+
+def _each_value_at(items: msgspec.Raw, path: str) -> list[msgspec.Raw]:
+    objects = (item for item in _LIST.decode(items) if bytes(item).startswith(b"{"))
+    return [found for item in objects if (found := _value_at(item, path)) is not _NULL]

@@ -97,6 +97,18 @@ def test_a_literal_dotted_key_goes_before_a_nested_one() -> None:
     assert shown(Projection(("metadata.a.b",)), '{"a":{"b":1},"a.b":2}') == '{"metadata.a.b":2}'
 
 
+def test_a_path_through_a_list_of_objects_shows_the_list_of_their_values() -> None:
+    metadata = '{"items":[{"sku":"A1"},{"n":1.50},7,{"sku":{"of":[{"x":1},{"x":null}]}}],"l":[[{"x":1}]]}'
+    names = ("metadata.items.sku", "metadata.items.n", "metadata.items.sku.of.x", "metadata.l.x", "metadata.items.no")
+    assert msgspec.json.decode(shown(Projection(names), metadata)) == {
+        "metadata.items.sku": ["A1", {"of": [{"x": 1}, {"x": None}]}],
+        "metadata.items.n": [1.5],
+        "metadata.items.sku.of.x": [[1, None]],
+        "metadata.l.x": None,
+        "metadata.items.no": None,
+    }
+
+
 def test_a_field_that_does_not_exist_is_refused_by_the_name_of_the_parameter() -> None:
     with pytest.raises(Rejected, match="`fields`: unknown field 'colour'") as caught:
         Projection(("id", "colour"))
