@@ -1,6 +1,8 @@
 """What the machine allows: too little is said at the start; clients never get the files of log and store."""
 
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
@@ -59,6 +61,15 @@ def test_too_few_open_files_are_said_at_the_start(tmp_path: Path, files: int) ->
     assert why.startswith(
         f"the limit on open files is {files}, and Parsec needs at least 512: raise it with `ulimit -n"
     )
+
+
+def test_a_command_that_opens_the_store_says_it_too(tmp_path: Path) -> None:
+    command = ("prlimit", "--nofile=100:100", sys.executable, "-m", "parsec", "audit", "--offline")
+    done = subprocess.run(
+        [*command, "--data-dir", str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 3
+    assert "the limit on open files is 100, and Parsec needs at least 512" in done.stderr
 
 
 def test_too_little_address_space_is_said_at_the_start(tmp_path: Path) -> None:

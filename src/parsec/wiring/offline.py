@@ -34,6 +34,7 @@ from parsec.query.audit import audit_with_log, today
 from parsec.query.store_gaps import first_checkpoints, store_gaps
 from parsec.settings import Settings
 from parsec.telemetry import Telemetry
+from parsec.wiring.process_limits import require_limits
 
 QUERY_TIMEOUT_S = 600.0
 """Of one query of the audit; a person waits for it and may end it."""
@@ -60,6 +61,7 @@ def offline_audit(settings: Settings) -> Audit:
             "An offline audit needs the embedded log and the embedded store; with Kafka or ClickHouse run "
             "`parsec audit` against a running Parsec."
         )
+    require_limits(engine=True)
     from parsec.adapters.store.chdb.engine import ChdbEngine
     from parsec.adapters.store.clickhouse import ClickHouseStore
 
@@ -115,6 +117,7 @@ def offline_repair(settings: Settings) -> Iterator[RepairStatus]:
             "An offline repair needs the embedded log and the embedded store; with Kafka or ClickHouse run "
             "`parsec repair` against a running Parsec."
         )
+    require_limits(engine=True)
     from parsec.adapters.store.chdb.engine import ChdbEngine
     from parsec.adapters.store.clickhouse import ClickHouseStore
 

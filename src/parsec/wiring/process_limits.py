@@ -62,9 +62,17 @@ def check_process_limits(
 ) -> ProcessLimits:
     """Raises Fatal when a limit is too low to run at all."""
     engine = settings.storage_backend == "embedded" and settings.roles != {"ingest"}
+    require_limits(engine=engine, limit=limit)
     files = limit(resource.RLIMIT_NOFILE)
+    return ProcessLimits(
+        _connections(files, settings.max_connections, engine=engine), _engine_memory(cgroups) if engine else 0
+    )
+
+
+def require_limits(*, engine: bool, limit: Limit = raised) -> None:
+    """Also for commands that open the engine. Raises Fatal."""
     _require(
-        "open files", files, LEAST_FILES_WITH_ENGINE if engine else LEAST_FILES,
+        "open files", limit(resource.RLIMIT_NOFILE), LEAST_FILES_WITH_ENGINE if engine else LEAST_FILES,
         "raise it with `ulimit -n 65536`, LimitNOFILE=65536 in a systemd unit, or --ulimit nofile=65536 of a container",
     )  # fmt: skip
     _require(
@@ -76,9 +84,6 @@ def check_process_limits(
         "threads of this user", limit(resource.RLIMIT_NPROC), LEAST_THREADS_WITH_ENGINE if engine else LEAST_THREADS,
         "raise it with `ulimit -u 4096` or LimitNPROC=4096",
     )  # fmt: skip
-    return ProcessLimits(
-        _connections(files, settings.max_connections, engine=engine), _engine_memory(cgroups) if engine else 0
-    )
 
 
 def _require(what: str, found: int, least: int, how: str) -> None:
