@@ -121,3 +121,14 @@ def test_what_the_log_did_not_have_for_an_empty_store_is_lost(opened: Opened) ->
     anew(store, held=12)
     (gap,) = gaps(store)
     assert (gap.first, gap.end, gap.rows, gap.dead_letters) == (0, 12, 8, 1)
+
+
+def test_what_cannot_be_recounted_is_a_gap_without_events_if_asked_for(opened: Opened) -> None:
+    store, engine = opened
+    delete(engine, 1)
+    progress = [Progress("log", 0, 0, 20, COUNTS)]
+    late = TODAY + 40
+    assert store_gaps.store_gaps(store.reader(), progress, late, LIMITS) == []
+    (gap,) = store_gaps.store_gaps(store.reader(), progress, late, LIMITS, also_unknown=True)
+    assert (gap.first, gap.end, gap.missing, gap.first_checkpoint) == (0, 20, 0, True)
+    assert gap.stretches == [(0, 9), (18, 20)]

@@ -31,7 +31,8 @@ COMPARE_REST = 100
 """A comparison that takes long is repeated less often: it takes a hundredth of the time at most."""
 MOST_LOGGED = 5
 
-Compare = Callable[[Iterable[Progress]], Sequence[StoreGap]]
+Compare = Callable[[Iterable[Progress], bool], Sequence[StoreGap]]
+"""As parsec.query.store_gaps.store_gaps, of a progress and `also_unknown`."""
 Checkpoints = Callable[[Progress, int], Sequence[LedgerCheckpoint]]
 """As parsec.query.store_gaps.first_checkpoints, of a progress and the first offset that the log has."""
 
@@ -72,7 +73,7 @@ class StoreComparison:
         self._gaps: Sequence[StoreGap] = ()
         self._lost: Sequence[StoreGap] = ()
         self._began_at = 0.0
-        self._check_parts = False
+        self._check_parts = self._is_wanted = False
         self._problem: str | None = None
 
     def recheck(self, *, check_parts: bool = False) -> RepairStatus:
@@ -123,6 +124,7 @@ class StoreComparison:
         while not stop.wait(TICK_S):
             if self._is_due() and self._watch.ready():
                 self._phase = "comparing"
+                self._is_wanted = self._watch.wanted.is_set()
                 self._watch.wanted.clear()
                 began = self._clock.monotonic()
                 try:
@@ -151,7 +153,7 @@ class StoreComparison:
             self._watch.wanted.clear()  # what it detached is compared now
         self._repair.stored_again = 0
         owned, changes = self._watch.progress(), self._watch.damage_changes()
-        gaps = self._watch.compare(owned.values())
+        gaps = self._watch.compare(owned.values(), self._is_wanted)
         if asked or {*map(_identity, gaps)} - {*map(_identity, known)}:
             self._report(gaps)
             self._store_again(gaps, stop)
@@ -159,7 +161,7 @@ class StoreComparison:
             if stop.is_set():
                 return
             changes = self._watch.damage_changes()
-            gaps = self._watch.compare(self._watch.progress().values())
+            gaps = self._watch.compare(self._watch.progress().values(), False)
         self._gaps, self._lost = (), tuple(gap for gap in gaps if gap.missing)
         self._compared = {(each.log_id, number) for number, each in owned.items()}
         self._phase = "idle"

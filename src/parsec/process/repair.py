@@ -149,7 +149,8 @@ class Repair:
             if first >= gap.end:
                 return True
             asked = Range(gap.log_id, gap.partition, first, chunk_end(first, gap.end) - 1)
-            self._chunk = self._begin(asked, gap.end, recounted=gap.first_checkpoint)
+            is_recounted = gap.first_checkpoint and gap.missing > 0
+            self._chunk = self._begin(asked, gap.end, recounted=is_recounted)
             if self._clock.monotonic() >= until:
                 break
         if self._chunk is not None:

@@ -20,8 +20,13 @@ PIECE_OF_GAP = 10_000
 MOST_STRETCHES = 1000
 
 
-def store_gaps(store: StoreReader, progress: Iterable[Progress], day: int, limits: QueryLimits) -> list[StoreGap]:
-    """The gaps in order, and as gaps without events the ledgers whose first checkpoint the store lacks."""
+def store_gaps(
+    store: StoreReader, progress: Iterable[Progress], day: int, limits: QueryLimits, *, also_unknown: bool = False
+) -> list[StoreGap]:
+    """The gaps in order, and as gaps without events the ledgers whose first checkpoint the store lacks.
+
+    `also_unknown`: as a gap without events, too, what cannot be recounted because some of it may have left the store.
+    """
     gaps = []
     for each in audit(store, progress, day, limits, most_spans=sys.maxsize).partitions:
         some = [span for span in each.where if span.stored < 0 or span.dead < 0]
@@ -31,6 +36,9 @@ def store_gaps(store: StoreReader, progress: Iterable[Progress], day: int, limit
                 span.received_from, span.received_until, each.first_checkpoint,
             )  # fmt: skip
             gaps.append(replace(gap, stretches=_stretches(store, gap, limits)))
+        if also_unknown and each.not_recounted:
+            unknown = StoreGap(each.partition, each.log_id, each.start, each.recounted_from, 0, 0)
+            gaps.append(replace(unknown, stretches=_stretches(store, unknown, limits)))
         if not some and not each.first_checkpoint:
             gaps.append(StoreGap(each.partition, each.log_id, each.start, each.start, 0, 0, first_checkpoint=False))
     return gaps

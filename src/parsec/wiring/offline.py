@@ -137,12 +137,12 @@ def offline_repair(settings: Settings) -> Iterator[RepairStatus]:
         progress = [assigned.progress]
         limits = QueryLimits(settings.query_memory, QUERY_TIMEOUT_S)
 
-        def gaps() -> Sequence[StoreGap]:
-            return store_gaps(store.reader(), progress, today(clock), limits)
+        def gaps(*, also_unknown: bool) -> Sequence[StoreGap]:
+            return store_gaps(store.reader(), progress, today(clock), limits, also_unknown=also_unknown)
 
         yield RepairStatus("comparing")
         engine.check_parts(threading.Event(), settings.retention)
-        found = gaps()
+        found = gaps(also_unknown=True)
         window = Window(settings.dedup_window, settings.dedup_ids)
         lost_records = LostRecords(reader.read_again, store, RowMaker(settings.retention, clock), window)
         repair = Repair(lost_records, store, telemetry, clock, SystemRandom())
@@ -158,7 +158,7 @@ def offline_repair(settings: Settings) -> Iterator[RepairStatus]:
             while repair.turn(progress):
                 pass
         changes = store.damage_changes()
-        lost = [gap for gap in gaps() if gap.missing]
+        lost = [gap for gap in gaps(also_unknown=False) if gap.missing]
         if not lost:
             engine.damaged_parts.restored(REPAIRED_TABLES, changes)
         yield RepairStatus("idle", missing, repair.stored_again, 0, (), lost)

@@ -5,7 +5,7 @@ Errors: ParsecError or OSError when the store cannot be opened. Next: parsec.wir
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +15,7 @@ import msgspec
 from parsec.adapters.local.dedup import LocalDedup
 from parsec.adapters.log.files import Files
 from parsec.adapters.redis.dedup import RedisDedup
+from parsec.api.repair import StoreGap
 from parsec.core.held_directory import HeldDirectory
 from parsec.ports.broker import Progress
 from parsec.ports.dedup import Dedup, Window
@@ -221,7 +222,10 @@ def _compare(
     def checkpoints(progress: Progress, held: int) -> Sequence[LedgerCheckpoint]:
         return first_checkpoints(reader, progress, held, today(runtime.clock) + _days(settings), limits)
 
-    return lambda progress: store_gaps(reader, progress, today(runtime.clock), limits), checkpoints
+    def compare(progress: Iterable[Progress], also_unknown: bool) -> Sequence[StoreGap]:
+        return store_gaps(reader, progress, today(runtime.clock), limits, also_unknown=also_unknown)
+
+    return compare, checkpoints
 
 
 def _comparison_part(runtime: Runtime, comparison: StoreComparison, cancellation: Cancellation) -> ThreadPart:

@@ -40,6 +40,7 @@ class Compared:
         self.rig.run_until_committed()
         self.rig.repair.idle.wait = self._idle  # type: ignore[method-assign]
         self.times = 0
+        self.also_unknown: list[bool] = []
         self.whole: list[int] = []
         self.checked = 0
         self.kept: list[bool] = []
@@ -56,8 +57,9 @@ class Compared:
         self.rig.turn(1, timeout or 0)
         return self.rig.repair.idle.is_set()
 
-    def _compare(self, _: Iterable[Progress]) -> Sequence[StoreGap]:
+    def _compare(self, _: Iterable[Progress], also_unknown: bool) -> Sequence[StoreGap]:
         self.times += 1
+        self.also_unknown.append(also_unknown)
         if self.problem is not None:
             raise self.problem
         return self.rig.gaps()
@@ -159,6 +161,7 @@ def test_a_recheck_comes_soon(by_hand: bool) -> None:
         compared.wanted.set()  # a part was detached
     compared.run()
     assert (compared.times, compared.checked) == (3 if by_hand else 2, int(by_hand))
+    assert compared.also_unknown[:2] == [False, True]
 
 
 def test_a_store_that_does_not_answer_is_asked_again() -> None:

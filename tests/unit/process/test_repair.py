@@ -2,6 +2,7 @@
 
 import pytest
 
+from parsec.api.repair import StoreGap
 from parsec.core.errors import Retryable
 from parsec.process import lost_records
 from parsec.process.batching import InsertLimits
@@ -114,4 +115,14 @@ def test_a_partition_that_went_to_another_owner_is_left_to_it() -> None:
     former.step(0)
     assert rig.store.rows == []
     rig.run_repair()
+    rig.audit()
+
+
+def test_where_nothing_is_recounted_only_what_has_not_expired_comes_back() -> None:  # 2
+    rig = committed_rig(b"event", b"dead", b"event", b"event")
+    rig.lose(lambda each: each.offset > 0)
+    rig.repair.request([StoreGap(0, rig.log.log_id, 0, 4, 0, 0)])
+    while not rig.repair.idle.is_set():
+        rig.turn(1, 1)
+    assert rig.gaps() == []
     rig.audit()
