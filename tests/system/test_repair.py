@@ -136,6 +136,7 @@ def test_a_store_and_the_state_of_the_log_that_are_gone_are_made_again(tmp_path:
         for file in data_dir.glob("state.db*"):
             file.unlink()
         parsec.start()
+        parsec.wait_processed()  # a new ledger, from the log's first offset on
         wait_repaired(parsec)
         assert found(parsec) == Counter({f"a-{n}": 1 for n in range(80)})
 
