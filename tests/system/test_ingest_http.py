@@ -42,12 +42,12 @@ def stored(parsec: Parsec, tenant: str) -> list[dict[str, Any]]:
 def test_an_event_is_found_as_it_was_sent(parsec: Parsec) -> None:
     sent = event("found-1", "found") | {"severity": " WARNING ", "source": "Api-Gateway", "message": "  timed out  "}
     assert parsec.ingest(sent) == (
-        200, {"success": True, "ack": "durable", "accepted": 1, "rejected": 0, "errors": []},
+        200, {"success": True, "ack": "durable", "accepted": 1, "rejected": 0, "errors": [], "blank": 0},
     )  # fmt: skip
     (found,) = stored(parsec, "found")
     assert found["id"] == "found-1"
     assert found["tenant_id"] == "found"
-    assert (found["severity"], found["source"], found["message"]) == ("warn", "api-gateway", "timed out")
+    assert (found["severity"], found["source"], found["message"]) == ("warn", "api-gateway", "  timed out  ")
     assert found["metadata"] == sent["metadata"]
 
 
