@@ -33,6 +33,7 @@ ENGINE = MergeTree ORDER BY number SETTINGS fsync_after_insert = 1, fsync_part_d
 """
 _PROBES = {"text index": "SELECT count() FROM system.functions WHERE name = 'hasAnyTokens'"}
 # Numbers of ClickHouse's ErrorCodes.cpp that reading a damaged part raises.
+_CHECK_TABLE = "CHECK TABLE _migrations SETTINGS check_query_single_value_result = 1"
 _DAMAGED = frozenset({27, 32, 33, 40, 49, 117, 246, 271, 432})
 _MEMORY = 241
 FORMER = "_before_"
@@ -96,7 +97,7 @@ def migrate(client: "Client", known: list[Migration]) -> None:
     """
     with _lock:
         client.command(_CREATE_TABLE)
-        applied = _applied(client)
+        applied = _applied(client, known)
         _check(applied, known)
         missing = [one for one in known if one.number not in applied and _has(client, one.needs)]
         for migration in missing:
@@ -137,23 +138,41 @@ def _rename(client: "Client", replaced: Replacement, number: int) -> None:
             raise
 
 
-def _applied(client: "Client") -> dict[int, str]:
+def _applied(client: "Client", known: list[Migration]) -> dict[int, str]:
     """The digests of applied migrations by number; none when the records are damaged."""
     from clickhouse_connect.driver.exceptions import Error
 
     try:
-        return {row[0]: row[1] for row in client.query("SELECT number, digest FROM _migrations").result_rows}
+        found = {row[0]: row[1] for row in client.query("SELECT number, digest FROM _migrations").result_rows}
     except Error as error:
         # A damaged count of rows asks for more memory than there is.
         if error.code not in _DAMAGED and (error.code != _MEMORY or is_limit(error)):
             raise
-        client.command("ALTER TABLE _migrations DETACH PARTITION tuple()")
-        _log.error(
-            "The records of the store's migrations are damaged and were set aside, in `detached` of table _migrations; "
-            "every migration is applied again.",
-            why=str(error)[:500],
-        )
-        return {}
+        return _set_aside(client, str(error)[:500])
+    ours = {migration.number: migration.digest for migration in known}
+    # A damaged count of rows may also make other values of them, without an error.
+    if any(ours.get(number) != digest for number, digest in found.items()) and not _is_sound(client):
+        return _set_aside(client, "the engine's check of their checksums fails")
+    return found
+
+
+def _is_sound(client: "Client") -> bool:
+    from clickhouse_connect.driver.exceptions import Error
+
+    try:
+        return str(client.command(_CHECK_TABLE)) != "0"
+    except Error:  # a server may not allow it
+        return True
+
+
+def _set_aside(client: "Client", why: str) -> dict[int, str]:
+    client.command("ALTER TABLE _migrations DETACH PARTITION tuple()")
+    _log.error(
+        "The records of the store's migrations are damaged and were set aside, in `detached` of table _migrations; "
+        "every migration is applied again.",
+        why=why,
+    )
+    return {}
 
 
 def _check(applied: dict[int, str], known: list[Migration]) -> None:

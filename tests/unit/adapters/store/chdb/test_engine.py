@@ -117,15 +117,17 @@ def test_a_damaged_copy_of_the_definitions_stops_nothing_and_is_made_anew(tmp_pa
     assert "a new one is made" in done.stdout
 
 
-@pytest.mark.parametrize("file", ["data.bin", "count.txt"])
-def test_damaged_notes_of_migrations_are_set_aside_and_all_is_applied_again(tmp_path: Path, file: str) -> None:
+@pytest.mark.parametrize(("file", "more"), [("data.bin", 0), ("count.txt", 1), ("count.txt", 7)])
+def test_damaged_notes_of_migrations_are_set_aside_and_all_is_applied_again(
+    tmp_path: Path, file: str, more: int
+) -> None:
     insert = "store._client.command('INSERT INTO dropped_days (day, events) VALUES (1, 7)')\n"
     insert += "store._client.command('OPTIMIZE TABLE _migrations FINAL'); store.close()"
     assert _run(tmp_path, insert).returncode == 0
     for link in (tmp_path / "store" / "data" / "parsec").glob("_migrations"):
         for path in link.resolve().glob(f"*/{file}"):
             if file == "count.txt":
-                path.write_bytes(b"9" * len(path.read_bytes()))
+                path.write_text(str(int(path.read_bytes()) + more))
             else:
                 path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
     look = "print(store._client.query('SELECT count() FROM _migrations').result_rows, "
