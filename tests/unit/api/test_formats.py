@@ -284,7 +284,7 @@ def test_attributes_may_nest_deeper_than_metadata() -> None:
 
 
 @pytest.mark.parametrize("field", ["resourceSpans", "resourceMetrics"])
-def test_what_holds_no_logs_is_refused(field: str) -> None:
+def test_traces_and_metrics_are_refused(field: str) -> None:
     with pytest.raises(Rejected, match="only logs can be sent") as refused:
         read({field: []})
     assert refused.value.code == "wrong_format"

@@ -62,7 +62,7 @@ def bucket(minute: int, count: int) -> dict[str, object]:
         ([2, 0, 2], [2, 0, 2]),
     ],
 )
-def test_only_the_stretch_that_has_events_is_printed(server: Answering, counts: list[int], wanted: list[int]) -> None:
+def test_empty_bars_before_and_after_are_left_out(server: Answering, counts: list[int], wanted: list[int]) -> None:
     buckets = [bucket(minute, count) for minute, count in enumerate(counts)]
     server.will(*[reply(interval_s=60, buckets=buckets)] * 3)
     found = run("histogram", "--url", server.url)

@@ -78,7 +78,7 @@ def test_with_a_key_the_key_names_the_tenant(server: Answering) -> None:
     assert "tenant_id" not in json.loads(server.asked[0].body)
 
 
-def test_rejected_events_are_named_by_their_place_in_the_whole_input(server: Answering) -> None:
+def test_rejected_events_are_reported_by_line(server: Answering) -> None:
     server.will(took(1, "invalid_timestamp"), took(0, *["missing_field"] * 12))
     result = run(server.url, "--batch", "2", stdin='{"a":1}\n{"a":2}\n{"a":3}\n')
     assert result.exit_code == 1
@@ -131,7 +131,7 @@ def test_giving_up_has_its_own_exit_code() -> None:
     assert "gave up after 0 s" in result.stderr
 
 
-def test_waiting_is_told(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_is_reported(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = without_waiting(monkeypatch, "send")
     server.will(problem(503, "unavailable", "The disk is full."), took(1))
     result = run(server.url, stdin='{"a":1}\n')
@@ -154,7 +154,7 @@ def test_text_and_json_can_be_forced(server: Answering) -> None:
     assert server.asked[1].body == b"broken"
 
 
-def test_a_packed_file_is_read_and_a_cut_one_as_far_as_it_goes(server: Answering, tmp_path: Path) -> None:
+def test_a_truncated_gzip_file_is_sent_up_to_its_end(server: Answering, tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"  # the content counts, not the name
     path.write_bytes(gzip.compress(b'{"a":1}\n{"a":2}\n')[:-4])
     server.will(took(2))
@@ -165,7 +165,7 @@ def test_a_packed_file_is_read_and_a_cut_one_as_far_as_it_goes(server: Answering
     assert result.stdout.startswith("2 events: 2 accepted")
 
 
-def test_what_is_no_text_is_refused_and_other_files_are_sent(server: Answering, tmp_path: Path) -> None:
+def test_a_binary_file_is_refused_and_other_files_are_sent(server: Answering, tmp_path: Path) -> None:
     (tmp_path / "a.db").write_bytes(b"SQLite format 3\0\x10\0")
     (tmp_path / "b.json").write_text('{"a":1}\n\n{"a":2}\n')
     server.will(took(1, "invalid_timestamp"))
@@ -177,7 +177,7 @@ def test_what_is_no_text_is_refused_and_other_files_are_sent(server: Answering, 
     assert [asked.body for asked in server.asked] == [b'{"a":1}\n{"a":2}']
 
 
-def test_events_are_named_by_their_line_also_where_a_line_holds_several(server: Answering) -> None:
+def test_events_of_a_line_with_several_are_reported_by_line(server: Answering) -> None:
     server.will(accepted(3, IngestError(2, None, "invalid_timestamp", "timestamp", "No.")))
     result = run(server.url, stdin='{"a":1}\n\n{"a":2}{"a":3}\n{"a":4}\n')
     assert result.stderr == "line 3: invalid_timestamp (timestamp): No.\n"
@@ -242,19 +242,19 @@ def test_lines_have_the_time_and_the_level_at_their_beginning(server: Answering)
     assert result.stderr == ""
 
 
-def test_lines_without_a_time_are_told(server: Answering) -> None:
+def test_lines_without_a_time_are_counted(server: Answering) -> None:
     server.will(took(3))
     result = run(server.url, "--tenant", "acme", stdin="hello\nworld\n2026-07-29 12:00:00Z x\n")
     assert result.stderr == "2 lines without a recognised time got the time of reading\n"
 
 
-def test_the_zone_that_is_assumed_is_told(server: Answering) -> None:
+def test_the_assumed_zone_is_reported(server: Answering) -> None:
     server.will(took(3))
     result = run(server.url, "--tenant", "acme", stdin=LOG)
     assert re.search(r"times without a zone were read as local time \(now [+-]\d{4}\); --zone changes", result.stderr)
 
 
-def test_time_and_level_may_be_told(server: Answering) -> None:
+def test_time_and_level_can_be_given(server: Answering) -> None:
     server.will(took(3))
     result = run(server.url, "--tenant", "acme", "--text", "--timestamp", "now", "--severity", "debug", stdin=LOG)
     assert result.exit_code == 0, result.output

@@ -73,7 +73,7 @@ def test_short_inputs_are_read_too(packing: str, text: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["gzip", "zstd"])
-def test_a_cut_file_gives_what_can_be_read_and_says_so(name: str) -> None:
+def test_a_truncated_file_is_read_up_to_its_end_and_reported(name: str) -> None:
     whole = PACKINGS[name](os.urandom(300_000).hex().encode())
     found, problem = read(whole[:-1_000])
     assert len(found) > 10_000
@@ -185,7 +185,7 @@ def database(tmp_path: Path) -> bytes:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_no_text_is_refused_by_its_name(content: bytes, name: str) -> None:
+def test_binary_data_is_refused_by_name(content: bytes, name: str) -> None:
     with pytest.raises(Rejected) as refused:
         read(content)
     assert refused.value.code == "not_text"

@@ -57,7 +57,7 @@ def test_a_path_that_never_was_is_not_missed(tmp_path: Path) -> None:
     assert HeldDirectory(tmp_path / "nothing").why_gone() is None
 
 
-def test_a_renewable_directory_may_be_deleted_and_made_anew_but_not_moved(tmp_path: Path) -> None:
+def test_a_renewable_directory_may_be_deleted_and_created_again_but_not_moved(tmp_path: Path) -> None:
     data, inner = tmp_path / "data", tmp_path / "data" / "inner"
     inner.mkdir(parents=True)
     directory = HeldDirectory(data, renewable=inner)

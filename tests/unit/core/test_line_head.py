@@ -209,7 +209,7 @@ def test_the_level_beside_a_time_that_is_not_taken_is_read(line: str, level: str
         "http://host/fatal:8080",
     ],
 )
-def test_a_level_is_none_in_the_middle_of_a_sentence(message: str) -> None:
+def test_a_word_in_a_sentence_is_not_a_level(message: str) -> None:
     assert read(f"2026-07-29T12:00:00Z {message}") == (NOON, None)
 
 
