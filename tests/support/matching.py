@@ -3,6 +3,7 @@
 docs/query-language.md names the events on which they may differ.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -13,7 +14,7 @@ import re2
 
 from parsec.ports.store import Row
 from parsec.query.language import ast, tokenizer
-from parsec.query.language.fields import number
+from parsec.query.language.fields import NUMBER_SPELLING, number
 from parsec.query.language.letters import FOLDED, SEPARATORS, SINGLE
 
 Predicate = Callable[["Subject"], bool]
@@ -129,8 +130,9 @@ def _between(test: ast.Between) -> Callable[[Scalar], bool]:
             return False
         if isinstance(limit, str):
             return isinstance(value, str) and _within(value, test)
-        spelled = number(value) if isinstance(value, str) else value
-        return spelled is not None and _within(float(spelled) if isinstance(value, str) else spelled, test)
+        if isinstance(value, str):
+            return re.fullmatch(NUMBER_SPELLING, value) is not None and _within(float(value), test)
+        return _within(value, test)
 
     return holds
 
