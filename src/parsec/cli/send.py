@@ -19,8 +19,9 @@ from parsec.api.ingest import CONTENT_CODES, IngestError
 from parsec.cli.client_flags import Command, api_key, new_client, profile, server_flags
 from parsec.cli.terminal import GAVE_UP, INTERRUPTED, NOT_ALL, counted, progress_bar, visible
 from parsec.client import Client, IngestAnswer, RetryPolicy
-from parsec.client.body_splitter import BodySource, Kind, Piece, Pieces, batches, pieces_of, values_in
+from parsec.client.body_splitter import BodySource, Kind, Pieces, batches, pieces_of
 from parsec.client.input_decoder import InputDecoder
+from parsec.client.json_splitter import Piece, values_in
 from parsec.client.text_lines import DEFAULT_SEVERITY, TextLines, TextOptions
 from parsec.core.clock import Clock, SystemClock
 from parsec.core.errors import Rejected, Retryable

@@ -16,12 +16,11 @@ from parsec.client.body_splitter import (
     MAX_INPUT_VALUE_BYTES,
     BodySource,
     Kind,
-    Piece,
     batches,
     kind_of,
     pieces_of,
-    values_in,
 )
+from parsec.client.json_splitter import Piece, values_in
 from parsec.core.errors import Rejected
 
 
