@@ -18,7 +18,7 @@ Chunks = Iterator[bytes | None]
 """None when the input pauses."""
 
 _PART_BYTES = 8 << 10
-"""What is inflated at once, and so the most that is lost before a damaged byte."""
+"""Inflated at once, and so the most that a wrong checksum costs."""
 _WINDOW_BYTES = 4 << 10
 """Input for the codec at once, so that the rest copied at the end of a member stays small."""
 _ZSTD_WINDOW_LOG = 27

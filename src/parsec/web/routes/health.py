@@ -130,8 +130,8 @@ def reason_check(why: Callable[[], str | None], status: HealthStatus) -> Callabl
 
 
 PUBLISH_DOUBT_S = 10.0
-"""Without a spool a failed publish makes a process unready for so long. Then a request may try again: nothing else
-would find out that Kafka acknowledges again."""
+"""How long a failed publish makes a process without a spool unready. Then requests try again, because nothing else
+notices that Kafka acknowledges again."""
 
 
 def kafka_check(

@@ -51,8 +51,8 @@ class _Text(Convertor[str]):
 
 register_url_convertor("text", _Text())
 
-MOST_ASKED = 5
-"""Times that a query is asked while parts of the store are detached, or stored again."""
+MAX_ATTEMPTS = 5
+"""Attempts at a query while parts of the store are detached or stored again."""
 _CONTEXT = "/context"
 _ENCODER = msgspec.json.Encoder()
 
@@ -262,7 +262,7 @@ class QueryRoutes:
     async def _range_answered(
         self, request: Request, scope: Scope, answer: Callable[[QueryLimits, _RangeFields], answers.RangeAnswer]
     ) -> Response:
-        """An answer that names its time range and, if it is empty, when the tenant's latest event was."""
+        """An answer with its time range and, if it is empty, the time of the tenant's latest event."""
 
         def with_range(limits: QueryLimits, known: _CompletenessFields) -> answers.RangeAnswer:
             found = answer(limits, {**known, **_range_fields(scope.time_range)})
@@ -289,8 +289,11 @@ class QueryRoutes:
         return Response(await self._executor.run(request, scope.tenant, body), media_type="application/json")
 
     def _undamaged(self, ask: Callable[[], T]) -> T:
-        """The answer; asked again if a damaged part was detached meanwhile, so that `missing` says so."""
-        for _ in range(MOST_ASKED):
+        """The answer. The query is repeated if a damaged part was detached meanwhile, so that `missing` reports it.
+
+        Raises Retryable after MAX_ATTEMPTS.
+        """
+        for _ in range(MAX_ATTEMPTS):
             changes = self._completeness.damage_changes()
             answer = ask()
             if self._completeness.damage_changes() == changes:
