@@ -12,7 +12,10 @@ from parsec.core.errors import Rejected
 from parsec.core.timestamp import LATEST, SECOND
 from parsec.ports.store import Row, StoreReader
 from parsec.process.search_text import texts
+from parsec.query.language.ast import Field
 from parsec.query.language.parse import parse
+from parsec.query.sql.filter import Scope
+from parsec.query.sql.histogram import GroupBy, histogram
 from parsec.query.sql.page import PageRequest
 from parsec.query.timerange import TimeRange
 from tests.support.matching import Subject, predicate
@@ -72,3 +75,11 @@ def test_a_mistake_is_told_as_the_page_says(text: str, column: int, told: str) -
     with pytest.raises(Rejected) as caught:
         parse(text)
     assert caught.value.message.startswith(f"Column {column}: {told}")
+
+
+def test_the_longest_expression_is_answered(reader: StoreReader) -> None:
+    """Its statement is longer than the engine reads unless told otherwise."""
+    text = " OR ".join(f"metadata.n{n}:[1.5 TO {n}.25]" for n in range(99)) + " OR metadata.latency_ms:[1.5 TO 700.25]"
+    scope = Scope("acme", TimeRange(NOON, NOON + 10 * SECOND), parse(text))
+    _, buckets = histogram(reader, scope, LIMITS, groups=GroupBy(Field("source"), 5))
+    assert sum(bucket.count for bucket in buckets) == 2

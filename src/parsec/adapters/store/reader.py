@@ -25,7 +25,9 @@ from parsec.ports.store import Cancellation, QueryLimits, T
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-_READ_ONLY = {"readonly": 2}  # 2: a query may bring settings
+# 2: a query may bring settings. The longest expression makes a statement of several hundred kB, and a statement cannot
+# raise the bounds that it is read under.
+_READ_ONLY = {"readonly": 2, "max_query_size": 4 << 20, "max_ast_elements": 1_000_000}
 _SETTINGS = {
     # Its threads, 100 of them, hold three open files each for as long as the process runs.
     "merge_tree_use_prefixes_deserialization_thread_pool": 0,

@@ -42,8 +42,9 @@ class _Tests:
 
     def __init__(self, test: ast.Test, parameters: Parameters) -> None:
         self._parameters = parameters
-        self._elements: dict[str, str]
+        self._elements: dict[str, str] = {}
         self._scalar: Condition
+        self._whole: Condition | None = None
         if isinstance(test, ast.Equal):
             self._equal(test)
         elif isinstance(test, ast.Between) and not isinstance(test.high if test.low is None else test.low, str):
@@ -55,6 +56,8 @@ class _Tests:
             self._matches(test)
 
     def value(self, value: str) -> str:
+        if self._whole is not None:
+            return self._whole(value)
         mixed = f"arrayExists(m -> {self._scalar('m')}, {_of(value, MIXED)})"
         return f"{self._scalar(value)} OR {' OR '.join(self._list(value, kind) for kind in self._elements)} OR {mixed}"
 
@@ -79,12 +82,21 @@ class _Tests:
         def bound(limit: ast.Limit) -> str:
             return self._parameters.number(limit if isinstance(limit, int) else float(limit))
 
-        def spelled(text: str) -> str:
-            return within(f"if(match({text}, '{_NUMBER_PATTERN}'), toFloat64OrNull({text}), NULL)", test, bound)
-
-        self._elements = {**dict.fromkeys(NUMBERS, within("x", test, bound)), STRING: spelled("x")}
+        if all(limit is None or abs(float(limit)) < _EXACT for limit in (test.low, test.high)):
+            # No rounding to a double takes a number to the other side of such a limit, so one test is enough.
+            holds = within("x", test, bound)
+            self._whole = lambda value: f"arrayExists(x -> ifNull({holds}, 0), {_doubles(value)})"
+            return
+        self._elements = {
+            **dict.fromkeys(NUMBERS, within("x", test, bound)), STRING: within(_spelled("x"), test, bound)
+        }  # fmt: skip
         self._scalar = lambda value: "ifNull({}, 0)".format(
-            " OR ".join([*(within(_of(value, kind), test, bound) for kind in NUMBERS), spelled(_of(value, STRING))])
+            " OR ".join(
+                [
+                    *(within(_of(value, kind), test, bound) for kind in NUMBERS),
+                    within(_spelled(_of(value, STRING)), test, bound),
+                ]
+            )
         )
 
     def _matches(self, test: ast.Test) -> None:
@@ -100,3 +112,21 @@ class _Tests:
 
 def _of(value: str, kind: str) -> str:
     return f"dynamicElement({value}, '{kind}')"
+
+
+def _spelled(text: str) -> str:
+    """The number that a text spells."""
+    return f"if(match({text}, '{_NUMBER_PATTERN}'), toFloat64OrNull({text}), NULL)"
+
+
+def _doubles(value: str) -> str:
+    """All numbers of a value as one array."""
+
+    def scalar(value: str) -> str:
+        numbers = [f"toFloat64({_of(value, kind)})" for kind in NUMBERS]
+        return f"coalesce({', '.join([*numbers, _spelled(_of(value, STRING))])})"
+
+    lists = [f"CAST({_of(value, f'Array(Nullable({kind}))')}, 'Array(Nullable(Float64))')" for kind in NUMBERS]
+    texts = f"arrayMap(s -> {_spelled('s')}, {_of(value, f'Array(Nullable({STRING}))')})"
+    mixed = f"arrayMap(m -> {scalar('m')}, {_of(value, MIXED)})"
+    return f"arrayConcat([{scalar(value)}], {', '.join([*lists, texts, mixed])})"
