@@ -5,6 +5,7 @@
 slow: a commit takes long, so that a kill often falls between insert and commit. forgetful: also without recovery by
 position, so that a test can show that it would see the lack of it. idle: nothing is ever read from the log. refusing:
 the store takes no block with a message that begins with `poison`. torn: no page after the first is answered.
+unrepaired: the log has nothing of what the store has lost.
 endless: the store is asked for events in a way that never ends. ailing: calls of the log to the file system fail with
 the error number in the file `<data directory>.fault`, while there is one.
 
@@ -25,6 +26,7 @@ from typing import Any
 import msgspec
 
 from parsec.adapters.log.files import Files
+from parsec.adapters.log.reader import EmbeddedReader
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.cli import main
 from parsec.core.errors import Poison, Rejected
@@ -102,6 +104,7 @@ FAULTS: dict[str, list[tuple[object, str, Any]]] = {
     "forgetful": [_SLOW, (Partition, "__init__", _forget), (Processor, "_landed_below", _nothing_landed)],
     "idle": [(Processor, "step", _idle), (processor, "stage_check", partial(stage_check, stall_after_s=3600.0))],
     "refusing": [(ClickHouseStore, "insert", _refuse)],
+    "unrepaired": [(EmbeddedReader, "read_again", lambda *_: None)],
 }
 
 

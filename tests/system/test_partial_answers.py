@@ -29,7 +29,7 @@ def missing(parsec: Parsec) -> list[Any]:
 
 
 def test_a_part_of_the_store_that_was_damaged_is_missed_in_every_answer(tmp_path: Path) -> None:
-    with Parsec(tmp_path / "data") as parsec:
+    with Parsec(tmp_path / "data", under("unrepaired")) as parsec:
         for n in range(2):  # two parts, of which one is damaged
             assert parsec.ingest([event(f"p-{n}", "p")])[1]["accepted"] == 1
             parsec.wait_processed()
@@ -42,7 +42,7 @@ def test_a_part_of_the_store_that_was_damaged_is_missed_in_every_answer(tmp_path
         parsec.start()
         parsec.wait_processed()
         told = missing(parsec)
-        assert [["set aside" in each for each in answer] for answer in told] == [[True]] * len(told), told
+        assert all(any("set aside" in each for each in answer) for answer in told), told
         assert [each["id"] for each in parsec.search("p")] == ["p-1"]
 
 

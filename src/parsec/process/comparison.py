@@ -73,7 +73,7 @@ class StoreComparison:
         self._gaps: Sequence[StoreGap] = ()
         self._lost: Sequence[StoreGap] = ()
         self._began_at = 0.0
-        self._check_parts = self._is_wanted = False
+        self._check_parts = self._is_wanted = self._unknown_is_lost = False
         self._problem: str | None = None
 
     def recheck(self, *, check_parts: bool = False) -> RepairStatus:
@@ -160,6 +160,8 @@ class StoreComparison:
             self._make_checkpoints(gaps, stop)
             if stop.is_set():
                 return
+            if self._is_wanted:
+                self._unknown_is_lost = any(self._is_unknown(gap) for gap in gaps)
             changes = self._watch.damage_changes()
             gaps = self._watch.compare(self._watch.progress().values(), False)
         self._gaps, self._lost = (), tuple(gap for gap in gaps if gap.missing)
@@ -167,8 +169,14 @@ class StoreComparison:
         self._phase = "idle"
         self._watch.keep_log(False)
         self._report_end(known)
-        if not self._lost:
+        if not (self._lost or self._unknown_is_lost):
             self._watch.on_whole(changes)
+
+    def _is_unknown(self, gap: StoreGap) -> bool:
+        """Whether some of a gap can neither be recounted nor be found in the log."""
+        owned = self._watch.progress().get(gap.partition)
+        cannot_be_recounted = gap.first_checkpoint and not gap.missing
+        return cannot_be_recounted and owned is not None and self._repair.first_held(owned) > gap.first
 
     def _store_again(self, gaps: Sequence[StoreGap], stop: threading.Event) -> None:
         self._began_at = said_at = self._clock.monotonic()

@@ -106,7 +106,7 @@ class Repair:
                 self._checkpoints = ()
             gap = self._gaps[0] if self._gaps else None
             progress = next((each for each in owned if gap and _is_of(gap, each)), None)
-            if gap and progress and not gap.first_checkpoint and self._chunk is None and self._at == 0:
+            if gap and progress and self._chunk is None and self._at == 0:
                 self._held[gap.log_id, gap.partition] = self._lost.first_held(progress)
             if gap and (progress is None or self._store_chunk(gap)):
                 self._gaps.popleft()

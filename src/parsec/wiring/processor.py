@@ -166,6 +166,9 @@ def _open_store(settings: Settings, runtime: Runtime, on_detached: Callable[[], 
         runtime.thread("store-scrub", lambda stop: engine.scrub(stop, settings.retention)),
     ]
 
+    if engine.damaged_parts.why() is not None:
+        on_detached()  # at this start, or before
+
     def on_whole(changes: int) -> None:
         engine.damaged_parts.restored(REPAIRED_TABLES, changes)
 
