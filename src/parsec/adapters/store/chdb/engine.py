@@ -194,14 +194,14 @@ class ChdbEngine:
 
     def _make_durable(self, client: "Client") -> None:
         if not self._tables:
+            for (table,) in client.query(_STRICT).result_rows:
+                client.command(f"ALTER TABLE {table} {_BROKEN_PARTS}")
             tables = "SELECT name, data_paths[1] FROM system.tables WHERE database = currentDatabase()"
             found = {name: Path(path) for name, path in client.query(tables).result_rows}
             self._tables = {name: path for name, path in found.items() if FORMER not in name}
             for former in found.keys() - self._tables.keys():
                 client.command(f"SYSTEM STOP MERGES {former}")  # nothing is inserted, so nothing has to be watched
             self._merged_parts = sync.MergedParts(list(self._tables.values()))
-            for (table,) in client.query(_STRICT).result_rows:
-                client.command(f"ALTER TABLE {table} {_BROKEN_PARTS}")
             sync.file_system(self._directory)
             self._schema_backup.save()
             self._merge_guard.check(client, time.monotonic())
