@@ -31,6 +31,8 @@ LIKE, NEAR_MISS = 0.6, 0.86
 """Similarity (difflib) of an unknown name to a setting: enough to suggest it; and, for a name without our prefix, to be
 taken for a mistake: KAFKA_BROKER and PARSC_PORT are, KAFKA_BROKER_ID and CLICKHOUSE_DB, which servers read, are not."""
 
+_OF_KUBERNETES = re.compile(r"PARSEC_(SERVICE_(HOST|PORT)|PORT_[0-9]+_)")
+
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
@@ -90,6 +92,8 @@ def _wrong_name(name: str, known: Mapping[str, Setting]) -> str | None:
         return None
     if name in FORMER_SETTINGS:
         return _former(name, name)
+    if _OF_KUBERNETES.match(name):
+        return f"{name}: Kubernetes sets it for a Service named parsec; set enableServiceLinks: false for the pod"
     if name.startswith("PARSEC_"):
         return f"{name}: {_unknown(name, {each.removeprefix('PARSEC_'): each for each in (*known, *CLIENT_NAMES)})}"
     upper = name.upper()

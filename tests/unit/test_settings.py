@@ -147,6 +147,11 @@ def test_a_name_that_servers_or_orchestrators_set_is_no_near_miss(name: str) -> 
     load({}, {name: "x"})
 
 
+@pytest.mark.parametrize("name", ["PARSEC_SERVICE_HOST", "PARSEC_SERVICE_PORT_HTTP", "PARSEC_PORT_8080_TCP_ADDR"])
+def test_the_names_of_a_kubernetes_service_are_explained(name: str) -> None:
+    assert "enableServiceLinks: false" in problems({}, {name: "10.0.0.1"})[0]
+
+
 def test_a_name_with_our_prefix_for_one_without_is_a_fault_that_names_it() -> None:
     assert problems({}, {"PARSEC_REDIS_ADDR": "x", "PARSEC_QQ": "x"}) == [
         "PARSEC_REDIS_ADDR: no such setting; did you mean REDIS_ADDR?",
