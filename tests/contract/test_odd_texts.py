@@ -162,3 +162,17 @@ def test_every_event_comes_back_as_it_was_sent(stored: Stored) -> None:
     assert {each["id"]: each["metadata"] for each in events(store)} == {
         f"evt-{number}": metadata(text, number) for number, text in enumerate(ODD_TEXTS)
     }
+
+
+@pytest.mark.parametrize("decimals", [[1.5, "x"], [0.5, None], [1e300, True]])
+def test_an_integer_in_a_list_is_exact_whatever_the_other_events_of_the_insert_have(decimals: list[object]) -> None:
+    """The engine reads the numbers in the lists of a block as decimals after a mixed list with a decimal."""
+    number = 1234567890123456789
+    lists: list[list[object]] = [decimals, [number, "a"], [number + 1, "a"], [number], [number, 1.5], [[number], "b"]]
+    with embedded_store() as (store, engine):
+        searched = [texts(msgspec.Raw(json.dumps({"l": each}).encode())) for each in lists]
+        store.insert([row(at, metadata=kept, search_text=text) for at, (kept, text) in enumerate(searched)], "all")
+        for _ in range(2):
+            found = found_by(store.reader(), [equal("l", str(number)), equal("l", str(number + 1))])
+            assert found == [{"evt-1", "evt-3", "evt-4", "evt-5"}, {"evt-2"}]
+            merge(engine)

@@ -37,9 +37,13 @@ class Subject:
     def metadata(self) -> dict[str, list[Scalar]]:
         """Path to values, those of lists and of objects in lists among them; a list without any has none."""
         flat: dict[str, list[Scalar]] = {}
+        lists: set[str] = set()
         for path, value in _METADATA.decode(self.row.metadata).items():
-            _collect(flat, path, value)
-        return flat
+            _collect(flat, lists, path, value, listed=False)
+        return {
+            path: [_searchable(value, 1 << 53 if path in lists or len(values) > 1 else None) for value in values]
+            for path, values in flat.items()
+        }
 
 
 def predicate(node: ast.Node) -> Predicate:
@@ -150,21 +154,26 @@ def _starts(start: str) -> Callable[[str], bool]:
     return lambda path: path.startswith(start)
 
 
-def _collect(flat: dict[str, list[Scalar]], path: str, value: Any) -> None:
+def _collect(flat: dict[str, list[Scalar]], lists: set[str], path: str, value: Any, *, listed: bool) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
-            _collect(flat, f"{path}.{key}", inner)
+            _collect(flat, lists, f"{path}.{key}", inner, listed=listed)
     elif isinstance(value, list):
         flat.setdefault(path, [])
         for inner in value:
-            _collect(flat, path, inner)
+            _collect(flat, lists, path, inner, listed=True)
     elif value is not None:
-        flat.setdefault(path, []).append(_searchable(value))
+        flat.setdefault(path, []).append(value)
+        if listed:
+            lists.add(path)
 
 
-def _searchable(value: Scalar) -> Scalar:
-    """Whole numbers beyond 64 bits are searched as texts."""
-    return str(value) if type(value) is int and not -(1 << 63) <= value < 1 << 64 else value
+def _searchable(value: Scalar, largest: int | None) -> Scalar:
+    """Whole numbers beyond 64 bits, or in lists beyond 2^53, are searched as texts."""
+    if type(value) is not int:
+        return value
+    exact = abs(value) <= largest if largest is not None else -(1 << 63) <= value < 1 << 64
+    return value if exact else str(value)
 
 
 def words_of(message: str) -> list[str]:

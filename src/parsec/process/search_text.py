@@ -7,7 +7,8 @@ Metadata keeps its text, without duplicate keys: the last one wins, as in other 
 order of keys stay as sent. Decoding removes duplicate keys, so text that is encoded again has fewer colons if, and only
 if, it had some. `search_text` differs
 
-1. where a number is too large for the store: it is a string there;
+1. where a number is too large for the store: it is a string there. In lists that begins beyond 2^53: the engine reads
+   integers as decimals there if the list, or one of another event in the same insert, has decimals among other types;
 2. where a path is odd: `a.b` nested and dotted, values in lists of objects or of lists. There the object is flat: each
    path once, with the list of all its values.
 """
@@ -24,7 +25,8 @@ import msgspec
 from parsec.api.event_rules import MAX_METADATA_DEPTH, MAX_METADATA_KEYS, nests_deeper
 
 Fields = dict[str, msgspec.Raw]
-Leaf = Callable[[msgspec.Raw], bytes]
+Leaf = Callable[[msgspec.Raw, bool], bytes]
+"""A value that is neither object nor list, and whether it is an item of a list."""
 
 _FIELDS = msgspec.json.Decoder(Fields)
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -35,11 +37,14 @@ _TO_DIGITS = bytes(ord("0") if chr(c) in "-0123456789" else ord(" ") for c in ra
 _NUMBER_STARTS = frozenset(b"%c" % c for c in b"-0123456789")
 _NOT_OPENING = bytes(c for c in range(256) if c not in b"{[\n")
 _LONG_NUMBER = b"0" * 20  # the shortest that may be beyond 64 bits, with or without a sign
+_LONG_ITEM = b"0" * 16  # the shortest that may be beyond 2^53
 _NESTED_LIST = re.compile(rb"[\[,][ \t]*[\[{]")
 """An object or a list in a list; also in texts that look so."""
 _DOTTED_KEY = re.compile(rb'\.(?:[^"\\]|\\.)*"[ \t]*:')
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
 _LONG_OUTSIDE = re.compile(rb"[:,\[ \t]-?[0-9]{19}")  # where a value may begin, so not the digits of an id in quotes
+_LONG_ITEM_OUTSIDE = re.compile(rb"[\[,][ \t]*-?[0-9]{16}")
+_LARGEST_ITEM = 1 << 53
 
 
 def is_plain(raws: Sequence[msgspec.Raw]) -> bool:
@@ -57,7 +62,7 @@ def is_plain(raws: Sequence[msgspec.Raw]) -> bool:
     joined = lines.replace(b"\n", b",")
     if b"\\u" in joined or b"\r" in joined:
         return False
-    if _LONG_NUMBER in joined.translate(_TO_DIGITS) and _LONG_OUTSIDE.search(joined):
+    if _may_be_too_large(joined):
         return False
     try:
         objects = _OBJECTS.decode(b"[%b]" % joined)
@@ -71,6 +76,15 @@ def is_plain(raws: Sequence[msgspec.Raw]) -> bool:
         return False  # among others for numbers that neither 64 bits nor a double can hold
 
 
+def _may_be_too_large(text: bytes) -> bool:
+    digits = text.translate(_TO_DIGITS)
+    if _LONG_ITEM not in digits:
+        return False
+    if b"[" in text and _LONG_ITEM_OUTSIDE.search(text):
+        return True
+    return _LONG_NUMBER in digits and _LONG_OUTSIDE.search(text) is not None
+
+
 def texts(raw: msgspec.Raw) -> tuple[str, str]:
     """The object without line breaks and duplicate keys; and the text to search by, empty if it is the same."""
     text = str(raw, "utf-8")
@@ -81,11 +95,11 @@ def texts(raw: msgspec.Raw) -> tuple[str, str]:
     if value is not None and has_odd_paths(value):
         return text, _ENCODER.encode(_by_path(value)).decode()
     if "\n" in text or "\r" in text or _has_duplicate_keys(text):
-        text = _object(fields, bytes).decode()
+        text = _object(fields, _as_sent).decode()
     value = json.loads(text, parse_int=_number_or_text, parse_float=_number_or_text)
     if has_odd_paths(value):
         return text, _ENCODER.encode(_by_path(value)).decode()
-    whole, searchable = _object(fields, bytes), _object(fields, _searchable)
+    whole, searchable = _object(fields, _as_sent), _object(fields, _searchable)
     return text, "" if whole == searchable else searchable.decode()
 
 
@@ -118,32 +132,40 @@ def _object(fields: Fields, leaf: Leaf) -> bytes:
     return b"{%b}" % b",".join([_ENCODER.encode(key) + b":" + _value(value, leaf) for key, value in fields.items()])
 
 
-def _value(raw: msgspec.Raw, leaf: Leaf) -> bytes:
+def _value(raw: msgspec.Raw, leaf: Leaf, *, listed: bool = False) -> bytes:
     first = memoryview(raw)[0]
     if first == _OBJECT:
         return _object(_FIELDS.decode(raw), leaf)
     if first == _ARRAY:
-        return b"[%b]" % b",".join([_value(item, leaf) for item in _ITEMS.decode(raw)])
-    return leaf(raw)
+        return b"[%b]" % b",".join([_value(item, leaf, listed=True) for item in _ITEMS.decode(raw)])
+    return leaf(raw, listed)
 
 
-def _searchable(raw: msgspec.Raw) -> bytes:
-    """A number beyond 64 bits, or beyond a double, as a string of its digits; all other values unchanged."""
+def _as_sent(raw: msgspec.Raw, listed: bool) -> bytes:  # noqa: ARG001 (a Leaf)
+    return bytes(raw)
+
+
+def _searchable(raw: msgspec.Raw, listed: bool) -> bytes:
+    """A number that the store cannot keep exactly at this place as a string of its digits; all others unchanged."""
     text = bytes(raw)
     if text[:1] not in _NUMBER_STARTS:
         return text
     if text.lstrip(b"-").isdigit():
-        return text if len(text) < 20 or -(1 << 63) <= _integer(text) < 1 << 64 else b'"%b"' % text
+        return text if len(text) < len(_LONG_ITEM) or _is_exact(_integer(text), listed=listed) else b'"%b"' % text
     return text if math.isfinite(float(text)) else b'"%b"' % text
 
 
 def _number_or_text(text: str) -> Any:
-    searched = _searchable(msgspec.Raw(text.encode()))
+    searched = _searchable(msgspec.Raw(text.encode()), False)
     return text if searched[:1] == b'"' else msgspec.json.decode(searched)
 
 
 def _integer(text: bytes) -> int:
     return int(text[:40])  # beyond 64 bits if the whole is; Python refuses to read thousands of digits
+
+
+def _is_exact(number: int, *, listed: bool) -> bool:
+    return abs(number) <= _LARGEST_ITEM if listed else _SMALLEST <= number <= _LARGEST
 
 
 def _may_be_odd(lines: bytes) -> bool:
@@ -192,10 +214,14 @@ def _by_path(value: dict[str, Any]) -> dict[str, Any]:
         _collect(path, inner, found, lists, listed=False)
     for path, values in lists.items():
         if path in found:
-            found[path] = [found[path], *values]
+            found[path] = _exact([found[path], *values])
         elif values or not any(other.startswith(f"{path}.") for other in (*found, *lists)):
-            found[path] = values
+            found[path] = _exact(values)
     return found
+
+
+def _exact(items: list[Any]) -> list[Any]:
+    return [str(item) if type(item) is int and not _is_exact(item, listed=True) else item for item in items]
 
 
 def _collect(path: str, value: Any, found: dict[str, Any], lists: dict[str, list[Any]], *, listed: bool) -> None:
@@ -208,7 +234,7 @@ def _collect(path: str, value: Any, found: dict[str, Any], lists: dict[str, list
         for inner in value:
             _collect(path, inner, found, lists, listed=True)
     elif value is not None:
-        leaf = str(value) if type(value) is int and not _SMALLEST <= value <= _LARGEST else value
+        leaf = str(value) if type(value) is int and not _is_exact(value, listed=False) else value
         if listed or path in found:
             lists.setdefault(path, []).append(leaf)
         else:

@@ -60,8 +60,9 @@ AND offset >= {first:UInt64} AND offset < {end:UInt64}
 """
 _MISSING = f"{_PIECE} AND expires_on > today() AND offset NOT IN (SELECT offset FROM events WHERE {_PIECE})"  # noqa: S608 (our own names, here and below)
 _NEEDS_CARE = "match(metadata, {care:String})"
-# More than needs it: digits beyond 64 bits, exponents, escapes, a dot in a key, an object or a list in a list.
-CARE = r'[0-9]{19}|[0-9.][eE]|\\u|"[^"]*[.][^"]*"[ \t]*:|[\[,][ \t]*[\[{]'
+# More than needs it: digits beyond 64 bits, beyond 2^53 in a list, exponents, escapes, a dot in a key, an object
+# or a list in a list.
+CARE = r'[0-9]{19}|[\[,][ \t]*-?[0-9]{16}|[0-9.][eE]|\\u|"[^"]*[.][^"]*"[ \t]*:|[\[,][ \t]*[\[{]'
 _DROP = "ALTER TABLE {former} DROP PARTITION ID {{day:String}} SETTINGS max_partition_size_to_drop = 0"
 
 Write = Callable[["Client", Table, Iterable[bytes], str], None]
