@@ -47,7 +47,7 @@ STORE = str(Path("adapters", "store")) + os.sep
 INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<module>")
 RESUME = dis.opmap["RESUME"]
 
-LIMITS = {"event": {"calls": 200, "files": 25}, "question": {"calls": 120}}
+LIMITS = {"event": {"calls": 200, "files": 28}, "question": {"calls": 120}}
 LOOK_S = 0.001
 IDLE_LOOKS, FIRST_IDLE_LOOKS = 5, 100
 """So often in a row every thread must be seen where it waits; at first for longer than a sync of the disk takes."""

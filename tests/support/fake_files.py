@@ -6,6 +6,7 @@ directory. Any call can be made to fail, and the power can go in the middle of a
 """
 
 import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -168,8 +169,11 @@ class FakeFiles(Files):
         self._call("size")
         return len(self._inode(fd).cached)
 
-    def is_name_of(self, path: Path, fd: int) -> bool:
-        return self._names.get(path) is self._inode(fd)
+    def status(self, which: Path | int) -> os.stat_result:
+        inode = self._inode(which) if isinstance(which, int) else self._names.get(which)
+        if inode is None:
+            raise FileNotFoundError(errno.ENOENT, "No such file", str(which))
+        return os.stat_result((0, id(inode), *[0] * 8))
 
     def read_some(self, fd: int, size: int, position: int) -> bytes:
         self._call("read")

@@ -73,7 +73,7 @@ class Rig:
         lost = LostRecords(self.reader.read_again, self.store, make_rows, WINDOW)
         self.repair = Repair(lost, self.store, self.telemetry, self.clock, FixedRandom())
         self.claims = Claims(self.dedup, self.store, WINDOW, self.telemetry, self.repair.lost_rows, self.repair.restore)
-        options = Options(make_rows, self.limits, on_commit=self._note_commit, between_ranges=self.repair.turn)
+        options = Options(make_rows, self.limits, on_commit=self._note_commit, repair=self.repair)
         self.processor = Processor(
             self.reader, self.store, self.claims, options, self.telemetry, self.clock, FixedRandom()
         )

@@ -10,7 +10,7 @@ Invariants, cited by tests
  3. A batch of an idle partition is inserted at once, of a busy one when full or `linger_s` after the insert before it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -37,6 +37,7 @@ from parsec.process.range_commit import (
     SaveCheckpoint,
     Step,
 )
+from parsec.process.repair import Repair
 from parsec.telemetry import FATES, Telemetry
 
 _log = structlog.get_logger(__name__)
@@ -51,8 +52,8 @@ class Options(msgspec.Struct, frozen=True):
     """`make_rows` makes rows of records; `limits` say how large inserts are and how long they wait to fill.
 
     `dead_letter_days`: how long the store keeps dead letters. `yield_gil` lets other threads run; called between parts
-    of about a millisecond of work. `on_commit` is called after each commit and returns at once. `between_ranges` stores
-    a bounded number of lost events again (parsec.process.repair); True: there are more.
+    of about a millisecond of work. `on_commit` is called after each commit and returns at once. `repair` stores lost
+    events again, between two ranges.
     """
 
     make_rows: MakeRows
@@ -61,7 +62,7 @@ class Options(msgspec.Struct, frozen=True):
     dead_letter_days: int = 30
     yield_gil: Callable[[], None] = lambda: None
     on_commit: Callable[[], None] = lambda: None
-    between_ranges: Callable[[Collection[Progress]], bool] = lambda _: False
+    repair: Repair | None = None
 
 
 class Processor:
@@ -84,7 +85,7 @@ class Processor:
         )
         self._step_at = self._progress_at = clock.monotonic()
         self._lag_at = float("-inf")
-        self._more_between = False
+        self._more_to_repair = False
         self._committed_since = True
         self._stopping = False
         self._finish_until: float | None = None
@@ -121,25 +122,29 @@ class Processor:
     def step(self, max_wait_s: float) -> None:
         """One turn: a poll, then the work of each partition that is due."""
         self._step_at = self._clock.monotonic()
-        self._assignments.poll(self._step_at, 0.0 if self._more_between else max_wait_s, stopping=self._stopping)
+        self._assignments.poll(self._step_at, 0.0 if self._more_to_repair else max_wait_s, stopping=self._stopping)
         due = self._assignments.due_in(self._clock.monotonic(), stopping=self._stopping)
         for partition in (self._assignments.owned[number] for number, wait_s in due.items() if wait_s <= 0):
             if partition.range_commit is None:
                 self._begin(partition)
             if partition.range_commit is not None:
                 self._advance(partition, partition.range_commit)
-        self._work_between_ranges()
+        self._repair()
         now = self._clock.monotonic()
         self._progress_at = min((s.progress_at for s in self._assignments.owned.values() if s.has_work), default=now)
         if now - self._lag_at >= LAG_EVERY_S:
             self._lag_at = now
             self._telemetry.lag.set(self._assignments.lag())
 
-    def _work_between_ranges(self) -> None:
+    def _repair(self) -> None:
         """Once after each commit or when no range is waiting, so that new events wait for one such turn at most."""
+        repair = self._options.repair
+        if repair is None or repair.idle.is_set() or self._stopping:
+            self._more_to_repair = False
+            return
         is_busy = any(partition.has_work for partition in self._assignments.owned.values())
-        if not self._stopping and (self._committed_since or not is_busy):
-            self._more_between = self._options.between_ranges(self._assignments.progress.values())
+        if self._committed_since or not is_busy:
+            self._more_to_repair = repair.turn(self._assignments.progress.values())
             self._committed_since = not is_busy
 
     def _begin(self, partition: Partition) -> None:

@@ -54,7 +54,8 @@ class _Chunk(NamedTuple):
 
 
 class Repair:
-    """`request`, `idle` and `stored_again` are for any thread, the rest for the processor's."""
+    """`request`, `save`, `idle` and `stored_again` are for the thread that compares, the rest for the processor's,
+    which calls `turn` until it has set `idle`."""
 
     def __init__(
         self, lost: LostRecords, store: StoreWriter, telemetry: Telemetry, clock: Clock, random: Random
@@ -79,15 +80,14 @@ class Repair:
     def request(self, gaps: Sequence[StoreGap]) -> None:
         """Stores again what is missing in these gaps; call it while `idle` is set."""
         self.stored_again = 0
-        self._at = 0
-        self.idle.clear()
-        self._gaps.extend(gaps)  # last: from here on the processor's thread works on them
+        self._gaps.extend(gaps)
+        self.idle.clear()  # last: from here on the processor's thread works on them
 
     def save(self, checkpoints: Sequence[LedgerCheckpoint]) -> None:
         """Saves these; call it while `idle` is set."""
         if checkpoints:
-            self.idle.clear()
             self._checkpoints = checkpoints
+            self.idle.clear()  # last, as above
 
     def first_held(self, progress: Progress) -> int:
         """The first committed offset of a partition that the log had when its repair began."""
@@ -121,21 +121,20 @@ class Repair:
     def restore(self, positions: Collection[Position], committed: int) -> bool:
         """Stores again the chunks of these positions, of one partition, below `committed`. True: some of them were
         lost. For the processor's thread, whatever `turn` works on. Raises Retryable."""
-        before, at = self.stored_again, self._at
-        try:
-            for log_id, partition, first in sorted({(*each[:2], chunk_start(each.offset)) for each in positions}):
-                self._restore_chunk(log_id, partition, first, committed)
-        finally:
-            self._at = at
-        return self.stored_again > before
+        restored = [
+            self._restore_chunk(log_id, partition, first, committed)
+            for log_id, partition, first in sorted({(*each[:2], chunk_start(each.offset)) for each in positions})
+        ]
+        return any(restored)
 
-    def _restore_chunk(self, log_id: str, partition: int, first: int, committed: int) -> None:
-        end = chunk_end(first, committed)
+    def _restore_chunk(self, log_id: str, partition: int, first: int, committed: int) -> bool:
+        end, found = chunk_end(first, committed), False
         while first < end:
-            chunk = self._begin(Range(log_id, partition, first, end - 1), end)
-            first = self._at
+            chunk, first = self._begin(Range(log_id, partition, first, end - 1), end)
             if chunk is not None:
                 self._perform(chunk)
+                found = True
+        return found
 
     def lost_rows(self, progress: Progress) -> Iterator[Sequence[Row]]:
         """As LostRecords.of_window."""
@@ -150,7 +149,7 @@ class Repair:
                 return True
             asked = Range(gap.log_id, gap.partition, first, chunk_end(first, gap.end) - 1)
             is_recounted = gap.first_checkpoint and gap.missing > 0
-            self._chunk = self._begin(asked, gap.end, recounted=is_recounted)
+            self._chunk, self._at = self._begin(asked, gap.end, recounted=is_recounted)
             if self._clock.monotonic() >= until:
                 break
         if self._chunk is not None:
@@ -158,17 +157,17 @@ class Repair:
             self._chunk = None
         return self._at >= gap.end
 
-    def _begin(self, asked: Range, end: int, *, recounted: bool = False) -> _Chunk | None:
-        """What is to be inserted of a range, or of its beginning; None: nothing. Moves `_at`. Raises Retryable."""
+    def _begin(self, asked: Range, end: int, *, recounted: bool = False) -> tuple[_Chunk | None, int]:
+        """What is to be inserted of a range, or of its beginning; None: nothing. And the offset after it. Raises
+        Retryable."""
         lost = self._lost.find(asked, end, recounted=recounted)
-        self._at = lost.next_offset
         if lost.records is None:
-            return None
+            return None, lost.next_offset
         batch = Batch(lost.records.range, [lost.records], FIRST_ATTEMPT, doubtful=True, again=True)
         commit = RangeCommit(batch, lost.rows, lost.letters, self._bisect)
         assert isinstance(commit.step(), FindLanded)
         commit.landed(set(), set())  # just asked
-        return _Chunk(commit, len(lost.records.offsets))
+        return _Chunk(commit, len(lost.records.offsets)), lost.next_offset
 
     def _perform(self, chunk: _Chunk) -> None:
         """All steps of a chunk. After Retryable it is called again."""

@@ -212,7 +212,7 @@ def _options(
     return Options(
         make_rows, InsertLimits(linger_s=settings.process_linger_ms / 1000), yield_gil=runtime.yield_gil,
         on_commit=committed.set, dead_letter_days=_days(settings),
-        between_ranges=repair.turn,
+        repair=repair,
     )  # fmt: skip
 
 

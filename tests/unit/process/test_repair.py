@@ -4,6 +4,7 @@ import pytest
 
 from parsec.api.repair import StoreGap
 from parsec.core.errors import Retryable
+from parsec.ports.dedup import Position
 from parsec.process import lost_records
 from parsec.process.batching import InsertLimits
 from tests.support.processing import Crash, Rig
@@ -125,4 +126,43 @@ def test_where_nothing_is_recounted_only_what_has_not_expired_comes_back() -> No
     while not rig.repair.idle.is_set():
         rig.turn(1, 1)
     assert rig.gaps() == []
+    rig.audit()
+
+
+def test_a_repair_that_is_requested_while_lost_holders_are_restored_begins_at_its_first_gap() -> None:
+    """By another thread: neither changes what the other one works on."""
+    rig = committed_rig(*[b"event"] * 12)
+    rig.lose(lambda _: True)
+    assert rig.repair.restore([Position(rig.log.log_id, 0, 0)], 12)
+    gaps = rig.gaps()
+
+    def request(place: str) -> None:
+        if place == "insert.after":
+            rig.clear_hooks()
+            rig.repair.request(gaps)
+
+    rig.clear_hooks(request)
+    assert rig.repair.restore([Position(rig.log.log_id, 0, 8)], 12)
+    while not rig.repair.idle.is_set():
+        rig.turn(1, 1)
+    assert rig.gaps() == []
+    rig.audit()
+
+
+def test_a_request_is_never_taken_for_done_before_it_was_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processor's thread may take a turn at any moment of it."""
+    rig = committed_rig()
+    rig.lose(lambda _: True)
+    clear = rig.repair.idle.clear
+
+    def turn_and_clear() -> None:
+        rig.turn(3, 1)
+        clear()
+        rig.turn(1, 1)
+
+    monkeypatch.setattr(rig.repair.idle, "clear", turn_and_clear)
+    rig.repair.request(rig.gaps())
+    assert not rig.repair.idle.is_set()
+    monkeypatch.undo()
+    rig.run_repair()
     rig.audit()

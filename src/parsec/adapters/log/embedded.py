@@ -128,9 +128,9 @@ class Retention:
         """Deletes the oldest segments that every reader has passed, while they are old or room is needed."""
         kept_since = self._clock.time_ns() - int(self._options.retention_s * 1e9)
         max_bytes = 0 if self.lacks_room() and self._disk_is_low else self._options.max_bytes
-        if self._context.held.why_gone() is not None:
-            return
         unneeded = self._index.take_unneeded(kept_since, self._options.kept_bytes, max_bytes, _DELETE_AT_ONCE)
+        if unneeded and self._context.held.why_gone() is not None:
+            return  # their paths lead elsewhere now (I9); a start finds them again
         for segment in unneeded:
             try:
                 self._context.files.remove(segment.path)

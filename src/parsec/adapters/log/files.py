@@ -34,6 +34,8 @@ class Files:
     """(fd, buffers, position): the bytes written, which may be fewer; at most MOST_BUFFERS buffers."""
     sync: Callable[[int], None] = staticmethod(os.fdatasync)
     """(fd): the file's bytes and size survive a power cut."""
+    status: Callable[[Path | int], os.stat_result] = staticmethod(os.stat)
+    """Of a path, or of the file that a descriptor is open on."""
 
     def make_directory(self, path: Path) -> None:
         """Creates `path` and its parents, durably, unless they exist."""
@@ -61,13 +63,6 @@ class Files:
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size
-
-    def is_name_of(self, path: Path, fd: int) -> bool:
-        """Whether `path` is a name of this open file: not when it was deleted, replaced or moved away."""
-        try:
-            return os.path.samestat(os.stat(path), os.fstat(fd))  # noqa: PTH116 (for each publish: half the time)
-        except OSError:
-            return False
 
     def read(self, fd: int, size: int, position: int) -> bytes:
         """`size` bytes from `position`; fewer only where the file ends."""

@@ -13,6 +13,7 @@ nothing is acknowledged before both are written. A checkpoint with a wrong check
 import contextlib
 import struct
 from collections.abc import Sequence
+from os.path import samestat
 from pathlib import Path
 
 import google_crc32c
@@ -283,12 +284,22 @@ class SegmentWriter:
         self._close_segment()
 
     def _leave_deleted(self) -> None:
-        """Leaves a segment whose file was deleted or moved away: events written to it now would not be found again."""
+        """Leaves a segment whose file was deleted or moved away: events written to it now would not be found again.
+        Raises Retryable."""
         active = self._active
-        if active is not None and not self._context.files.is_name_of(active.path, self._fd):
+        if active is not None and not self._is_in_place(active):
             _log.error("The newest segment of the log was deleted or moved away. A new one is begun; what was not read "
                        "of the old one may be lost.", segment=str(active.path))  # fmt: skip
             self._close_segment()
+
+    def _is_in_place(self, active: Segment) -> bool:
+        """Whether the open file is still at its path. Raises Retryable once the directory is not (I9)."""
+        status = self._context.files.status
+        with contextlib.suppress(OSError):
+            if samestat(status(active.path), status(self._fd)):
+                return True
+        self._require_directory()
+        return False
 
     def _write(self, active: Segment, buffers: Sequence[bytes], size: int) -> None:
         """Writes and syncs. Raises Retryable when the outcome is unknown."""
@@ -298,8 +309,7 @@ class SegmentWriter:
             if self._context.files.write(self._fd, buffers, active.size) != size:
                 raise OSError("the disk accepted only a part of the bytes")
             self._context.files.sync(self._fd)
-            self._require_directory()  # a deleted file can be written and synced, too
-            if not self._context.files.is_name_of(active.path, self._fd):
+            if not self._is_in_place(active):  # a deleted file can be written and synced, too
                 raise Retryable(f"the segment {active.path.name} was deleted or moved away")
         except BaseException as error:
             self._abandon(active)
