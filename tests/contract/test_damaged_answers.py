@@ -26,7 +26,7 @@ from tests.support.stored import NOON, row
 from tests.support.stores import LIMITS, TestEngine, embedded_store
 
 _PART = "SELECT path FROM system.parts WHERE database = currentDatabase() AND table = 'events' AND active AND rows = 3"
-MISSING = "1 damaged parts of the store with events received on 20261123 were set aside."
+MISSING = "Events received on 2026-11-23 are missing: 1 damaged part of the store is detached."
 
 
 class Interrupted:

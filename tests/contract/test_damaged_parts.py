@@ -62,7 +62,7 @@ def test_a_part_that_is_met_is_detached_and_the_rest_is_answered(
     before = store.damage_changes()
     meet(store, engine)
     assert store.damage_changes() > before
-    assert "1 damaged parts of table events (3 rows) are detached" in str(engine.damaged_parts.why())
+    assert "1 damaged part of table events (3 rows) is detached" in str(engine.damaged_parts.why())
     assert (part.parent / "detached" / f"broken_{part.name}" / "data.bin").exists()
     store.insert([row(0), row(1), row(2)], "log-1/0/0-2")  # the token went with the part
     assert store.stored_offsets(Range("log-1", 0, 0, 9)) == {0, 1, 2, 3, 4}
@@ -165,7 +165,7 @@ def test_the_scrub_finds_damage_in_every_table(table: str) -> None:
         active = f"SELECT path FROM system.parts WHERE database = currentDatabase() AND active AND table = '{table}'"  # noqa: S608
         flip(Path(str(engine.ask(active))) / "data.bin")
         scrub.check_all(client, threading.Event())
-        assert f"1 damaged parts of table {table} " in str(engine.damaged_parts.why())
+        assert f"1 damaged part of table {table} " in str(engine.damaged_parts.why())
         store.insert([row(0)], "log-1/0/0-0")
         assert len(events(store)) == 1
 
@@ -251,7 +251,7 @@ def test_what_the_engine_detached_at_its_start_is_reported_until_it_is_stored_ag
     assert len(events(store)) == 5  # from the part that it was merged from, which is still there
     engine._tables.clear()  # as at a start
     engine.make_durable(engine.connect({}))
-    assert "1 damaged parts of table events (3 rows)" in str(engine.damaged_parts.why())
+    assert "1 damaged part of table events (3 rows)" in str(engine.damaged_parts.why())
     before = store.damage_changes()
     engine.damaged_parts.restored(("events", "dead_letters"), before - 1)
     assert engine.damaged_parts.why() is not None, "another part was detached since"

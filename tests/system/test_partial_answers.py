@@ -42,7 +42,7 @@ def test_a_part_of_the_store_that_was_damaged_is_missed_in_every_answer(tmp_path
         parsec.start()
         parsec.wait_processed()
         told = missing(parsec)
-        assert all(any("set aside" in each for each in answer) for answer in told), told
+        assert all(any("detached" in each for each in answer) for answer in told), told
         assert [each["id"] for each in parsec.search("p")] == ["p-1"]
 
 

@@ -76,7 +76,7 @@ def test_what_the_log_has_no_more_is_reported_as_lost(tmp_path: Path) -> None:
         lost = parsec.get("/admin/audit")[1]["difference"]
         assert 0 < lost == EVENTS - len(found(parsec)) < EVENTS
         assert f"{lost} events are lost" in stored_check(parsec)["why"]
-        assert "The log has them no more." in str(parsec.get(f"/query/events?tenant={TENANT}")[1]["missing"])
+        assert "The log no longer has them." in str(parsec.get(f"/query/events?tenant={TENANT}")[1]["missing"])
         assert f"parsec_store_missing_events {lost}.0" in parsec.get("/metrics")[1].decode()
         assert parsec.get("/readyz")[0] == 200
 

@@ -53,6 +53,11 @@ def text_of(moment_ns: int) -> str:
     return f"{head}.{fraction:09d}".rstrip("0") + "Z" if fraction else head + "Z"
 
 
+def dashed(day: str) -> str:
+    """The day 20260131 as 2026-01-31; any other text unchanged."""
+    return f"{day[:4]}-{day[4:6]}-{day[6:]}" if len(day) == 8 and day.isdigit() else day
+
+
 @lru_cache(_CACHE_ENTRIES)
 def second_text(second: int) -> str:
     """`YYYY-MM-DDTHH:MM:SS` in UTC."""

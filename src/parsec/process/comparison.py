@@ -106,7 +106,7 @@ class StoreComparison:
             )
         if now.lost:
             return (
-                f"{now.lost_events:,} events are lost from the store, and the log has them no more. Restore a backup "
+                f"{now.lost_events:,} events are lost from the store, and the log no longer has them. Restore a backup "
                 "of the store, or wait until they would have expired: see `parsec audit`."
             )
         return None
@@ -115,7 +115,7 @@ class StoreComparison:
         """What answers lack of the events received since `start`, in UTC: a sentence each for what is being stored
         again, and for what the log has no more."""
         now = self.status()
-        what = ((now.gaps, "They are being stored again."), (now.lost, "The log has them no more."))
+        what = ((now.gaps, "They are being stored again."), (now.lost, "The log no longer has them."))
         found = [([gap for gap in gaps if _since(gap, start)], sentence) for gaps, sentence in what]
         return [_sentence(gaps, sentence) for gaps, sentence in found if gaps]
 
@@ -209,7 +209,7 @@ class StoreComparison:
         lost, again = sum(gap.missing for gap in self._lost), self._repair.stored_again
         self._telemetry.store_missing.set(lost)
         if lost and {*map(_identity, self._lost)} != {*map(_identity, known)}:
-            _log.error("Events are lost from the store, and the log has them no more.", events=lost,
+            _log.error("Events are lost from the store, and the log no longer has them.", events=lost,
                        stored_again=again, where=[_place(gap) for gap in self._lost[:MOST_LOGGED]])  # fmt: skip
         elif again and not lost:
             _log.info("All that was missing from the store was stored again from the log.", events=again)
@@ -228,9 +228,13 @@ def _identity(gap: StoreGap) -> tuple[object, ...]:
 def _sentence(gaps: Sequence[StoreGap], what: str) -> str:
     """Without counts or offsets, which are those of all tenants."""
     begins, ends = [gap.received_from for gap in gaps], [gap.received_until for gap in gaps]
-    begin = "" if None in begins else f" since {min(filter(None, begins))}"
-    end = "" if None in ends else f" before {max(filter(None, ends))}"
-    return f"Events received{begin}{end} are missing from the store. {what}"
+    begin = None if None in begins else min(filter(None, begins))
+    end = None if None in ends else max(filter(None, ends))
+    if begin and end:
+        when = f" received between {begin} and {end}"
+    else:
+        when = f" received since {begin}" if begin else f" received before {end}" if end else ""
+    return f"Events{when} are missing from the store. {what}"
 
 
 def _since(gap: StoreGap, start: str) -> bool:

@@ -22,7 +22,7 @@ LATE_S = 30.0
 DAMAGE_EVERY_S = 60.0
 FORMER_EVERY_S = 5.0
 NO_LETTERS_S, MOST_REMEMBERED = 5.0, 10_000
-_TO_SECONDS = 19
+_TO_DAYS, _TO_SECONDS = 10, 19
 """Characters of a time: fractions are written only where there are some."""
 
 
@@ -66,19 +66,18 @@ class CompletenessCheck:
                 f"Events accepted before {text_of(lost_until_ns)} were lost in the log; their tenants are unknown."
             )
         if letters := self._dead_letters(tenant, start_ns, limits):
-            missing.append(f"{letters} records became dead letters since {text_of(start_ns)}: see GET /deadletters.")
-        if (
-            self._clock.monotonic() - self._damage_checked_at >= DAMAGE_EVERY_S
-            or self._changes_checked != self.damage_changes()
-        ):
-            self._check_damage(limits)
-        for day, parts in self._damaged:
-            if not day.isdigit() or day >= text_of(start_ns)[:10].replace("-", ""):
-                missing.append(f"{parts} damaged parts of the store with events received on {day} were set aside.")
-        if former := self._former_since(text_of(start_ns)[:10].replace("-", ""), limits):
+            what = "1 record became a dead letter" if letters == 1 else f"{letters} records became dead letters"
+            missing.append(f"{what} since {text_of(start_ns)}: see GET /deadletters.")
+        first_day = text_of(start_ns)[:_TO_DAYS]
+        for day, parts in self._damaged_parts(limits):
+            if len(day) != _TO_DAYS or day >= first_day:
+                what = "1 damaged part of the store is" if parts == 1 else f"{parts} damaged parts of the store are"
+                missing.append(f"Events received on {day} are missing: {what} detached.")
+        if former := self._former_since(first_day, limits):
+            days = f"on {former[0]}" if len(former) == 1 else f"from {former[0]} to {former[-1]}"
             missing.append(
-                f"Events received from {former[0]} to {former[-1]} may be missing: an earlier version stored them, and"
-                " they are being rewritten. /health shows the progress."
+                f"Events received {days} may be missing: an earlier version stored them, and they are being rewritten."
+                " /health shows the progress."
             )
         return [*missing, *self._absent(text_of(start_ns))]
 
@@ -104,13 +103,17 @@ class CompletenessCheck:
             self._no_letters_until[tenant] = now + NO_LETTERS_S
         return letters
 
-    def _check_damage(self, limits: QueryLimits) -> None:
-        self._damage_checked_at = self._clock.monotonic()
-        self._changes_checked = self.damage_changes()
-        try:
-            self._damaged = damaged_parts(self._store, limits)
-        except Fatal:  # a server that does not let us read system.detached_parts
-            self._damaged = []
+    def _damaged_parts(self, limits: QueryLimits) -> list[tuple[str, int]]:
+        """Their number by day. What was found is remembered last: another thread must not take what was known before
+        for it."""
+        now, changes = self._clock.monotonic(), self.damage_changes()
+        if now - self._damage_checked_at >= DAMAGE_EVERY_S or self._changes_checked != changes:
+            try:
+                self._damaged = damaged_parts(self._store, limits)
+            except Fatal:  # a server that does not let us read system.detached_parts
+                self._damaged = []
+            self._damage_checked_at, self._changes_checked = now, changes
+        return self._damaged
 
 
 def missing_of_spools(spools: Iterable[SpoolLedger], since: str) -> list[str]:

@@ -128,7 +128,7 @@ def test_while_it_is_stored_again_health_and_answers_say_so() -> None:
     compared.rig.clear_hooks(note)
     compared.run()
     assert seen[0].startswith("2 events that were stored are missing from the store.")
-    assert seen[1] == "Events received are missing from the store. They are being stored again."
+    assert seen[1] == "Events are missing from the store. They are being stored again."
 
 
 def test_what_the_log_has_no_more_is_lost_and_said_once(said: LogCapture) -> None:
@@ -140,7 +140,7 @@ def test_what_the_log_has_no_more_is_lost_and_said_once(said: LogCapture) -> Non
     (lost,) = compared.comparison.status().lost
     assert lost.rows == 2
     assert "2 events are lost from the store" in (compared.comparison.why() or "")
-    assert "The log has them no more." in compared.comparison.missing("")[0]
+    assert "The log no longer has them." in compared.comparison.missing("")[0]
     assert compared.rig.telemetry.value("parsec_store_missing_events") == 2
     assert compared.whole == []
     compared.rig.clock.advance(COMPARE_EVERY_S)

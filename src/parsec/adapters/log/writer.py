@@ -44,7 +44,6 @@ _PROBE_BYTES = 4096
 BLOCK = 1 << 19
 """Offsets reserved ahead with one commit of the state."""
 
-
 _log = structlog.get_logger(__name__)
 
 
@@ -214,9 +213,9 @@ class SegmentWriter:
 
     def save_start(self) -> None:
         """Saves to the state where this process began, unless the disk is full."""
-        newest, end = self._context.index.newest, self._context.index.end
+        index = self._context.index
         with contextlib.suppress(Retryable):
-            self._save_state(newest.first if newest else end, end + BLOCK)
+            self._save_state(index.newest.first if index.newest else index.end, index.end + BLOCK)
 
     def append(self, groups: Sequence[Group]) -> int:
         """Returns the bytes written once all groups are durable. Raises Retryable."""
@@ -251,27 +250,24 @@ class SegmentWriter:
         return size
 
     def probe(self) -> None:
-        """Writes as a publish does, but no event: a new segment where none is active, else a file that is removed
-        again, and the checkpoint. Raises Retryable."""
+        """Writes as a publish does, but no event: a segment, or a file that is removed again. Raises Retryable."""
         self._leave_deleted()
-        self._require_directory()
         if self._active is None:
             self.roll()
             return
-        files, path = self._context.files, self._context.directory / PROBE
+        files, place = self._context.files, self._context.directory
         try:
-            fd = files.create(path)
+            fd = files.create(place / PROBE)
             try:
                 if files.write(fd, [bytes(_PROBE_BYTES)], 0) != _PROBE_BYTES:
                     raise OSError("the disk accepted only a part of the bytes")
                 files.sync(fd)
             finally:
                 files.close(fd)
-            files.remove(path)
+            files.remove(place / PROBE)
             self.open_checkpoint().write(self._checkpoint(clean=False))
         except OSError as error:
-            why = f"the log in {self._context.directory} cannot be written: {error.strerror or error}"
-            raise Retryable(why) from error
+            raise Retryable(f"the log in {place} cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Leaves a clean checkpoint if the disk allows it, and the end in the state in case that one is lost."""
@@ -284,8 +280,7 @@ class SegmentWriter:
         self._close_segment()
 
     def _leave_deleted(self) -> None:
-        """Leaves a segment whose file was deleted or moved away: events written to it now would not be found again.
-        Raises Retryable."""
+        """Leaves a segment that was deleted or moved away: no start would find events in it. Raises Retryable."""
         active = self._active
         if active is not None and not self._is_in_place(active):
             _log.error("The newest segment of the log was deleted or moved away. A new one is begun; what was not read "

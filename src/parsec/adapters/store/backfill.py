@@ -24,6 +24,7 @@ from parsec.adapters.store import errors
 from parsec.adapters.store.migrations import FORMER
 from parsec.adapters.store.native import Table
 from parsec.core.errors import ParsecError, Retryable
+from parsec.core.timestamp import dashed
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -132,12 +133,11 @@ class Backfill:
         """What answers lack until all is copied; None once it is."""
         if not self._tables:
             return None
-        done = 100 * (self._total - self._left) // self._total if self._total else 0
-        problem = f" It waits: {self._waiting}" if self._waiting else ""
-        return (
-            "Events stored by an earlier version are being rewritten, the newest day first; until then answers lack"
-            f" them. {done} % of {self._total} are done; days left: {self._days}.{problem}"
-        )
+        why = "Events stored by an earlier version are being rewritten, newest day first; until then answers lack them."
+        if self._total:
+            done, days = 100 * (self._total - self._left) // self._total, self._days
+            why += f" {done} % of {self._total:,} are done; {days} {'day is' if days == 1 else 'days are'} left."
+        return f"{why} It waits: {self._waiting}" if self._waiting else why
 
     def _copy(self, former: str, stop: threading.Event, pause: Callable[[float], bool]) -> None:
         """One day. Raises Retryable, Fatal."""
@@ -155,7 +155,10 @@ class Backfill:
         day, _, size = days[0]
         free = self._surroundings.free_bytes()
         if free is not None and free < size:
-            self._wait_for(f"the disk needs {size} bytes above PARSEC_DISK_RESERVE to rewrite {day}, and has {free}.")
+            self._wait_for(
+                f"the disk needs {-(-size >> 20):,} MiB above PARSEC_DISK_RESERVE to rewrite {dashed(day)}, and has "
+                f"{max(free, 0) >> 20:,} MiB."
+            )
             pause(TRY_AGAIN_S)
             return
         pieces = list(self._pieces(former, day))
@@ -168,9 +171,9 @@ class Backfill:
             if stop.is_set() or pause((time.monotonic() - began) * (1 / SHARE - 1)):
                 return
         if missing := sum(self._missing(former, piece)[0] for piece, _ in pieces):
-            raise Retryable(f"{missing} rows of {day} did not arrive in table events")
+            raise Retryable(f"{missing} rows of {dashed(day)} did not arrive in table events")
         self._command(_DROP.format(former=former), {"day": day})
-        _log.info("A day of events was rewritten in the form of this version.", day=day)
+        _log.info("A day of events was rewritten in the form of this version.", day=dashed(day))
 
     def _pieces(self, former: str, day: str) -> Iterator[tuple[_Piece, int]]:
         """And the rows that a report may count as done with each."""
@@ -226,7 +229,7 @@ class Backfill:
         now = time.monotonic()
         if now - self._reported_at >= LOG_EVERY_S:
             self._reported_at = now
-            _log.info("Events of an earlier version are being rewritten.", day=day, days_left=self._days,
+            _log.info("Events of an earlier version are being rewritten.", day=dashed(day), days_left=self._days,
                       rows_left=self._left)  # fmt: skip
 
     def _wait_for(self, problem: str) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from parsec.core.timestamp import dashed
 from parsec.ports.broker import Progress, Range
 from parsec.ports.store import ExpiryBound, LedgerCheckpoint, QueryLimits, StoreReader
 
@@ -137,13 +138,14 @@ def last_dropped_day(store: StoreReader, limits: QueryLimits) -> int:
 
 
 def former_days(store: StoreReader, limits: QueryLimits) -> list[str]:
-    """Days of receipt (20260131) with events that are still in the form of an earlier version, the first one first."""
-    return [day for (day,) in store.select(_FORMER_DAYS, {}, limits, tuple[str])]
+    """Days of receipt (2026-01-31) with events that are still in the form of an earlier version, in order."""
+    return [dashed(day) for (day,) in store.select(_FORMER_DAYS, {}, limits, tuple[str])]
 
 
 def damaged_parts(store: StoreReader, limits: QueryLimits) -> list[tuple[str, int]]:
-    """Number of damaged parts by day of receipt (20260131, or another name). Fatal: the server does not let us ask."""
-    return store.select(_DAMAGED_PARTS, {}, limits, tuple[str, int])
+    """Damaged parts by day of receipt (2026-01-31, or another name). Fatal: the server does not let us ask."""
+    found = store.select(_DAMAGED_PARTS, {}, limits, tuple[str, int])
+    return [(dashed(day), parts) for day, parts in found]
 
 
 def _pieces(span: Range) -> Iterator[dict[str, int | str]]:

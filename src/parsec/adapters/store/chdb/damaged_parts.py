@@ -197,8 +197,8 @@ class DamagedParts:
     def _reason(self) -> str | None:
         found = {table: directory.damaged() for table, directory in self._directories.items()}
         reasons = [
-            f"{len(parts)} damaged parts of table {table} ({sum(part.rows for part in parts)} rows) are detached: "
-            f"{_loss(table)}"
+            f"{len(parts)} damaged {'part' if len(parts) == 1 else 'parts'} of table {table} "
+            f"({sum(part.rows for part in parts):,} rows) {'is' if len(parts) == 1 else 'are'} detached: {_loss(table)}"
             for table, parts in found.items()
             if parts
         ]
