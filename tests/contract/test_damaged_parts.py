@@ -103,6 +103,16 @@ def test_a_flipped_bit_in_each_file_of_a_part_is_found(*, wide: bool) -> None:
         assert engine.damaged_parts.check(client, "events", part.name) is None
 
 
+def test_a_sound_part_whose_first_row_the_client_cannot_read_passes() -> None:
+    """Paths `a` and `a.b` in one row: the client fails to make one object of them."""
+    with embedded_store() as (store, engine), scrubbing(engine) as (scrub, client, telemetry):
+        store.insert([row(0, metadata='{"a":[1,{"b":"c"}]}', search_text='{"a":[1],"a":{"b":["c"]}}')], "log-1/0/0-0")
+        scrub.check_all(client, threading.Event())
+        assert telemetry.value("parsec_store_scrub_last_pass_seconds") > 0
+        assert engine.damaged_parts.why() is None
+        assert len(events(store)) == 1
+
+
 def test_a_pass_detaches_what_it_finds_and_says_how_far_it_is(stored: tuple[ClickHouseStore, TestEngine, Path]) -> None:
     store, engine, part = stored
     flip(part / "skp_idx_id_bloom.idx")

@@ -256,7 +256,7 @@ def _failed_check(client: "Client", table: str, part: str) -> str | None:
         if not int(passed):
             return str(why)
     try:
-        client.query(_FIRST_ROW, parameters=place)
+        client.raw_query(_FIRST_ROW, parameters=place, fmt="Null")  # its values may be none that the client can read
     except Error as error:
         if part in {name for _, name in damage_errors.named_parts(error)}:
             return str(error)
