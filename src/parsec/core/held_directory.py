@@ -34,7 +34,9 @@ class HeldDirectory:
 
     def why_gone(self) -> str | None:
         """None while all of them are in place, now and at each earlier call."""
-        self._gone = self._look() or self._gone
+        gone = self._look()
+        if gone is not None:  # else another thread may just have found it gone
+            self._gone = gone
         return self._gone
 
     def is_back(self) -> bool:

@@ -132,6 +132,10 @@ class StoreComparison:
                     self._problem = None
                     self._due_at = began + max(COMPARE_EVERY_S, COMPARE_REST * (self._clock.monotonic() - began))
                 except ParsecError as error:
+                    if stop.is_set():  # which cancels the statement that was running
+                        return
+                    if self._is_wanted:
+                        self._watch.wanted.set()
                     self._phase, self._problem = "waiting", str(error)
                     self._due_at = self._not_before = self._clock.monotonic() + COMPARE_RETRY_S
                     _log.warning("The store could not be compared with the ledger. This will be retried.",
@@ -148,8 +152,12 @@ class StoreComparison:
         self._watch.keep_log(True)
         known, asked = self._lost, self._check_parts
         if asked:
-            self._check_parts = False
-            self._watch.check_parts(stop)
+            self._check_parts = False  # first: it may be asked for again meanwhile
+            try:
+                self._watch.check_parts(stop)
+            except ParsecError:
+                self._check_parts = True
+                raise
             self._watch.wanted.clear()  # what it detached is compared now
         self._repair.stored_again = 0
         owned, changes = self._watch.progress(), self._watch.damage_changes()

@@ -46,10 +46,12 @@ class Compared:
         self.kept: list[bool] = []
         self.ready = True
         self.problem: Retryable | None = None
+        self.check_problem: Retryable | None = None
+        self.compare = self._compare
         self.wanted = threading.Event()
         watch = StoreWatch(
-            self._compare, lambda *_: (), self.rig.processor.progress, lambda: 7, lambda: self.ready, self.wanted,
-            self._check, self.kept.append, self.whole.append,
+            lambda *asked: self.compare(*asked), lambda *_: (), self.rig.processor.progress, lambda: 7,
+            lambda: self.ready, self.wanted, self._check, self.kept.append, self.whole.append,
         )  # fmt: skip
         self.comparison = StoreComparison(watch, self.rig.repair, self.rig.telemetry, self.rig.clock)
 
@@ -65,6 +67,8 @@ class Compared:
         return self.rig.gaps()
 
     def _check(self, _: threading.Event) -> None:
+        if self.check_problem is not None:
+            raise self.check_problem
         self.checked += 1
 
     def run(self, ticks: int = TICKS) -> None:
@@ -175,6 +179,43 @@ def test_a_store_that_does_not_answer_is_asked_again() -> None:
     compared.run()
     status = compared.comparison.status()
     assert (status.phase, status.problem) == ("idle", None)
+
+
+def test_what_was_wanted_of_a_comparison_that_failed_is_wanted_of_the_next() -> None:
+    compared = Compared(b"event")
+    compared.run()
+    compared.problem = Retryable("no answer")
+    compared.comparison.recheck()
+    compared.run()
+    compared.problem = None
+    compared.rig.clock.advance(COMPARE_RETRY_S)
+    compared.run()
+    assert compared.also_unknown == [False, True, True]
+
+
+def test_a_check_of_the_parts_that_failed_is_made_again() -> None:
+    compared = Compared(b"event")
+    compared.run()
+    compared.check_problem = Retryable("no answer")
+    compared.comparison.recheck(check_parts=True)
+    compared.run()
+    compared.check_problem = None
+    compared.rig.clock.advance(COMPARE_RETRY_S)
+    compared.run()
+    assert compared.checked == 1
+
+
+def test_a_stop_that_cancels_a_comparison_is_no_fault(said: LogCapture) -> None:
+    compared = Compared(b"event")
+    stop = Ticks(compared.rig, TICKS)
+
+    def cancelled(_: Iterable[Progress], __: bool) -> Sequence[StoreGap]:
+        stop.set()
+        raise Retryable("cancelled")
+
+    compared.compare = cancelled
+    compared.comparison.run(stop)
+    assert levels(said) == []
 
 
 def test_nothing_is_compared_while_rows_are_on_the_move() -> None:

@@ -277,6 +277,7 @@ class EmbeddedLog:
         """Raises Retryable when events could not be written now."""
         with self._turn:
             if not self._closed and self._retention.refusal() is None:
+                self._write_check.began()  # anew: a publish may have ended since
                 make_deleted_directory(self._context)
                 self._writer.probe()
 

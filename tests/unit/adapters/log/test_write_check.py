@@ -129,6 +129,23 @@ def test_deleted_segments_are_begun_anew_and_nothing_is_written_into_the_deleted
     assert (reading.values, reading.lost) == (written, 5)
 
 
+def test_a_publish_that_ends_while_a_probe_waits_for_its_turn_hides_no_hang(
+    clock: ManualClock, log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3."""
+    said: list[str | None] = []
+
+    def hang() -> None:
+        clock.advance(HANG_S)
+        said.append(log.refuses())
+
+    monkeypatch.setattr(log._writer, "probe", hang)
+    log._write_check.began()
+    fill(log, 1)
+    log._probe()
+    assert "has not answered for 8 s" in (said[0] or "")
+
+
 def test_a_deleted_segment_in_a_directory_that_stayed_stops_nothing(tmp_path: Path, log: EmbeddedLog) -> None:
     fill(log, 1)
     (segment,) = (tmp_path / "data" / "segments").glob("*.log")
