@@ -11,7 +11,7 @@ from parsec.api.repair import StoreGap
 from parsec.core.errors import Retryable
 from parsec.ports.broker import Progress
 from parsec.process import comparison
-from parsec.process.comparison import COMPARE_EVERY_S, COMPARE_RETRY_S, StoreComparison, StoreWatch
+from parsec.process.comparison import COMPARE_EVERY_S, COMPARE_RETRY_S, Compare, StoreComparison, StoreWatch
 from tests.support.processing import Rig
 
 TICKS = 4
@@ -47,7 +47,7 @@ class Compared:
         self.ready = True
         self.problem: Retryable | None = None
         self.check_problem: Retryable | None = None
-        self.compare = self._compare
+        self.compare: Compare = self._compare
         self.wanted = threading.Event()
         watch = StoreWatch(
             lambda *asked: self.compare(*asked), lambda *_: (), self.rig.processor.progress, lambda: 7,
