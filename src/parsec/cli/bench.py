@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parsec.api.audit import Audit
 from parsec.api.status import StatsAnswer
 from parsec.cli.client_flags import api_key, ca_file, new_client, server_flags
 from parsec.cli.terminal import GAVE_UP, NOT_ALL, fail, is_terminal, progress_bar, visible
@@ -79,7 +80,7 @@ def bench(url: str, settle: float, as_json: bool, tenant: str | None, tenants: i
             load = Load(Plan(url, api_key=api_key(url), ca_file=ca_file(), tenants=names, **plan))
             uvloop.run(_run(load))
             after = _stats(client, settle, may_restart=True)
-            audit = client.audit() if restarted(before, after) else None
+            audit = _audit(client, settle) if restarted(before, after) else None
     except Rejected as error:
         hint = "; name the key's tenant with --tenant" if error.code == "tenant_mismatch" else ""
         code = NOT_ALL if load is not None and load.result.rejected else GAVE_UP
@@ -102,6 +103,19 @@ def _stats(client: Client, within_s: float, *, may_restart: bool = False) -> Sta
         if error.code != "missing_scope":
             raise
         return None
+
+
+def _audit(client: Client, within_s: float) -> Audit:
+    """As `Client.audit`, also while a server that was killed again starts."""
+    retry = RetryPolicy()
+    end = retry.clock.monotonic() + within_s
+    while True:
+        try:
+            return client.audit()
+        except Retryable:
+            if retry.clock.monotonic() >= end:
+                raise
+        retry.sleep(_POLL_S)
 
 
 def processed_stats(

@@ -90,7 +90,7 @@ def test_a_server_that_restarts_is_compared_by_its_ledger_and_an_audit(
 ) -> None:
     before, after = stats(500, positions(500), started_at="t1"), stats(3, positions(end), started_at="t2")
     audit = Reply(200, msgspec.json.encode(Audit(difference, 0, end, [])))
-    server.will(before, taken(5), taken(5), Reply(503), after, audit)
+    server.will(before, taken(5), taken(5), Reply(503), after, Reply(503), audit)
     result = run(server.url, "--settle", "5")
     report = json.loads(result.stdout)
     assert (report["restarted"], report["counts_agree"]) == (True, agree)
