@@ -4,11 +4,13 @@ Next: parsec.client.input_decoder, parsec.client.body_splitter.
 """
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -29,6 +31,7 @@ from parsec.core.timestamp import fixed_zone
 
 SHOWN_ERRORS = 10
 _STDIN = "-"
+_PARAMETER = re.compile(r"add \?(\w+)_field=(\S+) to the URL, or rename it")
 _OFFSET = re.compile(r"([+-])([01][0-9]|2[0-3]):?([0-5][0-9])", re.ASCII)
 
 
@@ -298,7 +301,7 @@ class Sender:
         if self._shown < SHOWN_ERRORS:
             field = f" ({error.field})" if error.field else ""
             place = f"{visible(self._label)}line {piece.line}"
-            click.echo(f"{place}: {error.code}{field}: {visible(error.message)}", err=True)
+            click.echo(f"{place}: {error.code}{field}: {visible(_in_flags(error))}", err=True)
             self._shown += 1
 
     def _report_input(self, problem: str) -> None:
@@ -321,6 +324,20 @@ class Sender:
         if self._blank:
             rejected += f", {self._blank:,} blank"
         click.echo(f"{counted(total, 'event')}: {accepted}, {rejected}, {seconds:.1f} s{rate}")
+
+
+def _in_flags(error: IngestError) -> str:
+    """The message, with flags of this command instead of parameters of the URL."""
+    message = _PARAMETER.sub(_flag, error.message)
+    if (error.code, error.field) == ("missing_field", "tenant_id"):
+        message += " --tenant names one for all events."
+    return message
+
+
+def _flag(parameter: re.Match[str]) -> str:
+    if parameter[1] == "tenant":
+        return "rename it to tenant_id"
+    return f"add --{parameter[1]}-field {shlex.quote(unquote(parameter[2]))}, or rename it"
 
 
 def _by_index(batch: Sequence[Piece], verdicts: int) -> Sequence[Piece]:

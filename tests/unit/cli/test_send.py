@@ -89,6 +89,36 @@ def test_rejected_events_are_reported_by_line(server: Answering) -> None:
     assert result.stdout.startswith("14 events: 1 accepted, durable, 13 rejected")
 
 
+@pytest.mark.parametrize(
+    ("field", "message", "told"),
+    [
+        (
+            "timestamp",
+            "It has the field '@t': add ?timestamp_field=@t to the URL, or rename it.",
+            "--timestamp-field @t,",
+        ),
+        (
+            "message",
+            "add ?message_field=log%20text to the URL, or rename it.",
+            "add --message-field 'log text', or rename it.",
+        ),
+        (
+            "tenant_id",
+            "It has the field 'org': add ?tenant_field=org to the URL, or rename it.",
+            "rename it to tenant_id.",
+        ),
+        ("tenant_id", "tenant_id is missing.", "tenant_id is missing. --tenant names one for all events."),
+    ],
+)
+def test_a_missing_field_is_mapped_by_a_flag(server: Answering, field: str, message: str, told: str) -> None:
+    answer = IngestAnswer(False, "durable", 0, 1, [IngestError(0, None, "missing_field", field, message)])
+    server.will(Reply(200, msgspec.json.encode(answer)))
+    result = run(server.url, stdin='{"a":1}\n')
+    assert result.exit_code == 1
+    assert told in result.stderr
+    assert "URL" not in result.stderr
+
+
 def test_a_request_that_is_refused_for_its_sender_stops_the_run(server: Answering) -> None:
     server.will(took(1), refused(403, "missing_scope", "Another key."))
     result = run(server.url, "--batch", "1", stdin='{"a":1}\n{"a":2}\n{"a":3}\n')
