@@ -54,7 +54,19 @@ def _running(path: Path, settings: Settings) -> tuple[str, KeylessAnswer | None]
     # A Parsec with another data directory may use the file, too.
     url = os.environ.get("PARSEC_URL") or f"http://127.0.0.1:{settings.port}"
     found = _senders(url) if _is_listening(url) else None
-    return (url, found) if found is not None and _is_same(Path(found.keys_file), path) else ("", None)
+    if found is None:
+        return "", None
+    if _is_same(Path(found.keys_file), path):
+        return url, found
+    click.echo(visible(_other_file(url, path, found.keys_file)), err=True)
+    return "", None
+
+
+def _other_file(url: str, path: Path, used: str) -> str:
+    return (
+        f"parsec: the Parsec at {url} uses the keys file {used}, so this key in {path.absolute()} changes nothing "
+        "there. Name its directory with --data-dir, or its file with --keys-file, to create a key for it."
+    )
 
 
 def _is_same(one: Path, other: Path) -> bool:

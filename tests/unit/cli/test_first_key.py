@@ -101,6 +101,7 @@ def test_a_parsec_of_another_directory_counts_if_it_uses_the_file(
     result = create("--keys-file", str(tmp_path / name), answer=answer, running=False)
     assert result.exit_code == (2 if name == "keys.toml" else 0)
     assert (tmp_path / name).exists() == (name == "other.toml")
+    assert ("changes nothing there" in result.stderr) == (name == "other.toml")
 
 
 def test_no_senders_are_said_too(create: Create) -> None:
