@@ -19,6 +19,7 @@ from random import Random
 import msgspec
 
 from parsec.adapters.log import writer
+from parsec.adapters.store.chdb.unsynced_merges import BOOT_FILE
 from tests.support.disk import CALLS, Call, Disk, Unknown
 from tests.support.process import Parsec
 
@@ -105,13 +106,16 @@ class Recording:
 
 
 def _boot(data_dir: Path, random: Random) -> None:
-    """After a power cut the machine has another boot id; this one still runs, so the checkpoint is changed."""
+    """After a power cut the machine has another boot id; this one still runs, so what holds it is changed."""
     boot_id = random.randbytes(16)
     for name in writer.NAMES:
         path = data_dir / name
         found = writer.unpack(path.read_bytes()) if path.exists() else None
         if found is not None:
             path.write_bytes(writer.pack(msgspec.structs.replace(found, boot_id=boot_id)))
+    store = data_dir / "store" / BOOT_FILE
+    if store.exists():
+        store.write_bytes(boot_id)
 
 
 def _calls(lines: Iterator[str]) -> Iterator[Call]:

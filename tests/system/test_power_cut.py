@@ -7,6 +7,7 @@ is left; a Parsec starts on that, and is asked.
 
 import http.client
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,8 @@ client.command("ALTER TABLE events MODIFY SETTING old_parts_lifetime = 10, clean
 client.close()
 """
 """What merged parts came from is kept for 10 s instead of 30, still longer than merged parts stay unsynced."""
+
+SCRUBBED = re.compile(r"^parsec_store_scrub_last_pass_seconds (\S+)$", re.MULTILINE)
 
 STEPS = {
     "table made": ("(mkdir|symlink|rename.*)", r"/store/.*(/metadata/.*|\.sql|/detached|/deduplication_logs)$"),
@@ -163,10 +166,13 @@ def record(data_dir: Path, place: Path, seconds: float, idle_s: float) -> Life:
 
 
 def check(data_dir: Path, life: Life, at: float) -> None:
-    """A start on what a cut left finds all that was acknowledged by then, nothing twice, and counts it right."""
+    """A start on what a cut left finds all that was acknowledged by then, nothing twice, and counts it right; also
+    after every byte of the store was read, and what is damaged detached."""
     acknowledged = life.acknowledged_by(at)
     with Parsec(data_dir, SMALL_SEGMENTS, **SETTINGS) as parsec:
         parsec.wait_processed()
+        _wait_scrubbed(parsec)
+        health = parsec.get("/health")[1]["checks"]
         found = Counter(one["id"] for one in parsec.search(TENANT))
         ledger = parsec.stats()["ledger"]
     missing = acknowledged - found.keys()
@@ -178,6 +184,14 @@ def check(data_dir: Path, life: Life, at: float) -> None:
     assert ledger["stored"] == sum(found.values()), ledger
     assert ledger["dead"] == life.dead, ledger
     assert not set_aside(data_dir)
+    assert (health["store"]["status"], health["stored_events"]["status"]) == ("healthy", "healthy"), health
+
+
+def _wait_scrubbed(parsec: Parsec, timeout_s: float = 60.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not (passed := SCRUBBED.search(parsec.get("/metrics")[1].decode())) or float(passed[1]) == 0:
+        assert time.monotonic() < end, "the parts of the store were not checked"
+        time.sleep(0.05)
 
 
 def survives(life: Life, place: Path, cuts: int, seed: int, cut_again: int) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from parsec.core.boot import boot_id
+
 READ_ERRORS = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
 """Errors of a disk that has lost bytes. Any other error is temporary and no reason to give up data."""
 MOST_BUFFERS = 1024
@@ -99,8 +101,4 @@ class Files:
 
         While they are the same, all bytes written are still there, synced or not.
         """
-        try:
-            text = Path("/proc/sys/kernel/random/boot_id").read_text()
-        except OSError:
-            return bytes(16)
-        return bytes.fromhex(text.strip().replace("-", ""))
+        return boot_id()

@@ -33,6 +33,7 @@ from parsec.adapters.store.chdb.part_integrity import InsertedPartCheck, MergedP
 from parsec.adapters.store.chdb.remade import remove_remade
 from parsec.adapters.store.chdb.schema_backup import SchemaBackup
 from parsec.adapters.store.chdb.scrub import PartScrub
+from parsec.adapters.store.chdb.unsynced_merges import use_sources
 from parsec.adapters.store.migrations import FORMER
 from parsec.adapters.store.native import Table
 from parsec.core.errors import Fatal, Retryable
@@ -85,6 +86,7 @@ class ChdbEngine:
         self._options = {**_SERVER_SETTINGS, "max_server_memory_usage": memory_bytes}
         self._schema_backup = SchemaBackup(directory)
         self._schema_backup.restore()
+        use_sources(directory)
         self._tables: dict[str, Path] = {}
         self._merged_parts = sync.MergedParts([])
         self._inserted_check = InsertedPartCheck({})

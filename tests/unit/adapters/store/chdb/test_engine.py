@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from parsec.adapters.store.chdb.unsynced_merges import BOOT_FILE
 from parsec.adapters.store.clickhouse import ClickHouseStore
 from parsec.adapters.store.migrations import migrations
 from parsec.core.errors import Fatal
@@ -74,6 +75,37 @@ store.close()
 """
     done = _run(tmp_path, code)
     assert (done.returncode, done.stdout) == (0, "100\n"), done.stderr
+
+
+MERGED = """
+from parsec.ports.store import Row
+for part in range(3):
+    store.insert([Row("acme", 1, "info", "api", "m", "{}", f"e{n}", 1795435200 * 10**9, "r", "n", "log-1", 0, n, 65535)
+                  for n in range(10 * part, 10 * part + 10)], str(part))
+store._client.command("OPTIMIZE TABLE events FINAL")
+store.close()
+"""
+READ_ALL = """
+import threading
+from parsec.ports.broker import Range
+store._engine.check_parts(threading.Event(), 86400.0)
+print(len(store.stored_offsets(Range("log-1", 0, 0, 1000))))
+store.close()
+"""
+
+
+@pytest.mark.parametrize(("is_power_cut", "left"), [(True, 30), (False, 0)])
+def test_after_a_power_cut_the_sources_of_an_unsynced_merge_are_used(
+    tmp_path: Path, is_power_cut: bool, left: int
+) -> None:
+    """Its word index has its size and none of its bytes. The same damage in the life of one machine is no power cut."""
+    assert _run(tmp_path, MERGED).returncode == 0
+    (index,) = tmp_path.glob("store/store/*/*/*_1_3_1/skp_idx_message_words.pst.idx")
+    index.write_bytes(bytes(index.stat().st_size))
+    if is_power_cut:
+        (tmp_path / "store" / BOOT_FILE).write_bytes(bytes(16))
+    done = _run(tmp_path, READ_ALL)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, [str(left)]), done.stdout + done.stderr
 
 
 DEFINITIONS = (
