@@ -1,5 +1,5 @@
-"""2,900 events of some 80 fields: 200 random questions for a path and a value each have the exact count in search, tail
-and values, before and after a merge."""
+"""2,900 events of some 80 fields: 200 random questions for a path and a value each have the exact count, in search
+before and after a merge, in tail before it, in values after it."""
 
 import json
 import random
@@ -14,6 +14,8 @@ from parsec.ports.store import StoreReader
 from parsec.query.language.ast import Equal, Field, Match
 from parsec.query.language.fields import number
 from parsec.query.sql.aggregate import aggregate, parse_metric
+from parsec.query.sql.columns import Parameters
+from parsec.query.sql.compile import condition
 from parsec.query.sql.facets import field_counts, value_counts
 from parsec.query.sql.filter import Scope
 from parsec.query.sql.new_events import Filter, new_events
@@ -96,8 +98,22 @@ def test_the_events_have_as_many_fields_as_they_should() -> None:
 
 
 def test_search_counts_exactly(store: ClickHouseStore) -> None:
-    found = [counted(store.reader(), Match(Field("metadata", path), Equal(text))) for path, text in ASKED]
+    """All conditions as columns of few statements, and one in five as a filter, which the indexes take part in."""
+    found: list[int] = []
+    for at in range(0, QUESTIONS, AT_ONCE):
+        parameters = Parameters()
+        columns = [
+            f"countIf({condition(asked_for(path, text), parameters)})" for path, text in ASKED[at : at + AT_ONCE]
+        ]
+        sql = f"SELECT {', '.join(columns)} FROM events"  # noqa: S608 (our own text)
+        found += store.reader().select(sql, parameters.values, LIMITS, list[int])[0]
     assert dict(zip(ASKED, found, strict=True)) == dict(zip(ASKED, EXPECTED, strict=True))
+    filtered = [counted(store.reader(), asked_for(path, text)) for path, text in ASKED[::5]]
+    assert dict(zip(ASKED[::5], filtered, strict=True)) == dict(zip(ASKED[::5], EXPECTED[::5], strict=True))
+
+
+def asked_for(path: str, text: str) -> Match:
+    return Match(Field("metadata", path), Equal(text))
 
 
 def counted(reader: StoreReader, node: Match) -> Any:
@@ -105,16 +121,18 @@ def counted(reader: StoreReader, node: Match) -> Any:
     return group.values["count"]
 
 
+@pytest.mark.parametrize("store", ["fresh"], indirect=True)
 def test_tail_counts_exactly(store: ClickHouseStore) -> None:
     for at in range(0, QUESTIONS, AT_ONCE):
         asked = ASKED[at : at + AT_ONCE]
-        filters = [Filter(Match(Field("metadata", path), Equal(text)), {("log-1", 0): 0}) for path, text in asked]
+        filters = [Filter(asked_for(path, text), {("log-1", 0): 0}) for path, text in asked]
         found = new_events(store.reader(), "acme", filters, {("log-1", 0): EVENTS}, LIMITS)
         assert found.evaluated == len(asked)
         counts = [sum(group.count for group in found.groups if n in group.filters) for n in range(len(asked))]
         assert counts == EXPECTED[at : at + AT_ONCE]
 
 
+@pytest.mark.parametrize("store", ["merged"], indirect=True)
 def test_values_count_exactly(store: ClickHouseStore) -> None:
     """Of paths without lists: a list is one value, in the engine's spelling."""
     lists = {path for event in FLAT for path, found in event.items() if len(found) > 1}
