@@ -113,7 +113,7 @@ class StoreComparison:
 
     def missing(self, start: str) -> list[str]:
         """What answers lack of the events received since `start`, in UTC: a sentence each for what is being stored
-        again, and for what the log has no more."""
+        again, and for what the log no longer has."""
         now = self.status()
         what = ((now.gaps, "They are being stored again."), (now.lost, "The log no longer has them."))
         found = [([gap for gap in gaps if _since(gap, start)], sentence) for gaps, sentence in what]

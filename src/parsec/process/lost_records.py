@@ -48,7 +48,7 @@ class LostRecords:
         self._window_ns = int(window.seconds * SECOND)
 
     def find(self, asked: Range, end: int, *, recounted: bool = False) -> Lost:
-        """What is missing of a range, or of its beginning. `end`: up to here offsets that the log has no more are
+        """What is missing of a range, or of its beginning. `end`: up to here offsets that the log no longer has are
         skipped at once. `recounted`: nothing that was stored in the range can have expired, so what has expired was a
         dead letter."""
         found = self._store.stored_offsets(asked)

@@ -6,10 +6,12 @@ process uses the directory. Next: parsec.adapters.log.offline.
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -36,9 +38,14 @@ from parsec.settings import Settings
 from parsec.telemetry import Telemetry
 from parsec.wiring.process_limits import require_limits
 
+if TYPE_CHECKING:
+    from parsec.adapters.store.chdb.engine import ChdbEngine
+    from parsec.adapters.store.clickhouse import ClickHouseStore
+
 QUERY_TIMEOUT_S = 600.0
 """Of one query of the audit; a person waits for it and may end it."""
 EVER_S = 1e9
+AFTER_FAILURE_S = 0.1
 DAY_S = 86_400
 
 
@@ -121,44 +128,61 @@ def offline_repair(settings: Settings) -> Iterator[RepairStatus]:
     from parsec.adapters.store.chdb.engine import ChdbEngine
     from parsec.adapters.store.clickhouse import ClickHouseStore
 
-    directory, clock, telemetry = Path(settings.data_dir), SystemClock(), Telemetry()
+    directory, telemetry = Path(settings.data_dir), Telemetry()
     if not (directory / "segments").is_dir():
         raise Fatal(f"{directory} has no log")
     with ExitStack() as opened:
         options = LogOptions(max_bytes=sys.maxsize, retention_s=EVER_S, kept_bytes=sys.maxsize, disk_reserve=0)
-        log = EmbeddedLog.open(directory, options, clock, telemetry)
+        log = EmbeddedLog.open(directory, options, SystemClock(), telemetry)
         opened.callback(log.close)
         engine = ChdbEngine(directory / "store", telemetry=telemetry)
         store = ClickHouseStore(engine, settings.retention)
         opened.callback(store.close)
-        reader = log.reader(READER)
-        assigned = reader.poll(0.0, 1, 1)
-        assert isinstance(assigned, Assigned)
-        progress = [assigned.progress]
-        limits = QueryLimits(settings.query_memory, QUERY_TIMEOUT_S)
+        yield from _repaired(settings, log, engine, store, telemetry)
 
-        def gaps(*, also_unknown: bool) -> Sequence[StoreGap]:
-            return store_gaps(store.reader(), progress, today(clock), limits, also_unknown=also_unknown)
 
-        yield RepairStatus("comparing")
-        engine.check_parts(threading.Event(), settings.retention)
-        found = gaps(also_unknown=True)
-        window = Window(settings.dedup_window, settings.dedup_ids)
-        lost_records = LostRecords(reader.read_again, store, RowMaker(settings.retention, clock), window)
-        repair = Repair(lost_records, store, telemetry, clock, SystemRandom())
-        repair.request(found)
-        missing, began = sum(gap.missing for gap in found), clock.monotonic()
-        while repair.turn(progress):
-            rate = int(repair.stored_again / max(clock.monotonic() - began, 0.1))
-            yield RepairStatus("storing", missing, repair.stored_again, rate, found)
-        if any(not gap.first_checkpoint for gap in found):
-            keep_until = today(clock) + ceil(settings.retention / DAY_S)
-            held = repair.first_held(assigned.progress)
-            repair.save(first_checkpoints(store.reader(), assigned.progress, held, keep_until, limits))
-            while repair.turn(progress):
-                pass
-        changes = store.damage_changes()
-        lost = [gap for gap in gaps(also_unknown=False) if gap.missing]
-        if not lost:
-            engine.damaged_parts.restored(REPAIRED_TABLES, changes)
-        yield RepairStatus("idle", missing, repair.stored_again, 0, (), lost)
+def _repaired(
+    settings: Settings, log: EmbeddedLog, engine: "ChdbEngine", store: "ClickHouseStore", telemetry: Telemetry
+) -> Iterator[RepairStatus]:
+    clock, limits = SystemClock(), QueryLimits(settings.query_memory, QUERY_TIMEOUT_S)
+    reader = log.reader(READER)
+    assigned = reader.poll(0.0, 1, 1)
+    assert isinstance(assigned, Assigned)
+    progress = [assigned.progress]
+
+    def gaps(*, also_unknown: bool) -> Sequence[StoreGap]:
+        return store_gaps(store.reader(), progress, today(clock), limits, also_unknown=also_unknown)
+
+    yield RepairStatus("comparing")
+    engine.check_parts(threading.Event(), settings.retention)
+    found = gaps(also_unknown=True)
+    window = Window(settings.dedup_window, settings.dedup_ids)
+    lost_records = LostRecords(reader.read_again, store, RowMaker(settings.retention, clock), window)
+    repair = Repair(lost_records, store, telemetry, clock, SystemRandom())
+    repair.request(found)
+    missing, began = sum(gap.missing for gap in found), clock.monotonic()
+    for _ in turns(repair, progress):
+        rate = int(repair.stored_again / max(clock.monotonic() - began, 0.1))
+        yield RepairStatus("storing", missing, repair.stored_again, rate, found)
+    if any(not gap.first_checkpoint for gap in found):
+        keep_until = today(clock) + ceil(settings.retention / DAY_S)
+        held = repair.first_held(assigned.progress)
+        repair.save(first_checkpoints(store.reader(), assigned.progress, held, keep_until, limits))
+        for _ in turns(repair, progress):
+            pass
+    changes = store.damage_changes()
+    lost = [gap for gap in gaps(also_unknown=False) if gap.missing]
+    if not lost:
+        engine.damaged_parts.restored(REPAIRED_TABLES, changes)
+    yield RepairStatus("idle", missing, repair.stored_again, 0, (), lost)
+
+
+def turns(
+    repair: Repair, progress: Collection[Progress], wait: Callable[[float], object] = time.sleep
+) -> Iterator[None]:
+    """Takes turns until all is done that was requested; one that failed is repeated."""
+    while not repair.idle.is_set():
+        if repair.turn(progress):
+            yield
+        elif not repair.idle.is_set():
+            wait(AFTER_FAILURE_S)

@@ -60,34 +60,20 @@ def open_query(settings: Settings, runtime: Runtime, log: LogHandle, processor_s
     executor = QueryExecutor(ThreadPoolExecutor(QUERY_THREADS, "parsec-query"), limits, telemetry)
     reader = store.reader()
     completeness = CompletenessCheck(
-        reader,
-        watermark.until_ns,
-        watermark.lost_until_ns,
-        log.waiting,
-        clock,
-        store.damage_changes,
+        reader, watermark.until_ns, watermark.lost_until_ns, log.waiting, clock, store.damage_changes,
         _absent(processor_side, log),
-    )
+    )  # fmt: skip
     poller = TailPoller(tails, reader, processor_side.committed, limits, clock)
     parts: list[Part] = [
         Resource("queries", executor.close),
         runtime.ticker("watermark", 1.0, watermark.sample),
         runtime.thread("tail-poller", poller.run),
     ]
-    routes = (
-        *QueryRoutes(reader, completeness, executor, clock).routes(),
-        *TailRoutes(tails, telemetry).routes(),
-        *AdminRoutes(
-            reader,
-            lambda: progress().values(),
-            executor,
-            telemetry,
-            clock,
-            processor_side.comparison,
-            log.lost_in_spools,
-        ).routes(),
+    admin = AdminRoutes(
+        reader, lambda: progress().values(), executor, telemetry, clock, processor_side.comparison, log.lost_in_spools
     )
-    return QuerySide(routes, parts)
+    queries = QueryRoutes(reader, completeness, executor, clock)
+    return QuerySide((*queries.routes(), *TailRoutes(tails, telemetry).routes(), *admin.routes()), parts)
 
 
 def _absent(processor_side: ProcessorSide, log: LogHandle) -> Callable[[str], list[str]]:

@@ -133,8 +133,8 @@ class SpoolLedgers:
         """Each spool that has lost something, at most a second old."""
         now = self._clock.monotonic()
         if now - self._read_at >= READ_EVERY_S:
-            self._read_at = now
             self._known = read_losses(self._directory)
+            self._read_at = now  # last: until then another thread reads them, too
         return self._known
 
     def unsent(self) -> dict[str, SpoolPosition]:
