@@ -48,7 +48,9 @@ def timerange(start: str | None, end: str | None, clock: Clock) -> TimeRange:
     end_ns = now if end is None else _parse(end, "to", now)
     start_ns = end_ns - DEFAULT_NS if start is None else _parse(start, "from", now)
     if start_ns > end_ns:
-        raise Rejected("invalid_parameter", "`from` is later than `to`; swap them.", field="from")
+        beyond = "in the future; give `to`, too: without it the range ends now."
+        why = beyond if end is None else "later than `to`; swap them."
+        raise Rejected("invalid_parameter", f"`from` is {why}", field="from")
     return TimeRange(_clamp(start_ns), _clamp(end_ns))
 
 

@@ -76,9 +76,13 @@ def test_what_is_no_moment_is_refused_with_its_field(text: str) -> None:
     assert (caught.value.code, caught.value.field) == ("invalid_parameter", "to")
 
 
-def test_a_start_after_the_end_is_refused() -> None:
-    with pytest.raises(Rejected) as caught:
-        timerange("now", "-1h", CLOCK)
+@pytest.mark.parametrize(
+    ("start", "end", "why"),
+    [("now", "-1h", "later than `to`; swap them"), ("+1h", None, "in the future; give `to`, too")],
+)
+def test_a_start_after_the_end_is_refused(start: str, end: str | None, why: str) -> None:
+    with pytest.raises(Rejected, match=why) as caught:
+        timerange(start, end, CLOCK)
     assert caught.value.field == "from"
 
 
