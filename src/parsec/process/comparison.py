@@ -172,7 +172,8 @@ class StoreComparison:
                 self._unknown_is_lost = any(self._is_unknown(gap) for gap in gaps)
             changes = self._watch.damage_changes()
             gaps = self._watch.compare(self._watch.progress().values(), False)
-        self._gaps, self._lost = (), tuple(gap for gap in gaps if gap.missing)
+        self._lost = tuple(gap for gap in gaps if gap.missing)
+        self._gaps = ()  # last: no answer in between must look complete
         self._compared = {(each.log_id, number) for number, each in owned.items()}
         self._phase = "idle"
         self._watch.keep_log(False)

@@ -77,7 +77,7 @@ class LostRecords:
         return self._next_held(Range(progress.log_id, progress.partition, progress.start, progress.committed - 1))
 
     def of_window(self, progress: Progress) -> Iterator[Sequence[Row]]:
-        """Lost rows of the dedup window, whose ids nobody has claimed: nothing if the newest offsets are all there."""
+        """Lost rows of the dedup window, whose ids no one has claimed: nothing if the newest offsets are all there."""
         committed, back = progress.committed, NEWEST_OFFSETS
         newest = max((row.received_at for rows in self._rows(progress, committed - back) for row in rows), default=None)
         if newest is None:
@@ -99,7 +99,7 @@ class LostRecords:
             first = lost.next_offset
 
     def _is_before(self, progress: Progress, offset: int, time_ns: int) -> bool:
-        """Whether the record at an offset was received before a time, or the log has it no more."""
+        """Whether the record at an offset was received before a time, or is no longer in the log."""
         records = self._read_again(Range(progress.log_id, progress.partition, offset, offset), 1, 1)
         if records is None or not records.offsets:
             return True

@@ -4,7 +4,7 @@ In: the engine's parts and its counts of errors. Out: damaged parts, detached by
 definitions put back; `detached/` within its bound. Errors: none: an engine that does not answer is asked again.
 Next: parsec.adapters.store.chdb.damaged_parts.
 
-A merge that meets damage fails again and again, and its error reaches nobody: the engine only counts it. When such a
+A merge that meets damage fails again and again, and its error reaches no one: the engine only counts it. When such a
 count grows and no part was detached for it, a pass begins at once, faster, with the newest parts.
 """
 

@@ -32,8 +32,8 @@ CREATE TABLE IF NOT EXISTS _migrations
 ENGINE = MergeTree ORDER BY number SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 """
 _PROBES = {"text index": "SELECT count() FROM system.functions WHERE name = 'hasAnyTokens'"}
-# Numbers of ClickHouse's ErrorCodes.cpp that reading a damaged part raises.
 _CHECK_TABLE = "CHECK TABLE _migrations SETTINGS check_query_single_value_result = 1"
+# Numbers of ClickHouse's ErrorCodes.cpp that reading a damaged part raises.
 _DAMAGED = frozenset({27, 32, 33, 40, 49, 117, 246, 271, 432})
 _MEMORY = 241
 FORMER = "_before_"
