@@ -11,8 +11,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from parsec.api.event_rules import missing
 from parsec.cli import main
 from parsec.client import IngestAnswer, IngestError
+from parsec.ingest.look_alikes import advice
 from tests.support.answering import Answering, Reply, accepted, problem, refused
 from tests.support.process import free_port
 from tests.support.waiting import without_waiting
@@ -90,27 +92,16 @@ def test_rejected_events_are_reported_by_line(server: Answering) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "message", "told"),
+    ("field", "has", "told"),
     [
-        (
-            "timestamp",
-            "It has the field '@t': add ?timestamp_field=@t to the URL, or rename it.",
-            "--timestamp-field @t,",
-        ),
-        (
-            "message",
-            "add ?message_field=log%20text to the URL, or rename it.",
-            "add --message-field 'log text', or rename it.",
-        ),
-        (
-            "tenant_id",
-            "It has the field 'org': add ?tenant_field=org to the URL, or rename it.",
-            "rename it to tenant_id.",
-        ),
-        ("tenant_id", "tenant_id is missing.", "tenant_id is missing. --tenant names one for all events."),
+        ("timestamp", "@t", "add --timestamp-field @t, or rename it."),
+        ("message", "log line", "add --message-field 'log line', or rename it."),
+        ("tenant_id", "org", "rename it to tenant_id. --tenant names one for all events."),
+        ("tenant_id", "x", "every event needs one. --tenant names one for all events."),
     ],
 )
-def test_a_missing_field_is_mapped_by_a_flag(server: Answering, field: str, message: str, told: str) -> None:
+def test_a_missing_field_is_mapped_by_a_flag(server: Answering, field: str, has: str, told: str) -> None:
+    message = missing(field).message + advice({has: msgspec.Raw(b'"v"')}, field)
     answer = IngestAnswer(False, "durable", 0, 1, [IngestError(0, None, "missing_field", field, message)])
     server.will(Reply(200, msgspec.json.encode(answer)))
     result = run(server.url, stdin='{"a":1}\n')
