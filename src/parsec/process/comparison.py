@@ -30,6 +30,7 @@ COMPARE_EVERY_S = 3600.0
 COMPARE_REST = 100
 """A comparison that takes long is repeated less often: it takes a hundredth of the time at most."""
 MOST_LOGGED = 5
+NOT_COMPARED = "Events may be missing: since its start Parsec has not yet compared the store with the ledger."
 
 Compare = Callable[[Iterable[Progress], bool], Sequence[StoreGap]]
 """As parsec.query.store_gaps.store_gaps, of a progress and `also_unknown`."""
@@ -113,8 +114,10 @@ class StoreComparison:
 
     def missing(self, start: str) -> list[str]:
         """What answers lack of the events received since `start`, in UTC: a sentence each for what is being stored
-        again, and for what the log no longer has."""
+        again, and for what the log no longer has. Before the first comparison no one knows, which is a sentence, too."""
         now = self.status()
+        if not (now.gaps or now.lost) and self._is_uncompared():
+            return [NOT_COMPARED]
         what = ((now.gaps, "They are being stored again."), (now.lost, "The log no longer has them."))
         found = [([gap for gap in gaps if _since(gap, start)], sentence) for gaps, sentence in what]
         return [_sentence(gaps, sentence) for gaps, sentence in found if gaps]
@@ -140,6 +143,12 @@ class StoreComparison:
                     self._due_at = self._not_before = self._clock.monotonic() + COMPARE_RETRY_S
                     _log.warning("The store could not be compared with the ledger. This will be retried.",
                                  why=str(error))  # fmt: skip
+
+    def _is_uncompared(self) -> bool:
+        return any(
+            each.committed > each.start and (each.log_id, number) not in self._compared
+            for number, each in self._watch.progress().items()
+        )
 
     def _is_due(self) -> bool:
         owned = {(each.log_id, number) for number, each in self._watch.progress().items()}
@@ -173,8 +182,8 @@ class StoreComparison:
             changes = self._watch.damage_changes()
             gaps = self._watch.compare(self._watch.progress().values(), False)
         self._lost = tuple(gap for gap in gaps if gap.missing)
-        self._gaps = ()  # last: no answer in between must look complete
         self._compared = {(each.log_id, number) for number, each in owned.items()}
+        self._gaps = ()  # last: no answer in between must look complete
         self._phase = "idle"
         self._watch.keep_log(False)
         self._report_end(known)

@@ -105,6 +105,23 @@ def test_a_whole_store_is_compared_once_and_nothing_is_said(said: LogCapture) ->
     assert compared.times == 2
 
 
+def test_until_a_start_has_compared_answers_say_that_they_may_lack_events() -> None:
+    compared = Compared(b"event")
+    compared.rig.lose(lambda _: True)
+    compared.problem = Retryable("the store is away")
+    assert compared.comparison.missing("2026") == [comparison.NOT_COMPARED]
+    compared.run(1)
+    assert compared.comparison.missing("2026") == [comparison.NOT_COMPARED], "nothing is known yet"
+    compared.problem = None
+    compared.rig.clock.advance(COMPARE_RETRY_S)
+    compared.run()
+    assert compared.comparison.missing("2026") == []
+
+
+def test_a_log_without_events_needs_no_comparison() -> None:
+    assert Compared().comparison.missing("2026") == []
+
+
 def test_what_is_missing_is_reported_and_stored_again(said: LogCapture) -> None:
     compared = Compared(b"event", b"dead", b"event")
     compared.rig.lose(lambda each: each.offset > 0)
