@@ -24,6 +24,7 @@ _UNITS = {
 }  # fmt: skip
 _RELATIVE = re.compile(r"(?:now)?(?:([+-])([0-9]{1,18})(ns|us|ms|s|m|h|d|w))?")
 _NUMBER = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9}))?")
+_YEAR = re.compile(r"(?:19|20|21)[0-9]{2}")
 _MAGNITUDES = ((10**11, 9), (10**14, 6), (10**17, 3), (10**19, 0))
 # A plus sign arrives as a space when the sender forgot to escape it in the address.
 _RFC3339 = re.compile(
@@ -69,6 +70,9 @@ def _parse(text: str, field: str, now: int) -> int:
     if relative:
         sign, count, unit = relative.groups()
         return now + (0 if sign is None else int(sign + count) * _UNITS[unit])
+    if _YEAR.fullmatch(text):
+        message = f"`{field}` is a year alone, which could mean seconds since 1970; write {text}-01-01."
+        raise Rejected("invalid_parameter", message, field=field)
     try:
         at = _absolute(text)
     except ValueError as error:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
-from parsec.adapters.log.offline import OfflineLog, open_exclusively, open_offline, open_spools
+from parsec.adapters.log.offline import NO_LOG, OfflineLog, open_exclusively, open_offline, open_spools
 from parsec.adapters.log.state import State
 from parsec.adapters.spool.ledger import DIRECTORY, read_losses
 from parsec.adapters.spool.spool import SPOOL_READER
@@ -130,7 +130,7 @@ def offline_repair(settings: Settings) -> Iterator[RepairStatus]:
 
     directory, telemetry = Path(settings.data_dir), Telemetry()
     if not (directory / "segments").is_dir():
-        raise Fatal(f"{directory} has no log")
+        raise Fatal(f"{directory} has no log: {NO_LOG}")
     with ExitStack() as opened:
         options = LogOptions(max_bytes=sys.maxsize, retention_s=EVER_S, kept_bytes=sys.maxsize, disk_reserve=0)
         log = EmbeddedLog.open(directory, options, SystemClock(), telemetry)

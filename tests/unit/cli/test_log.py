@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from parsec.adapters.log.embedded import EmbeddedLog, LogOptions
+from parsec.adapters.log.offline import NO_LOG
 from parsec.cli import main
 from parsec.core.clock import SystemClock
 from parsec.telemetry import Telemetry
@@ -123,7 +124,7 @@ def test_a_log_in_use_is_not_touched(data_dir: Path, command: str) -> None:
 @pytest.mark.parametrize("command", ["verify", "export"])
 def test_where_no_log_is_that_is_said(tmp_path: Path, command: str) -> None:
     result = run(command, "--data-dir", str(tmp_path))
-    assert (result.exit_code, result.stderr) == (3, f"parsec: {tmp_path} has no log\n")
+    assert (result.exit_code, result.stderr) == (3, f"parsec: {tmp_path} has no log: {NO_LOG}\n")
 
 
 def test_a_target_that_cannot_be_written_is_named(data_dir: Path, tmp_path: Path) -> None:

@@ -54,11 +54,14 @@ class Lines(msgspec.Struct, frozen=True):
     size: int
 
 
+NO_LOG = "check the path (--data-dir); a start of Parsec creates a missing log"
+
+
 def open_offline(data_dir: Path, files: Files | None = None) -> "list[OfflineLog]":
     """The log in a data directory and its spools. Raises Fatal."""
     opened = _open_all({"log": data_dir} | _spools_in(data_dir), files or Files())
     if not opened:
-        raise Fatal(f"{data_dir} has no log")
+        raise Fatal(f"{data_dir} has no log: {NO_LOG}")
     return opened
 
 
@@ -88,7 +91,7 @@ def _open_all(directories: Mapping[str, Path], files: Files) -> "list[OfflineLog
 def open_exclusively(data_dir: Path, reader: str = READER) -> "tuple[OfflineLog, Progress]":
     """The log in a data directory, locked against all others, and the progress of the processor. Raises Fatal."""
     if not (data_dir / "segments").is_dir():
-        raise Fatal(f"{data_dir} has no log")
+        raise Fatal(f"{data_dir} has no log: {NO_LOG}")
     log = OfflineLog("log", data_dir, DirectoryLock.acquire(data_dir), Files())
     try:
         progress = State.peek(data_dir / "state.db").get(reader)
