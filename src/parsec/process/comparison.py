@@ -114,7 +114,7 @@ class StoreComparison:
 
     def missing(self, start: str) -> list[str]:
         """What answers lack of the events received since `start`, in UTC: a sentence each for what is being stored
-        again, and for what the log no longer has. Before the first comparison no one knows, which is a sentence, too."""
+        again, and for what the log no longer has. One says that the first comparison is not done."""
         now = self.status()
         if not (now.gaps or now.lost) and self._is_uncompared():
             return [NOT_COMPARED]
