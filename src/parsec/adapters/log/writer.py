@@ -25,6 +25,7 @@ from parsec.adapters.log.files import MOST_BUFFERS, READ_ERRORS, Files
 from parsec.adapters.log.index import LogContext
 from parsec.adapters.log.segment import Segment
 from parsec.adapters.log.state import SavedLog
+from parsec.core.boot import UNKNOWN
 from parsec.core.clock import Clock
 from parsec.core.errors import Retryable
 from parsec.core.held_directory import GONE
@@ -34,7 +35,6 @@ _BODY = struct.Struct("<8s16s16sQQQQ?7x")
 _SUM = struct.Struct("<I")
 _MAGIC = b"\xffPLmark1"
 _SIZE = _BODY.size + _SUM.size
-NO_BOOT = bytes(16)
 NAMES = ("mark", "mark.copy")
 """Names and magic are those of the first release, so that every release opens the same directories."""
 
@@ -63,7 +63,7 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
 
     def is_exact(self, boot_id: bytes) -> bool:
         """Whether nothing can have become durable after this checkpoint without being in it."""
-        return self.clean or (self.boot_id == boot_id != NO_BOOT)
+        return self.clean or (self.boot_id == boot_id != UNKNOWN)
 
 
 class CheckpointFile:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from parsec.adapters.log.writer import NAMES, NO_BOOT, Checkpoint, CheckpointFile, load, pack, unpack
+from parsec.adapters.log.writer import NAMES, Checkpoint, CheckpointFile, load, pack, unpack
+from parsec.core.boot import UNKNOWN
 from tests.support.fake_files import FakeFiles, Fault, PowerCut
 
 LOG = Path("log")
@@ -29,8 +30,8 @@ def test_it_is_exact_after_a_clean_stop_or_while_the_machine_runs() -> None:
     assert FIRST.is_exact(b"boot" * 4)
     assert not FIRST.is_exact(b"root" * 4)
     assert SECOND.is_exact(b"root" * 4)
-    unknown = Checkpoint("aa" * 16, NO_BOOT, 10, 200, 30, 1000)
-    assert not unknown.is_exact(NO_BOOT)
+    unknown = Checkpoint("aa" * 16, UNKNOWN, 10, 200, 30, 1000)
+    assert not unknown.is_exact(UNKNOWN)
 
 
 def test_a_missing_one_is_no_damage_and_a_short_one_is() -> None:

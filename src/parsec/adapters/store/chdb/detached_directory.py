@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from parsec.adapters.store.chdb.sync import ROWS_FILE, rows_of
+
 BROKEN, RESTORED = "broken_", "restored_"
 MOST_BYTES, PART_OF_DISK = 1 << 30, 20
 """Of all parts in `detached/`, and at most a 20th of the disk; oldest leave first, those that are missing last."""
@@ -46,7 +48,9 @@ class DetachedDirectory:
     def damaged(self) -> list[DetachedPart]:
         """The broken ones, oldest name first."""
         return [
-            DetachedPart(found[2], _rows(part)) for part in self.entries() if (found := _PREFIXED.fullmatch(part.name))
+            DetachedPart(found[2], rows_of(part))
+            for part in self.entries()
+            if (found := _PREFIXED.fullmatch(part.name))
         ]
 
     def has(self, part: str) -> bool:
@@ -98,7 +102,7 @@ def _remove(part: Path) -> None:
     for file in part.iterdir():
         if file.is_dir():  # of a projection
             shutil.rmtree(file)
-        elif file.name != "count.txt":
+        elif file.name != ROWS_FILE:
             file.unlink()
 
 
@@ -107,11 +111,4 @@ def _is_missing(part: Path) -> bool:
 
 
 def _bytes(part: Path) -> int:
-    return sum(file.stat().st_size for file in part.rglob("*") if file.is_file() and file.name != "count.txt")
-
-
-def _rows(part: Path) -> int:
-    try:
-        return int((part / "count.txt").read_bytes())
-    except (OSError, ValueError):
-        return 0
+    return sum(file.stat().st_size for file in part.rglob("*") if file.is_file() and file.name != ROWS_FILE)

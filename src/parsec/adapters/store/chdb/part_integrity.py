@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from parsec.adapters.store.chdb.damaged_parts import DamagedPart
-from parsec.adapters.store.chdb.sync import part_directories
+from parsec.adapters.store.chdb.sync import REMOVED_AT_START, part_directories
 from parsec.core.errors import Fatal, Retryable
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ _NOT_COUNTED = frozenset({
     "txn_version.txt",
 })  # fmt: skip
 """Files of a part that `bytes_on_disk` leaves out."""
-_REMOVED_AT_START = "delete_tmp_"
 
 
 class MergedPartCheck:
@@ -118,7 +117,7 @@ def _rows(sources: Iterable[Sequence[int]]) -> int:
 
 def _set_aside(part: Path, missing: int) -> str:
     """Moves a short part out of the way of its sources; what the operator has to know."""
-    part.rename(part.with_name(_REMOVED_AT_START + part.name))
+    part.rename(part.with_name(REMOVED_AT_START + part.name))
     return (
         f"a merge left {part.name} short of {missing} bytes, as on a full disk: make room and start again; nothing is "
         "lost, the next start uses its source parts"

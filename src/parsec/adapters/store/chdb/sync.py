@@ -13,6 +13,10 @@ from pathlib import Path
 
 from parsec.core.errors import Fatal
 
+REMOVED_AT_START = "delete_tmp_"
+"""Before the name of a part: the engine removes it when it opens."""
+ROWS_FILE = "count.txt"
+
 
 def directory(path: Path) -> None:
     """The names in a directory, with all that were renamed or removed."""
@@ -38,8 +42,16 @@ def file_system(path: Path) -> None:
 def part_directories(table: Path, *, inserted: bool) -> set[Path]:
     """The parts that inserts made, or all others. A part's name ends with its level or the number of a mutation, which
     is 0 only after an insert."""
-    parts = (path for path in table.iterdir() if not path.name.startswith(("tmp_", "delete_tmp_")))
+    parts = (path for path in table.iterdir() if not path.name.startswith(("tmp_", REMOVED_AT_START)))
     return {path for path in parts if path.name.rpartition("_")[2].isdigit() and path.name.endswith("_0") == inserted}
+
+
+def rows_of(part: Path) -> int:
+    """0 where its files do not tell."""
+    try:
+        return int((part / ROWS_FILE).read_bytes())
+    except (OSError, ValueError):
+        return 0
 
 
 class MergedParts:

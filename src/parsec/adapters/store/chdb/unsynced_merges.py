@@ -29,7 +29,6 @@ from parsec.core.boot import UNKNOWN, boot_id
 _log = structlog.get_logger(__name__)
 
 BOOT_FILE = "boot"
-_REMOVED_AT_START = "delete_tmp_"
 _NAME = re.compile(r"([0-9a-z]+)_(\d+)_(\d+)_(\d+)")  # with a fifth number it comes from a mutation, not from a merge
 _TABLES = "store/*/*"
 _CHECKSUMS = b"checksums format version: 4\n"
@@ -78,7 +77,7 @@ def _use_sources_of(table: Path) -> None:
     merged = [part for part in parts if part.level > 0]
     unsynced = [part for part in merged if _has_sources(part, [each for each in parts if part.covers(each)])]
     for part in unsynced:
-        aside = part.path.with_name(_REMOVED_AT_START + part.path.name)
+        aside = part.path.with_name(sync.REMOVED_AT_START + part.path.name)
         shutil.rmtree(aside, ignore_errors=True)
         part.path.rename(aside)
     if unsynced:
@@ -91,21 +90,13 @@ def _use_sources_of(table: Path) -> None:
 
 def _has_sources(merged: _Part, below: list[_Part]) -> bool:
     sources = [part for part in below if not any(other.covers(part) for other in below)]
-    rows = _rows(merged.path)
-    return bool(rows) and sum(_rows(part.path) for part in sources) == rows and all(map(_is_complete, sources))
+    rows = sync.rows_of(merged.path)
+    return bool(rows) and sum(sync.rows_of(part.path) for part in sources) == rows and all(map(_is_complete, sources))
 
 
 def _part(path: Path) -> _Part | None:
     found = _NAME.fullmatch(path.name)
     return _Part(path, found[1], int(found[2]), int(found[3]), int(found[4])) if found else None
-
-
-def _rows(part: Path) -> int:
-    """0 where its files do not tell."""
-    try:
-        return int((part / "count.txt").read_bytes())
-    except (OSError, ValueError):
-        return 0
 
 
 def _is_complete(part: _Part) -> bool:
