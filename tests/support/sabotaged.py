@@ -130,7 +130,7 @@ def under(fault: str = "", **constants: float) -> tuple[str, ...]:
     return sys.executable, __file__, fault, *(f"{name}={value}" for name, value in constants.items())
 
 
-def _set(constant: str) -> None:
+def set_constant(constant: str) -> None:
     name, _, text = constant.partition("=")
     value = float(text) if "." in text else int(text)
     module, attribute, field = CONSTANTS[name]
@@ -143,5 +143,5 @@ if __name__ == "__main__":
         setattr(owner, name, change)
     for each in sys.argv[2:]:
         if each.partition("=")[0] in CONSTANTS:
-            _set(each)
+            set_constant(each)
     main(["serve"])

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -34,6 +34,7 @@ from tests.support.prerequisites import require
 from tests.support.process import Parsec
 from tests.support.results import keep
 from tests.support.sabotaged import under
+from tests.system.test_upgrade import EARLIER, rewritten
 
 SMALL_SEGMENTS = under(SEGMENT_BYTES=1 << 16)
 SETTINGS = {
@@ -55,6 +56,10 @@ client.close()
 """
 """What merged parts came from is kept for 10 s instead of 30, still longer than merged parts stay unsynced."""
 
+EARLIER_WITH_SMALL_SEGMENTS = f"""
+from tests.support.sabotaged import set_constant
+set_constant("SEGMENT_BYTES={1 << 16}")
+{EARLIER}"""
 SCRUBBED = re.compile(r"^parsec_store_scrub_last_pass_seconds (\S+)$", re.MULTILINE)
 
 STEPS = {
@@ -66,6 +71,7 @@ STEPS = {
     "merge landed": ("rename", r"tmp_merge_"),
     "old part removed": ("rename", r"delete_tmp_"),
     "migration": ("renameat2", r"\.sql\.tmp$"),
+    "table renamed": ("rename.*", r"/events_before_6\.sql$"),
 }
 
 
@@ -123,7 +129,7 @@ class Life(NamedTuple):
         recording = self.recording
         steps = {name: times for name, (call, text) in STEPS.items() if (times := recording.times(call, text))}
         steps["commit"] = [call.ended for call in recording.calls if call.name == "fdatasync"]
-        steps["answer"] = [answer.at for answer in self.clients.acknowledged]
+        steps["answer"] = [answer.at for answer in self.clients.acknowledged if answer.at >= recording.began]
         names = sorted(steps)
         for n in range(count):
             if n % 3 == 2:
@@ -152,6 +158,22 @@ def second_life(place: Path, seconds: float) -> Life:
     return record(data_dir, place, seconds, idle_s=REMOVAL_S)
 
 
+def upgraded_life(place: Path, seconds: float) -> Life:
+    """Load on the version before migration 6, then on this one, which rewrites what was stored."""
+    data_dir = place / "data"
+    data_dir.mkdir(parents=True)
+    with Parsec(data_dir, (sys.executable, "-c", EARLIER_WITH_SMALL_SEGMENTS), **SETTINGS) as earlier:
+        before = Clients(earlier.port, "e")
+        time.sleep(seconds)
+        before.stop()
+        earlier.wait_processed()
+        assert earlier.terminate() == 0
+    life = record(data_dir, place, seconds, idle_s=1.0)
+    life.clients.acknowledged[:0] = before.acknowledged
+    life.clients.sent.update(before.sent)
+    return life
+
+
 def record(data_dir: Path, place: Path, seconds: float, idle_s: float) -> Life:
     recording = Recording(data_dir, place / "recording", SMALL_SEGMENTS, **SETTINGS)
     parsec = recording.start()
@@ -171,7 +193,8 @@ def check(data_dir: Path, life: Life, at: float) -> None:
     acknowledged = life.acknowledged_by(at)
     with Parsec(data_dir, SMALL_SEGMENTS, **SETTINGS) as parsec:
         parsec.wait_processed()
-        _wait_scrubbed(parsec)
+        _wait_until(rewritten, parsec)
+        _wait_until(_was_scrubbed, parsec)
         health = parsec.get("/health")[1]["checks"]
         found = Counter(one["id"] for one in parsec.search(TENANT))
         ledger = parsec.stats()["ledger"]
@@ -187,10 +210,15 @@ def check(data_dir: Path, life: Life, at: float) -> None:
     assert (health["store"]["status"], health["stored_events"]["status"]) == ("healthy", "healthy"), health
 
 
-def _wait_scrubbed(parsec: Parsec, timeout_s: float = 60.0) -> None:
+def _was_scrubbed(parsec: Parsec) -> bool:
+    passed = SCRUBBED.search(parsec.get("/metrics")[1].decode())
+    return passed is not None and float(passed[1]) > 0
+
+
+def _wait_until(reached: Callable[[Parsec], bool], parsec: Parsec, timeout_s: float = 60.0) -> None:
     end = time.monotonic() + timeout_s
-    while not (passed := SCRUBBED.search(parsec.get("/metrics")[1].decode())) or float(passed[1]) == 0:
-        assert time.monotonic() < end, "the parts of the store were not checked"
+    while not reached(parsec):
+        assert time.monotonic() < end, parsec.get("/health")
         time.sleep(0.05)
 
 
@@ -227,13 +255,25 @@ def test_power_cuts_of_a_first_and_a_later_life_lose_nothing(tmp_path: Path) -> 
     survives(second_life(tmp_path / "second", seconds=5.0), tmp_path, cuts=6, seed=3, cut_again=1)
 
 
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+def test_power_cuts_of_an_upgrade_lose_nothing(tmp_path: Path) -> None:
+    """The former table has its new name on the disk before the new table takes its old one."""
+    life = upgraded_life(tmp_path, seconds=1.5)
+    renamed = life.recording.times("rename.*", r"/events_before_6\.sql$")[1]
+    made = min(at for at in life.recording.times("rename.*", r"/events\.sql\.tmp$") if at > renamed)
+    assert any(call.name == "syncfs" and renamed <= call.began <= call.ended <= made for call in life.recording.calls)
+    survives(life, tmp_path, cuts=4, seed=6, cut_again=1)
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_two_hundred_power_cuts_lose_nothing(tmp_path: Path) -> None:
     started = time.monotonic()
     survives(first_life(tmp_path / "first", seconds=5.0), tmp_path, cuts=100, seed=4, cut_again=15)
     survives(second_life(tmp_path / "second", seconds=10.0), tmp_path, cuts=100, seed=5, cut_again=15)
-    figures = {"cuts": 200, "cut_again": 30, "seconds": round(time.monotonic() - started), "failures": 0}
+    survives(upgraded_life(tmp_path / "upgraded", seconds=2.0), tmp_path, cuts=30, seed=6, cut_again=10)
+    figures = {"cuts": 230, "cut_again": 40, "seconds": round(time.monotonic() - started), "failures": 0}
     keep("power_cuts", "tests/system/test_power_cut.py", figures)
 
 

@@ -11,6 +11,8 @@ Invariants, cited by tests
     written again. A process that is killed in between leaves definitions that are newer than the copies; those are kept
     unless the engine refuses to open.
  3. A copy whose checksum is wrong is never used, and is written again.
+ 4. A power cut keeps the order of a migration's statements. Otherwise a table's new form could be there, with the
+    record that it was made, and without the name to which its former form moved.
 """
 
 import hashlib
@@ -78,7 +80,8 @@ class SchemaBackup:
 
     @contextmanager
     def changing(self, *, save: bool) -> Iterator[None]:
-        """Around a statement that changes definitions. Without `save`, a call of `save` follows."""
+        """Around a statement that changes definitions. Without `save`, a call of `save` follows, and what the statement
+        did survives a power cut before the next one begins."""
         with self._lock:
             if not self._changing.exists():
                 self.restore()  # what is damaged now must not become the copy
@@ -86,6 +89,8 @@ class SchemaBackup:
                 sync.directory(self._store)
             try:
                 yield
+                if not save:
+                    sync.file_system(self._store)
             finally:
                 if save:
                     self.save()

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from parsec.adapters.store.chdb import schema_backup
+from parsec.adapters.store.chdb import schema_backup, sync
 from parsec.adapters.store.chdb.schema_backup import SchemaBackup
 
 DATABASE = "d40ba462-0b50-4187-992d-0955cbcfbb87"
@@ -260,6 +260,21 @@ def test_when_the_engine_refuses_its_files_the_owner_gets_access_to_all_of_them(
 def rename(store: Path, new: str) -> Path:
     table = store / f"store/d40/{DATABASE}/events.sql"
     return table.rename(table.with_name(new))
+
+
+def test_what_a_migration_changed_is_synced_before_its_next_statement(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 4."""
+    synced: list[list[str]] = []
+    monkeypatch.setattr(
+        sync,
+        "file_system",
+        lambda path: synced.append([found.name for found in path.glob("store/d40/*/events*")]),
+    )
+    with SchemaBackup(store).changing(save=False):
+        rename(store, "events_before_6.sql")
+    assert synced == [["events_before_6.sql"]]
 
 
 @pytest.mark.parametrize("refused", [False, True])
