@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,10 +73,11 @@ def use_sources(store: Path) -> None:
 
 
 def _use_sources_of(table: Path) -> None:
-    """Parts that were set aside are themselves sources: what they were made of stands for them in turn."""
+    """Merged parts that were set aside may be sources themselves: what they were made of stands for them in turn."""
     parts = [part for path in table.iterdir() if (part := _part(path)) is not None]
-    merged = [part for part in parts if part.level > 0]
-    unsynced = [part for part in merged if _has_sources(part, [each for each in parts if part.covers(each)])]
+    below = {merged: [part for part in parts if merged.covers(part)] for merged in parts if merged.level > 0}
+    complete = {part for part in set(chain.from_iterable(below.values())) if _is_complete(part)}
+    unsynced = [merged for merged, some in below.items() if _has_sources(merged, [*complete.intersection(some)])]
     for part in unsynced:
         aside = part.path.with_name(sync.REMOVED_AT_START + part.path.name)
         shutil.rmtree(aside, ignore_errors=True)
@@ -89,9 +91,10 @@ def _use_sources_of(table: Path) -> None:
 
 
 def _has_sources(merged: _Part, below: list[_Part]) -> bool:
+    """`below`: complete parts that it covers. A merge of a merge that is incomplete has the sources of that one."""
     sources = [part for part in below if not any(other.covers(part) for other in below)]
     rows = sync.rows_of(merged.path)
-    return bool(rows) and sum(sync.rows_of(part.path) for part in sources) == rows and all(map(_is_complete, sources))
+    return rows > 0 and sum(sync.rows_of(part.path) for part in sources) == rows
 
 
 def _part(path: Path) -> _Part | None:

@@ -58,6 +58,16 @@ def test_a_merge_of_merges_gives_way_to_the_inserted_parts(tmp_path: Path, table
     }
 
 
+@pytest.mark.parametrize("file", ["count.txt", "data.bin", "checksums.txt"])
+def test_an_unsynced_merge_of_an_unsynced_merge_gives_way_too(tmp_path: Path, table: Path, file: str) -> None:
+    for name, rows in {"20261130_1_1_0": 5, "20261130_2_2_0": 6, "20261130_3_3_0": 7}.items():
+        part(table, name, rows)
+    (part(table, "20261130_1_2_1", 11) / file).write_bytes(b"")
+    part(table, "20261130_1_3_2", 18)
+    use_sources(tmp_path)
+    assert "20261130_1_3_2" not in left(table)
+
+
 @pytest.mark.parametrize("gone", ["count.txt", "data.bin", "checksums.txt", *UNLISTED])
 def test_sources_that_are_being_removed_are_not_used(tmp_path: Path, table: Path, gone: str) -> None:
     part(table, "20261130_1_1_0", 5)
