@@ -29,8 +29,8 @@ class RepeatFilter:
             return event
         if "exc_info" in event:
             return event
-        # An error names what was lost: only one with the same fields is a repeat.
-        key = str(sorted(event.items())) if method == "error" else str(event.get("event"))
+        # An error names what was lost: only one with the same fields is a repeat. A warning about another day is none.
+        key = str(sorted(event.items())) if method == "error" else f"{event.get('event')} {event.get('day')}"
         now = self._now()
         since, dropped = self._seen.get(key, (-REPEAT_AFTER_S, 0))
         if now - since < REPEAT_AFTER_S:

@@ -39,6 +39,12 @@ def test_a_warning_stands_for_all_of_its_text_for_a_while(log: Log) -> None:
     assert log.say("warning", "no", why="e") == {"event": "no", "why": "e"}
 
 
+def test_a_warning_about_another_day_is_no_repeat(log: Log) -> None:
+    assert log.say("warning", "dropped", day="2026-11-28") is not None
+    assert log.say("warning", "dropped", day="2026-11-29") is not None
+    assert log.say("warning", "dropped", day="2026-11-28") is None
+
+
 def test_of_errors_only_the_very_same_is_a_repeat(log: Log) -> None:
     assert log.say("error", "lost", events=1) is not None
     assert log.say("error", "lost", events=2) is not None

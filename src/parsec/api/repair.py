@@ -35,7 +35,8 @@ class StoreGap(msgspec.Struct, frozen=True):
 class RepairStatus(msgspec.Struct, frozen=True):
     """`missing`: events and dead letters that the last comparison of the store with the ledger did not find;
     `stored_again`: how many of them the store has again, and `per_second` of late. `gaps`: where they are missing.
-    `lost`: where the log no longer has them. `problem`: why the last comparison failed.
+    `lost`: where the log no longer has them. `problem`: why the last comparison, or the last
+    step of the repair, failed; both are repeated.
     """
 
     phase: RepairPhase = "waiting"

@@ -52,7 +52,7 @@ def _online(url: str) -> Iterator[RepairStatus]:
         now = client.repair()
         yield now
         while now.phase != "idle":
-            if now.problem is not None:
+            if now.problem is not None and now.phase == "waiting":  # else a step failed, and is repeated at once
                 fail(visible(f"the store could not be compared: {now.problem}"), GAVE_UP)
             time.sleep(_POLL_S)
             now = client.repair_status()

@@ -93,7 +93,8 @@ class StoreComparison:
         rate = int(again / took_s)
         waits = self._phase == "idle" and self._watch.wanted.is_set()
         phase = "waiting" if waits else self._phase
-        return RepairStatus(phase, missing, again, rate, self._gaps, self._lost, self._problem)
+        problem = self._problem or self._repair.problem
+        return RepairStatus(phase, missing, again, rate, self._gaps, self._lost, problem)
 
     def why(self) -> str | None:
         """The reason to be degraded."""
@@ -104,6 +105,7 @@ class StoreComparison:
             return (
                 f"{count} events that were stored are missing from the store. They are being stored again from the "
                 f"log: {now.stored_again:,} so far, {now.per_second:,} a second."
+                f"{f' It waits: {now.problem}' if now.problem else ''}"
             )
         if now.lost:
             return (

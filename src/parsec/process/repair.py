@@ -72,6 +72,7 @@ class Repair:
         self._at = 0
         self._chunk: _Chunk | None = None
         self._failures = 0
+        self.problem: str | None = None
         self._not_before = float("-inf")
         self.stored_again = 0
         self.idle = threading.Event()
@@ -111,8 +112,9 @@ class Repair:
             if gap and (progress is None or self._store_chunk(gap)):
                 self._gaps.popleft()
                 self._chunk, self._at = None, 0
-            self._failures = 0
+            self._failures, self.problem = 0, None
         except Retryable as error:
+            self.problem = str(error)
             self._not_before = self._clock.monotonic() + backoff(self._failures, error, LONGEST_BACKOFF_S, self._random)
             self._failures += 1
             _log.warning("Lost events could not be stored again. This will be retried.", why=str(error))

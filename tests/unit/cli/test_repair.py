@@ -47,6 +47,11 @@ def test_it_follows_a_repair_to_its_end(server: Answering) -> None:
     ]
 
 
+def test_a_step_of_the_repair_that_failed_is_waited_for(server: Answering) -> None:
+    server.will(*answers(RepairStatus("storing", 1200, 0, 0, [GAP], problem="no space"), RepairStatus("idle")))
+    assert run("--url", server.url).exit_code == 0
+
+
 def test_what_could_not_be_brought_back_is_named(server: Answering) -> None:
     server.will(*answers(RepairStatus("waiting"), RepairStatus("idle", 0, 800, 0, (), [LOST])))
     result = run("--url", server.url)

@@ -152,6 +152,24 @@ def test_while_it_is_stored_again_health_and_answers_say_so() -> None:
     assert seen[1] == "Events are missing from the store. They are being stored again."
 
 
+def test_health_says_why_nothing_is_stored_again() -> None:
+    compared = Compared(b"event")
+    compared.rig.lose(lambda _: True)
+    compared.rig.on("insert.before", Retryable("no space"), times=2)
+    seen: list[str] = []
+
+    def note(timeout: float | None = None) -> bool:
+        seen.append(str(compared.comparison.why()))
+        return compared._idle(timeout)
+
+    compared.rig.repair.idle.wait = note  # type: ignore[method-assign]
+    compared.run()
+    assert any(each.endswith("It waits: no space") for each in seen)
+    assert not seen[0].endswith("It waits: no space")
+    assert compared.comparison.why() is None
+    assert compared.comparison.status().problem is None
+
+
 def test_what_the_log_has_no_more_is_lost_and_said_once(said: LogCapture) -> None:
     compared = Compared(*[b"event"] * 4)
     compared.rig.log.lose(0, 1)
