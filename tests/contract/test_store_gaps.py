@@ -123,6 +123,15 @@ def test_what_the_log_did_not_have_for_an_empty_store_is_lost(opened: Opened) ->
     assert (gap.first, gap.end, gap.rows, gap.dead_letters) == (0, 12, 8, 1)
 
 
+def test_the_loss_of_all_is_not_said_to_have_been_received_later_than_now(opened: Opened) -> None:
+    store, engine = opened
+    for table in ("events", "dead_letters", "ledger_marks"):
+        engine.ask(f"ALTER TABLE {table} DELETE WHERE 1 SETTINGS mutations_sync = 2")
+    anew(store, held=20)
+    (gap,) = gaps(store)
+    assert (gap.first, gap.end, gap.received_from) == (0, 20, None)
+
+
 def test_what_cannot_be_recounted_is_a_gap_without_events_if_asked_for(opened: Opened) -> None:
     store, engine = opened
     delete(engine, 1)

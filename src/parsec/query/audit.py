@@ -102,8 +102,8 @@ def missing_records(
 
 
 class _Checkpoint(msgspec.Struct, frozen=True):
-    """`received_from`: the first day of receipt of what follows, 0: unknown; `saved_ns`: what precedes was received
-    before."""
+    """`received_from`: the first day of receipt of what follows; 0, or one to come: unknown. `saved_ns`: what precedes
+    was received before."""
 
     committed: int
     counts: Counts
@@ -130,7 +130,7 @@ def _recount(
         span = AuditSpan(
             before.committed, after.committed, found.stored - expected.stored,
             found.dead - found.both - expected.dead, found.doubled, found.both, found.doubled_at,
-            text_of(before.received_from * DAY) if before.received_from else None,
+            text_of(before.received_from * DAY) if 0 < before.received_from <= expired else None,
             text_of(after.saved_ns) if after.saved_ns else None,
         )  # fmt: skip
         if span.difference:
