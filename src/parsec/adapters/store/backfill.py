@@ -116,6 +116,7 @@ class Backfill:
         self._reported_at = float("-inf")
         self._total = self._left = self._days = 0
         self._waiting: str | None = None
+        self._attempt = 0
 
     def run(self, stop: threading.Event) -> None:
         """Until all is copied, or `stop`."""
@@ -171,6 +172,7 @@ class Backfill:
             if stop.is_set() or pause((time.monotonic() - began) * (1 / SHARE - 1)):
                 return
         if missing := sum(self._missing(former, piece)[0] for piece, _ in pieces):
+            self._attempt += 1  # a power cut may leave the token of an insert without its part
             raise Retryable(f"{missing} rows of {dashed(day)} did not arrive in table events")
         self._command(_DROP.format(former=former), {"day": day})
         _log.info("A day of events was rewritten in the form of this version.", day=dashed(day))
@@ -201,7 +203,7 @@ class Backfill:
             rows = self._rows(f"SELECT {columns} {selected} AND {_NEEDS_CARE}", values)
             if rows:  # else their part was detached, or their day dropped, since they were counted
                 blocks.append(self._table.block([self._with_search_text(row) for row in rows]))
-        token = f"{former}/{'/'.join(map(str, piece))}/{missing}"
+        token = f"{former}/{'/'.join(map(str, piece))}/{missing}/{self._attempt}"
         if blocks:
             self._write(self._opened(), self._table, blocks, token)
 
