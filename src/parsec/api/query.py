@@ -34,21 +34,12 @@ class RangeAnswer(Completeness, frozen=True, kw_only=True):
     end: str = msgspec.field(name="to")
     latest_event: str | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no event was found."""
-        raise NotImplementedError
-
 
 class EventPage(RangeAnswer, frozen=True):
     """A page of events. `cursor` asks for the next page and is null after the last."""
 
     events: Sequence[EventJson]
     cursor: str | None
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.events
 
 
 class EventAnswer(Completeness, frozen=True):
@@ -79,10 +70,6 @@ class Histogram(RangeAnswer, frozen=True):
     interval_s: int
     buckets: Sequence[HistogramBucket]
 
-    @property
-    def is_empty(self) -> bool:
-        return not any(bucket.count for bucket in self.buckets)
-
 
 class AggregateGroup(msgspec.Struct, frozen=True):
     """The values of the fields in `by`, null where an event has none, and the figures by the names of the metrics."""
@@ -95,10 +82,6 @@ class AggregateAnswer(RangeAnswer, frozen=True):
     """Groups, the greatest first."""
 
     groups: Sequence[AggregateGroup]
-
-    @property
-    def is_empty(self) -> bool:
-        return not any(group.by or any(group.values.values()) for group in self.groups)
 
 
 class FieldCount(msgspec.Struct, frozen=True):
@@ -113,10 +96,6 @@ class FieldList(RangeAnswer, frozen=True):
 
     fields: Sequence[FieldCount]
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.fields
-
 
 class ValueCount(msgspec.Struct, frozen=True):
     """A value as text and the number of events that have it."""
@@ -130,9 +109,21 @@ class ValueList(RangeAnswer, frozen=True):
 
     values: Sequence[ValueCount]
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.values
+
+def found_nothing(answer: RangeAnswer) -> bool:
+    """Whether no event is in the answer."""
+    match answer:
+        case EventPage():
+            return not answer.events
+        case Histogram():
+            return not any(bucket.count for bucket in answer.buckets)
+        case AggregateAnswer():
+            return not any(group.by or any(group.values.values()) for group in answer.groups)
+        case FieldList():
+            return not answer.fields
+        case ValueList():
+            return not answer.values
+    raise TypeError(f"{type(answer).__name__} is no answer about a range")
 
 
 class TailGap(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from parsec.api.address import DEFAULT_URL
-from parsec.api.query import Completeness, RangeAnswer
+from parsec.api.query import Completeness, RangeAnswer, found_nothing
 from parsec.cli.terminal import GAVE_UP, NOT_ALL, cells, fail, visible
 from parsec.client import Client, RetryPolicy
 from parsec.core.errors import Rejected, Retryable
@@ -118,7 +118,7 @@ def searched_range(answer: RangeAnswer) -> str:
 
 def explain_if_empty(answer: RangeAnswer) -> None:
     """If nothing was found, print the range that was searched and the tenant's latest event to standard error."""
-    if not answer.is_empty:
+    if not found_nothing(answer):
         return
     if answer.latest_event is None:
         where = "the tenant has no events at all"

@@ -266,7 +266,7 @@ class QueryRoutes:
 
         def with_range(limits: QueryLimits, known: _CompletenessFields) -> answers.RangeAnswer:
             found = answer(limits, {**known, **_range_fields(scope.time_range)})
-            if not found.is_empty:
+            if not answers.found_nothing(found):
                 return found
             latest_ns = latest_timestamp(self._store, scope.tenant, limits)
             return msgspec.structs.replace(found, latest_event=None if latest_ns is None else text_of(latest_ns))
