@@ -75,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "PARSEC_INGEST_LENIENT", "Accept events without a timestamp (time of receipt), severity (info) or source "
         "(unknown).")] = False
     strict_severity: Annotated[bool, Spec(
-        "PARSEC_STRICT_SEVERITY", "Reject events whose severity is not a known word or number, instead of keeping them "
+        "PARSEC_STRICT_SEVERITY", "Reject events with an unknown severity, instead of keeping them "
         "as info with the word in metadata._severity.")] = False
     derive_ids: Annotated[Literal["body", "random"], Spec(
         "PARSEC_DERIVE_IDS", "Ids of events that have none. body: derived from the request body, so that a retry is "
