@@ -157,6 +157,10 @@ class Parsec:
             time.sleep(0.05)
         raise AssertionError(f"not processed within {timeout_s} s: {self.stats()}\n{self.logs()[-4000:]}")
 
+    def wait_compared(self) -> None:
+        """Until the store was compared with the ledger, before which answers say that they may lack events."""
+        eventually(lambda: self.get("/admin/repair")[1]["phase"] == "idle")
+
     def search(self, tenant: str, **parameters: str | int) -> list[dict[str, Any]]:
         """All events of a tenant by paging to the end."""
         found: list[dict[str, Any]] = []

@@ -36,6 +36,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Any:
             ]
             assert parsec.ingest(events)[1]["accepted"] == 60
         parsec.wait_processed()
+        parsec.wait_compared()
         yield parsec
 
 

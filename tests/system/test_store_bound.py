@@ -101,6 +101,7 @@ def test_the_oldest_day_goes_and_nothing_else_changes(tmp_path: Path) -> None:
         assert parsec.get("/health")[1]["status"] == "healthy"
         # What cannot be recounted any more is said to be so: both days stand in one stretch with what came next.
         assert sound(parsec)["not_recounted"] == 2 * MANY + 10
+        parsec.wait_compared()
         status, answer = parsec.get(
             f"/query/events?tenant=acme&from={day(6):%Y-%m-%d}T00:00:00Z&to={day(4):%Y-%m-%d}T00:00:00Z"
         )
