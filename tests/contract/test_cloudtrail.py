@@ -1,5 +1,5 @@
-"""2,900 events of some 80 fields: 200 random questions for a path and a value each have the exact count, in search
-before and after a merge, in tail before it, in values after it."""
+"""2,900 events of some 80 fields: 200 random questions for a path and a value each have the exact count in search, tail
+and values, before and after a merge; `make soak` has the slower half."""
 
 import json
 import random
@@ -108,8 +108,18 @@ def test_search_counts_exactly(store: ClickHouseStore) -> None:
         sql = f"SELECT {', '.join(columns)} FROM events"  # noqa: S608 (our own text)
         found += store.reader().select(sql, parameters.values, LIMITS, list[int])[0]
     assert dict(zip(ASKED, found, strict=True)) == dict(zip(ASKED, EXPECTED, strict=True))
-    filtered = [counted(store.reader(), asked_for(path, text)) for path, text in ASKED[::5]]
-    assert dict(zip(ASKED[::5], filtered, strict=True)) == dict(zip(ASKED[::5], EXPECTED[::5], strict=True))
+    check_filters(store, 5)
+
+
+@pytest.mark.soak
+def test_each_question_alone_counts_exactly(store: ClickHouseStore) -> None:
+    check_filters(store, 1)
+
+
+def check_filters(store: ClickHouseStore, one_in: int) -> None:
+    asked, expected = ASKED[::one_in], EXPECTED[::one_in]
+    filtered = [counted(store.reader(), asked_for(path, text)) for path, text in asked]
+    assert dict(zip(asked, filtered, strict=True)) == dict(zip(asked, expected, strict=True))
 
 
 def asked_for(path: str, text: str) -> Match:
@@ -121,7 +131,7 @@ def counted(reader: StoreReader, node: Match) -> Any:
     return group.values["count"]
 
 
-@pytest.mark.parametrize("store", ["fresh"], indirect=True)
+@pytest.mark.parametrize("store", ["fresh", pytest.param("merged", marks=pytest.mark.soak)], indirect=True)
 def test_tail_counts_exactly(store: ClickHouseStore) -> None:
     for at in range(0, QUESTIONS, AT_ONCE):
         asked = ASKED[at : at + AT_ONCE]
@@ -132,7 +142,7 @@ def test_tail_counts_exactly(store: ClickHouseStore) -> None:
         assert counts == EXPECTED[at : at + AT_ONCE]
 
 
-@pytest.mark.parametrize("store", ["merged"], indirect=True)
+@pytest.mark.parametrize("store", [pytest.param("fresh", marks=pytest.mark.soak), "merged"], indirect=True)
 def test_values_count_exactly(store: ClickHouseStore) -> None:
     """Of paths without lists: a list is one value, in the engine's spelling."""
     lists = {path for event in FLAT for path, found in event.items() if len(found) > 1}
