@@ -6,15 +6,10 @@ Each variant runs in a process of its own on an empty directory, rounds interlea
 time of the whole process without making rows and blocks; `merged` adds one full merge. Bytes are those after it.
 """
 
-import argparse
 import json
 import os
 import random
-import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +17,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
+from _variants import compare
 from parsec.adapters.store.chdb.engine import ChdbEngine
 from parsec.adapters.store.clickhouse import EVENTS_TABLE, INSERT_SETTINGS
 from parsec.adapters.store.migrations import migrations
@@ -176,37 +172,5 @@ def run(name: str, blocks: int, block_rows: int, directory: str) -> dict[str, fl
     return out
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--blocks", type=int, default=10)
-    parser.add_argument("--block-rows", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--child", default="")
-    options = parser.parse_args()
-    if options.child:
-        directory = tempfile.mkdtemp(prefix="table-form-")
-        try:
-            print(json.dumps(run(options.child, options.blocks, options.block_rows, directory)))
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-        return
-    chosen = [n for n in options.only.split(";") if n] or list(VARIANTS)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
-    for _ in range(options.rounds):
-        for name in chosen:
-            command = [sys.executable, __file__, "--child", name, "--blocks", str(options.blocks)]
-            done = subprocess.run([*command, "--block-rows", str(options.block_rows)], capture_output=True, text=True)
-            if done.returncode:
-                print(f"{name}: failed: {done.stderr[-600:]}", file=sys.stderr)
-                continue
-            found[name].append(json.loads(done.stdout.splitlines()[-1]))
-    header = next((runs[0] for runs in found.values() if runs), {})
-    print("| variant | " + " | ".join(header) + " |\n|" + " --- |" * (len(header) + 1))
-    for name, runs in found.items():
-        if runs:
-            print(f"| {name} | " + " | ".join(f"{statistics.median(r[k] for r in runs):.1f}" for k in header) + " |")
-
-
 if __name__ == "__main__":
-    main()
+    compare(VARIANTS, run, __doc__, __file__, 10)

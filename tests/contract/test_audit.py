@@ -38,15 +38,20 @@ COUNTS = Counts(stored=16, duplicate=2, dead=1, lost=1)
 HALF = Counts(stored=6, duplicate=2, dead=1, lost=1)
 
 
+def fill(store: ClickHouseStore) -> None:
+    """Twenty offsets, marked at 0 and 10, with the fates of COUNTS."""
+    store.save_checkpoint(mark(0, Counts()))
+    store.insert_dead_letters([dead(5)])
+    store.insert([row(n) for n in (0, 1, 2, 7, 8, 9)], "a")
+    store.save_checkpoint(mark(10, HALF))
+    store.insert([row(n) for n in range(10, 20)], "b")
+
+
 @pytest.fixture
 def opened() -> Iterator[Opened]:
     """Twenty offsets, marked at 0 and 10; 20 and 21 are stored and not committed yet."""
     with embedded_store() as (store, engine):
-        store.save_checkpoint(mark(0, Counts()))
-        store.insert_dead_letters([dead(5)])
-        store.insert([row(n) for n in (0, 1, 2, 7, 8, 9)], "a")
-        store.save_checkpoint(mark(10, HALF))
-        store.insert([row(n) for n in range(10, 20)], "b")
+        fill(store)
         store.insert([row(20), row(21)], "c")
         yield store, engine
 

@@ -10,7 +10,7 @@ from parsec.core.timestamp import text_of
 from parsec.ports.broker import Counts, Progress
 from parsec.query import store_gaps
 from parsec.query.sql import ledger
-from tests.contract.test_audit import COUNTS, HALF, TODAY, dead, delete, mark, row
+from tests.contract.test_audit import COUNTS, TODAY, delete, fill, row
 from tests.support.stores import LIMITS, TestEngine, embedded_store
 
 Opened = tuple[ClickHouseStore, TestEngine]
@@ -22,11 +22,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     monkeypatch.setattr(store_gaps, "PIECE_OF_GAP", 3)
     monkeypatch.setattr(ledger, "OFFSETS_AT_ONCE", 6)
     with embedded_store() as (store, engine):
-        store.save_checkpoint(mark(0, Counts()))
-        store.insert_dead_letters([dead(5)])
-        store.insert([row(n) for n in (0, 1, 2, 7, 8, 9)], "a")
-        store.save_checkpoint(mark(10, HALF))
-        store.insert([row(n) for n in range(10, 20)], "b")
+        fill(store)
         yield store, engine
 
 

@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -13,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.load import TENANT, event
-from tests.support.prerequisites import require
 from tests.support.process import Parsec
 from tests.support.sabotaged import under
+from tests.support.tmpfs import tmpfs
 
 MIB = 1 << 20
 DISK_BYTES = 128 * MIB
@@ -24,15 +23,8 @@ DISK_BYTES = 128 * MIB
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, in memory; the directory of Parsec's log file stays outside of it."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0755", "parsec-test", str(mount)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    require(f"a tmpfs cannot be mounted here: {done.stderr.strip()}" if done.returncode else None)
-    try:
+    with tmpfs(tmp_path / "disk", f"size={DISK_BYTES}") as mount:
         yield mount
-    finally:
-        subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
 
 def free_bytes(path: Path) -> int:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.load import TENANT, event
-from tests.support.prerequisites import require
 from tests.support.process import Parsec
 from tests.support.sabotaged import under
+from tests.support.tmpfs import tmpfs
 
 NOT_READY_S, READY_S = 10.0, 2.0
 SLOW_MACHINE_S = 1.0
@@ -96,15 +96,8 @@ def test_a_directory_of_segments_that_is_replaced_or_deleted(tmp_path: Path) -> 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with few inodes."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=2000,mode=0755", "parsec-test", str(mount)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    require(f"a tmpfs cannot be mounted here: {done.stderr.strip()}" if done.returncode else None)
-    try:
+    with tmpfs(tmp_path / "disk", "size=64m,nr_inodes=2000") as mount:
         yield mount
-    finally:
-        subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
 
 @pytest.mark.integration
